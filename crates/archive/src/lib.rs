@@ -1,0 +1,1 @@
+//! Backup and restore: format, manifest, verification.

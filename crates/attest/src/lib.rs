@@ -1,0 +1,1 @@
+//! Evidence and the hash-chained journal of a drill.

@@ -1,0 +1,1 @@
+//! Configuration: a struct per concern.

@@ -1,0 +1,146 @@
+//! Events: facts about a session, numbered from 1 without holes, never edited.
+//!
+//! The vocabulary follows the upserts of the Agent Client Protocol's second version: messages and tool calls are
+//! named by an id, and a later event about the same id adds to it.
+//!
+//! Not here: what the facts add up to (`projection`), how they are stored (`store::event`).
+
+use clock::Timestamp;
+use ids::{ArtifactId, CommandId};
+use serde::{Deserialize, Serialize};
+
+/// A fact with its place in its session's order.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Recorded {
+    /// From 1, without holes.
+    pub sequence: i64,
+    #[serde(flatten)]
+    pub event: Event,
+    pub created_at: Timestamp,
+}
+
+/// A fact. In JSON: `{"kind": "...", "payload": {...}}`; in SQL: the columns `kind` and `payload`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", content = "payload", rename_all = "snake_case")]
+pub enum Event {
+    /// Always the first.
+    SessionCreated {
+        title: String,
+        agent: String,
+    },
+    /// A worker began to carry out a command. Seen again with a higher `attempt` if an earlier one was lost.
+    TurnStarted {
+        command_id: CommandId,
+        attempt: i32,
+    },
+    /// Text to add to a message; the first one about a `message_id` begins it.
+    MessageAppended {
+        message_id: String,
+        role: MessageRole,
+        text: String,
+    },
+    /// What is known of a tool call. Absent fields leave what was known.
+    ToolCallUpserted {
+        tool_call_id: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        title: Option<String>,
+        status: ToolCallStatus,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        output: Option<String>,
+    },
+    ApprovalRequested {
+        request_id: String,
+        title: String,
+    },
+    ApprovalResolved {
+        request_id: String,
+        outcome: ApprovalOutcome,
+    },
+    QuestionAsked {
+        request_id: String,
+        question: String,
+    },
+    QuestionAnswered {
+        request_id: String,
+        answer: String,
+    },
+    ArtifactCreated {
+        artifact_id: ArtifactId,
+        name: String,
+        media_type: String,
+        /// Bytes.
+        size: i64,
+        /// Lower-case hex.
+        sha256: String,
+    },
+    UsageRecorded {
+        input_tokens: i64,
+        output_tokens: i64,
+    },
+    /// The command's turn is over, or waits for a person.
+    TurnEnded {
+        command_id: CommandId,
+        outcome: TurnOutcome,
+        /// What went wrong, for people; only with `failed`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        error: Option<String>,
+    },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MessageRole {
+    User,
+    Agent,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ToolCallStatus {
+    Pending,
+    InProgress,
+    Completed,
+    Failed,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ApprovalOutcome {
+    Approved,
+    Rejected,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TurnOutcome {
+    Completed,
+    /// The turn goes on after an `approve` or `reject`.
+    AwaitingApproval,
+    /// The turn goes on after an `answer`.
+    AwaitingAnswer,
+    Aborted,
+    Failed,
+    /// Set aside after too many attempts.
+    Dead,
+}
+
+impl TurnOutcome {
+    /// Whether the turn will go on once a person has spoken.
+    #[must_use]
+    pub fn waits(self) -> bool {
+        matches!(self, Self::AwaitingApproval | Self::AwaitingAnswer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_is_a_kind_and_a_payload() {
+        let event = Event::ApprovalRequested { request_id: "r1".into(), title: "delete it".into() };
+        let json = serde_json::json!({"kind": "approval_requested", "payload": {"request_id": "r1", "title": "delete it"}});
+        assert_eq!(serde_json::to_value(&event).unwrap(), json);
+        assert_eq!(serde_json::from_value::<Event>(json).unwrap(), event);
+    }
+}

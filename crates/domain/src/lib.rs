@@ -1,0 +1,15 @@
+//! The words of the field as types, and every pure decision.
+//!
+//! A decision is a function of its arguments: what the time is, what is stored, what was asked for. So each is tested
+//! without a database, a process or a wait.
+//!
+//! Not here: I/O of any kind, async, SQL, HTTP.
+
+pub mod channel;
+pub mod command;
+pub mod event;
+pub mod projection;
+pub mod retry;
+pub mod schedule;
+pub mod session;
+pub mod tenancy;

@@ -1,0 +1,1 @@
+//! The judge: restores, brings roles up in order, asks, records, decides.

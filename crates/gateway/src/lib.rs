@@ -1,0 +1,1 @@
+//! Channel messages in, deliveries out.

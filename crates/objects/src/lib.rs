@@ -1,0 +1,1 @@
+//! The object store: keys, checksums, artifacts, checkpoints.

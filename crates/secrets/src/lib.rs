@@ -1,0 +1,1 @@
+//! Secret references, secret managers, envelope encryption under a KMS.

@@ -1,0 +1,43 @@
+//! What can go wrong with any statement. Operations whose callers can do something about more than this have an
+//! error type of their own, in their noun's file.
+
+/// The database can't be used at all.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    #[error("the database URL can't be read")]
+    Url(#[source] sqlx::Error),
+    #[error("the database does not answer")]
+    Unreachable(#[source] sqlx::Error),
+    #[error("the schema can't be brought up to date")]
+    Migrate(#[source] sqlx::migrate::MigrateError),
+}
+
+/// A statement did not do what it was for.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    #[error("the database did not carry out {statement}")]
+    Database {
+        statement: &'static str,
+        #[source]
+        source: sqlx::Error,
+    },
+    /// Corruption or version skew; never "not found".
+    #[error("the row {id} of {table} can't be read: column {column}")]
+    Unreadable {
+        table: &'static str,
+        column: &'static str,
+        id: String,
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The lease ran out, or a restore began a new generation: somebody else may be at work. Nothing was written.
+    #[error("the lease is lost: its fencing token is no longer current")]
+    LeaseLost,
+}
+
+impl StoreError {
+    /// For `map_err`: names the statement that failed.
+    pub(crate) fn during(statement: &'static str) -> impl FnOnce(sqlx::Error) -> Self {
+        move |source| Self::Database { statement, source }
+    }
+}

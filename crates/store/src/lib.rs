@@ -1,0 +1,71 @@
+//! Every SQL statement about our tables, and every migration. A file per noun.
+//!
+//! Methods are noun first (`session_create`, `lease_claim`); every statement's first line is its function's name, so
+//! that `pg_stat_activity` speaks our words. Statements are checked against the schema when this crate is compiled;
+//! `scripts/sqlx-prepare` refreshes the offline data.
+//!
+//! Each public method is one transaction, or says otherwise. No trait stands in front of Postgres: tests use Postgres.
+//!
+//! Not here: decisions (`domain`), the bytes that rows name (`objects`), taking secrets apart (`secrets`).
+
+mod audit;
+mod error;
+mod generation;
+mod usage;
+
+use clock::Sources;
+use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+
+pub use crate::error::{ConnectError, StoreError};
+pub use crate::generation::{Environment, Generation};
+pub use crate::usage::UsageKind;
+
+/// The schema's history. Applied by [`Store::migrate`].
+pub static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!();
+
+/// The database, with the clock and randomness that rows are made from. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Store {
+    pool: PgPool,
+    sources: Sources,
+}
+
+impl Store {
+    /// Opens a pool of at most `max_connections` to the database at `url` (`postgres://...`).
+    ///
+    /// # Errors
+    /// If `url` is not one, or nobody answers there.
+    pub async fn connect(url: &str, max_connections: u32, sources: Sources) -> Result<Self, ConnectError> {
+        let options: PgConnectOptions = url.parse().map_err(ConnectError::Url)?;
+        let pool = PgPoolOptions::new()
+            .max_connections(max_connections)
+            .connect_with(options)
+            .await
+            .map_err(ConnectError::Unreachable)?;
+        Ok(Self { pool, sources })
+    }
+
+    #[must_use]
+    pub fn from_pool(pool: PgPool, sources: Sources) -> Self {
+        Self { pool, sources }
+    }
+
+    #[must_use]
+    pub fn sources(&self) -> &Sources {
+        &self.sources
+    }
+
+    /// Brings the schema up to this build's. Safe to run from several processes at once.
+    ///
+    /// # Errors
+    /// If the database was migrated by a newer build, or a landed migration was edited.
+    pub async fn migrate(&self) -> Result<(), ConnectError> {
+        MIGRATIONS.run(&self.pool).await.map_err(ConnectError::Migrate)
+    }
+
+    /// The version of this build's schema: that of its newest migration.
+    #[must_use]
+    pub fn schema_version() -> i64 {
+        MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or(0)
+    }
+}

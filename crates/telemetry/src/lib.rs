@@ -1,0 +1,1 @@
+//! Spans, metrics, and the one log sink.

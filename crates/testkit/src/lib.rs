@@ -1,0 +1,1 @@
+//! For tests: a database per test, a seeded rng, waiting for a state.

@@ -1,0 +1,1 @@
+//! Leases sessions, runs their commands, writes events, saves checkpoints.
