@@ -9,15 +9,21 @@
 //! Not here: decisions (`domain`), the bytes that rows name (`objects`), taking secrets apart (`secrets`).
 
 mod audit;
+mod command;
 mod error;
+mod event;
 mod generation;
+mod session;
+mod run;
 mod usage;
 
 use clock::Sources;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 
+pub use crate::command::{EnqueueError, Enqueued, NewCommand};
 pub use crate::error::{ConnectError, StoreError};
 pub use crate::generation::{Environment, Generation};
+pub use crate::session::{NewSession, Session};
 pub use crate::usage::UsageKind;
 
 /// The schema's history. Applied by [`Store::migrate`].
