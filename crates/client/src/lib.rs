@@ -1,1 +1,119 @@
-//! A typed client of our own public API.
+//! A typed client of Open Cowork's public API.
+//!
+//! A file per resource adds methods to [`Client`], named like the store's: noun first (`session_create`). A call is sent
+//! once; nothing is retried here, since only the caller knows whether a repeat is harmless.
+//!
+//! Not here: anything that is not public. What the API does not show, this does not know.
+
+mod artifacts;
+mod byok;
+mod channels;
+mod error;
+mod operations;
+mod orgs;
+mod page;
+mod sessions;
+mod workflows;
+
+use std::time::Duration;
+
+use ids::OrgId;
+use reqwest::{Method, RequestBuilder, Response};
+use secrecy::{ExposeSecret, SecretString};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+pub use crate::error::{Error, Problem};
+pub use crate::page::Page;
+
+/// How long a call may take from connecting to the last byte. Streams have no such limit.
+const CALL_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A caller of one server with one token. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Client {
+    http: reqwest::Client,
+    /// Without a slash at its end.
+    base_url: String,
+    token: SecretString,
+    org: Option<OrgId>,
+}
+
+impl Client {
+    /// `base_url` is like `http://127.0.0.1:8080`.
+    ///
+    /// # Panics
+    /// If the HTTP client can't be set up, which takes a machine without working sockets.
+    #[must_use]
+    pub fn new(base_url: impl Into<String>, token: SecretString) -> Self {
+        let http = reqwest::Client::builder().no_proxy().build().expect("an HTTP client without TLS needs nothing");
+        let base_url = base_url.into().trim_end_matches('/').to_owned();
+        Self { http, base_url, token, org: None }
+    }
+
+    /// The same caller, acting in another org. Takes a token with operator scope.
+    #[must_use]
+    pub fn in_org(&self, org: OrgId) -> Self {
+        Self { org: Some(org), ..self.clone() }
+    }
+
+    /// A request to `path` (from the slash on), with the caller's headers.
+    pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        let request = self.http.request(method, format!("{}{path}", self.base_url));
+        let request = request.bearer_auth(self.token.expose_secret());
+        match self.org {
+            Some(org) => request.header("cowork-org", org.to_string()),
+            None => request,
+        }
+    }
+
+    pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Error> {
+        answer(self.request(Method::GET, path)).await
+    }
+
+    /// As [`Self::get`], with parameters: pairs or a struct; absent options are left out.
+    pub(crate) async fn get_with<T: DeserializeOwned>(&self, path: &str, query: &impl Serialize) -> Result<T, Error> {
+        answer(self.request(Method::GET, path).query(query)).await
+    }
+
+    pub(crate) async fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T, Error> {
+        answer(self.request(Method::POST, path).json(body)).await
+    }
+
+    /// As [`Self::post`]; a repeat with the same key has no further effect and gets the first one's answer.
+    pub(crate) async fn post_once<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        idempotency_key: &str,
+        body: &impl Serialize,
+    ) -> Result<T, Error> {
+        answer(self.request(Method::POST, path).header("idempotency-key", idempotency_key).json(body)).await
+    }
+
+    pub(crate) async fn delete(&self, path: &str) -> Result<(), Error> {
+        accepted(self.request(Method::DELETE, path).timeout(CALL_TIMEOUT)).await?;
+        Ok(())
+    }
+}
+
+async fn answer<T: DeserializeOwned>(request: RequestBuilder) -> Result<T, Error> {
+    let response = accepted(request.timeout(CALL_TIMEOUT)).await?;
+    let status = response.status().as_u16();
+    let body = response.bytes().await?;
+    serde_json::from_slice(&body).map_err(|_| unexpected(status, &body))
+}
+
+/// Sends the request and gives the response if its status is one of success; bodies and streams are read from it.
+pub(crate) async fn accepted(request: RequestBuilder) -> Result<Response, Error> {
+    let response = request.send().await?;
+    let status = response.status();
+    if status.is_success() {
+        return Ok(response);
+    }
+    let body = response.bytes().await?;
+    Err(serde_json::from_slice(&body).map_or_else(|_| unexpected(status.as_u16(), &body), Error::Problem))
+}
+
+fn unexpected(status: u16, body: &[u8]) -> Error {
+    Error::Unexpected { status, start: String::from_utf8_lossy(body).chars().take(200).collect() }
+}

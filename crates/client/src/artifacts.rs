@@ -1,0 +1,1 @@
+//! Artifacts: list, view, download.

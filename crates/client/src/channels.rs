@@ -1,0 +1,1 @@
+//! Channels, bindings and deliveries.

@@ -1,0 +1,1 @@
+//! Sessions: create, list, view, command, follow.

@@ -1,0 +1,1 @@
+//! Workflows, their slots and their runs.

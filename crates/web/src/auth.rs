@@ -1,0 +1,83 @@
+//! Who is calling, and what they may do.
+//!
+//! [`authenticate`] stands before every route under `/api`. A handler then takes the [`Caller`] through the extractor
+//! that names the permission it needs: [`Reader`], [`Writer`], [`Manager`], [`Operator`]. There is no other way to a
+//! caller, so a handler can't forget to ask.
+//!
+//! Not here: what a role or scope permits (`domain::tenancy`).
+
+use axum::extract::{FromRequestParts, Request, State};
+use axum::http::HeaderMap;
+use axum::http::request::Parts;
+use axum::middleware::Next;
+use axum::response::Response;
+use domain::tenancy::{Permission, Role, Scope, permits};
+use ids::{AccountId, OrgId, TokenId};
+
+use crate::app::App;
+use crate::problem::Problem;
+
+/// Somebody who showed a token that is in force.
+#[derive(Debug, Clone)]
+pub(crate) struct Caller {
+    /// The org that the request acts in: that of the token, or for an operator the one of the header `Cowork-Org`.
+    pub(crate) org: OrgId,
+    pub(crate) account: AccountId,
+    pub(crate) token: TokenId,
+    pub(crate) role: Role,
+    pub(crate) scopes: Vec<Scope>,
+}
+
+impl Caller {
+    /// Who it was, for the audit trail.
+    pub(crate) fn actor(&self) -> String {
+        format!("token:{}", self.token)
+    }
+
+    pub(crate) fn may(&self, permission: Permission) -> bool {
+        permits(self.role, &self.scopes, permission)
+    }
+}
+
+/// Lets a request through with its [`Caller`], or answers 401.
+pub(crate) async fn authenticate(
+    State(app): State<App>,
+    mut request: Request,
+    next: Next,
+) -> Result<Response, Problem> {
+    let caller = caller(&app, request.headers()).await?;
+    request.extensions_mut().insert(caller);
+    Ok(next.run(request).await)
+}
+
+async fn caller(_app: &App, _headers: &HeaderMap) -> Result<Caller, Problem> {
+    Err(Problem::unauthenticated())
+}
+
+macro_rules! extractor {
+    ($($(#[$doc:meta])* $name:ident($permission:expr, $needs:literal)),* $(,)?) => { $(
+        $(#[$doc])*
+        #[derive(Debug)]
+        pub(crate) struct $name(pub(crate) Caller);
+
+        impl FromRequestParts<App> for $name {
+            type Rejection = Problem;
+
+            async fn from_request_parts(parts: &mut Parts, _: &App) -> Result<Self, Problem> {
+                let caller = parts.extensions.get::<Caller>().cloned().ok_or_else(Problem::unauthenticated)?;
+                if caller.may($permission) { Ok(Self(caller)) } else { Err(Problem::forbidden($needs)) }
+            }
+        }
+    )* };
+}
+
+extractor! {
+    /// May look at what the org has.
+    Reader(Permission::Read, "this takes a token with the scope read"),
+    /// May change what the org has.
+    Writer(Permission::Write, "this takes a token with the scope write, of an account that is not a viewer"),
+    /// May change who belongs to the org and which keys it has.
+    Manager(Permission::Manage, "this takes a token with the scope write, of an owner or admin"),
+    /// May look at and change the installation.
+    Operator(Permission::Operate, "this takes a token with the scope operator"),
+}

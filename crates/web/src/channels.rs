@@ -1,0 +1,11 @@
+//! Channels: ways to people outside.
+//!
+//! Not here: carrying them out (`gateway`).
+
+use axum::Router;
+
+use crate::app::App;
+
+pub(crate) fn routes() -> Router<App> {
+    Router::new()
+}

@@ -1,0 +1,11 @@
+//! Commands: wishes addressed to a session.
+//!
+//! Not here: carrying them out (`worker`).
+
+use axum::Router;
+
+use crate::app::App;
+
+pub(crate) fn routes() -> Router<App> {
+    Router::new()
+}
