@@ -76,8 +76,8 @@ impl EvidenceFolder {
     /// Also when that evidence is there already: what was seen is not seen anew.
     pub fn write_json(&self, check: &str, name: &str, value: &impl Serialize) -> Result<Evidence, EvidenceError> {
         let path = place(check, name, "json")?;
-        let mut bytes = serde_json::to_vec_pretty(value)
-            .map_err(|source| EvidenceError::Data { path: path.clone(), source })?;
+        let mut bytes =
+            serde_json::to_vec_pretty(value).map_err(|source| EvidenceError::Data { path: path.clone(), source })?;
         bytes.push(b'\n');
         self.store(path, &bytes)
     }

@@ -102,8 +102,7 @@ impl Journal {
     /// # Errors
     /// When this fails the step must not be taken: nobody would know of it.
     pub fn record(&mut self, at: DateTime<Utc>, kind: &str, data: impl Serialize) -> Result<Head, JournalError> {
-        let data =
-            serde_json::to_value(data).map_err(|source| JournalError::Data { kind: kind.to_owned(), source })?;
+        let data = serde_json::to_value(data).map_err(|source| JournalError::Data { kind: kind.to_owned(), source })?;
         let entry = Entry {
             sequence: self.head.sequence + 1,
             at,
