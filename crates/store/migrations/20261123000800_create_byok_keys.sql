@@ -12,5 +12,6 @@ CREATE TABLE byok_keys (
     revoked_at timestamptz,
     PRIMARY KEY (org_id, byok_key_id)
 );
+COMMENT ON COLUMN byok_keys.ciphertext IS 'empty once the key is revoked, like wrapped_key';
 COMMENT ON COLUMN byok_keys.wrapped_key IS 'the data key of this record, wrapped by the KMS key of key_version';
 COMMENT ON COLUMN byok_keys.revoked_at IS 'NULL: in force';

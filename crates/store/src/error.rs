@@ -40,4 +40,13 @@ impl StoreError {
     pub(crate) fn during(statement: &'static str) -> impl FnOnce(sqlx::Error) -> Self {
         move |source| Self::Database { statement, source }
     }
+
+    /// For `map_err`: names the value that can't be read.
+    pub(crate) fn unreadable<E>(table: &'static str, column: &'static str, id: impl ToString) -> impl FnOnce(E) -> Self
+    where
+        E: std::error::Error + Send + Sync + 'static,
+    {
+        let id = id.to_string();
+        move |source| Self::Unreadable { table, column, id, source: Box::new(source) }
+    }
 }

@@ -8,23 +8,37 @@
 //!
 //! Not here: decisions (`domain`), the bytes that rows name (`objects`), taking secrets apart (`secrets`).
 
+mod account;
 mod audit;
+mod byok;
 mod command;
+mod diagnostics;
 mod error;
 mod event;
 mod generation;
-mod session;
+mod instance;
+mod org;
 mod run;
+mod session;
+mod token;
 mod usage;
 
 use clock::Sources;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 
+pub use crate::account::{Member, NewMember};
+pub use crate::audit::AuditRecord;
+pub use crate::byok::{ByokKey, NewByokKey, SealedByokKey};
 pub use crate::command::{EnqueueError, Enqueued, NewCommand};
+pub use crate::diagnostics::{Backlog, KeyVersion};
 pub use crate::error::{ConnectError, StoreError};
 pub use crate::generation::{Environment, Generation};
+pub use crate::run::Run;
+pub use crate::instance::{Instance, RoleCount};
+pub use crate::org::{FirstOrg, Org};
 pub use crate::session::{NewSession, Session};
-pub use crate::usage::UsageKind;
+pub use crate::token::{Identity, NewToken, Token};
+pub use crate::usage::{Subscription, UsageKind, UsageTotal};
 
 /// The schema's history. Applied by [`Store::migrate`].
 pub static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!();

@@ -1,9 +1,14 @@
-//! Metered quantities. Each source counts once per kind, however often its work is repeated.
+//! Metered quantities, and the plan they are metered for. Each source counts once per kind, however often its work is
+//! repeated.
+//!
+//! Not here: prices. A self-hosted installation has none.
 
-use clock::Sources;
+use clock::{Sources, Timestamp};
 use ids::{OrgId, UsageId};
 use sqlx::PgConnection;
 use uuid::Uuid;
+
+use crate::{Store, StoreError};
 
 /// What is metered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,4 +58,48 @@ pub(crate) async fn record(
     .execute(connection)
     .await?;
     Ok(())
+}
+
+/// What an org used of one kind, since it began.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UsageTotal {
+    pub kind: String,
+    pub quantity: i64,
+}
+
+/// The plan that an org is on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Subscription {
+    pub plan: String,
+    /// `active` or `cancelled`.
+    pub state: String,
+    pub started_at: Timestamp,
+}
+
+impl Store {
+    /// Totals by kind; kinds that were never used are absent.
+    pub async fn usage_totals(&self, org: OrgId) -> Result<Vec<UsageTotal>, StoreError> {
+        sqlx::query_as!(
+            UsageTotal,
+            r#"-- usage_totals
+            SELECT kind, sum(quantity)::bigint AS "quantity!" FROM usage_records
+            WHERE org_id = $1 GROUP BY kind ORDER BY kind"#,
+            org as OrgId,
+        )
+        .fetch_all(&self.pool)
+        .await
+        .map_err(StoreError::during("usage_totals"))
+    }
+
+    pub async fn subscription_get(&self, org: OrgId) -> Result<Option<Subscription>, StoreError> {
+        sqlx::query_as!(
+            Subscription,
+            "-- subscription_get
+            SELECT plan, state, started_at FROM subscriptions WHERE org_id = $1",
+            org as OrgId,
+        )
+        .fetch_optional(&self.pool)
+        .await
+        .map_err(StoreError::during("subscription_get"))
+    }
 }

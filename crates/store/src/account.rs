@@ -1,0 +1,151 @@
+//! Accounts and their memberships. An account is one person or program, in as many orgs as it belongs to.
+//!
+//! Not here: what a role permits (`domain::tenancy`), signing in (`token`).
+
+use clock::{Sources, Timestamp};
+use domain::tenancy::Role;
+use ids::{AccountId, OrgId};
+use serde_json::json;
+use sqlx::PgConnection;
+
+use crate::{Store, StoreError, audit};
+
+/// An account in an org.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Member {
+    pub account_id: AccountId,
+    pub email: String,
+    pub display_name: String,
+    pub role: Role,
+    /// When it joined the org.
+    pub created_at: Timestamp,
+}
+
+/// Who joins.
+#[derive(Debug, Clone)]
+pub struct NewMember {
+    /// In lower case, 3 to 320 characters: it is what an account is found by.
+    pub email: String,
+    /// Used if the account is new; one that exists keeps its own.
+    pub display_name: String,
+    pub role: Role,
+}
+
+struct Row {
+    account_id: AccountId,
+    email: String,
+    display_name: String,
+    role: String,
+    created_at: Timestamp,
+}
+
+impl TryFrom<Row> for Member {
+    type Error = StoreError;
+
+    fn try_from(row: Row) -> Result<Self, StoreError> {
+        let role = row.role.parse().map_err(StoreError::unreadable("memberships", "role", row.account_id))?;
+        let Row { account_id, email, display_name, created_at, .. } = row;
+        Ok(Self { account_id, email, display_name, role, created_at })
+    }
+}
+
+/// Adds the account to the org, creating it if nobody has its email. `None`: it belongs to the org already.
+pub(crate) async fn insert(
+    connection: &mut PgConnection,
+    sources: &Sources,
+    org: OrgId,
+    new: &NewMember,
+) -> Result<Option<Member>, sqlx::Error> {
+    let (account, now) = (sources.id::<AccountId>(), sources.now());
+    let row = sqlx::query!(
+        r#"-- member_insert
+        WITH account AS (
+            INSERT INTO accounts (account_id, email, display_name, created_at) VALUES ($1, $2, $3, $4)
+            ON CONFLICT (email) DO UPDATE SET email = EXCLUDED.email
+            RETURNING account_id, display_name
+        ), membership AS (
+            INSERT INTO memberships (org_id, account_id, role, created_at) SELECT $5, account_id, $6, $4 FROM account
+            ON CONFLICT DO NOTHING RETURNING account_id
+        )
+        SELECT account_id AS "account_id: AccountId", display_name FROM account JOIN membership USING (account_id)"#,
+        account as AccountId,
+        new.email,
+        new.display_name,
+        now,
+        org as OrgId,
+        new.role.as_str(),
+    )
+    .fetch_optional(connection)
+    .await?;
+    Ok(row.map(|row| Member {
+        account_id: row.account_id,
+        email: new.email.clone(),
+        display_name: row.display_name,
+        role: new.role,
+        created_at: now,
+    }))
+}
+
+impl Store {
+    /// Adds an account to an org. `None`: it belongs to it already.
+    pub async fn member_add(&self, org: OrgId, new: &NewMember, actor: &str) -> Result<Option<Member>, StoreError> {
+        let during = || StoreError::during("member_add");
+        let mut tx = self.pool.begin().await.map_err(during())?;
+        let Some(member) = insert(&mut tx, &self.sources, org, new).await.map_err(during())? else {
+            return Ok(None);
+        };
+        let (target, detail) = (format!("account:{}", member.account_id), json!({ "role": member.role }));
+        audit::record(&mut tx, &self.sources, org, actor, "member.add", &target, detail).await.map_err(during())?;
+        tx.commit().await.map_err(during())?;
+        Ok(Some(member))
+    }
+
+    pub async fn member_get(&self, org: OrgId, account: AccountId) -> Result<Option<Member>, StoreError> {
+        let row = sqlx::query_as!(
+            Row,
+            r#"-- member_get
+            SELECT account_id AS "account_id: AccountId", email, display_name, role, memberships.created_at
+            FROM memberships JOIN accounts USING (account_id) WHERE org_id = $1 AND account_id = $2"#,
+            org as OrgId,
+            account as AccountId,
+        )
+        .fetch_optional(&self.pool)
+        .await
+        .map_err(StoreError::during("member_get"))?;
+        row.map(Member::try_from).transpose()
+    }
+
+    pub async fn member_list(
+        &self,
+        org: OrgId,
+        after: Option<AccountId>,
+        limit: i64,
+    ) -> Result<Vec<Member>, StoreError> {
+        let rows = sqlx::query_as!(
+            Row,
+            r#"-- member_list
+            SELECT account_id AS "account_id: AccountId", email, display_name, role, memberships.created_at
+            FROM memberships JOIN accounts USING (account_id)
+            WHERE org_id = $1 AND ($2::uuid IS NULL OR account_id > $2) ORDER BY account_id LIMIT $3"#,
+            org as OrgId,
+            after as Option<AccountId>,
+            limit,
+        )
+        .fetch_all(&self.pool)
+        .await
+        .map_err(StoreError::during("member_list"))?;
+        rows.into_iter().map(Member::try_from).collect()
+    }
+
+    /// The name that an account gave itself, in whichever org it is.
+    pub async fn account_display_name(&self, account: AccountId) -> Result<Option<String>, StoreError> {
+        sqlx::query_scalar!(
+            "-- account_display_name
+            SELECT display_name FROM accounts WHERE account_id = $1",
+            account as AccountId,
+        )
+        .fetch_optional(&self.pool)
+        .await
+        .map_err(StoreError::during("account_display_name"))
+    }
+}

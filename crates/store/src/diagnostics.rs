@@ -1,0 +1,103 @@
+//! What an operator asks about the whole installation, over all orgs: counts, backlog, keys, the state of the schema.
+//!
+//! Not here: which processes are alive (`instance`), anything of one tenant.
+
+use std::collections::BTreeMap;
+
+use crate::{Store, StoreError};
+
+/// Work that waits, and work in hand.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Backlog {
+    pub commands_pending: i64,
+    /// `None`: no command is pending.
+    pub oldest_command_age_ms: Option<i64>,
+    pub leases_held: i64,
+    pub deliveries_pending: i64,
+    pub deliveries_dead: i64,
+    /// Triggers of active workflows whose slot has come and that nobody has claimed.
+    pub triggers_due: i64,
+}
+
+/// How much is sealed under one version of the KMS key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyVersion {
+    pub version: String,
+    pub ciphertexts: i64,
+}
+
+impl Store {
+    /// Rows of every table. Reads all of them: for a person who asks, not for a loop.
+    pub async fn diagnostics_counts(&self) -> Result<BTreeMap<String, i64>, StoreError> {
+        let rows = sqlx::query_file!("src/diagnostics/counts.sql")
+            .fetch_all(&self.pool)
+            .await
+            .map_err(StoreError::during("diagnostics_counts"))?;
+        Ok(rows.into_iter().map(|row| (row.table_name, row.rows)).collect())
+    }
+
+    pub async fn diagnostics_backlog(&self) -> Result<Backlog, StoreError> {
+        let now = self.sources.now();
+        let row = sqlx::query_file!("src/diagnostics/backlog.sql", now)
+            .fetch_one(&self.pool)
+            .await
+            .map_err(StoreError::during("diagnostics_backlog"))?;
+        Ok(Backlog {
+            commands_pending: row.commands_pending,
+            oldest_command_age_ms: row.oldest_command_at.map(|at| (now - at).num_milliseconds().max(0)),
+            leases_held: row.leases_held,
+            deliveries_pending: row.deliveries_pending,
+            deliveries_dead: row.deliveries_dead,
+            triggers_due: row.triggers_due,
+        })
+    }
+
+    pub async fn diagnostics_sessions(&self) -> Result<i64, StoreError> {
+        sqlx::query_scalar!(
+            r#"-- diagnostics_sessions
+            SELECT count(*) AS "sessions!" FROM sessions"#
+        )
+        .fetch_one(&self.pool)
+        .await
+        .map_err(StoreError::during("diagnostics_sessions"))
+    }
+
+    /// What is sealed, by the version of the KMS key that wraps it.
+    pub async fn diagnostics_key_versions(&self) -> Result<Vec<KeyVersion>, StoreError> {
+        sqlx::query_as!(
+            KeyVersion,
+            r#"-- diagnostics_key_versions
+            SELECT key_version AS "version!", count(*) AS "ciphertexts!" FROM (
+                SELECT key_version FROM byok_keys WHERE revoked_at IS NULL
+                UNION ALL SELECT key_version FROM org_keys
+            ) AS sealed GROUP BY key_version ORDER BY key_version"#
+        )
+        .fetch_all(&self.pool)
+        .await
+        .map_err(StoreError::during("diagnostics_key_versions"))
+    }
+
+    /// The newest migration that the database has. `None`: none, it is not ours or was never initialised.
+    ///
+    /// Not a checked statement: the table belongs to the migrator and is absent where statements are checked.
+    pub async fn diagnostics_schema_version(&self) -> Result<Option<i64>, StoreError> {
+        let during = || StoreError::during("diagnostics_schema_version");
+        let exists: bool = sqlx::query_scalar(
+            "-- diagnostics_schema_exists
+            SELECT to_regclass('_sqlx_migrations') IS NOT NULL",
+        )
+        .fetch_one(&self.pool)
+        .await
+        .map_err(during())?;
+        if !exists {
+            return Ok(None);
+        }
+        sqlx::query_scalar(
+            "-- diagnostics_schema_version
+            SELECT max(version) FROM _sqlx_migrations WHERE success",
+        )
+        .fetch_one(&self.pool)
+        .await
+        .map_err(during())
+    }
+}

@@ -1,0 +1,30 @@
+-- diagnostics_counts
+SELECT 'accounts' AS "table_name!", count(*) AS "rows!" FROM accounts
+UNION ALL SELECT 'api_tokens', count(*) FROM api_tokens
+UNION ALL SELECT 'artifacts', count(*) FROM artifacts
+UNION ALL SELECT 'audit_records', count(*) FROM audit_records
+UNION ALL SELECT 'bindings', count(*) FROM bindings
+UNION ALL SELECT 'blobs', count(*) FROM blobs
+UNION ALL SELECT 'byok_keys', count(*) FROM byok_keys
+UNION ALL SELECT 'channels', count(*) FROM channels
+UNION ALL SELECT 'checkpoint_blobs', count(*) FROM checkpoint_blobs
+UNION ALL SELECT 'checkpoints', count(*) FROM checkpoints
+UNION ALL SELECT 'commands', count(*) FROM commands
+UNION ALL SELECT 'deliveries', count(*) FROM deliveries
+UNION ALL SELECT 'delivery_cursors', count(*) FROM delivery_cursors
+UNION ALL SELECT 'events', count(*) FROM events
+UNION ALL SELECT 'generations', count(*) FROM generations
+UNION ALL SELECT 'inbound_messages', count(*) FROM inbound_messages
+UNION ALL SELECT 'memberships', count(*) FROM memberships
+UNION ALL SELECT 'org_keys', count(*) FROM org_keys
+UNION ALL SELECT 'orgs', count(*) FROM orgs
+UNION ALL SELECT 'projections', count(*) FROM projections
+UNION ALL SELECT 'role_instances', count(*) FROM role_instances
+UNION ALL SELECT 'runs', count(*) FROM runs
+UNION ALL SELECT 'session_leases', count(*) FROM session_leases
+UNION ALL SELECT 'sessions', count(*) FROM sessions
+UNION ALL SELECT 'slots', count(*) FROM slots
+UNION ALL SELECT 'subscriptions', count(*) FROM subscriptions
+UNION ALL SELECT 'triggers', count(*) FROM triggers
+UNION ALL SELECT 'usage_records', count(*) FROM usage_records
+UNION ALL SELECT 'workflows', count(*) FROM workflows

@@ -1,0 +1,75 @@
+//! Which processes are alive: a row each, with a heartbeat.
+//!
+//! The table is unlogged: after a crash of the database it is empty until the next heartbeats, and a backup carries
+//! none of it. So it answers "who is there now" and nothing else.
+
+use clock::Timestamp;
+use ids::InstanceId;
+
+use crate::{Store, StoreError};
+
+/// A process that was started as one role or several.
+#[derive(Debug, Clone)]
+pub struct Instance {
+    pub instance: InstanceId,
+    pub roles: Vec<String>,
+    pub generation: i64,
+    pub started_at: Timestamp,
+}
+
+/// How many processes of a role are alive.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RoleCount {
+    pub role: String,
+    pub instances: i64,
+}
+
+impl Store {
+    /// Says that the process is alive.
+    pub async fn instance_beat(&self, instance: &Instance) -> Result<(), StoreError> {
+        sqlx::query!(
+            "-- instance_beat
+            INSERT INTO role_instances (instance_id, roles, generation, started_at, heartbeat_at)
+            VALUES ($1, $2, $3, $4, $5)
+            ON CONFLICT (instance_id) DO UPDATE SET heartbeat_at = EXCLUDED.heartbeat_at",
+            instance.instance as InstanceId,
+            &instance.roles,
+            instance.generation,
+            instance.started_at,
+            self.sources.now(),
+        )
+        .execute(&self.pool)
+        .await
+        .map_err(StoreError::during("instance_beat"))?;
+        Ok(())
+    }
+
+    /// Says that the process is gone, and forgets those that have been silent since `silent_since`.
+    pub async fn instance_leave(&self, instance: InstanceId, silent_since: Timestamp) -> Result<(), StoreError> {
+        sqlx::query!(
+            "-- instance_leave
+            DELETE FROM role_instances WHERE instance_id = $1 OR heartbeat_at < $2",
+            instance as InstanceId,
+            silent_since,
+        )
+        .execute(&self.pool)
+        .await
+        .map_err(StoreError::during("instance_leave"))?;
+        Ok(())
+    }
+
+    /// Processes of each role that belong to `generation` and were alive after `since`. Roles without any are absent.
+    pub async fn instance_counts(&self, generation: i64, since: Timestamp) -> Result<Vec<RoleCount>, StoreError> {
+        sqlx::query_as!(
+            RoleCount,
+            r#"-- instance_counts
+            SELECT role AS "role!", count(*) AS "instances!" FROM role_instances, unnest(roles) AS role
+            WHERE generation = $1 AND heartbeat_at > $2 GROUP BY role ORDER BY role"#,
+            generation,
+            since,
+        )
+        .fetch_all(&self.pool)
+        .await
+        .map_err(StoreError::during("instance_counts"))
+    }
+}

@@ -1,0 +1,138 @@
+//! Orgs: tenants. Every row but those of the installation belongs to one.
+//!
+//! Not here: who belongs to an org (`account`), what it used (`usage`), its data key (`org_key`).
+
+use clock::{Sources, Timestamp};
+use ids::{AccountId, OrgId};
+use serde_json::json;
+use sqlx::PgConnection;
+
+use crate::account::{Member, NewMember};
+use crate::token::NewToken;
+use crate::{Store, StoreError, account, audit, token};
+
+/// The plan of an org whose operator runs the installation.
+const PLAN: &str = "self-hosted";
+
+/// A tenant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Org {
+    pub org_id: OrgId,
+    pub name: String,
+    pub created_at: Timestamp,
+}
+
+/// What the first org of an installation begins with: somebody who can sign in.
+#[derive(Debug)]
+pub struct FirstOrg<'a> {
+    pub name: &'a str,
+    pub owner: NewMember,
+    /// The token's account is the owner's, whatever this says.
+    pub token: NewToken,
+}
+
+/// Writes the org and its subscription.
+async fn insert(connection: &mut PgConnection, sources: &Sources, name: &str) -> Result<Org, sqlx::Error> {
+    let org = Org { org_id: sources.id(), name: name.to_owned(), created_at: sources.now() };
+    sqlx::query!(
+        "-- org_insert
+        WITH org AS (INSERT INTO orgs (org_id, name, created_at) VALUES ($1, $2, $3) RETURNING org_id)
+        INSERT INTO subscriptions (org_id, plan, state, started_at) SELECT org_id, $4, 'active', $3 FROM org",
+        org.org_id as OrgId,
+        org.name,
+        org.created_at,
+        PLAN,
+    )
+    .execute(connection)
+    .await?;
+    Ok(org)
+}
+
+impl Store {
+    /// Creates an org that nobody belongs to yet. `name` has 1 to 200 characters.
+    pub async fn org_create(&self, name: &str, actor: &str) -> Result<Org, StoreError> {
+        let during = || StoreError::during("org_create");
+        let mut tx = self.pool.begin().await.map_err(during())?;
+        let org = insert(&mut tx, &self.sources, name).await.map_err(during())?;
+        let (target, detail) = (format!("org:{}", org.org_id), json!({ "name": name }));
+        audit::record(&mut tx, &self.sources, org.org_id, actor, "org.create", &target, detail)
+            .await
+            .map_err(during())?;
+        tx.commit().await.map_err(during())?;
+        Ok(org)
+    }
+
+    /// Creates the first org with its owner and the owner's token, unless there is an org already: then `None`.
+    pub async fn org_create_first(
+        &self,
+        first: FirstOrg<'_>,
+        actor: &str,
+    ) -> Result<Option<(Org, Member)>, StoreError> {
+        let during = || StoreError::during("org_create_first");
+        let mut tx = self.pool.begin().await.map_err(during())?;
+        if !first_in_line(&mut tx).await.map_err(during())? {
+            return Ok(None);
+        }
+        let org = insert(&mut tx, &self.sources, first.name).await.map_err(during())?;
+        let added = account::insert(&mut tx, &self.sources, org.org_id, &first.owner).await.map_err(during())?;
+        let owner = added.expect("the org is new, so it has no members");
+        let new = NewToken { account: owner.account_id, ..first.token };
+        token::insert(&mut tx, &self.sources, org.org_id, &new).await.map_err(during())?;
+        record_first(&mut tx, &self.sources, &org, owner.account_id, actor).await.map_err(during())?;
+        tx.commit().await.map_err(during())?;
+        Ok(Some((org, owner)))
+    }
+
+    pub async fn org_get(&self, org: OrgId) -> Result<Option<Org>, StoreError> {
+        sqlx::query_as!(
+            Org,
+            r#"-- org_get
+            SELECT org_id AS "org_id: OrgId", name, created_at FROM orgs WHERE org_id = $1"#,
+            org as OrgId,
+        )
+        .fetch_optional(&self.pool)
+        .await
+        .map_err(StoreError::during("org_get"))
+    }
+
+    /// Oldest first.
+    pub async fn org_list(&self, after: Option<OrgId>, limit: i64) -> Result<Vec<Org>, StoreError> {
+        sqlx::query_as!(
+            Org,
+            r#"-- org_list
+            SELECT org_id AS "org_id: OrgId", name, created_at FROM orgs
+            WHERE $1::uuid IS NULL OR org_id > $1 ORDER BY org_id LIMIT $2"#,
+            after as Option<OrgId>,
+            limit,
+        )
+        .fetch_all(&self.pool)
+        .await
+        .map_err(StoreError::during("org_list"))
+    }
+}
+
+/// Waits for anybody else who is creating the first org, then says whether there is still none.
+async fn first_in_line(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
+    sqlx::query!("-- org_create_first_lock\nLOCK TABLE orgs IN SHARE ROW EXCLUSIVE MODE")
+        .execute(&mut *connection)
+        .await?;
+    let row = sqlx::query!(
+        r#"-- org_create_first
+        SELECT NOT EXISTS (SELECT FROM orgs) AS "none!""#
+    )
+    .fetch_one(connection)
+    .await?;
+    Ok(row.none)
+}
+
+async fn record_first(
+    connection: &mut PgConnection,
+    sources: &Sources,
+    org: &Org,
+    owner: AccountId,
+    actor: &str,
+) -> Result<(), sqlx::Error> {
+    let (org_id, target) = (org.org_id, format!("org:{}", org.org_id));
+    let detail = json!({ "name": org.name, "owner": owner });
+    audit::record(connection, sources, org_id, actor, "org.create", &target, detail).await
+}

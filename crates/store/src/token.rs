@@ -1,0 +1,201 @@
+//! API tokens: what programs sign in with.
+//!
+//! Only the SHA-256 of a token is stored. A token has 256 random bits, so its hash can't be guessed back, and looking a
+//! hash up in the unique index says nothing useful to somebody who measures how long that took.
+//!
+//! Not here: making a token's text (`web::ApiToken`), what its scopes permit (`domain::tenancy`).
+
+use clock::{Sources, Timestamp};
+use domain::tenancy::{Role, Scope};
+use ids::{AccountId, OrgId, TokenId};
+use serde_json::json;
+use sqlx::PgConnection;
+
+use crate::{Store, StoreError, audit};
+
+/// A token, without its secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Token {
+    pub token_id: TokenId,
+    pub account_id: AccountId,
+    pub name: String,
+    pub last_four: String,
+    pub scopes: Vec<Scope>,
+    pub created_at: Timestamp,
+    /// `None`: never.
+    pub expires_at: Option<Timestamp>,
+    /// `None`: in force.
+    pub revoked_at: Option<Timestamp>,
+}
+
+/// A token to be written down.
+#[derive(Debug, Clone)]
+pub struct NewToken {
+    pub account: AccountId,
+    pub name: String,
+    /// SHA-256 of its text.
+    pub hash: [u8; 32],
+    pub last_four: String,
+    pub scopes: Vec<Scope>,
+}
+
+/// Whom a token in force stands for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    pub org: OrgId,
+    pub token: TokenId,
+    pub account: AccountId,
+    /// What the account is in `org` now.
+    pub role: Role,
+    pub scopes: Vec<Scope>,
+}
+
+struct Row {
+    token_id: TokenId,
+    account_id: AccountId,
+    name: String,
+    last_four: String,
+    scopes: Vec<String>,
+    created_at: Timestamp,
+    expires_at: Option<Timestamp>,
+    revoked_at: Option<Timestamp>,
+}
+
+impl TryFrom<Row> for Token {
+    type Error = StoreError;
+
+    fn try_from(row: Row) -> Result<Self, StoreError> {
+        let scopes = scopes(row.token_id, &row.scopes)?;
+        let Row { token_id, account_id, name, last_four, created_at, expires_at, revoked_at, .. } = row;
+        Ok(Self { token_id, account_id, name, last_four, scopes, created_at, expires_at, revoked_at })
+    }
+}
+
+fn scopes(token: TokenId, texts: &[String]) -> Result<Vec<Scope>, StoreError> {
+    let parsed: Result<_, _> = texts.iter().map(|text| text.parse()).collect();
+    parsed.map_err(StoreError::unreadable("api_tokens", "scopes", token))
+}
+
+/// Writes the token. Its account must belong to the org.
+pub(crate) async fn insert(
+    connection: &mut PgConnection,
+    sources: &Sources,
+    org: OrgId,
+    new: &NewToken,
+) -> Result<Token, sqlx::Error> {
+    let (token, now) = (sources.id::<TokenId>(), sources.now());
+    let scopes: Vec<String> = new.scopes.iter().map(|scope| scope.as_str().to_owned()).collect();
+    sqlx::query!(
+        "-- token_insert
+        INSERT INTO api_tokens (org_id, token_id, account_id, name, token_hash, last_four, scopes, created_at)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+        org as OrgId,
+        token as TokenId,
+        new.account as AccountId,
+        new.name,
+        &new.hash[..],
+        new.last_four,
+        &scopes,
+        now,
+    )
+    .execute(connection)
+    .await?;
+    Ok(Token {
+        token_id: token,
+        account_id: new.account,
+        name: new.name.clone(),
+        last_four: new.last_four.clone(),
+        scopes: new.scopes.clone(),
+        created_at: now,
+        expires_at: None,
+        revoked_at: None,
+    })
+}
+
+impl Store {
+    /// Writes a token down. `None`: its account does not belong to the org.
+    pub async fn token_create(&self, org: OrgId, new: &NewToken, actor: &str) -> Result<Option<Token>, StoreError> {
+        if self.member_get(org, new.account).await?.is_none() {
+            return Ok(None);
+        }
+        let during = || StoreError::during("token_create");
+        let mut tx = self.pool.begin().await.map_err(during())?;
+        let token = insert(&mut tx, &self.sources, org, new).await.map_err(during())?;
+        let (target, detail) = (format!("token:{}", token.token_id), json!({ "scopes": token.scopes }));
+        audit::record(&mut tx, &self.sources, org, actor, "token.create", &target, detail).await.map_err(during())?;
+        tx.commit().await.map_err(during())?;
+        Ok(Some(token))
+    }
+
+    /// Whom the token with this SHA-256 stands for. `None`: no such token, or it is no longer in force, or its
+    /// account has left the org.
+    pub async fn token_identify(&self, hash: &[u8; 32]) -> Result<Option<Identity>, StoreError> {
+        let row = sqlx::query!(
+            r#"-- token_identify
+            SELECT org_id AS "org: OrgId", token_id AS "token: TokenId", account_id AS "account: AccountId", role, scopes
+            FROM api_tokens JOIN memberships USING (org_id, account_id)
+            WHERE token_hash = $1 AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > $2)"#,
+            &hash[..],
+            self.sources.now(),
+        )
+        .fetch_optional(&self.pool)
+        .await
+        .map_err(StoreError::during("token_identify"))?;
+        let Some(row) = row else { return Ok(None) };
+        let role = row.role.parse().map_err(StoreError::unreadable("memberships", "role", row.account))?;
+        let scopes = scopes(row.token, &row.scopes)?;
+        Ok(Some(Identity { org: row.org, token: row.token, account: row.account, role, scopes }))
+    }
+
+    pub async fn token_list(&self, org: OrgId, after: Option<TokenId>, limit: i64) -> Result<Vec<Token>, StoreError> {
+        let rows = sqlx::query_as!(
+            Row,
+            r#"-- token_list
+            SELECT token_id AS "token_id: TokenId", account_id AS "account_id: AccountId", name, last_four, scopes,
+                created_at, expires_at, revoked_at
+            FROM api_tokens
+            WHERE org_id = $1 AND ($2::uuid IS NULL OR token_id > $2) ORDER BY token_id LIMIT $3"#,
+            org as OrgId,
+            after as Option<TokenId>,
+            limit,
+        )
+        .fetch_all(&self.pool)
+        .await
+        .map_err(StoreError::during("token_list"))?;
+        rows.into_iter().map(Token::try_from).collect()
+    }
+
+    /// Takes a token out of force, of `only` this account if it is given. `false`: there is no such token. Revoking
+    /// twice changes nothing.
+    pub async fn token_revoke(
+        &self,
+        org: OrgId,
+        token: TokenId,
+        only: Option<AccountId>,
+        actor: &str,
+    ) -> Result<bool, StoreError> {
+        let during = || StoreError::during("token_revoke");
+        let mut tx = self.pool.begin().await.map_err(during())?;
+        let row = sqlx::query!(
+            r#"-- token_revoke
+            UPDATE api_tokens SET revoked_at = coalesce(revoked_at, $3)
+            WHERE org_id = $1 AND token_id = $2 AND ($4::uuid IS NULL OR account_id = $4)
+            RETURNING revoked_at = $3 AS "revoked_now!""#,
+            org as OrgId,
+            token as TokenId,
+            self.sources.now(),
+            only as Option<AccountId>,
+        )
+        .fetch_optional(&mut *tx)
+        .await
+        .map_err(during())?;
+        if row.as_ref().is_some_and(|row| row.revoked_now) {
+            let target = format!("token:{token}");
+            audit::record(&mut tx, &self.sources, org, actor, "token.revoke", &target, json!({}))
+                .await
+                .map_err(during())?;
+        }
+        tx.commit().await.map_err(during())?;
+        Ok(row.is_some())
+    }
+}
