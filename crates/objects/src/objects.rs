@@ -1,0 +1,229 @@
+//! Objects by key. An object that exists never changes, so whoever names it by size and SHA-256 can check it for ever.
+//!
+//! Promised: when `put` has returned, the object survives a power cut. Not promised: that an object is named by a row;
+//! a worker that dies between the two leaves an orphan behind.
+//!
+//! Not here: deleting. Nothing in this program takes an object away yet.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::stream::BoxStream;
+use futures::{StreamExt, TryStreamExt};
+use object_store::local::LocalFileSystem;
+use object_store::{ObjectStore, ObjectStoreExt, PutMode};
+use sha2::{Digest, Sha256};
+
+/// An object as rows name it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Blob {
+    pub key: String,
+    /// Bytes as stored.
+    pub size: u64,
+    pub sha256: [u8; 32],
+}
+
+impl Blob {
+    /// What `bytes` are called under `key`.
+    #[must_use]
+    pub fn of(key: impl Into<String>, bytes: &[u8]) -> Self {
+        Self { key: key.into(), size: bytes.len() as u64, sha256: Sha256::digest(bytes).into() }
+    }
+}
+
+/// An object that a listing found. Nothing is known about its content.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    pub key: String,
+    pub size: u64,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum ObjectsError {
+    #[error("there is no object {0}")]
+    NotFound(String),
+    /// Objects never change; the one that is there was left alone.
+    #[error("the object {0} exists with other bytes")]
+    Conflict(String),
+    #[error("the object {0} does not have the size and SHA-256 that its row names")]
+    Mismatch(String),
+    #[error("{0} can't be the key of an object")]
+    Key(String),
+    #[error("the object folder {} can't be used", folder.display())]
+    Folder { folder: PathBuf, source: std::io::Error },
+    #[error("the object store failed at {key}")]
+    Store { key: String, source: object_store::Error },
+}
+
+/// A folder of objects. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Objects {
+    store: Arc<dyn ObjectStore>,
+    folder: PathBuf,
+}
+
+impl Objects {
+    /// Opens the folder, making it if it is not there.
+    ///
+    /// # Errors
+    /// If it can't be made or looked into.
+    pub fn open_folder(folder: &Path) -> Result<Self, ObjectsError> {
+        let failed = |source| ObjectsError::Folder { folder: folder.to_owned(), source };
+        std::fs::create_dir_all(folder).map_err(failed)?;
+        let folder = folder.canonicalize().map_err(failed)?;
+        let store = LocalFileSystem::new_with_prefix(&folder)
+            .map_err(|source| ObjectsError::Store { key: String::new(), source })?
+            .with_fsync(true);
+        Ok(Self { store: Arc::new(store), folder })
+    }
+
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Writes an object for good.
+    ///
+    /// # Errors
+    /// `Conflict` if there is one with other bytes; it stays as it is.
+    pub async fn put(&self, key: &str, bytes: Bytes) -> Result<Blob, ObjectsError> {
+        let blob = Blob::of(key, &bytes);
+        let put = self.store.put_opts(&path(key)?, bytes.into(), PutMode::Create.into()).await;
+        match put {
+            Ok(_) => Ok(blob),
+            Err(object_store::Error::AlreadyExists { .. }) => self.settled(blob).await,
+            Err(source) => Err(failed(key, source)),
+        }
+    }
+
+    /// Like [`Objects::put`], but looks first: for content that is probably there already.
+    ///
+    /// # Errors
+    /// As `put`.
+    pub async fn ensure(&self, key: &str, bytes: Bytes) -> Result<Blob, ObjectsError> {
+        match self.store.head(&path(key)?).await {
+            Ok(_) => self.settled(Blob::of(key, &bytes)).await,
+            Err(object_store::Error::NotFound { .. }) => self.put(key, bytes).await,
+            Err(source) => Err(failed(key, source)),
+        }
+    }
+
+    /// The blob, if what is stored under its key is it. Its writer may still be about to make the folder entry
+    /// durable, so this does it, too.
+    async fn settled(&self, blob: Blob) -> Result<Blob, ObjectsError> {
+        if Blob::of(&blob.key, &self.get(&blob.key).await?) != blob {
+            return Err(ObjectsError::Conflict(blob.key));
+        }
+        let parent = self.folder.join(&blob.key).parent().unwrap_or(&self.folder).to_owned();
+        let synced = tokio::task::spawn_blocking(move || {
+            std::fs::File::open(&parent).and_then(|folder| folder.sync_all()).map_err(|source| (parent, source))
+        });
+        match synced.await.expect("syncing a folder does not panic") {
+            Ok(()) => Ok(blob),
+            Err((folder, source)) => Err(ObjectsError::Folder { folder, source }),
+        }
+    }
+
+    /// Reads a whole object.
+    ///
+    /// # Errors
+    /// `NotFound` if there is none.
+    pub async fn get(&self, key: &str) -> Result<Bytes, ObjectsError> {
+        let found = self.store.get(&path(key)?).await.map_err(|source| failed(key, source))?;
+        found.bytes().await.map_err(|source| failed(key, source))
+    }
+
+    /// Reads a whole object and compares it with what a row says of it.
+    ///
+    /// # Errors
+    /// `NotFound` if there is none, `Mismatch` if it is not the one that was meant.
+    pub async fn get_blob(&self, blob: &Blob) -> Result<Bytes, ObjectsError> {
+        let bytes = self.get(&blob.key).await?;
+        if bytes.len() as u64 == blob.size && Sha256::digest(&bytes)[..] == blob.sha256 {
+            return Ok(bytes);
+        }
+        Err(ObjectsError::Mismatch(blob.key.clone()))
+    }
+
+    /// An object's size and its bytes, piece by piece.
+    ///
+    /// # Errors
+    /// `NotFound` if there is none.
+    pub async fn stream(
+        &self,
+        key: &str,
+    ) -> Result<(u64, BoxStream<'static, Result<Bytes, ObjectsError>>), ObjectsError> {
+        let found = self.store.get(&path(key)?).await.map_err(|source| failed(key, source))?;
+        let key = key.to_owned();
+        Ok((found.meta.size, found.into_stream().map_err(move |source| failed(&key, source)).boxed()))
+    }
+
+    /// The objects whose keys begin with the folder `prefix`, all of them if it is empty, in no order.
+    #[must_use]
+    pub fn list(&self, prefix: &str) -> BoxStream<'static, Result<Listed, ObjectsError>> {
+        let prefix = prefix.to_owned();
+        let within = (!prefix.is_empty()).then(|| object_store::path::Path::from(prefix.as_str()));
+        self.store
+            .list(within.as_ref())
+            .map_ok(|meta| Listed { key: meta.location.to_string(), size: meta.size })
+            .map_err(move |source| failed(&prefix, source))
+            .boxed()
+    }
+
+    /// # Errors
+    /// If the folder can't be looked into.
+    pub async fn is_empty(&self) -> Result<bool, ObjectsError> {
+        Ok(self.list("").try_next().await?.is_none())
+    }
+}
+
+fn path(key: &str) -> Result<object_store::path::Path, ObjectsError> {
+    object_store::path::Path::parse(key).map_err(|_| ObjectsError::Key(key.to_owned()))
+}
+
+fn failed(key: &str, source: object_store::Error) -> ObjectsError {
+    match source {
+        object_store::Error::NotFound { .. } => ObjectsError::NotFound(key.to_owned()),
+        source => ObjectsError::Store { key: key.to_owned(), source },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_object_never_changes() {
+        let folder = tempfile::tempdir().unwrap();
+        let objects = Objects::open_folder(folder.path()).unwrap();
+        assert!(objects.is_empty().await.unwrap());
+        let first = objects.put("orgs/a/x", "one".into()).await.unwrap();
+        assert_eq!(objects.put("orgs/a/x", "one".into()).await.unwrap(), first);
+        assert_eq!(objects.ensure("orgs/a/x", "one".into()).await.unwrap(), first);
+        assert!(matches!(objects.put("orgs/a/x", "two".into()).await, Err(ObjectsError::Conflict(_))));
+        assert!(matches!(objects.ensure("orgs/a/x", "two".into()).await, Err(ObjectsError::Conflict(_))));
+        assert_eq!(objects.get_blob(&first).await.unwrap(), "one");
+        let listed: Vec<_> = objects.list("orgs/a").try_collect().await.unwrap();
+        assert_eq!(listed, [Listed { key: "orgs/a/x".into(), size: 3 }]);
+    }
+
+    #[tokio::test]
+    async fn absence_and_a_changed_byte_are_told_apart() {
+        let folder = tempfile::tempdir().unwrap();
+        let objects = Objects::open_folder(folder.path()).unwrap();
+        let blob = objects.put("k", "one".into()).await.unwrap();
+        std::fs::write(folder.path().join("k"), "onE").unwrap();
+        assert!(matches!(objects.get_blob(&blob).await, Err(ObjectsError::Mismatch(_))));
+        std::fs::remove_file(folder.path().join("k")).unwrap();
+        assert!(matches!(objects.get_blob(&blob).await, Err(ObjectsError::NotFound(_))));
+        assert!(matches!(objects.stream("k").await.map(|_| ()), Err(ObjectsError::NotFound(_))));
+    }
+
+    #[tokio::test]
+    async fn a_key_can_not_climb_out_of_the_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let objects = Objects::open_folder(&folder.path().join("objects")).unwrap();
+        assert!(matches!(objects.put("../x", "one".into()).await, Err(ObjectsError::Key(_))));
+    }
+}
