@@ -1,1 +1,119 @@
 //! Configuration: a struct per concern.
+//!
+//! A value comes from, each layer over the one before: the defaults here, the file (`cowork.toml`), the variables
+//! `COWORK_<SECTION>__<KEY>` (`COWORK_WEB__LISTEN`; two underscores go one level down) and `COWORK_DATA_DIR`, then
+//! `DATABASE_URL`. Flags come last: the binary sets the fields they name. An unknown key is an error, in the file and in
+//! the environment; a variable without two underscores is somebody else's.
+//!
+//! Relative paths start at the file's folder, or at the working directory if there is no file, wherever they were set.
+//! After [`Config::load`] every path is absolute if that folder is.
+//!
+//! Configuration holds no secrets, it names them (crate `secrets`). The one exception is a database URL with a password,
+//! which therefore has a type that doesn't print it.
+//!
+//! Not here: reading the environment (the binary does, once), resolving secrets, making folders.
+
+mod database_url;
+mod environment;
+mod error;
+mod load;
+mod roles;
+mod secret_settings;
+mod validate;
+
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+pub use database_url::DatabaseUrl;
+pub use error::ConfigError;
+pub use roles::{Gateway, Scheduler, Web, Worker};
+pub use secret_settings::{KeySetting, SecretSetting, Secrets};
+
+/// The name of the configuration file.
+pub const FILE_NAME: &str = "cowork.toml";
+
+/// Everything an installation can be told.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Where an installation keeps what has no place of its own configured.
+    pub data_dir: PathBuf,
+    pub database: Database,
+    pub objects: Objects,
+    /// `None`: the installation generates its own ([`Config::secret_references`]).
+    pub secrets: Option<Secrets>,
+    pub web: Web,
+    pub worker: Worker,
+    pub scheduler: Scheduler,
+    pub gateway: Gateway,
+    pub log: Log,
+    /// Where relative paths and relative secret references start. Not a key of the file.
+    #[serde(skip)]
+    pub base: PathBuf,
+}
+
+/// The Postgres database.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Database {
+    /// `None`: a private cluster in [`Config::postgres_folder`].
+    pub url: Option<DatabaseUrl>,
+    /// Of one process.
+    pub max_connections: u32,
+}
+
+/// The object store.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Objects {
+    /// Default: `objects` in the data folder.
+    pub folder: PathBuf,
+}
+
+/// Where log lines go and which.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Log {
+    /// A level, or directives: `info,sqlx=warn`.
+    pub level: String,
+    /// Lines are appended. `None`: to standard error.
+    pub file: Option<PathBuf>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            data_dir: "cowork-data".into(),
+            database: Database::default(),
+            objects: Objects::default(),
+            secrets: None,
+            web: Web::default(),
+            worker: Worker::default(),
+            scheduler: Scheduler::default(),
+            gateway: Gateway::default(),
+            log: Log::default(),
+            base: PathBuf::new(),
+        }
+    }
+}
+
+impl Default for Database {
+    fn default() -> Self {
+        Self { url: None, max_connections: 10 }
+    }
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { level: "info".into(), file: None }
+    }
+}
+
+impl Config {
+    /// The private cluster of an installation without a database URL.
+    #[must_use]
+    pub fn postgres_folder(&self) -> PathBuf {
+        self.data_dir.join("postgres")
+    }
+}

@@ -43,7 +43,7 @@ impl SecretReference {
     pub fn public(&self) -> String {
         match self {
             Self::File(path) if path.is_absolute() => {
-                let name = path.file_name().map(Path::new).unwrap_or(Path::new(""));
+                let name = path.file_name().map_or(Path::new(""), Path::new);
                 format!("file:.../{}", name.display())
             }
             _ => self.to_string(),

@@ -1,0 +1,92 @@
+//! What each role can be told.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+/// The HTTP API.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Web {
+    pub listen: SocketAddr,
+}
+
+/// Runs agents.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Worker {
+    /// Health and metrics. Port 0: any free one.
+    pub listen: SocketAddr,
+    /// Default: `workspaces` in the data folder. Must be the same path on every worker: agents remember paths.
+    pub workspace_root: PathBuf,
+    /// Sessions that one process advances at the same time.
+    pub concurrency: usize,
+    /// How long a claim holds without a heartbeat. A killed worker's session goes on elsewhere after this.
+    pub lease_ms: u64,
+    /// How often an idle worker looks for work.
+    pub poll_ms: u64,
+}
+
+/// Fires what is due.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Scheduler {
+    /// Health and metrics. Port 0: any free one.
+    pub listen: SocketAddr,
+    pub poll_ms: u64,
+}
+
+/// Messages in, deliveries out.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Gateway {
+    /// Inbound webhooks, health and metrics.
+    pub listen: SocketAddr,
+    pub poll_ms: u64,
+    /// After so many a delivery is a dead letter.
+    pub max_attempts: u32,
+    /// Before the second attempt. Doubles from there.
+    pub backoff_ms: u64,
+    pub backoff_max_ms: u64,
+    /// Of one attempt.
+    pub timeout_ms: u64,
+    /// Where a drill's deliveries go instead of their destinations. Refused in production.
+    pub redirect_to: Option<String>,
+}
+
+fn local(port: u16) -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], port))
+}
+
+impl Default for Web {
+    fn default() -> Self {
+        Self { listen: local(8080) }
+    }
+}
+
+impl Default for Worker {
+    fn default() -> Self {
+        Self { listen: local(0), workspace_root: PathBuf::new(), concurrency: 8, lease_ms: 30_000, poll_ms: 50 }
+    }
+}
+
+impl Default for Scheduler {
+    fn default() -> Self {
+        Self { listen: local(0), poll_ms: 250 }
+    }
+}
+
+impl Default for Gateway {
+    fn default() -> Self {
+        Self {
+            listen: local(8081),
+            poll_ms: 100,
+            max_attempts: 8,
+            backoff_ms: 1_000,
+            backoff_max_ms: 300_000,
+            timeout_ms: 10_000,
+            redirect_to: None,
+        }
+    }
+}

@@ -1,0 +1,40 @@
+//! Values that are of the right type and still can't work.
+
+use crate::{Config, ConfigError};
+
+/// A lease shorter than this ends between two heartbeats on a busy machine.
+const SHORTEST_LEASE_MS: u64 = 100;
+
+impl Config {
+    pub(crate) fn validate(&self) -> Result<(), ConfigError> {
+        at_least("database.max_connections", self.database.max_connections.into(), 1)?;
+        at_least("worker.concurrency", self.worker.concurrency as u64, 1)?;
+        at_least("worker.lease_ms", self.worker.lease_ms, SHORTEST_LEASE_MS)?;
+        at_least("worker.poll_ms", self.worker.poll_ms, 1)?;
+        at_least("scheduler.poll_ms", self.scheduler.poll_ms, 1)?;
+        at_least("gateway.poll_ms", self.gateway.poll_ms, 1)?;
+        at_least("gateway.max_attempts", self.gateway.max_attempts.into(), 1)?;
+        at_least("gateway.timeout_ms", self.gateway.timeout_ms, 1)?;
+        at_least("gateway.backoff_ms", self.gateway.backoff_ms, 1)?;
+        at_least("gateway.backoff_max_ms", self.gateway.backoff_max_ms, self.gateway.backoff_ms)?;
+        match &self.gateway.redirect_to {
+            Some(url) if !url.starts_with("http://") && !url.starts_with("https://") => Err(unusable(
+                "gateway.redirect_to",
+                "it is no web address",
+                "give it a URL that starts with http:// or https://",
+            )),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn at_least(key: &str, value: u64, least: u64) -> Result<(), ConfigError> {
+    if value >= least {
+        return Ok(());
+    }
+    Err(unusable(key, &format!("it is {value}"), &format!("give it {least} or more")))
+}
+
+fn unusable(key: &str, detail: &str, advice: &str) -> ConfigError {
+    ConfigError::new(format!("configuration {key} cannot be used"), detail, advice)
+}

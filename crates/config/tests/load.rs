@@ -1,0 +1,201 @@
+//! What comes out of files and variables, and what is refused.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use config::{Config, ConfigError};
+use tempfile::TempDir;
+
+fn variables(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+    pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+}
+
+fn load(text: &str, environment: &[(&str, &str)]) -> (TempDir, Result<Config, ConfigError>) {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join(config::FILE_NAME), text).unwrap();
+    let config = Config::load(Some(Path::new(config::FILE_NAME)), &variables(environment), folder.path());
+    (folder, config)
+}
+
+#[track_caller]
+fn refused(text: &str, environment: &[(&str, &str)], expect: &str) {
+    assert_eq!(load(text, environment).1.unwrap_err().to_string(), expect);
+}
+
+const ALL_SECRETS: &str = r#"
+[secrets]
+adapter_key = { reference = "env:KEY_2", version = 2, previous = [{ reference = "file:old.key", version = "1" }] }
+oidc_client = { reference = "env:OIDC", version = "1" }
+cookie = { reference = "file:cookie.key", version = "7" }
+gateway = { reference = "env:GATEWAY", version = "1" }
+channel = { reference = "env:CHANNEL", version = "1" }
+"#;
+
+#[test]
+fn without_file_and_variables_everything_has_its_default() {
+    let config = Config::load(None, &variables(&[]), Path::new("/srv/cowork")).unwrap();
+    assert_eq!(config.data_dir, Path::new("/srv/cowork/cowork-data"));
+    assert_eq!(config.objects.folder, Path::new("/srv/cowork/cowork-data/objects"));
+    assert_eq!(config.worker.workspace_root, Path::new("/srv/cowork/cowork-data/workspaces"));
+    assert_eq!(config.postgres_folder(), Path::new("/srv/cowork/cowork-data/postgres"));
+    assert_eq!(config.web.listen.to_string(), "127.0.0.1:8080");
+    assert_eq!(config.database.url, None);
+    assert_eq!(config.secrets_folder().unwrap(), Path::new("/srv/cowork/cowork-data/secrets"));
+}
+
+#[test]
+fn relative_paths_start_at_the_files_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let base = folder.path().join("etc");
+    std::fs::create_dir(&base).unwrap();
+    std::fs::write(base.join("cowork.toml"), "data_dir = '../data'\n[log]\nfile = 'web.log'\n").unwrap();
+    let config = Config::load(Some(Path::new("etc/cowork.toml")), &variables(&[]), folder.path()).unwrap();
+    assert_eq!(config.data_dir, base.join("../data"));
+    assert_eq!(config.log.file, Some(base.join("web.log")));
+    assert_eq!(config.base, base);
+}
+
+#[test]
+fn a_variable_overrides_the_file() {
+    let environment = [
+        ("COWORK_WEB__LISTEN", "0.0.0.0:9000"),
+        ("COWORK_DATA_DIR", "elsewhere"),
+        ("COWORK_GATEWAY__MAX_ATTEMPTS", "3"),
+        ("COWORK_TEST_POSTGRES", "not configuration"),
+    ];
+    let (folder, config) =
+        load("data_dir = 'here'\n[web]\nlisten = '127.0.0.1:1'\n[gateway]\npoll_ms = 7\n", &environment);
+    let config = config.unwrap();
+    assert_eq!(config.web.listen.port(), 9000);
+    assert_eq!(config.data_dir, folder.path().join("elsewhere"));
+    assert_eq!((config.gateway.max_attempts, config.gateway.poll_ms), (3, 7));
+}
+
+#[test]
+fn the_common_variable_names_the_database() {
+    let url = "postgres://cowork:hunter2@db/cowork";
+    let config = load("[database]\nurl = 'postgres://other/db'\n", &[("DATABASE_URL", url)]).1.unwrap();
+    assert_eq!(config.database.url.as_ref().unwrap().expose(), url);
+    assert!(!format!("{config:?}").contains("hunter2"));
+}
+
+#[test]
+fn secrets_are_named_with_their_versions() {
+    let config = load(ALL_SECRETS, &[("COWORK_SECRETS__COOKIE__VERSION", "8")]).1.unwrap();
+    let references = config.secret_references().references();
+    let shown: Vec<_> =
+        references.iter().map(|named| format!("{} {} {}", named.name, named.reference, named.version)).collect();
+    assert_eq!(
+        shown,
+        [
+            "adapter_key env:KEY_2 2",
+            "oidc_client env:OIDC 1",
+            "cookie file:cookie.key 8",
+            "gateway env:GATEWAY 1",
+            "channel env:CHANNEL 1",
+            "adapter_key file:old.key 1"
+        ]
+    );
+    assert_eq!(config.secrets_folder(), None);
+}
+
+#[test]
+fn configured_secrets_resolve_beside_the_file_and_generated_ones_in_the_data_folder() {
+    let (folder, config) = load(ALL_SECRETS, &[]);
+    std::fs::write(folder.path().join("cookie.key"), "c").unwrap();
+    let reader = config.unwrap().secret_reader(variables(&[]));
+    assert_eq!(reader.resolve(&"file:cookie.key".parse().unwrap()).unwrap().expose(), b"c");
+
+    let (_folder, config) = load("data_dir = 'd'", &[]);
+    let config = config.unwrap();
+    secrets::generate(&config.secrets_folder().unwrap(), &clock::Sources::system()).unwrap();
+    config.secret_references().resolve_all(&config.secret_reader(variables(&[]))).unwrap();
+}
+
+#[test]
+fn an_unknown_key_is_refused_by_name() {
+    refused(
+        "[web]\nlisten = '127.0.0.1:1'\nport = 3\n",
+        &[],
+        "web.port of cowork.toml cannot be used: there is no such key; use one of listen",
+    );
+    refused(
+        "[objects]\n",
+        &[("COWORK_SCHEDULER__POL_MS", "3")],
+        "variable COWORK_SCHEDULER__POL_MS cannot be used: there is no such key; use one of listen, poll_ms",
+    );
+    refused(
+        "datadir = 'x'",
+        &[],
+        "datadir of cowork.toml cannot be used: there is no such key; use one of data_dir, database, objects, secrets, \
+         web, worker, scheduler, gateway, log",
+    );
+}
+
+#[test]
+fn a_value_of_the_wrong_type_is_refused_without_repeating_it() {
+    refused(
+        "[worker]\npoll_ms = 'p4ss'",
+        &[],
+        "worker.poll_ms of cowork.toml cannot be used: it is a text; give it a whole number, zero or more",
+    );
+    refused(
+        "",
+        &[("COWORK_WEB__LISTEN", "p4ss")],
+        "variable COWORK_WEB__LISTEN cannot be used: invalid socket address syntax; correct it",
+    );
+    refused(
+        "",
+        &[("DATABASE_URL", "p4ss")],
+        "database.url of variable DATABASE_URL cannot be used: a database URL starts with postgres:// or postgresql://; \
+         correct it",
+    );
+    refused(
+        "[secrets]\ncookie = { reference = 'p4ss', version = 1 }",
+        &[],
+        "secrets.cookie.reference of cowork.toml cannot be used: a secret reference starts with env: or file:, and this \
+         text does not; correct it",
+    );
+}
+
+#[test]
+fn some_secrets_without_the_others_are_refused() {
+    refused(
+        "[secrets]\ncookie = { reference = 'env:C', version = 1 }",
+        &[],
+        "secrets.adapter_key of cowork.toml cannot be used: it is missing; set it",
+    );
+}
+
+#[test]
+fn a_file_that_is_not_toml_is_refused_with_the_line_but_without_its_text() {
+    let error = load("data_dir = 'x'\n[database]\nurl = postgres://u:p4ss@h/d\n", &[]).1.unwrap_err();
+    assert!(error.detail.starts_with("line 3: "), "{error}");
+    assert!(!error.to_string().contains("p4ss"), "{error}");
+}
+
+#[test]
+fn a_missing_file_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let error = Config::load(Some(Path::new("none.toml")), &variables(&[]), folder.path()).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "configuration file none.toml was not read: entity not found; correct the path given with --config, or create \
+         the file"
+    );
+}
+
+#[test]
+fn values_that_cannot_work_are_refused() {
+    refused(
+        "[worker]\nconcurrency = 0",
+        &[],
+        "configuration worker.concurrency cannot be used: it is 0; give it 1 or more",
+    );
+    refused(
+        "[gateway]\nredirect_to = 'localhost'",
+        &[],
+        "configuration gateway.redirect_to cannot be used: it is no web address; give it a URL that starts with http:// \
+         or https://",
+    );
+}
