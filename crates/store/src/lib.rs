@@ -10,35 +10,51 @@
 
 mod account;
 mod audit;
+mod binding;
 mod byok;
+mod channel;
 mod command;
+mod cursor;
+mod delivery;
 mod diagnostics;
 mod error;
 mod event;
 mod generation;
+mod inbound;
 mod instance;
 mod org;
 mod run;
 mod session;
+mod slot;
 mod token;
+mod trigger;
 mod usage;
+mod workflow;
 
 use clock::Sources;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 
 pub use crate::account::{Member, NewMember};
 pub use crate::audit::AuditRecord;
+pub use crate::binding::{Binding, BindingError, NewBinding};
 pub use crate::byok::{ByokKey, NewByokKey, SealedByokKey};
+pub use crate::channel::{Channel, NewChannel};
 pub use crate::command::{EnqueueError, Enqueued, NewCommand};
+pub use crate::cursor::{BehindCursor, NewDelivery};
+pub use crate::delivery::{ClaimedDelivery, Delivery, Intervention, NotSent};
 pub use crate::diagnostics::{Backlog, KeyVersion};
 pub use crate::error::{ConnectError, StoreError};
 pub use crate::generation::{Environment, Generation};
 pub use crate::run::Run;
+pub use crate::inbound::{InboundError, InboundMessage, Received};
 pub use crate::instance::{Instance, RoleCount};
 pub use crate::org::{FirstOrg, Org};
 pub use crate::session::{NewSession, Session};
 pub use crate::token::{Identity, NewToken, Token};
 pub use crate::usage::{Subscription, UsageKind, UsageTotal};
+pub use crate::slot::Slot;
+pub use crate::trigger::{DueTrigger, SettledSlots, Trigger};
+pub use crate::workflow::{NewWorkflow, Workflow, WorkflowError};
 
 /// The schema's history. Applied by [`Store::migrate`].
 pub static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!();

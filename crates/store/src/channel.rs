@@ -1,0 +1,132 @@
+//! Channels: ways to people outside.
+//!
+//! Not here: a channel's signing secret, which is derived from the configured one and stored nowhere (`secrets`).
+
+use clock::Timestamp;
+use domain::channel::{ChannelKind, Destination};
+use ids::{ChannelId, OrgId};
+
+use crate::{Store, StoreError, audit};
+
+/// A channel to be made.
+#[derive(Debug, Clone)]
+pub struct NewChannel {
+    pub org: OrgId,
+    pub kind: ChannelKind,
+    pub name: String,
+    pub destination: Destination,
+    /// Version of the configured channel secret that its signing secret is derived from.
+    pub secret_version: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Channel {
+    pub org: OrgId,
+    pub channel_id: ChannelId,
+    pub kind: ChannelKind,
+    pub name: String,
+    pub destination: Destination,
+    pub secret_version: String,
+    pub created_at: Timestamp,
+}
+
+struct Row {
+    org_id: OrgId,
+    channel_id: ChannelId,
+    kind: String,
+    name: String,
+    destination: String,
+    secret_version: String,
+    created_at: Timestamp,
+}
+
+impl TryFrom<Row> for Channel {
+    type Error = StoreError;
+
+    fn try_from(row: Row) -> Result<Self, StoreError> {
+        let id = row.channel_id;
+        let kind = row.kind.parse().map_err(StoreError::unreadable("channels", "kind", id))?;
+        let destination = row.destination.parse().map_err(StoreError::unreadable("channels", "destination", id))?;
+        Ok(Self {
+            org: row.org_id,
+            channel_id: row.channel_id,
+            kind,
+            name: row.name,
+            destination,
+            secret_version: row.secret_version,
+            created_at: row.created_at,
+        })
+    }
+}
+
+impl Store {
+    pub async fn channel_create(&self, new: &NewChannel, actor: &str) -> Result<Channel, StoreError> {
+        let during = || StoreError::during("channel_create");
+        let channel_id: ChannelId = self.sources.id();
+        let created_at = self.sources.now();
+        let mut tx = self.pool.begin().await.map_err(during())?;
+        sqlx::query!(
+            "-- channel_create
+            INSERT INTO channels (org_id, channel_id, kind, name, destination, secret_version, created_at)
+            VALUES ($1, $2, $3, $4, $5, $6, $7)",
+            new.org as OrgId,
+            channel_id as ChannelId,
+            new.kind.as_str(),
+            new.name,
+            new.destination.as_str(),
+            new.secret_version,
+            created_at,
+        )
+        .execute(&mut *tx)
+        .await
+        .map_err(during())?;
+        let detail = serde_json::json!({"kind": new.kind, "name": new.name});
+        let target = format!("channel:{channel_id}");
+        audit::record(&mut tx, &self.sources, new.org, actor, "channel.create", &target, detail)
+            .await
+            .map_err(during())?;
+        tx.commit().await.map_err(during())?;
+        let NewChannel { org, kind, name, destination, secret_version } = new.clone();
+        Ok(Channel { org, channel_id, kind, name, destination, secret_version, created_at })
+    }
+
+    /// Whose it is, is in the answer: messages come in at an address that names the channel alone.
+    pub async fn channel_find(&self, channel: ChannelId) -> Result<Option<Channel>, StoreError> {
+        let row = sqlx::query_as!(
+            Row,
+            r#"-- channel_find
+            SELECT org_id AS "org_id: OrgId", channel_id AS "channel_id: ChannelId", kind, name, destination,
+                secret_version, created_at
+            FROM channels WHERE channel_id = $1"#,
+            channel as ChannelId,
+        )
+        .fetch_optional(&self.pool)
+        .await
+        .map_err(StoreError::during("channel_find"))?;
+        row.map(Channel::try_from).transpose()
+    }
+
+    /// In the order that they were made.
+    pub async fn channel_list(
+        &self,
+        org: OrgId,
+        after: Option<ChannelId>,
+        limit: i64,
+    ) -> Result<Vec<Channel>, StoreError> {
+        let rows = sqlx::query_as!(
+            Row,
+            r#"-- channel_list
+            SELECT org_id AS "org_id: OrgId", channel_id AS "channel_id: ChannelId", kind, name, destination,
+                secret_version, created_at
+            FROM channels WHERE org_id = $1 AND ($2::uuid IS NULL OR channel_id > $2)
+            ORDER BY channel_id LIMIT $3"#,
+            org as OrgId,
+            after as Option<ChannelId>,
+            limit,
+        )
+        .fetch_all(&self.pool)
+        .await
+        .map_err(StoreError::during("channel_list"))?;
+        rows.into_iter().map(Channel::try_from).collect()
+    }
+}

@@ -1,0 +1,195 @@
+//! Delivery cursors: the last event of a session that was rendered in a thread.
+//!
+//! A cursor is `behind` from the transaction that ends a turn until the one that renders it. Rendering inserts the
+//! deliveries and moves the cursor in one transaction that compares the cursor's old place, so two gateways may render
+//! the same turn and one of them writes it.
+//!
+//! Not here: what a turn looks like (`domain::channel::Renderer`), sending (`delivery`).
+
+use chrono::TimeDelta;
+use clock::Timestamp;
+use domain::event::{Event, Recorded};
+use ids::{BindingId, ChannelId, DeliveryId, OrgId, SessionId};
+use serde_json::Value;
+use sqlx::PgConnection;
+
+use crate::{Store, StoreError};
+
+/// A cursor that has something to render.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BehindCursor {
+    pub org: OrgId,
+    pub binding_id: BindingId,
+    pub channel_id: ChannelId,
+    pub thread: String,
+    pub session_id: SessionId,
+    /// Where it stands.
+    pub sequence: i64,
+}
+
+/// A message to be sent.
+#[derive(Debug, Clone)]
+pub struct NewDelivery {
+    /// The event that it renders.
+    pub sequence: i64,
+    /// What is posted, whole: the same at every attempt.
+    pub payload: Value,
+}
+
+struct EventRow {
+    sequence: i64,
+    kind: String,
+    payload: Value,
+    created_at: Timestamp,
+}
+
+impl EventRow {
+    fn read(self, session: SessionId) -> Result<Recorded, StoreError> {
+        let Self { sequence, kind, payload, created_at } = self;
+        let event: Event = serde_json::from_value(serde_json::json!({"kind": kind, "payload": payload}))
+            .map_err(StoreError::unreadable("events", "payload", format!("{session}/{sequence}")))?;
+        Ok(Recorded { sequence, event, created_at })
+    }
+}
+
+impl Store {
+    /// Cursors that are behind, the longest waiting first.
+    pub async fn cursor_behind(&self, limit: i64) -> Result<Vec<BehindCursor>, StoreError> {
+        sqlx::query_as!(
+            BehindCursor,
+            r#"-- cursor_behind
+            SELECT cursors.org_id AS "org: OrgId", cursors.binding_id AS "binding_id: BindingId",
+                bindings.channel_id AS "channel_id: ChannelId", bindings.thread,
+                cursors.session_id AS "session_id: SessionId", cursors.sequence
+            FROM delivery_cursors AS cursors JOIN bindings USING (org_id, binding_id)
+            WHERE cursors.behind AND cursors.updated_at <= $1
+            ORDER BY cursors.updated_at LIMIT $2"#,
+            self.sources.now(),
+            limit,
+        )
+        .fetch_all(&self.pool)
+        .await
+        .map_err(StoreError::during("cursor_behind"))
+    }
+
+    /// Events past `after`, in order.
+    pub async fn cursor_events(
+        &self,
+        cursor: &BehindCursor,
+        after: i64,
+        limit: i64,
+    ) -> Result<Vec<Recorded>, StoreError> {
+        let rows = sqlx::query_as!(
+            EventRow,
+            "-- cursor_events
+            SELECT sequence, kind, payload, created_at FROM events
+            WHERE org_id = $1 AND session_id = $2 AND sequence > $3 ORDER BY sequence LIMIT $4",
+            cursor.org as OrgId,
+            cursor.session_id as SessionId,
+            after,
+            limit,
+        )
+        .fetch_all(&self.pool)
+        .await
+        .map_err(StoreError::during("cursor_events"))?;
+        rows.into_iter().map(|row| row.read(cursor.session_id)).collect()
+    }
+
+    /// Inserts the deliveries and moves the cursor to `to`, the end of the last turn that was looked at. `false`:
+    /// somebody else moved it, and nothing was written.
+    pub async fn cursor_advance(
+        &self,
+        cursor: &BehindCursor,
+        to: i64,
+        deliveries: &[NewDelivery],
+    ) -> Result<bool, StoreError> {
+        let during = || StoreError::during("cursor_advance");
+        let mut tx = self.pool.begin().await.map_err(during())?;
+        lock_session(&mut tx, cursor).await.map_err(during())?;
+        if !move_cursor(&mut tx, cursor, to, self.sources.now()).await.map_err(during())? {
+            return Ok(false);
+        }
+        for delivery in deliveries {
+            self.insert_delivery(&mut tx, cursor, delivery).await.map_err(during())?;
+        }
+        tx.commit().await.map_err(during())?;
+        Ok(true)
+    }
+
+    async fn insert_delivery(
+        &self,
+        connection: &mut PgConnection,
+        cursor: &BehindCursor,
+        delivery: &NewDelivery,
+    ) -> Result<(), sqlx::Error> {
+        sqlx::query!(
+            "-- delivery_insert
+            INSERT INTO deliveries (org_id, delivery_id, channel_id, binding_id, sequence, payload, state,
+                next_attempt_at, created_at)
+            VALUES ($1, $2, $3, $4, $5, $6, 'pending', $7, $7)",
+            cursor.org as OrgId,
+            self.sources.id::<DeliveryId>() as DeliveryId,
+            cursor.channel_id as ChannelId,
+            cursor.binding_id as BindingId,
+            delivery.sequence,
+            delivery.payload,
+            self.sources.now(),
+        )
+        .execute(connection)
+        .await?;
+        Ok(())
+    }
+
+    /// Looks at the cursor no sooner than `wait` from now, so that one that can't be rendered doesn't hold up others.
+    pub async fn cursor_postpone(&self, cursor: &BehindCursor, wait: TimeDelta) -> Result<(), StoreError> {
+        sqlx::query!(
+            "-- cursor_postpone
+            UPDATE delivery_cursors SET updated_at = $3 WHERE org_id = $1 AND binding_id = $2 AND behind",
+            cursor.org as OrgId,
+            cursor.binding_id as BindingId,
+            self.sources.now() + wait,
+        )
+        .execute(&self.pool)
+        .await
+        .map_err(StoreError::during("cursor_postpone"))?;
+        Ok(())
+    }
+}
+
+/// Waits for a turn that is just ending and holds off the next one. Without it, a turn that ends between our look at
+/// the events and our commit finds the cursor behind already, and we would then say it is not.
+async fn lock_session(connection: &mut PgConnection, cursor: &BehindCursor) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "-- cursor_lock_session
+        SELECT last_sequence FROM sessions WHERE org_id = $1 AND session_id = $2 FOR SHARE",
+        cursor.org as OrgId,
+        cursor.session_id as SessionId,
+    )
+    .fetch_one(connection)
+    .await?;
+    Ok(())
+}
+
+async fn move_cursor(
+    connection: &mut PgConnection,
+    cursor: &BehindCursor,
+    to: i64,
+    now: Timestamp,
+) -> Result<bool, sqlx::Error> {
+    let moved = sqlx::query!(
+        "-- cursor_move
+        UPDATE delivery_cursors SET sequence = $4, updated_at = $5, behind = EXISTS (
+            SELECT FROM events
+            WHERE events.org_id = $1 AND events.session_id = $3 AND events.sequence > $4 AND events.kind = 'turn_ended')
+        WHERE org_id = $1 AND binding_id = $2 AND sequence = $6",
+        cursor.org as OrgId,
+        cursor.binding_id as BindingId,
+        cursor.session_id as SessionId,
+        to,
+        now,
+        cursor.sequence,
+    )
+    .execute(connection)
+    .await?;
+    Ok(moved.rows_affected() == 1)
+}

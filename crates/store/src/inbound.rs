@@ -1,0 +1,183 @@
+//! Messages that come in at a channel and become prompts, once each.
+//!
+//! The message, the prompt, and for a thread that was never heard of its session, binding and cursor are one
+//! transaction. A repeat of a provider's event id changes nothing and names the command that the first one made.
+//!
+//! Not here: checking who sent it (`channels`).
+
+use domain::command::Wish;
+use ids::{BindingId, ChannelId, CommandId, OrgId, SessionId};
+use sqlx::PgConnection;
+use sqlx::postgres::PgTransaction;
+
+use crate::binding::{BindingError, NewBinding};
+use crate::channel::Channel;
+use crate::command::{EnqueueError, NewCommand};
+use crate::session::NewSession;
+use crate::{Store, binding, command, session};
+
+/// What a session runs that a channel message began.
+const AGENT: &str = "scripted";
+/// Two senders may begin the same thread, or send the same event, at once; then one of them looks again. More losses in a
+/// row than this take as many rivals.
+const TRIES: usize = 5;
+
+/// A message whose sender was verified.
+#[derive(Debug, Clone)]
+pub struct InboundMessage {
+    /// The provider's id of it; 1 to 150 characters, since it becomes part of an idempotency key.
+    pub provider_event_id: String,
+    /// 1 to 200 characters.
+    pub thread: String,
+    pub text: String,
+}
+
+/// The command that stands for the message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Received {
+    pub command: CommandId,
+    pub session: SessionId,
+    /// An earlier message with the same event id made the command.
+    pub duplicate: bool,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum InboundError {
+    /// Trying again later helps.
+    #[error("too many messages of one thread came at once")]
+    Contended,
+    #[error("the thread can't be bound to a session")]
+    Binding(#[from] BindingError),
+    #[error("the prompt can't be enqueued")]
+    Enqueue(#[from] EnqueueError),
+    #[error("the database did not carry out inbound_receive")]
+    Database(#[from] sqlx::Error),
+}
+
+impl Store {
+    /// Makes the message a prompt of its thread's session, beginning one (in `generation`) if the thread is new.
+    pub async fn inbound_receive(
+        &self,
+        generation: i64,
+        channel: &Channel,
+        message: &InboundMessage,
+    ) -> Result<Received, InboundError> {
+        for _ in 0..TRIES {
+            let mut tx = self.pool.begin().await?;
+            if let Some(received) = earlier(&mut tx, channel, message).await? {
+                return Ok(received);
+            }
+            if let Some(received) = self.receive(tx, generation, channel, message).await? {
+                return Ok(received);
+            }
+        }
+        Err(InboundError::Contended)
+    }
+
+    /// `None`: somebody was faster; nothing was written.
+    async fn receive(
+        &self,
+        mut tx: PgTransaction<'_>,
+        generation: i64,
+        channel: &Channel,
+        message: &InboundMessage,
+    ) -> Result<Option<Received>, InboundError> {
+        let (binding, session) = match thread(&mut tx, channel, message).await? {
+            Some(bound) => bound,
+            None => match self.begin_thread(&mut tx, generation, channel, message).await {
+                Err(InboundError::Binding(BindingError::ThreadTaken)) => return Ok(None),
+                begun => begun?,
+            },
+        };
+        let new = NewCommand {
+            org: channel.org,
+            session,
+            wish: Wish::Prompt { text: message.text.clone() },
+            idempotency_key: format!("inbound:{}:{}", channel.channel_id, message.provider_event_id),
+            created_by: None,
+        };
+        let command = command::enqueue(&mut tx, &self.sources, &new).await?.command;
+        if !self.note(&mut tx, channel, message, binding, command).await? {
+            return Ok(None);
+        }
+        tx.commit().await?;
+        Ok(Some(Received { command, session, duplicate: false }))
+    }
+
+    async fn begin_thread(
+        &self,
+        connection: &mut PgConnection,
+        generation: i64,
+        channel: &Channel,
+        message: &InboundMessage,
+    ) -> Result<(BindingId, SessionId), InboundError> {
+        let title = format!("{}: {}", channel.name, message.thread);
+        let new = NewSession { org: channel.org, created_by: None, title, agent: AGENT.to_owned() };
+        let session = session::insert(connection, &self.sources, generation, &new).await?;
+        let thread = message.thread.clone();
+        let new = NewBinding { org: channel.org, channel: channel.channel_id, thread, session };
+        Ok((binding::insert(connection, &self.sources, &new).await?.binding_id, session))
+    }
+
+    /// `false`: a message with this event id was noted meanwhile.
+    async fn note(
+        &self,
+        connection: &mut PgConnection,
+        channel: &Channel,
+        message: &InboundMessage,
+        binding: BindingId,
+        command: CommandId,
+    ) -> Result<bool, sqlx::Error> {
+        let noted = sqlx::query!(
+            "-- inbound_note
+            INSERT INTO inbound_messages (org_id, channel_id, provider_event_id, binding_id, command_id, received_at)
+            VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING",
+            channel.org as OrgId,
+            channel.channel_id as ChannelId,
+            message.provider_event_id,
+            binding as BindingId,
+            command as CommandId,
+            self.sources.now(),
+        )
+        .execute(connection)
+        .await?;
+        Ok(noted.rows_affected() == 1)
+    }
+}
+
+async fn earlier(
+    connection: &mut PgConnection,
+    channel: &Channel,
+    message: &InboundMessage,
+) -> Result<Option<Received>, sqlx::Error> {
+    let row = sqlx::query!(
+        r#"-- inbound_earlier
+        SELECT inbound.command_id AS "command: CommandId", bindings.session_id AS "session: SessionId"
+        FROM inbound_messages AS inbound JOIN bindings USING (org_id, binding_id)
+        WHERE inbound.org_id = $1 AND inbound.channel_id = $2 AND inbound.provider_event_id = $3"#,
+        channel.org as OrgId,
+        channel.channel_id as ChannelId,
+        message.provider_event_id,
+    )
+    .fetch_optional(connection)
+    .await?;
+    Ok(row.map(|row| Received { command: row.command, session: row.session, duplicate: true }))
+}
+
+async fn thread(
+    connection: &mut PgConnection,
+    channel: &Channel,
+    message: &InboundMessage,
+) -> Result<Option<(BindingId, SessionId)>, sqlx::Error> {
+    let row = sqlx::query!(
+        r#"-- inbound_thread
+        SELECT binding_id AS "binding: BindingId", session_id AS "session: SessionId" FROM bindings
+        WHERE org_id = $1 AND channel_id = $2 AND thread = $3"#,
+        channel.org as OrgId,
+        channel.channel_id as ChannelId,
+        message.thread,
+    )
+    .fetch_optional(connection)
+    .await?;
+    Ok(row.map(|row| (row.binding, row.session)))
+}
