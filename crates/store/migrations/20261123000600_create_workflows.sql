@@ -29,7 +29,7 @@ CREATE TABLE triggers (
 CREATE INDEX triggers_due ON triggers (next_due_at) WHERE next_due_at IS NOT NULL;
 CREATE INDEX triggers_workflow ON triggers (org_id, workflow_id);
 COMMENT ON COLUMN triggers.spec IS 'cron: {expression, time_zone}; interval: {every_s, anchor_at}; once: {at}';
-COMMENT ON COLUMN triggers.next_due_at IS 'the next slot that nobody has claimed; NULL: none will come, or its workflow is paused';
+COMMENT ON COLUMN triggers.next_due_at IS 'the oldest slot that nobody has settled; stays while the workflow is paused. NULL: none will come';
 
 CREATE TABLE slots (
     org_id uuid NOT NULL,
@@ -43,7 +43,7 @@ CREATE TABLE slots (
     FOREIGN KEY (org_id, workflow_id) REFERENCES workflows
 );
 COMMENT ON COLUMN slots.trigger_id IS 'NULL: started by hand';
-COMMENT ON COLUMN slots.reason IS 'why it was skipped; NULL: fired';
+COMMENT ON COLUMN slots.reason IS 'why it was skipped, for people; NULL: fired';
 
 CREATE TABLE runs (
     org_id uuid NOT NULL,

@@ -45,15 +45,15 @@ pub use crate::delivery::{ClaimedDelivery, Delivery, Intervention, NotSent};
 pub use crate::diagnostics::{Backlog, KeyVersion};
 pub use crate::error::{ConnectError, StoreError};
 pub use crate::generation::{Environment, Generation};
-pub use crate::run::Run;
 pub use crate::inbound::{InboundError, InboundMessage, Received};
 pub use crate::instance::{Instance, RoleCount};
 pub use crate::org::{FirstOrg, Org};
+pub use crate::run::Run;
 pub use crate::session::{NewSession, Session};
-pub use crate::token::{Identity, NewToken, Token};
-pub use crate::usage::{Subscription, UsageKind, UsageTotal};
 pub use crate::slot::Slot;
+pub use crate::token::{Identity, NewToken, Token};
 pub use crate::trigger::{DueTrigger, SettledSlots, Trigger};
+pub use crate::usage::{Subscription, UsageKind, UsageTotal};
 pub use crate::workflow::{NewWorkflow, Workflow, WorkflowError};
 
 /// The schema's history. Applied by [`Store::migrate`].

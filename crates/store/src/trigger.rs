@@ -1,0 +1,301 @@
+//! Triggers: what starts a workflow, and settling the slots that are due.
+//!
+//! One trigger is settled in one transaction: its slots, the runs of those that fire and the next slot to wait for
+//! are written together or not at all. The transaction holds the rows of the trigger and of its workflow, and a
+//! scheduler that meets a held row passes it by: several of them share the work, and pausing a workflow waits for a
+//! slot that is being fired.
+//!
+//! Not here: the decision (`domain::schedule::settle`), what a fired slot starts (`slot`).
+
+use chrono::TimeDelta;
+use clock::{Sources, Timestamp};
+use domain::schedule::{Due, NewTrigger, OverlapPolicy, Schedule, TriggerSpec, settle};
+use ids::{OrgId, TriggerId, WorkflowId};
+use sqlx::PgConnection;
+
+use crate::slot::{self, Work};
+use crate::workflow::word;
+use crate::{Store, StoreError, run};
+
+/// What starts a workflow.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trigger {
+    pub trigger_id: TriggerId,
+    pub workflow_id: WorkflowId,
+    pub spec: TriggerSpec,
+    /// The oldest slot that nobody has settled; `None`: none will come.
+    pub next_due_at: Option<Timestamp>,
+}
+
+/// A trigger that is due, as a scheduler finds it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DueTrigger {
+    pub org: OrgId,
+    pub trigger: TriggerId,
+    pub next_due_at: Timestamp,
+}
+
+/// What settling one trigger did.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SettledSlots {
+    /// When the slots that fired were due, oldest first.
+    pub fired: Vec<Timestamp>,
+    pub skipped: usize,
+    /// Slots that somebody had settled before: another trigger of the workflow was due at the same instant, or a
+    /// restore brought back an older trigger.
+    pub already: usize,
+    /// When it was.
+    pub at: Timestamp,
+}
+
+/// The row that a settlement holds, with the workflow's policy and the life of the system that it happens in.
+struct Held {
+    trigger_id: TriggerId,
+    workflow_id: WorkflowId,
+    kind: String,
+    spec: serde_json::Value,
+    created_at: Timestamp,
+    next_due_at: Timestamp,
+    name: String,
+    agent: String,
+    prompt: String,
+    missed_policy: String,
+    missed_window_s: i64,
+    overlap_policy: String,
+    generation: i64,
+    generation_started_at: Timestamp,
+}
+
+pub(crate) async fn insert(
+    connection: &mut PgConnection,
+    sources: &Sources,
+    org: OrgId,
+    workflow: WorkflowId,
+    new: &NewTrigger,
+) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "-- trigger_insert
+        INSERT INTO triggers (org_id, trigger_id, workflow_id, kind, spec, next_due_at, created_at)
+        VALUES ($1, $2, $3, $4, $5, $6, $7)",
+        org as OrgId,
+        sources.id::<TriggerId>() as TriggerId,
+        workflow as WorkflowId,
+        new.spec.kind(),
+        stored(&new.spec),
+        new.first_due_at,
+        sources.now(),
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// The trigger as the column `spec` has it: the kind has a column of its own.
+fn stored(spec: &TriggerSpec) -> serde_json::Value {
+    let mut json = serde_json::to_value(spec).expect("a trigger is plain data");
+    json.as_object_mut().expect("a trigger is an object").remove("kind");
+    json
+}
+
+fn read(trigger: TriggerId, kind: String, mut spec: serde_json::Value) -> Result<TriggerSpec, StoreError> {
+    if let Some(fields) = spec.as_object_mut() {
+        fields.insert("kind".to_owned(), kind.into());
+    }
+    serde_json::from_value(spec).map_err(|source| unreadable(trigger, source))
+}
+
+fn unreadable(trigger: TriggerId, source: impl std::error::Error + Send + Sync + 'static) -> StoreError {
+    StoreError::Unreadable { table: "triggers", column: "spec", id: trigger.to_string(), source: Box::new(source) }
+}
+
+/// Archives with the workflow: no slot will come.
+pub(crate) async fn stop_all(
+    connection: &mut PgConnection,
+    org: OrgId,
+    workflow: WorkflowId,
+) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "-- trigger_stop_all
+        UPDATE triggers SET next_due_at = NULL WHERE org_id = $1 AND workflow_id = $2",
+        org as OrgId,
+        workflow as WorkflowId,
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Settles everything that fell due while the workflow was paused, all of it as missed. The caller holds the
+/// workflow's row.
+pub(crate) async fn settle_paused(
+    connection: &mut PgConnection,
+    sources: &Sources,
+    org: OrgId,
+    workflow: WorkflowId,
+) -> Result<(), StoreError> {
+    let now = sources.now();
+    let triggers = sqlx::query_scalar!(
+        r#"-- trigger_settle_paused
+        SELECT trigger_id AS "trigger_id: TriggerId" FROM triggers
+        WHERE org_id = $1 AND workflow_id = $2 AND next_due_at <= $3 ORDER BY next_due_at, trigger_id"#,
+        org as OrgId,
+        workflow as WorkflowId,
+        now,
+    )
+    .fetch_all(&mut *connection)
+    .await
+    .map_err(StoreError::during("trigger_settle_paused"))?;
+    for trigger in triggers {
+        if let Some(held) = hold(connection, org, trigger, "paused", now).await? {
+            settle_held(connection, sources, org, held, now, now).await?;
+        }
+    }
+    Ok(())
+}
+
+impl Store {
+    /// The triggers of `workflows`, oldest first.
+    pub async fn trigger_list(&self, org: OrgId, workflows: &[WorkflowId]) -> Result<Vec<Trigger>, StoreError> {
+        let ids: Vec<uuid::Uuid> = workflows.iter().map(|id| *id.as_uuid()).collect();
+        let rows = sqlx::query!(
+            r#"-- trigger_list
+            SELECT trigger_id AS "trigger_id: TriggerId", workflow_id AS "workflow_id: WorkflowId", kind, spec,
+                next_due_at
+            FROM triggers WHERE org_id = $1 AND workflow_id = ANY ($2) ORDER BY trigger_id"#,
+            org as OrgId,
+            &ids,
+        )
+        .fetch_all(&self.pool)
+        .await
+        .map_err(StoreError::during("trigger_list"))?;
+        let triggers = rows.into_iter().map(|row| {
+            Ok(Trigger {
+                trigger_id: row.trigger_id,
+                workflow_id: row.workflow_id,
+                spec: read(row.trigger_id, row.kind, row.spec)?,
+                next_due_at: row.next_due_at,
+            })
+        });
+        triggers.collect()
+    }
+
+    /// At most `limit` triggers of active workflows, of all orgs, that are due now, longest due first, after `after`.
+    pub async fn trigger_due(&self, after: Option<&DueTrigger>, limit: i64) -> Result<Vec<DueTrigger>, StoreError> {
+        sqlx::query_as!(
+            DueTrigger,
+            r#"-- trigger_due
+            SELECT triggers.org_id AS "org: OrgId", trigger_id AS "trigger: TriggerId", next_due_at AS "next_due_at!"
+            FROM triggers JOIN workflows USING (org_id, workflow_id)
+            WHERE next_due_at <= $1 AND workflows.state = 'active'
+                AND ($2::timestamptz IS NULL OR (next_due_at, trigger_id) > ($2, $3))
+            ORDER BY next_due_at, trigger_id LIMIT $4"#,
+            self.sources.now(),
+            after.map(|due| due.next_due_at),
+            after.map(|due| due.trigger) as Option<TriggerId>,
+            limit,
+        )
+        .fetch_all(&self.pool)
+        .await
+        .map_err(StoreError::during("trigger_due"))
+    }
+
+    /// Settles the slots of a trigger that are due now. `None`: it is no longer due, or somebody else is at it.
+    pub async fn trigger_settle(&self, org: OrgId, trigger: TriggerId) -> Result<Option<SettledSlots>, StoreError> {
+        let during = || StoreError::during("trigger_settle");
+        let now = self.sources.now();
+        let mut tx = self.pool.begin().await.map_err(during())?;
+        let Some(held) = hold(&mut tx, org, trigger, "active", now).await? else { return Ok(None) };
+        let live_since = held.generation_started_at;
+        let settled = settle_held(&mut tx, &self.sources, org, held, live_since, now).await?;
+        tx.commit().await.map_err(during())?;
+        Ok(Some(settled))
+    }
+}
+
+/// Locks a trigger that is due and its workflow. `None`: it isn't due, the workflow is in another state, or somebody
+/// else holds one of the rows.
+async fn hold(
+    connection: &mut PgConnection,
+    org: OrgId,
+    trigger: TriggerId,
+    state: &str,
+    now: Timestamp,
+) -> Result<Option<Held>, StoreError> {
+    sqlx::query_as!(
+        Held,
+        r#"-- trigger_hold
+        SELECT trigger_id AS "trigger_id: TriggerId", workflow_id AS "workflow_id: WorkflowId", kind, spec,
+            triggers.created_at, next_due_at AS "next_due_at!", name, agent, prompt, missed_policy, missed_window_s,
+            overlap_policy, current.generation, current.started_at AS generation_started_at
+        FROM triggers JOIN workflows USING (org_id, workflow_id)
+            CROSS JOIN (SELECT generation, started_at FROM generations ORDER BY generation DESC LIMIT 1) AS current
+        WHERE org_id = $1 AND trigger_id = $2 AND next_due_at <= $3 AND workflows.state = $4
+        FOR NO KEY UPDATE OF triggers, workflows SKIP LOCKED"#,
+        org as OrgId,
+        trigger as TriggerId,
+        now,
+        state,
+    )
+    .fetch_optional(connection)
+    .await
+    .map_err(StoreError::during("trigger_hold"))
+}
+
+async fn settle_held(
+    connection: &mut PgConnection,
+    sources: &Sources,
+    org: OrgId,
+    held: Held,
+    live_since: Timestamp,
+    now: Timestamp,
+) -> Result<SettledSlots, StoreError> {
+    let spec = read(held.trigger_id, held.kind, held.spec)?;
+    let schedule = Schedule::new(&spec, held.created_at).map_err(|source| unreadable(held.trigger_id, source))?;
+    let overlap_policy = word("overlap_policy", held.workflow_id, &held.overlap_policy)?;
+    let due = Due {
+        next_due_at: held.next_due_at,
+        live_since,
+        now,
+        missed_policy: word("missed_policy", held.workflow_id, &held.missed_policy)?,
+        missed_window: TimeDelta::seconds(held.missed_window_s),
+        overlap_policy,
+        running: overlap_policy == OverlapPolicy::Skip && running(connection, org, held.workflow_id).await?,
+    };
+    let settlement = settle(&schedule, &due);
+    let work = Work {
+        org,
+        workflow: held.workflow_id,
+        trigger: Some(held.trigger_id),
+        name: held.name,
+        agent: held.agent,
+        prompt: held.prompt,
+        generation: held.generation,
+    };
+    let settled = slot::write(connection, sources, &work, &settlement.slots, now).await?;
+    wait_for(connection, org, held.trigger_id, settlement.next_due_at)
+        .await
+        .map_err(StoreError::during("trigger_wait_for"))?;
+    Ok(settled)
+}
+
+async fn running(connection: &mut PgConnection, org: OrgId, workflow: WorkflowId) -> Result<bool, StoreError> {
+    run::any_running(connection, org, workflow).await.map_err(StoreError::during("run_any_running"))
+}
+
+async fn wait_for(
+    connection: &mut PgConnection,
+    org: OrgId,
+    trigger: TriggerId,
+    next_due_at: Option<Timestamp>,
+) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "-- trigger_wait_for
+        UPDATE triggers SET next_due_at = $3 WHERE org_id = $1 AND trigger_id = $2",
+        org as OrgId,
+        trigger as TriggerId,
+        next_due_at,
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
