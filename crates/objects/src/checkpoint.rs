@@ -1,1 +1,166 @@
 //! Checkpoints: an agent's workspace and state, saved so that any other worker can go on.
+//!
+//! A checkpoint is a manifest and the files that it names. Each file is compressed, then sealed under the org's data
+//! key, as an object of its own that checkpoints share. The manifest is sealed with the ids of org, session and
+//! checkpoint, so one can't be passed for another. Opening checks everything before the workspace is touched.
+//!
+//! Kept: regular files with their permission bits, and folders. Not kept: times, owners, links, sockets. A workspace
+//! with one of the last two can't be saved, rather than silently lose it.
+//!
+//! Not here: the rows of checkpoints (`store::checkpoint`), when one is saved (`worker`).
+
+mod files;
+mod manifest;
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use futures::{StreamExt, TryStreamExt};
+use ids::{CheckpointId, OrgId, SessionId};
+use serde_json::Value;
+
+use self::manifest::{File, Manifest};
+use crate::key::{CheckpointKey, ObjectKeys};
+use crate::objects::{Blob, Objects, ObjectsError};
+
+/// Files of one checkpoint that are read or written at the same time.
+const AT_ONCE: usize = 8;
+
+/// Which checkpoint, of what. Part of what its manifest is sealed with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CheckpointName {
+    pub org: OrgId,
+    pub session: SessionId,
+    pub checkpoint: CheckpointId,
+}
+
+/// What an agent goes on from, besides its workspace.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Saved {
+    /// The newest event that it covers.
+    pub sequence: i64,
+    pub state: Value,
+}
+
+/// The objects of a checkpoint that was just saved, all durable.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SavedCheckpoint {
+    pub manifest: Blob,
+    /// Each once, sorted by key.
+    pub files: Vec<Blob>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum SaveError {
+    /// The workspace holds something that a checkpoint can't keep. Saving again won't help.
+    #[error("the workspace can't be saved: {path} is {what}")]
+    Unsupported { path: String, what: &'static str },
+    #[error("the workspace can't be read at {path}")]
+    Read { path: String, source: std::io::Error },
+    #[error("a file could not be compressed")]
+    Compress(#[source] std::io::Error),
+    #[error("the object store did not take it")]
+    Objects(#[from] ObjectsError),
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// An object that it needs is missing, changed or can't be read.
+    #[error("an object of the checkpoint can't be used")]
+    Objects(#[from] ObjectsError),
+    #[error("{0} does not open under the org's data key")]
+    Sealed(String),
+    #[error("the manifest can't be used: {0}")]
+    Manifest(String),
+    #[error("the workspace can't be written at {}", path.display())]
+    Write { path: PathBuf, source: std::io::Error },
+}
+
+/// Saves the folder `workspace` and the agent's state. All objects are durable when this returns.
+///
+/// # Errors
+/// `Unsupported` will come again; the others may not.
+pub async fn save(
+    objects: &Objects,
+    key: &CheckpointKey,
+    generation: i64,
+    name: CheckpointName,
+    workspace: &Path,
+    saved: &Saved,
+) -> Result<SavedCheckpoint, SaveError> {
+    let keys = ObjectKeys { org: name.org, generation };
+    let found = files::find(workspace)?;
+    let files: Vec<File> = futures::stream::iter(found.files)
+        .map(|file| files::put(objects, key, keys, workspace, file))
+        .buffered(AT_ONCE)
+        .try_collect()
+        .await?;
+    let manifest = Manifest { sequence: saved.sequence, state: saved.state.clone(), folders: found.folders, files };
+    let sealed = manifest.seal(key, name).map_err(SaveError::Compress)?;
+    let blob = objects.put(&keys.manifest(name.session, name.checkpoint), sealed.into()).await?;
+    Ok(SavedCheckpoint { manifest: blob, files: manifest.blobs() })
+}
+
+/// Restores a checkpoint: the folder `workspace` is replaced by the saved one. If anything is missing or wrong, the
+/// folder stays as it was.
+///
+/// # Errors
+/// See [`OpenError`].
+pub async fn open(
+    objects: &Objects,
+    key: &CheckpointKey,
+    name: CheckpointName,
+    manifest: &Blob,
+    workspace: &Path,
+) -> Result<Saved, OpenError> {
+    let manifest = read_manifest(objects, key, name, manifest).await?;
+    let staged = files::Staged::new(workspace)?;
+    staged.folders(&manifest.folders)?;
+    futures::stream::iter(&manifest.files)
+        .map(|file| async { staged.file(file, &files::get(objects, key, file).await?) })
+        .buffer_unordered(AT_ONCE)
+        .try_collect::<()>()
+        .await?;
+    staged.put_in_place()?;
+    Ok(Saved { sequence: manifest.sequence, state: manifest.state })
+}
+
+/// Files that one run of [`verify`] has seen to be whole: checkpoints share most of them.
+#[derive(Debug, Default)]
+pub struct Verified(Mutex<HashSet<[u8; 32]>>);
+
+/// Does what [`open`] does, writing nothing: reads every object, compares, opens and decompresses it.
+///
+/// # Errors
+/// See [`OpenError`].
+pub async fn verify(
+    objects: &Objects,
+    key: &CheckpointKey,
+    name: CheckpointName,
+    manifest: &Blob,
+    verified: &Verified,
+) -> Result<Saved, OpenError> {
+    let manifest = read_manifest(objects, key, name, manifest).await?;
+    for file in &manifest.files {
+        let mark = file.mark(name.org);
+        if verified.0.lock().expect("no holder of this lock can panic").contains(&mark) {
+            continue;
+        }
+        files::get(objects, key, file).await?;
+        verified.0.lock().expect("no holder of this lock can panic").insert(mark);
+    }
+    Ok(Saved { sequence: manifest.sequence, state: manifest.state })
+}
+
+async fn read_manifest(
+    objects: &Objects,
+    key: &CheckpointKey,
+    name: CheckpointName,
+    blob: &Blob,
+) -> Result<Manifest, OpenError> {
+    Manifest::open(key, name, blob, &objects.get_blob(blob).await?)
+}
+
+#[cfg(test)]
+mod tests;
