@@ -12,6 +12,8 @@ pub mod html;
 pub mod json;
 pub mod markdown;
 mod model;
+#[cfg(test)]
+pub(crate) mod sample;
 mod timeline;
 
 pub use check::{Check, CheckId, FINDINGS_TOLD, Finding, OpenCheck};
@@ -131,6 +133,11 @@ impl Report {
     #[must_use]
     pub fn measured(&self) -> &Measured {
         &self.measured
+    }
+
+    #[must_use]
+    pub fn objectives(&self) -> &Objectives {
+        &self.objectives
     }
 
     #[must_use]
