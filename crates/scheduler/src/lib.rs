@@ -1,1 +1,145 @@
 //! Fires due slots.
+//!
+//! A reconciler: each pass reads which triggers are due and settles them, and takes no other input. So a pass may be
+//! repeated, cut short by a kill, or run in several replicas at once; what two of them both see, one of them settles
+//! (`store::trigger`). A pass settles each trigger that is due when it begins in a transaction of its own: one that fails is
+//! logged, counted and left for the next pass, and the others, of whatever tenant, don't wait for it.
+//!
+//! Promised: no slot fires twice, and none is lost while the database keeps its word. Not promised: that a slot fires
+//! at its time. It fires at the first pass after it, which `cowork_scheduler_lag_ms` measures.
+//!
+//! Not here: which slots there are and whether one fires (`domain::schedule`), what a fired slot starts (`store::slot`).
+
+use std::error::Error;
+use std::time::Duration;
+
+use clock::Timestamp;
+use futures::stream::{self, StreamExt};
+use metrics::{counter, histogram};
+use store::{DueTrigger, SettledSlots, Store, StoreError};
+use tokio::time::{MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+
+/// Triggers read at once.
+const BATCH: i64 = 200;
+
+/// Triggers settled at once. Each takes a connection of the pool for a moment.
+const CONCURRENCY: usize = 4;
+
+/// What a scheduler needs to be told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Settings {
+    /// From one pass to the next.
+    pub poll: Duration,
+}
+
+/// What a pass did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Pass {
+    pub fired: usize,
+    pub skipped: usize,
+    /// Triggers that could not be settled.
+    pub failed: usize,
+}
+
+/// Makes passes until `shutdown`. A pass that has begun is finished.
+pub async fn run(store: Store, settings: &Settings, shutdown: CancellationToken) {
+    describe();
+    let mut ticks = interval(settings.poll.max(Duration::from_millis(1)));
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            biased;
+            () = shutdown.cancelled() => return,
+            _ = ticks.tick() => {}
+        }
+        if let Err(error) = pass(&store, &shutdown).await {
+            failed(&error, "due triggers could not be read");
+        }
+    }
+}
+
+/// Settles every trigger that is due when it begins. Stops early, between two batches, at `shutdown`.
+///
+/// # Errors
+/// If the due triggers can't be read. One that can't be settled is counted instead.
+pub async fn pass(store: &Store, shutdown: &CancellationToken) -> Result<Pass, StoreError> {
+    // What falls due meanwhile waits for the next pass: else a busy one would never end, and never come back to the
+    // triggers that failed.
+    let until = store.sources().now();
+    let mut pass = Pass::default();
+    let mut last: Option<DueTrigger> = None;
+    while !shutdown.is_cancelled() {
+        let batch = store.trigger_due(until, last.as_ref(), BATCH).await?;
+        last = batch.last().copied();
+        if batch.is_empty() {
+            break;
+        }
+        let settled = stream::iter(batch).map(|due| settle(store, due)).buffer_unordered(CONCURRENCY);
+        pass = settled.fold(pass, |sum, one| async move { sum.plus(one) }).await;
+    }
+    Ok(pass)
+}
+
+async fn settle(store: &Store, due: DueTrigger) -> Pass {
+    match store.trigger_settle(due.org, due.trigger).await {
+        Ok(Some(settled)) => record(due, &settled),
+        Ok(None) => Pass::default(),
+        Err(error) => {
+            tracing::error!(org.id = %due.org, trigger.id = %due.trigger, error = chain(&error), "a trigger could not be settled");
+            counter!("cowork_scheduler_errors_total").increment(1);
+            Pass { failed: 1, ..Pass::default() }
+        }
+    }
+}
+
+fn record(due: DueTrigger, settled: &SettledSlots) -> Pass {
+    let pass = Pass { fired: settled.fired.len(), skipped: settled.skipped, failed: 0 };
+    counter!("cowork_slots_fired_total").increment(pass.fired as u64);
+    counter!("cowork_slots_skipped_total").increment(pass.skipped as u64);
+    for due_at in &settled.fired {
+        histogram!("cowork_scheduler_lag_ms").record(lag_ms(*due_at, settled.at));
+    }
+    tracing::info!(
+        org.id = %due.org,
+        trigger.id = %due.trigger,
+        fired = pass.fired,
+        skipped = pass.skipped,
+        already = settled.already,
+        "slots settled"
+    );
+    pass
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a lag is far below 2^53 ms")]
+fn lag_ms(due_at: Timestamp, at: Timestamp) -> f64 {
+    (at - due_at).num_milliseconds().max(0) as f64
+}
+
+fn failed(error: &StoreError, what: &'static str) {
+    tracing::error!(error = chain(error), "{what}");
+    counter!("cowork_scheduler_errors_total").increment(1);
+}
+
+/// An error with its sources, on one line.
+fn chain(error: &(dyn Error + 'static)) -> String {
+    let sources = std::iter::successors(error.source(), |error| (*error).source());
+    sources.fold(error.to_string(), |text, source| format!("{text}: {source}"))
+}
+
+fn describe() {
+    metrics::describe_counter!("cowork_slots_fired_total", "slots that started a run");
+    metrics::describe_counter!("cowork_slots_skipped_total", "slots that a policy let pass");
+    metrics::describe_counter!("cowork_scheduler_errors_total", "triggers, or lists of them, that a pass failed at");
+    metrics::describe_histogram!("cowork_scheduler_lag_ms", "from a slot's due time to its firing, in milliseconds");
+}
+
+impl Pass {
+    fn plus(self, other: Self) -> Self {
+        Self {
+            fired: self.fired + other.fired,
+            skipped: self.skipped + other.skipped,
+            failed: self.failed + other.failed,
+        }
+    }
+}

@@ -179,8 +179,13 @@ impl Store {
         triggers.collect()
     }
 
-    /// At most `limit` triggers of active workflows, of all orgs, that are due now, longest due first, after `after`.
-    pub async fn trigger_due(&self, after: Option<&DueTrigger>, limit: i64) -> Result<Vec<DueTrigger>, StoreError> {
+    /// At most `limit` triggers of active workflows, of all orgs, that are due at `at`, longest due first, after `after`.
+    pub async fn trigger_due(
+        &self,
+        at: Timestamp,
+        after: Option<&DueTrigger>,
+        limit: i64,
+    ) -> Result<Vec<DueTrigger>, StoreError> {
         sqlx::query_as!(
             DueTrigger,
             r#"-- trigger_due
@@ -189,7 +194,7 @@ impl Store {
             WHERE next_due_at <= $1 AND workflows.state = 'active'
                 AND ($2::timestamptz IS NULL OR (next_due_at, trigger_id) > ($2, $3))
             ORDER BY next_due_at, trigger_id LIMIT $4"#,
-            self.sources.now(),
+            at,
             after.map(|due| due.next_due_at),
             after.map(|due| due.trigger) as Option<TriggerId>,
             limit,
