@@ -104,6 +104,15 @@ pub fn may_grant(scopes: &[Scope], wanted: &[Scope]) -> bool {
     wanted.iter().all(|scope| scopes.contains(scope))
 }
 
+/// An email address as accounts are found by it: without space around it, in lower case. `None` if it can't be one.
+#[must_use]
+pub fn normal_email(text: &str) -> Option<String> {
+    let email = text.trim().to_lowercase();
+    let (name, host) = email.rsplit_once('@')?;
+    let plain = !email.chars().any(|c| c.is_whitespace() || c.is_control());
+    (plain && !name.is_empty() && !host.is_empty() && email.chars().count() <= 320).then_some(email)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -155,5 +164,13 @@ mod tests {
             assert_eq!(scope.as_str().parse(), Ok(scope));
         }
         assert!("root".parse::<Role>().is_err());
+    }
+
+    #[test]
+    fn an_address_is_found_however_it_is_written() {
+        assert_eq!(normal_email(" Ada@Example.org "), Some("ada@example.org".into()));
+        for text in ["", "ada", "@example.org", "ada@", "a da@example.org"] {
+            assert_eq!(normal_email(text), None, "{text}");
+        }
     }
 }

@@ -44,6 +44,12 @@ pub struct SealedByokKey {
     pub key_version: String,
 }
 
+/// What a key's seal is bound to: an envelope that was moved to another row does not open.
+#[must_use]
+pub fn byok_aad(org: OrgId, key: ByokKeyId) -> Vec<u8> {
+    format!("byok_keys/{org}/{key}").into_bytes()
+}
+
 impl Store {
     pub async fn byok_create(&self, org: OrgId, new: &NewByokKey, actor: &str) -> Result<ByokKey, StoreError> {
         let during = || StoreError::during("byok_create");

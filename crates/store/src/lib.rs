@@ -9,10 +9,13 @@
 //! Not here: decisions (`domain`), the bytes that rows name (`objects`), taking secrets apart (`secrets`).
 
 mod account;
+mod artifact;
 mod audit;
 mod binding;
+mod blob;
 mod byok;
 mod channel;
+mod checkpoint;
 mod command;
 mod cursor;
 mod delivery;
@@ -22,12 +25,15 @@ mod event;
 mod generation;
 mod inbound;
 mod instance;
+mod lease;
 mod org;
+mod org_key;
 mod run;
 mod session;
 mod slot;
 mod token;
 mod trigger;
+mod turn;
 mod usage;
 mod workflow;
 
@@ -35,24 +41,31 @@ use clock::Sources;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 
 pub use crate::account::{Member, NewMember};
+pub use crate::artifact::{Artifact, NewArtifact};
 pub use crate::audit::AuditRecord;
 pub use crate::binding::{Binding, BindingError, NewBinding};
-pub use crate::byok::{ByokKey, NewByokKey, SealedByokKey};
+pub use crate::blob::BlobRow;
+pub use crate::byok::{ByokKey, NewByokKey, SealedByokKey, byok_aad};
 pub use crate::channel::{Channel, NewChannel};
-pub use crate::command::{EnqueueError, Enqueued, NewCommand};
+pub use crate::checkpoint::{Checkpoint, NewCheckpoint};
+pub use crate::command::{Command, EnqueueError, Enqueued, NewCommand};
 pub use crate::cursor::{BehindCursor, NewDelivery};
 pub use crate::delivery::{ClaimedDelivery, Delivery, Intervention, NotSent};
 pub use crate::diagnostics::{Backlog, KeyVersion};
 pub use crate::error::{ConnectError, StoreError};
+pub use crate::event::Append;
 pub use crate::generation::{Environment, Generation};
 pub use crate::inbound::{InboundError, InboundMessage, Received};
 pub use crate::instance::{Instance, RoleCount};
+pub use crate::lease::{Held, Lease, NextCommand};
 pub use crate::org::{FirstOrg, Org};
+pub use crate::org_key::OrgKey;
 pub use crate::run::Run;
-pub use crate::session::{NewSession, Session};
+pub use crate::session::{NewSession, Session, StoredProjection};
 pub use crate::slot::Slot;
 pub use crate::token::{Identity, NewToken, Token};
 pub use crate::trigger::{DueTrigger, SettledSlots, Trigger};
+pub use crate::turn::Finish;
 pub use crate::usage::{Subscription, UsageKind, UsageTotal};
 pub use crate::workflow::{NewWorkflow, Workflow, WorkflowError};
 

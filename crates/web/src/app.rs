@@ -1,15 +1,35 @@
 //! What every handler is given.
 
+use std::sync::Arc;
+
 use metrics_exporter_prometheus::PrometheusHandle;
+use objects::Objects;
+use secrets::{ConfiguredSecrets, Kms, SecretBytes, SecretReader};
 use store::{Generation, Store};
+use tokio_util::sync::CancellationToken;
 
 /// The parts of the web role. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct App {
     pub store: Store,
+    pub objects: Objects,
+    pub kms: Arc<dyn Kms>,
+    pub secrets: Arc<AppSecrets>,
     /// The generation that this process serves; it is read once, when the process starts.
     pub generation: Generation,
     /// Version of the program, as people see it.
     pub build: &'static str,
     pub metrics: PrometheusHandle,
+    /// Cancelled when the process drains: streams end, so that their clients go elsewhere.
+    pub shutdown: CancellationToken,
+}
+
+/// What handlers need of the configured secrets.
+#[derive(Debug)]
+pub struct AppSecrets {
+    /// The references, for diagnostics: whether each resolves is asked anew each time.
+    pub configured: ConfiguredSecrets,
+    pub reader: SecretReader,
+    /// What channels' signing secrets are derived from. Its version is in `configured`.
+    pub channel: SecretBytes,
 }

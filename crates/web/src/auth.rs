@@ -7,15 +7,20 @@
 //! Not here: what a role or scope permits (`domain::tenancy`).
 
 use axum::extract::{FromRequestParts, Request, State};
-use axum::http::HeaderMap;
 use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::middleware::Next;
 use axum::response::Response;
 use domain::tenancy::{Permission, Role, Scope, permits};
 use ids::{AccountId, OrgId, TokenId};
+use store::Identity;
 
+use crate::api_token::ApiToken;
 use crate::app::App;
 use crate::problem::Problem;
+
+/// The org that an operator wants to act in.
+const ORG: HeaderName = HeaderName::from_static("cowork-org");
 
 /// Somebody who showed a token that is in force.
 #[derive(Debug, Clone)]
@@ -50,8 +55,34 @@ pub(crate) async fn authenticate(
     Ok(next.run(request).await)
 }
 
-async fn caller(_app: &App, _headers: &HeaderMap) -> Result<Caller, Problem> {
-    Err(Problem::unauthenticated())
+async fn caller(app: &App, headers: &HeaderMap) -> Result<Caller, Problem> {
+    let token = bearer(headers).ok_or_else(Problem::unauthenticated)?;
+    let found = app.store.token_identify(&token.hash()).await?;
+    let Identity { org, token, account, role, scopes } = found.ok_or_else(Problem::unauthenticated)?;
+    let caller = Caller { org, account, token, role, scopes };
+    match headers.get(ORG) {
+        None => Ok(caller),
+        Some(value) => acting_in(app, caller, value).await,
+    }
+}
+
+fn bearer(headers: &HeaderMap) -> Option<ApiToken> {
+    let (scheme, token) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    if scheme.eq_ignore_ascii_case("bearer") { ApiToken::parse(token.trim()) } else { None }
+}
+
+/// The caller in the org that it names. Only an operator may name another than its own.
+async fn acting_in(app: &App, caller: Caller, value: &HeaderValue) -> Result<Caller, Problem> {
+    let org: Option<OrgId> = value.to_str().ok().and_then(|text| text.parse().ok());
+    let org = org.ok_or_else(|| Problem::invalid("the header Cowork-Org holds an org's id"))?;
+    if org == caller.org {
+        return Ok(caller);
+    }
+    if !caller.may(Permission::Operate) {
+        return Err(Problem::forbidden("acting in another org takes a token with the scope operator"));
+    }
+    app.store.org_get(org).await?.ok_or_else(|| Problem::not_found("org"))?;
+    Ok(Caller { org, ..caller })
 }
 
 macro_rules! extractor {

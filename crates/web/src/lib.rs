@@ -1,4 +1,4 @@
-//! The HTTP API: JSON under `/api`, health beside it, streams where a client wants to follow.
+//! The HTTP API: JSON under `/api`, probes beside it, streams where a client wants to follow.
 //!
 //! A file per resource, each with its `routes()`. Everything under `/api` is behind one layer that authenticates, so a
 //! route can't be open by omission; what a caller may do there, its handler says by the extractor it takes
@@ -6,20 +6,35 @@
 //!
 //! Not here: listening and draining (the binary), SQL (`store`), messages from channels (`gateway`).
 
+mod api_token;
 mod app;
 mod artifacts;
+mod audit;
 mod auth;
 mod bindings;
+mod byok_keys;
 mod channels;
 mod commands;
 mod deliveries;
+mod diagnostics;
 mod events;
 mod extract;
+mod members;
+mod metrics;
+mod observe;
+mod orgs;
 mod page;
+mod probes;
 mod problem;
 mod router;
 mod sessions;
+mod tokens;
+mod usage;
+mod validate;
 mod workflows;
+mod workspace;
 
-pub use crate::app::App;
+pub use crate::api_token::ApiToken;
+pub use crate::app::{App, AppSecrets};
+pub use crate::probes::{Probes, probes};
 pub use crate::router::router;

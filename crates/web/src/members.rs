@@ -1,0 +1,68 @@
+//! Members: accounts and what they are in the caller's org.
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::routing::get;
+use clock::Timestamp;
+use domain::tenancy::{Role, normal_email};
+use ids::AccountId;
+use serde::{Deserialize, Serialize};
+use store::Member;
+
+use crate::app::App;
+use crate::auth::{Manager, Reader};
+use crate::extract::{Json, Query};
+use crate::page::{Page, Paging};
+use crate::problem::Problem;
+use crate::validate;
+
+pub(crate) fn routes() -> Router<App> {
+    Router::new().route("/api/members", get(list).post(add))
+}
+
+#[derive(Debug, Serialize)]
+struct MemberView {
+    account_id: AccountId,
+    email: String,
+    display_name: String,
+    role: Role,
+    created_at: Timestamp,
+}
+
+impl From<Member> for MemberView {
+    fn from(member: Member) -> Self {
+        let Member { account_id, email, display_name, role, created_at } = member;
+        Self { account_id, email, display_name, role, created_at }
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NewMember {
+    email: String,
+    display_name: String,
+    role: Role,
+}
+
+async fn add(
+    State(app): State<App>,
+    Manager(caller): Manager,
+    Json(new): Json<NewMember>,
+) -> Result<(StatusCode, Json<MemberView>), Problem> {
+    let email = normal_email(&new.email).ok_or_else(|| Problem::invalid("email is not an address"))?;
+    let display_name = validate::text("display_name", &new.display_name, 1..=200)?;
+    let new = store::NewMember { email, display_name, role: new.role };
+    let added = app.store.member_add(caller.org, &new, &caller.actor()).await?;
+    let member = added.ok_or_else(|| Problem::conflict("this account is a member of the org already"))?;
+    Ok((StatusCode::CREATED, Json(member.into())))
+}
+
+async fn list(
+    State(app): State<App>,
+    Reader(caller): Reader,
+    Query(paging): Query<Paging<AccountId>>,
+) -> Result<Json<Page<MemberView>>, Problem> {
+    let members = app.store.member_list(caller.org, paging.cursor, paging.limit()).await?;
+    Ok(Json(Page::of(members, paging.limit(), |member| member.account_id).map(MemberView::from)))
+}

@@ -1,0 +1,67 @@
+//! Metrics for an operator: those of this process, and the gauges that only the database knows.
+//!
+//! Not here: `/metrics`, which every role has on its own listener without a token (`probes`).
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use axum::Router;
+use axum::extract::State;
+use axum::response::IntoResponse;
+use axum::routing::get;
+use store::Backlog;
+
+use crate::app::App;
+use crate::auth::Operator;
+use crate::diagnostics::roles;
+use crate::problem::Problem;
+
+pub(crate) fn routes() -> Router<App> {
+    Router::new().route("/api/metrics", get(metrics))
+}
+
+async fn metrics(State(app): State<App>, _: Operator) -> Result<impl IntoResponse, Problem> {
+    let gauges = Gauges {
+        generation: app.generation.generation,
+        sessions: app.store.diagnostics_sessions().await?,
+        backlog: app.store.diagnostics_backlog().await?,
+        roles: roles(&app.store, app.generation.generation).await?,
+    };
+    app.metrics.run_upkeep();
+    let text = format!("{}{}", app.metrics.render(), gauges.render());
+    Ok(([("content-type", "text/plain; version=0.0.4")], text))
+}
+
+/// What is read from the database at each scrape.
+#[derive(Debug)]
+struct Gauges {
+    generation: i64,
+    sessions: i64,
+    backlog: Backlog,
+    roles: BTreeMap<String, i64>,
+}
+
+impl Gauges {
+    fn render(&self) -> String {
+        let mut text = String::new();
+        let backlog = &self.backlog;
+        for (name, help, value) in [
+            ("cowork_generation", "The number of this life of the system.", self.generation),
+            ("cowork_sessions", "Sessions of all orgs.", self.sessions),
+            ("cowork_commands_pending", "Commands that wait for their turn.", backlog.commands_pending),
+            ("cowork_leases_held", "Sessions that a worker holds.", backlog.leases_held),
+            ("cowork_deliveries_pending", "Deliveries that were not accepted yet.", backlog.deliveries_pending),
+            ("cowork_deliveries_dead", "Deliveries that were set aside.", backlog.deliveries_dead),
+        ] {
+            let written = write!(text, "# HELP {name} {help}\n# TYPE {name} gauge\n{name} {value}\n");
+            written.expect("a string can be written to");
+        }
+        text.push_str("# HELP cowork_role_instances Live processes of this generation.\n");
+        text.push_str("# TYPE cowork_role_instances gauge\n");
+        for (role, instances) in &self.roles {
+            let written = writeln!(text, "cowork_role_instances{{role=\"{role}\"}} {instances}");
+            written.expect("a string can be written to");
+        }
+        text
+    }
+}

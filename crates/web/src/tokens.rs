@@ -1,0 +1,112 @@
+//! API tokens. Everybody makes and revokes their own; owners and admins those of others, too.
+//!
+//! A token's text is in the answer that creates it and nowhere else, ever.
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::routing::{delete, get};
+use clock::Timestamp;
+use domain::tenancy::{Permission, Scope, may_grant};
+use ids::{AccountId, TokenId};
+use serde::{Deserialize, Serialize};
+use store::Token;
+
+use crate::api_token::ApiToken;
+use crate::app::App;
+use crate::auth::{Caller, Reader, Writer};
+use crate::extract::{Json, Path, Query};
+use crate::page::{Page, Paging};
+use crate::problem::Problem;
+use crate::validate;
+
+pub(crate) fn routes() -> Router<App> {
+    Router::new().route("/api/tokens", get(list).post(create)).route("/api/tokens/{token_id}", delete(revoke))
+}
+
+#[derive(Debug, Serialize)]
+struct TokenView {
+    token_id: TokenId,
+    account_id: AccountId,
+    name: String,
+    last_four: String,
+    scopes: Vec<Scope>,
+    created_at: Timestamp,
+    expires_at: Option<Timestamp>,
+    revoked_at: Option<Timestamp>,
+}
+
+impl From<Token> for TokenView {
+    fn from(token: Token) -> Self {
+        let Token { token_id, account_id, name, last_four, scopes, created_at, expires_at, revoked_at } = token;
+        Self { token_id, account_id, name, last_four, scopes, created_at, expires_at, revoked_at }
+    }
+}
+
+#[derive(Serialize)]
+struct CreatedToken {
+    #[serde(flatten)]
+    view: TokenView,
+    token: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NewToken {
+    name: String,
+    scopes: Vec<Scope>,
+    /// Default: the caller's own.
+    account_id: Option<AccountId>,
+}
+
+async fn create(
+    State(app): State<App>,
+    Writer(caller): Writer,
+    Json(new): Json<NewToken>,
+) -> Result<(StatusCode, Json<CreatedToken>), Problem> {
+    let account = new.account_id.unwrap_or(caller.account);
+    check(&caller, account, &new.scopes)?;
+    let token = ApiToken::generate(app.store.sources());
+    let new = store::NewToken {
+        account,
+        name: validate::text("name", &new.name, 1..=200)?,
+        hash: token.hash(),
+        last_four: token.last_four(),
+        scopes: new.scopes,
+    };
+    let created = app.store.token_create(caller.org, &new, &caller.actor()).await?;
+    let view = created.ok_or_else(|| Problem::not_found("account"))?.into();
+    Ok((StatusCode::CREATED, Json(CreatedToken { view, token: token.expose().to_owned() })))
+}
+
+fn check(caller: &Caller, account: AccountId, scopes: &[Scope]) -> Result<(), Problem> {
+    if scopes.is_empty() {
+        return Err(Problem::invalid("scopes has at least one of read, write, operator"));
+    }
+    if !may_grant(&caller.scopes, scopes) {
+        return Err(Problem::forbidden("a token can't have a scope that the token which makes it lacks"));
+    }
+    if account != caller.account && !caller.may(Permission::Manage) {
+        return Err(Problem::forbidden("making a token for another account takes an owner or admin"));
+    }
+    Ok(())
+}
+
+async fn list(
+    State(app): State<App>,
+    Reader(caller): Reader,
+    Query(paging): Query<Paging<TokenId>>,
+) -> Result<Json<Page<TokenView>>, Problem> {
+    let tokens = app.store.token_list(caller.org, paging.cursor, paging.limit()).await?;
+    Ok(Json(Page::of(tokens, paging.limit(), |token| token.token_id).map(TokenView::from)))
+}
+
+async fn revoke(
+    State(app): State<App>,
+    Writer(caller): Writer,
+    Path(token): Path<TokenId>,
+) -> Result<StatusCode, Problem> {
+    let only = (!caller.may(Permission::Manage)).then_some(caller.account);
+    let found = app.store.token_revoke(caller.org, token, only, &caller.actor()).await?;
+    if found { Ok(StatusCode::NO_CONTENT) } else { Err(Problem::not_found("token")) }
+}

@@ -1,0 +1,49 @@
+//! What the org has used, and the plan that it is on.
+
+use axum::Router;
+use axum::extract::State;
+use axum::routing::get;
+use clock::Timestamp;
+use serde::Serialize;
+
+use crate::app::App;
+use crate::auth::Reader;
+use crate::extract::Json;
+use crate::problem::Problem;
+
+pub(crate) fn routes() -> Router<App> {
+    Router::new().route("/api/usage", get(usage))
+}
+
+#[derive(Debug, Serialize)]
+struct Usage {
+    items: Vec<Total>,
+    subscription: Subscription,
+}
+
+#[derive(Debug, Serialize)]
+struct Total {
+    kind: String,
+    quantity: i64,
+}
+
+#[derive(Debug, Serialize)]
+struct Subscription {
+    plan: String,
+    state: String,
+    started_at: Timestamp,
+}
+
+async fn usage(State(app): State<App>, Reader(caller): Reader) -> Result<Json<Usage>, Problem> {
+    let totals = app.store.usage_totals(caller.org).await?;
+    let subscription = app.store.subscription_get(caller.org).await?;
+    let subscription = subscription.ok_or_else(|| Problem::internal("the org has no subscription"))?;
+    Ok(Json(Usage {
+        items: totals.into_iter().map(|total| Total { kind: total.kind, quantity: total.quantity }).collect(),
+        subscription: Subscription {
+            plan: subscription.plan,
+            state: subscription.state,
+            started_at: subscription.started_at,
+        },
+    }))
+}

@@ -1,0 +1,63 @@
+//! Where a caller finds itself: which installation, which org, who it is and what it may do.
+
+use axum::Router;
+use axum::extract::State;
+use axum::routing::get;
+use domain::tenancy::{Role, Scope};
+use ids::{AccountId, OrgId, SystemId};
+use serde::Serialize;
+use store::Store;
+
+use crate::app::App;
+use crate::auth::Reader;
+use crate::extract::Json;
+use crate::problem::Problem;
+
+pub(crate) fn routes() -> Router<App> {
+    Router::new().route("/api/workspace", get(workspace))
+}
+
+#[derive(Debug, Serialize)]
+struct Workspace {
+    system_id: SystemId,
+    generation: i64,
+    environment: &'static str,
+    schema_version: i64,
+    build: &'static str,
+    org: OrgView,
+    account: AccountView,
+    scopes: Vec<Scope>,
+}
+
+#[derive(Debug, Serialize)]
+struct OrgView {
+    org_id: OrgId,
+    name: String,
+}
+
+#[derive(Debug, Serialize)]
+struct AccountView {
+    account_id: AccountId,
+    display_name: String,
+    /// In the org of its token, which for an operator may be another than `org`.
+    role: Role,
+}
+
+async fn workspace(State(app): State<App>, Reader(caller): Reader) -> Result<Json<Workspace>, Problem> {
+    let org = app.store.org_get(caller.org).await?.ok_or_else(|| Problem::not_found("org"))?;
+    let display_name = app.store.account_display_name(caller.account).await?;
+    Ok(Json(Workspace {
+        system_id: app.generation.system_id,
+        generation: app.generation.generation,
+        environment: app.generation.environment.as_str(),
+        schema_version: Store::schema_version(),
+        build: app.build,
+        org: OrgView { org_id: org.org_id, name: org.name },
+        account: AccountView {
+            account_id: caller.account,
+            display_name: display_name.ok_or_else(|| Problem::not_found("account"))?,
+            role: caller.role,
+        },
+        scopes: caller.scopes,
+    }))
+}
