@@ -1,1 +1,78 @@
-//! Channels, bindings and deliveries.
+//! Channels, the threads bound to sessions, and the deliveries that go out.
+
+use chrono::{DateTime, Utc};
+use ids::{BindingId, ChannelId, DeliveryId, SessionId};
+use secrecy::SecretString;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::{Client, Error, Page};
+
+#[derive(Debug, Clone, Deserialize)]
+pub struct Channel {
+    pub channel_id: ChannelId,
+    pub name: String,
+    pub destination: String,
+    /// Only in the answer to its creation.
+    pub signing_secret: Option<SecretString>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+pub struct Binding {
+    pub binding_id: BindingId,
+    pub channel_id: ChannelId,
+    pub thread: String,
+    pub session_id: SessionId,
+    /// The last event that was rendered in the thread.
+    pub cursor_sequence: i64,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+pub struct Delivery {
+    pub delivery_id: DeliveryId,
+    pub binding_id: BindingId,
+    pub channel_id: ChannelId,
+    pub sequence: i64,
+    /// `pending`, `sent`, `dead`.
+    pub state: String,
+    pub attempt: i32,
+    pub last_error: Option<String>,
+    pub created_at: DateTime<Utc>,
+    pub finished_at: Option<DateTime<Utc>>,
+}
+
+impl Client {
+    pub async fn channel_create(&self, name: &str, destination: &str) -> Result<Channel, Error> {
+        let channel = json!({"kind": "webhook", "name": name, "destination": destination});
+        self.post("/api/channels", &channel).await
+    }
+
+    pub async fn binding_create(&self, channel: ChannelId, thread: &str, session: SessionId) -> Result<Binding, Error> {
+        self.post("/api/bindings", &json!({"channel_id": channel, "thread": thread, "session_id": session})).await
+    }
+
+    pub async fn binding_list(&self, cursor: Option<&str>, limit: u32) -> Result<Page<Binding>, Error> {
+        self.get_page("/api/bindings", cursor, limit).await
+    }
+
+    /// Deliveries of the org, of one state if it is given.
+    pub async fn delivery_list(
+        &self,
+        state: Option<&str>,
+        cursor: Option<&str>,
+        limit: u32,
+    ) -> Result<Page<Delivery>, Error> {
+        let path = state.map_or_else(|| "/api/deliveries".to_owned(), |state| format!("/api/deliveries?state={state}"));
+        self.get_page(&path, cursor, limit).await
+    }
+
+    /// Sends a dead delivery again.
+    pub async fn delivery_retry(&self, delivery: DeliveryId) -> Result<Value, Error> {
+        self.post(&format!("/api/deliveries/{delivery}/retry"), &json!({})).await
+    }
+
+    /// Sets a pending delivery aside.
+    pub async fn delivery_dead_letter(&self, delivery: DeliveryId) -> Result<Value, Error> {
+        self.post(&format!("/api/deliveries/{delivery}/dead-letter"), &json!({})).await
+    }
+}

@@ -18,6 +18,9 @@ pub enum Error {
         /// The first characters of it.
         start: String,
     },
+    /// A stream broke off, or carried something that is not of this API. Go on after the last event that arrived.
+    #[error("the stream ended in disorder: {0}")]
+    Stream(String),
 }
 
 impl Error {
@@ -26,7 +29,7 @@ impl Error {
     pub fn status(&self) -> Option<u16> {
         match self {
             Self::Problem(problem) => Some(problem.status),
-            Self::Transport(_) => None,
+            Self::Transport(_) | Self::Stream(_) => None,
             Self::Unexpected { status, .. } => Some(*status),
         }
     }

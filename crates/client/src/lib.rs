@@ -23,8 +23,15 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+pub use crate::artifacts::Artifact;
+pub use crate::byok::ByokKey;
+pub use crate::channels::{Binding, Channel, Delivery};
 pub use crate::error::{Error, Problem};
+pub use crate::operations::{Backlog, Diagnostics, SecretStatus, Workspace, WorkspaceOrg};
+pub use crate::orgs::{Member, NewToken, Org};
 pub use crate::page::Page;
+pub use crate::sessions::{Acknowledged, Command, Event, Projection, Session, SessionView, Wish};
+pub use crate::workflows::{NewTrigger, NewWorkflow, Run, Slot, Trigger, Workflow, WorkflowAction};
 
 /// How long a call may take from connecting to the last byte. Streams have no such limit.
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
@@ -74,6 +81,19 @@ impl Client {
     /// As [`Self::get`], with parameters: pairs or a struct; absent options are left out.
     pub(crate) async fn get_with<T: DeserializeOwned>(&self, path: &str, query: &impl Serialize) -> Result<T, Error> {
         answer(self.request(Method::GET, path).query(query)).await
+    }
+
+    /// One page of a list, which may have a query already.
+    pub(crate) async fn get_page<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        cursor: Option<&str>,
+        limit: u32,
+    ) -> Result<Page<T>, Error> {
+        let limit = limit.to_string();
+        let mut query = vec![("limit", limit.as_str())];
+        query.extend(cursor.map(|cursor| ("cursor", cursor)));
+        self.get_with(path, &query).await
     }
 
     pub(crate) async fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T, Error> {

@@ -1,1 +1,80 @@
-//! What an operator looks at: workspace, diagnostics, metrics, usage, audit.
+//! What an operator reads: health, workspace, diagnostics, metrics, usage, audit.
+
+use std::collections::BTreeMap;
+
+use ids::{OrgId, SystemId};
+use reqwest::Method;
+use serde::Deserialize;
+
+use crate::{Client, Error, accepted};
+
+#[derive(Debug, Clone, Deserialize)]
+pub struct Workspace {
+    pub system_id: SystemId,
+    pub generation: i64,
+    pub environment: String,
+    pub schema_version: i64,
+    pub build: String,
+    pub org: WorkspaceOrg,
+    pub scopes: Vec<String>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+pub struct WorkspaceOrg {
+    pub org_id: OrgId,
+    pub name: String,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+pub struct Diagnostics {
+    pub generation: i64,
+    pub environment: String,
+    /// Live instances of each role.
+    pub roles: BTreeMap<String, i64>,
+    /// Rows of each table.
+    pub counts: BTreeMap<String, i64>,
+    pub backlog: Backlog,
+    pub secrets: Vec<SecretStatus>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+pub struct Backlog {
+    pub commands_pending: i64,
+    pub leases_held: i64,
+    pub deliveries_pending: i64,
+    pub deliveries_dead: i64,
+}
+
+/// A secret reference and whether it resolves; never the value.
+#[derive(Debug, Clone, Deserialize)]
+pub struct SecretStatus {
+    pub name: String,
+    pub version: String,
+    pub resolved: bool,
+}
+
+impl Client {
+    /// Whether `GET /healthz` says that all is well.
+    pub async fn healthz(&self) -> Result<bool, Error> {
+        Ok(accepted(self.request(Method::GET, "/healthz")).await?.status().is_success())
+    }
+
+    pub async fn workspace(&self) -> Result<Workspace, Error> {
+        self.get("/api/workspace").await
+    }
+
+    /// Takes operator scope.
+    pub async fn diagnostics(&self) -> Result<Diagnostics, Error> {
+        self.get("/api/diagnostics").await
+    }
+
+    /// Prometheus text. Takes operator scope.
+    pub async fn metrics(&self) -> Result<String, Error> {
+        self.text("/api/metrics").await
+    }
+
+    /// The body of any path, as text.
+    pub async fn text(&self, path: &str) -> Result<String, Error> {
+        Ok(accepted(self.request(Method::GET, path)).await?.text().await?)
+    }
+}

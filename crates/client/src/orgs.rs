@@ -1,1 +1,62 @@
-//! Orgs, members and tokens.
+//! Orgs, members, API tokens.
+
+use ids::{AccountId, OrgId, TokenId};
+use secrecy::SecretString;
+use serde::Deserialize;
+use serde_json::json;
+
+use crate::{Client, Error, Page};
+
+#[derive(Debug, Clone, Deserialize)]
+pub struct Org {
+    pub org_id: OrgId,
+    pub name: String,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+pub struct Member {
+    pub account_id: AccountId,
+    pub display_name: String,
+    pub role: String,
+}
+
+/// A token that was just made. The secret is shown only here.
+#[derive(Debug, Clone, Deserialize)]
+pub struct NewToken {
+    pub token_id: TokenId,
+    pub token: SecretString,
+}
+
+impl Client {
+    /// Takes operator scope.
+    pub async fn org_create(&self, name: &str) -> Result<Org, Error> {
+        self.post("/api/orgs", &json!({"name": name})).await
+    }
+
+    /// Takes operator scope.
+    pub async fn org_list(&self, cursor: Option<&str>, limit: u32) -> Result<Page<Org>, Error> {
+        self.get_page("/api/orgs", cursor, limit).await
+    }
+
+    pub async fn member_create(&self, email: &str, display_name: &str, role: &str) -> Result<Member, Error> {
+        self.post("/api/members", &json!({"email": email, "display_name": display_name, "role": role})).await
+    }
+
+    /// `scopes`: `read`, `write`, `operator`. For the caller's own account unless another is named.
+    pub async fn token_create(
+        &self,
+        name: &str,
+        scopes: &[&str],
+        account: Option<AccountId>,
+    ) -> Result<NewToken, Error> {
+        let mut token = json!({"name": name, "scopes": scopes});
+        if let Some(account) = account {
+            token["account_id"] = json!(account);
+        }
+        self.post("/api/tokens", &token).await
+    }
+
+    pub async fn token_revoke(&self, token: TokenId) -> Result<(), Error> {
+        self.delete(&format!("/api/tokens/{token}")).await
+    }
+}

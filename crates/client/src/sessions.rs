@@ -1,1 +1,128 @@
 //! Sessions: create, list, view, command, follow.
+
+use chrono::{DateTime, Utc};
+use futures::{Stream, StreamExt as _};
+use ids::{CheckpointId, CommandId, SessionId};
+use reqwest::Method;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::{Client, Error, Page, accepted};
+
+/// A session, as a list shows it.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Session {
+    pub session_id: SessionId,
+    pub title: String,
+    pub agent: String,
+    /// `idle`, `running`, `awaiting_approval`, `awaiting_answer`, `failed`.
+    pub state: String,
+    pub last_sequence: i64,
+    pub checkpoint_id: Option<CheckpointId>,
+    pub created_at: DateTime<Utc>,
+}
+
+/// A session with its projection.
+#[derive(Debug, Clone, Deserialize)]
+pub struct SessionView {
+    #[serde(flatten)]
+    pub session: Session,
+    pub projection: Projection,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+pub struct Projection {
+    pub sequence: i64,
+    pub content: Value,
+}
+
+/// What is asked of a session.
+#[derive(Debug, Clone, Serialize)]
+#[serde(tag = "kind", content = "payload", rename_all = "snake_case")]
+pub enum Wish {
+    Prompt { text: String },
+    Abort {},
+    Answer { request_id: String, answer: String },
+    Approve { request_id: String },
+    Reject { request_id: String },
+}
+
+/// The answer to a command that was taken.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Acknowledged {
+    pub command_id: CommandId,
+    pub ordinal: i64,
+    /// `false`: a repeat of an earlier one with the same idempotency key.
+    pub created: bool,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+pub struct Command {
+    pub command_id: CommandId,
+    pub ordinal: i64,
+    pub kind: String,
+    /// `pending`, `done`, `failed`, `refused`, `dead`.
+    pub state: String,
+    pub attempt: i32,
+    pub outcome: Option<String>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+pub struct Event {
+    pub sequence: i64,
+    pub kind: String,
+    pub payload: Value,
+    pub created_at: DateTime<Utc>,
+}
+
+impl Client {
+    pub async fn session_create(&self, title: &str, agent: &str) -> Result<Session, Error> {
+        self.post("/api/sessions", &json!({"title": title, "agent": agent})).await
+    }
+
+    /// One page of the org's sessions; at most `limit` (1 to 200).
+    pub async fn session_list(&self, cursor: Option<&str>, limit: u32) -> Result<Page<Session>, Error> {
+        self.get_page("/api/sessions", cursor, limit).await
+    }
+
+    pub async fn session_get(&self, session: SessionId) -> Result<SessionView, Error> {
+        self.get(&format!("/api/sessions/{session}")).await
+    }
+
+    /// Asks for something. A repeat with the same key changes nothing and gets the first one's answer.
+    pub async fn command_submit(
+        &self,
+        session: SessionId,
+        idempotency_key: &str,
+        wish: &Wish,
+    ) -> Result<Acknowledged, Error> {
+        self.post_once(&format!("/api/sessions/{session}/commands"), idempotency_key, wish).await
+    }
+
+    pub async fn command_get(&self, session: SessionId, command: CommandId) -> Result<Command, Error> {
+        self.get(&format!("/api/sessions/{session}/commands/{command}")).await
+    }
+
+    /// Events after `after` (0: from the first), at most `limit` (1 to 1,000).
+    pub async fn event_list(&self, session: SessionId, after: i64, limit: u32) -> Result<Page<Event>, Error> {
+        self.get_with(&format!("/api/sessions/{session}/events"), &[("after", after), ("limit", i64::from(limit))])
+            .await
+    }
+
+    /// Follows a session from the event after `after` on, until the server ends the stream.
+    pub async fn event_stream(
+        &self,
+        session: SessionId,
+        after: i64,
+    ) -> Result<impl Stream<Item = Result<Event, Error>> + use<>, Error> {
+        let request = self
+            .request(Method::GET, &format!("/api/sessions/{session}/events"))
+            .header("accept", "text/event-stream")
+            .header("last-event-id", after);
+        let bytes = accepted(request).await?.bytes_stream();
+        Ok(eventsource_stream::EventStream::new(bytes).map(|message| {
+            let message = message.map_err(|error| Error::Stream(error.to_string()))?;
+            serde_json::from_str(&message.data).map_err(|error| Error::Stream(error.to_string()))
+        }))
+    }
+}

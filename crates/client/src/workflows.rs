@@ -1,1 +1,117 @@
-//! Workflows, their slots and their runs.
+//! Workflows: create, list, steer; their slots and runs.
+
+use chrono::{DateTime, Utc};
+use ids::{RunId, SessionId, TriggerId, WorkflowId};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::{Client, Error, Page};
+
+/// What a workflow begins with. Absent fields take the server's defaults.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct NewWorkflow {
+    pub name: String,
+    pub prompt: String,
+    /// `skip`, `run_once`, `run_all`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub missed_policy: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub missed_window_s: Option<i64>,
+    /// `active`, `paused`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub state: Option<String>,
+    pub triggers: Vec<NewTrigger>,
+}
+
+#[derive(Debug, Clone, Serialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum NewTrigger {
+    Cron { expression: String, time_zone: String },
+    Interval { every_s: i64, anchor_at: Option<DateTime<Utc>> },
+    Once { at: DateTime<Utc> },
+}
+
+#[derive(Debug, Clone, Deserialize)]
+pub struct Workflow {
+    pub workflow_id: WorkflowId,
+    pub name: String,
+    /// `active`, `paused`, `archived`.
+    pub state: String,
+    #[serde(default)]
+    pub triggers: Vec<Trigger>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+pub struct Trigger {
+    pub trigger_id: TriggerId,
+    pub kind: String,
+    pub spec: Value,
+    pub next_due_at: Option<DateTime<Utc>>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+pub struct Run {
+    pub run_id: RunId,
+    pub workflow_id: WorkflowId,
+    pub due_at: DateTime<Utc>,
+    pub session_id: SessionId,
+    /// `running`, `succeeded`, `failed`.
+    pub state: String,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+pub struct Slot {
+    pub due_at: DateTime<Utc>,
+    /// `fired`, `skipped`.
+    pub state: String,
+    pub reason: Option<String>,
+}
+
+/// What can be done to a workflow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WorkflowAction {
+    Pause,
+    Resume,
+    Archive,
+    /// Runs it once, now.
+    Start,
+}
+
+impl WorkflowAction {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Pause => "pause",
+            Self::Resume => "resume",
+            Self::Archive => "archive",
+            Self::Start => "start",
+        }
+    }
+}
+
+impl Client {
+    pub async fn workflow_create(&self, workflow: &NewWorkflow) -> Result<Workflow, Error> {
+        self.post("/api/workflows", workflow).await
+    }
+
+    pub async fn workflow_list(&self, cursor: Option<&str>, limit: u32) -> Result<Page<Workflow>, Error> {
+        self.get_page("/api/workflows", cursor, limit).await
+    }
+
+    pub async fn workflow_get(&self, workflow: WorkflowId) -> Result<Workflow, Error> {
+        self.get(&format!("/api/workflows/{workflow}")).await
+    }
+
+    /// Gives back what the server answers: the workflow, or the run that was started.
+    pub async fn workflow_act(&self, workflow: WorkflowId, action: WorkflowAction) -> Result<Value, Error> {
+        self.post(&format!("/api/workflows/{workflow}/{}", action.as_str()), &json!({})).await
+    }
+
+    /// Runs of all of the org's workflows.
+    pub async fn run_list(&self, cursor: Option<&str>, limit: u32) -> Result<Page<Run>, Error> {
+        self.get_page("/api/runs", cursor, limit).await
+    }
+
+    pub async fn slot_list(&self, workflow: WorkflowId, cursor: Option<&str>, limit: u32) -> Result<Page<Slot>, Error> {
+        self.get_page(&format!("/api/workflows/{workflow}/slots"), cursor, limit).await
+    }
+}
