@@ -8,8 +8,11 @@
 use clock::{Sources, Timestamp};
 use domain::command::{CommandState, Wish};
 use ids::{AccountId, CommandId, OrgId, SessionId};
+use serde_json::{Value, json};
 use sqlx::PgConnection;
 
+use crate::lease::NextCommand;
+use crate::turn::Finish;
 use crate::{Store, StoreError};
 
 /// A wish to be written down.
@@ -131,7 +134,120 @@ async fn by_key(connection: &mut PgConnection, new: &NewCommand) -> Result<Enque
 }
 
 fn state(text: &str) -> Result<CommandState, serde_json::Error> {
-    serde_json::from_value(serde_json::Value::from(text))
+    serde_json::from_value(Value::from(text))
+}
+
+fn wish(kind: &str, payload: Value, command: CommandId) -> Result<Wish, StoreError> {
+    let wish = serde_json::from_value(json!({"kind": kind, "payload": payload}));
+    wish.map_err(StoreError::unreadable("commands", "payload", command.to_string()))
+}
+
+/// The command that a session carries out next, if one can run. A turn that waits for a person goes before prompts.
+pub(crate) async fn next(
+    connection: &mut PgConnection,
+    org: OrgId,
+    session: SessionId,
+) -> Result<Option<NextCommand>, StoreError> {
+    let row = sqlx::query!(
+        r#"-- command_next
+        SELECT command_id AS "command_id: CommandId", ordinal, kind, payload, attempt
+        FROM commands JOIN sessions USING (org_id, session_id)
+        WHERE org_id = $1 AND session_id = $2 AND state = 'pending' AND (blocked_on IS NULL OR kind <> 'prompt')
+        ORDER BY ordinal LIMIT 1"#,
+        org as OrgId,
+        session as SessionId,
+    )
+    .fetch_optional(connection)
+    .await
+    .map_err(StoreError::during("command_next"))?;
+    let Some(row) = row else { return Ok(None) };
+    let wish = wish(&row.kind, row.payload, row.command_id)?;
+    Ok(Some(NextCommand { command: row.command_id, ordinal: row.ordinal, wish, attempt: row.attempt }))
+}
+
+/// The prompt that began the turn which `command` ends: itself, or the last one before it that was carried out.
+pub(crate) async fn origin(
+    connection: &mut PgConnection,
+    org: OrgId,
+    session: SessionId,
+    command: CommandId,
+) -> Result<CommandId, sqlx::Error> {
+    let origin = sqlx::query_scalar!(
+        r#"-- command_origin
+        SELECT command_id AS "command_id: CommandId" FROM commands
+        WHERE org_id = $1 AND session_id = $2 AND kind = 'prompt' AND state <> 'pending'
+            AND ordinal <= (SELECT ordinal FROM commands WHERE org_id = $1 AND command_id = $3)
+        ORDER BY ordinal DESC LIMIT 1"#,
+        org as OrgId,
+        session as SessionId,
+        command as CommandId,
+    )
+    .fetch_optional(connection)
+    .await?;
+    Ok(origin.unwrap_or(command))
+}
+
+/// Acknowledges a command, in the transaction that records its result.
+pub(crate) async fn finish(
+    connection: &mut PgConnection,
+    org: OrgId,
+    finish: &Finish<'_>,
+    now: Timestamp,
+) -> Result<(), sqlx::Error> {
+    let state = serde_json::to_value(finish.state).expect("a state is plain data");
+    sqlx::query!(
+        "-- command_finish
+        UPDATE commands SET state = $3, outcome = $4, finished_at = $5 WHERE org_id = $1 AND command_id = $2",
+        org as OrgId,
+        finish.command as CommandId,
+        state.as_str(),
+        finish.sentence,
+        now,
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// A command as people see it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Command {
+    pub command_id: CommandId,
+    pub ordinal: i64,
+    pub kind: String,
+    pub state: CommandState,
+    pub attempt: i32,
+    /// One sentence; `None`: it is not finished.
+    pub outcome: Option<String>,
+    pub created_at: Timestamp,
+    pub finished_at: Option<Timestamp>,
+}
+
+struct CommandRow {
+    command_id: CommandId,
+    ordinal: i64,
+    kind: String,
+    state: String,
+    attempt: i32,
+    outcome: Option<String>,
+    created_at: Timestamp,
+    finished_at: Option<Timestamp>,
+}
+
+impl CommandRow {
+    fn read(self) -> Result<Command, StoreError> {
+        let unreadable = StoreError::unreadable("commands", "state", self.command_id.to_string());
+        Ok(Command {
+            state: state(&self.state).map_err(unreadable)?,
+            command_id: self.command_id,
+            ordinal: self.ordinal,
+            kind: self.kind,
+            attempt: self.attempt,
+            outcome: self.outcome,
+            created_at: self.created_at,
+            finished_at: self.finished_at,
+        })
+    }
 }
 
 impl Store {
@@ -141,5 +257,71 @@ impl Store {
         let enqueued = enqueue(&mut tx, &self.sources, new).await?;
         tx.commit().await?;
         Ok(enqueued)
+    }
+
+    pub async fn command_by_id(
+        &self,
+        org: OrgId,
+        session: SessionId,
+        command: CommandId,
+    ) -> Result<Option<Command>, StoreError> {
+        let row = sqlx::query_as!(
+            CommandRow,
+            r#"-- command_by_id
+            SELECT command_id AS "command_id: CommandId", ordinal, kind, state, attempt, outcome, created_at, finished_at
+            FROM commands WHERE org_id = $1 AND session_id = $2 AND command_id = $3"#,
+            org as OrgId,
+            session as SessionId,
+            command as CommandId,
+        )
+        .fetch_optional(&self.pool)
+        .await
+        .map_err(StoreError::during("command_by_id"))?;
+        row.map(CommandRow::read).transpose()
+    }
+
+    /// A session's commands past the ordinal `after`, in order.
+    pub async fn commands_list(
+        &self,
+        org: OrgId,
+        session: SessionId,
+        after: i64,
+        limit: i64,
+    ) -> Result<Vec<Command>, StoreError> {
+        let rows = sqlx::query_as!(
+            CommandRow,
+            r#"-- commands_list
+            SELECT command_id AS "command_id: CommandId", ordinal, kind, state, attempt, outcome, created_at, finished_at
+            FROM commands WHERE org_id = $1 AND session_id = $2 AND ordinal > $3 ORDER BY ordinal LIMIT $4"#,
+            org as OrgId,
+            session as SessionId,
+            after,
+            limit.clamp(1, 200),
+        )
+        .fetch_all(&self.pool)
+        .await
+        .map_err(StoreError::during("commands_list"))?;
+        rows.into_iter().map(CommandRow::read).collect()
+    }
+
+    /// Of the sessions named, those that a person asked to abort, each with the ordinal of the newest such wish.
+    pub async fn commands_aborting(
+        &self,
+        sessions: &[(OrgId, SessionId)],
+    ) -> Result<Vec<(SessionId, i64)>, StoreError> {
+        let orgs: Vec<uuid::Uuid> = sessions.iter().map(|(org, _)| (*org).into()).collect();
+        let sessions: Vec<uuid::Uuid> = sessions.iter().map(|(_, session)| (*session).into()).collect();
+        let rows = sqlx::query!(
+            r#"-- commands_aborting
+            SELECT session_id AS "session_id: SessionId", max(ordinal) AS "ordinal!"
+            FROM commands JOIN unnest($1::uuid[], $2::uuid[]) AS running (org_id, session_id) USING (org_id, session_id)
+            WHERE state = 'pending' AND kind = 'abort' GROUP BY session_id"#,
+            &orgs,
+            &sessions,
+        )
+        .fetch_all(&self.pool)
+        .await
+        .map_err(StoreError::during("commands_aborting"))?;
+        Ok(rows.into_iter().map(|row| (row.session_id, row.ordinal)).collect())
     }
 }

@@ -1,9 +1,17 @@
 //! Events: appended under a lease, read by anyone of the org.
 //!
-//! Not here: the first event of a session (`session`), the transaction that ends a turn (`lease`).
+//! Not here: the first event of a session (`session`), the transactions of a turn (`turn`).
 
-use domain::event::Event;
-use serde_json::Value;
+use clock::Timestamp;
+use domain::event::{Event, Recorded};
+use domain::projection::Projection;
+use ids::{OrgId, SessionId};
+use serde_json::{Value, json};
+use sqlx::PgConnection;
+use sqlx::types::Json;
+
+use crate::lease::Lease;
+use crate::{Store, StoreError};
 
 /// An event as its two columns.
 #[derive(Debug, Clone)]
@@ -17,5 +25,108 @@ impl From<&Event> for EventRow {
         let mut value = serde_json::to_value(event).expect("an event is plain data");
         let kind = value["kind"].as_str().expect("an event has a kind").to_owned();
         Self { kind, payload: value["payload"].take() }
+    }
+}
+
+/// Events to add to a session, with what they make of it.
+#[derive(Debug, Clone, Copy)]
+pub struct Append<'a> {
+    /// The sequence of the session's newest event before these.
+    pub after: i64,
+    pub events: &'a [Event],
+    /// With `events` folded in.
+    pub projection: &'a Projection,
+}
+
+impl Append<'_> {
+    /// The sequence of the newest event afterwards.
+    #[must_use]
+    pub fn last(&self) -> i64 {
+        self.after + i64::try_from(self.events.len()).expect("a batch is small")
+    }
+}
+
+/// The fenced write: locks the session's row, compares the lease's token, then adds events and projection. Everything
+/// else that is written under a lease follows in the same transaction. Nothing is written if the token is not current.
+pub(crate) async fn append(
+    connection: &mut PgConnection,
+    lease: &Lease,
+    append: &Append<'_>,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let rows: Vec<EventRow> = append.events.iter().map(EventRow::from).collect();
+    let kinds: Vec<String> = rows.iter().map(|row| row.kind.clone()).collect();
+    let payloads: Vec<Value> = rows.into_iter().map(|row| row.payload).collect();
+    let appended = sqlx::query!(
+        "-- event_append
+        WITH session AS (
+            UPDATE sessions SET last_sequence = $6, updated_at = $7
+            WHERE org_id = $1 AND session_id = $2 AND generation = $3 AND fencing_counter = $4 AND last_sequence = $5
+            RETURNING org_id, session_id
+        ), event AS (
+            INSERT INTO events (org_id, session_id, sequence, kind, payload, created_at)
+            SELECT org_id, session_id, $5 + new.place, new.kind, new.payload, $7
+            FROM session, unnest($8::text[], $9::jsonb[]) WITH ORDINALITY AS new (kind, payload, place)
+        ), projection AS (
+            UPDATE projections SET sequence = $6, content = $10, updated_at = $7 FROM session
+            WHERE projections.org_id = session.org_id AND projections.session_id = session.session_id
+        )
+        SELECT 1 AS one FROM session",
+        lease.org as OrgId,
+        lease.session as SessionId,
+        lease.token.generation,
+        lease.token.counter,
+        append.after,
+        append.last(),
+        now,
+        &kinds,
+        &payloads,
+        Json(append.projection) as Json<&Projection>,
+    )
+    .fetch_optional(connection)
+    .await
+    .map_err(StoreError::during("event_append"))?;
+    appended.map(|_| ()).ok_or(StoreError::LeaseLost)
+}
+
+struct RecordedRow {
+    sequence: i64,
+    kind: String,
+    payload: Value,
+    created_at: Timestamp,
+}
+
+impl RecordedRow {
+    fn read(self, session: SessionId) -> Result<Recorded, StoreError> {
+        let event = serde_json::from_value(json!({"kind": self.kind, "payload": self.payload}));
+        let id = format!("{session}/{}", self.sequence);
+        let event = event.map_err(StoreError::unreadable("events", "payload", id))?;
+        Ok(Recorded { sequence: self.sequence, event, created_at: self.created_at })
+    }
+}
+
+impl Store {
+    /// A session's events past the sequence `after`, in order, at most `limit`.
+    pub async fn events_after(
+        &self,
+        org: OrgId,
+        session: SessionId,
+        after: i64,
+        limit: i64,
+    ) -> Result<Vec<Recorded>, StoreError> {
+        let rows = sqlx::query_as!(
+            RecordedRow,
+            "-- events_after
+            SELECT sequence, kind, payload, created_at FROM events
+            WHERE org_id = $1 AND session_id = $2 AND sequence > $3 ORDER BY sequence LIMIT $4",
+            org as OrgId,
+            session as SessionId,
+            after,
+            limit.clamp(1, 1_000),
+        )
+        .fetch_all(&self.pool)
+        .await
+        .map_err(StoreError::during("events_after"))?;
+        rows.into_iter().map(|row| row.read(session)).collect()
     }
 }

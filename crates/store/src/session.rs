@@ -39,6 +39,14 @@ pub struct Session {
     pub updated_at: Timestamp,
 }
 
+/// A projection as it is stored. Not read into its type: who looks at damage must see it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredProjection {
+    /// The newest event that is folded in.
+    pub sequence: i64,
+    pub content: serde_json::Value,
+}
+
 /// Writes the session, its first event and its projection at sequence 1.
 pub(crate) async fn insert(
     connection: &mut PgConnection,
@@ -76,6 +84,33 @@ pub(crate) async fn insert(
     Ok(session)
 }
 
+struct SessionRow {
+    session_id: SessionId,
+    title: String,
+    agent: String,
+    state: Option<String>,
+    last_sequence: i64,
+    checkpoint_id: Option<CheckpointId>,
+    created_at: Timestamp,
+    updated_at: Timestamp,
+}
+
+impl SessionRow {
+    fn read(self) -> Result<Session, StoreError> {
+        let state = serde_json::from_value(self.state.into());
+        Ok(Session {
+            state: state.map_err(StoreError::unreadable("projections", "content", self.session_id.to_string()))?,
+            session_id: self.session_id,
+            title: self.title,
+            agent: self.agent,
+            last_sequence: self.last_sequence,
+            checkpoint_id: self.checkpoint_id,
+            created_at: self.created_at,
+            updated_at: self.updated_at,
+        })
+    }
+}
+
 impl Store {
     /// Begins a session.
     pub async fn session_create(&self, generation: i64, new: &NewSession) -> Result<SessionId, StoreError> {
@@ -84,5 +119,77 @@ impl Store {
         let session = insert(&mut tx, &self.sources, generation, new).await.map_err(during())?;
         tx.commit().await.map_err(during())?;
         Ok(session)
+    }
+
+    pub async fn session_by_id(&self, org: OrgId, session: SessionId) -> Result<Option<Session>, StoreError> {
+        let row = sqlx::query_as!(
+            SessionRow,
+            r#"-- session_by_id
+            SELECT session_id AS "session_id: SessionId", title, agent, content->>'state' AS state, last_sequence,
+                checkpoint_id AS "checkpoint_id: CheckpointId", created_at, sessions.updated_at
+            FROM sessions JOIN projections USING (org_id, session_id)
+            WHERE org_id = $1 AND session_id = $2"#,
+            org as OrgId,
+            session as SessionId,
+        )
+        .fetch_optional(&self.pool)
+        .await
+        .map_err(StoreError::during("session_by_id"))?;
+        row.map(SessionRow::read).transpose()
+    }
+
+    /// An org's sessions past `after`, oldest first.
+    pub async fn sessions_list(
+        &self,
+        org: OrgId,
+        after: Option<SessionId>,
+        limit: i64,
+    ) -> Result<Vec<Session>, StoreError> {
+        let rows = sqlx::query_as!(
+            SessionRow,
+            r#"-- sessions_list
+            SELECT session_id AS "session_id: SessionId", title, agent, content->>'state' AS state, last_sequence,
+                checkpoint_id AS "checkpoint_id: CheckpointId", created_at, sessions.updated_at
+            FROM sessions JOIN projections USING (org_id, session_id)
+            WHERE org_id = $1 AND session_id > $2 ORDER BY session_id LIMIT $3"#,
+            org as OrgId,
+            after.unwrap_or(uuid::Uuid::nil().into()) as SessionId,
+            limit.clamp(1, 200),
+        )
+        .fetch_all(&self.pool)
+        .await
+        .map_err(StoreError::during("sessions_list"))?;
+        rows.into_iter().map(SessionRow::read).collect()
+    }
+
+    /// The session's projection, as it is stored.
+    pub async fn projection_by_session(
+        &self,
+        org: OrgId,
+        session: SessionId,
+    ) -> Result<Option<StoredProjection>, StoreError> {
+        sqlx::query_as!(
+            StoredProjection,
+            "-- projection_by_session
+            SELECT sequence, content FROM projections WHERE org_id = $1 AND session_id = $2",
+            org as OrgId,
+            session as SessionId,
+        )
+        .fetch_optional(&self.pool)
+        .await
+        .map_err(StoreError::during("projection_by_session"))
+    }
+
+    /// The sequence of the session's newest event; `None`: the org has no such session.
+    pub async fn session_last_sequence(&self, org: OrgId, session: SessionId) -> Result<Option<i64>, StoreError> {
+        sqlx::query_scalar!(
+            "-- session_last_sequence
+            SELECT last_sequence FROM sessions WHERE org_id = $1 AND session_id = $2",
+            org as OrgId,
+            session as SessionId,
+        )
+        .fetch_optional(&self.pool)
+        .await
+        .map_err(StoreError::during("session_last_sequence"))
     }
 }

@@ -1,0 +1,197 @@
+//! Leases: who may advance a session, and until when.
+//!
+//! `session_leases` is small and hot: a row exists only while its session has a command that can run. Claiming takes
+//! rows that nobody holds and skips those that somebody else is just taking. The fencing token itself lives in
+//! `sessions`, where every write under the lease compares it.
+//!
+//! A lease of an earlier generation is void at once: a restored system does not wait for workers that are gone.
+//!
+//! Not here: what is done under a lease (`turn`).
+
+use clock::Timestamp;
+use domain::command::Wish;
+use domain::projection::Projection;
+use domain::session::FencingToken;
+use ids::{CheckpointId, CommandId, InstanceId, OrgId, SessionId};
+use sqlx::PgConnection;
+use sqlx::types::Json;
+
+use crate::command;
+use crate::{Store, StoreError};
+
+/// Permission to advance one session until `expires_at`.
+///
+/// A claim, not a lock: by the time you look at it, it may have run out and somebody else may be at work. What makes a
+/// late holder harmless is `token`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lease {
+    pub org: OrgId,
+    pub session: SessionId,
+    pub token: FencingToken,
+    pub holder: InstanceId,
+    pub expires_at: Timestamp,
+}
+
+/// A session as the holder of its lease finds it.
+#[derive(Debug, Clone)]
+pub struct Held {
+    pub agent: String,
+    pub last_sequence: i64,
+    pub projection: Projection,
+    pub checkpoint: Option<CheckpointId>,
+    /// `None`: somebody else ended it; there is nothing to do but to release.
+    pub next: Option<NextCommand>,
+}
+
+/// The command that a session carries out next.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NextCommand {
+    pub command: CommandId,
+    pub ordinal: i64,
+    pub wish: Wish,
+    /// How often a turn was started for it.
+    pub attempt: i32,
+}
+
+struct LeaseRow {
+    org_id: OrgId,
+    session_id: SessionId,
+    fencing_counter: i64,
+}
+
+impl Store {
+    /// Takes at most `limit` sessions that have something to do and that nobody holds, until `expires_at`. Takes none
+    /// if `generation` is not the current one: this worker belongs to a system that was restored since.
+    pub async fn lease_claim(
+        &self,
+        generation: i64,
+        holder: InstanceId,
+        expires_at: Timestamp,
+        limit: i64,
+    ) -> Result<Vec<Lease>, StoreError> {
+        let rows = sqlx::query_file_as!(
+            LeaseRow,
+            "src/lease/lease_claim.sql",
+            generation,
+            holder as InstanceId,
+            self.sources.now(),
+            expires_at,
+            limit,
+        )
+        .fetch_all(&self.pool)
+        .await
+        .map_err(StoreError::during("lease_claim"))?;
+        let lease = |row: LeaseRow| {
+            let token = FencingToken { generation, counter: row.fencing_counter };
+            Lease { org: row.org_id, session: row.session_id, token, holder, expires_at }
+        };
+        Ok(rows.into_iter().map(lease).collect())
+    }
+
+    /// Prolongs `leases` until `expires_at`. Gives back the sessions whose leases still stood; the others are lost.
+    pub async fn lease_renew(&self, leases: &[Lease], expires_at: Timestamp) -> Result<Vec<SessionId>, StoreError> {
+        let orgs: Vec<uuid::Uuid> = leases.iter().map(|lease| lease.org.into()).collect();
+        let sessions: Vec<uuid::Uuid> = leases.iter().map(|lease| lease.session.into()).collect();
+        let generations: Vec<i64> = leases.iter().map(|lease| lease.token.generation).collect();
+        let counters: Vec<i64> = leases.iter().map(|lease| lease.token.counter).collect();
+        sqlx::query_scalar!(
+            r#"-- lease_renew
+            UPDATE session_leases SET leased_until = $5
+            FROM unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::bigint[])
+                AS held (org_id, session_id, generation, fencing_counter)
+            JOIN sessions USING (org_id, session_id, generation, fencing_counter)
+            WHERE session_leases.org_id = held.org_id AND session_leases.session_id = held.session_id
+            RETURNING session_leases.session_id AS "session_id: SessionId""#,
+            &orgs,
+            &sessions,
+            &generations,
+            &counters,
+            expires_at,
+        )
+        .fetch_all(&self.pool)
+        .await
+        .map_err(StoreError::during("lease_renew"))
+    }
+
+    /// Reads what the holder of a lease needs to begin.
+    pub async fn lease_load(&self, lease: &Lease) -> Result<Held, StoreError> {
+        let during = || StoreError::during("lease_load");
+        let mut connection = self.pool.acquire().await.map_err(during())?;
+        let row = sqlx::query!(
+            r#"-- lease_load
+            SELECT agent, last_sequence, checkpoint_id AS "checkpoint: CheckpointId",
+                content AS "content: Json<serde_json::Value>"
+            FROM sessions JOIN projections USING (org_id, session_id)
+            WHERE org_id = $1 AND session_id = $2 AND generation = $3 AND fencing_counter = $4"#,
+            lease.org as OrgId,
+            lease.session as SessionId,
+            lease.token.generation,
+            lease.token.counter,
+        )
+        .fetch_optional(&mut *connection)
+        .await
+        .map_err(during())?
+        .ok_or(StoreError::LeaseLost)?;
+        let projection = serde_json::from_value(row.content.0);
+        let projection =
+            projection.map_err(StoreError::unreadable("projections", "content", lease.session.to_string()))?;
+        Ok(Held {
+            agent: row.agent,
+            last_sequence: row.last_sequence,
+            projection,
+            checkpoint: row.checkpoint,
+            next: command::next(&mut connection, lease.org, lease.session).await?,
+        })
+    }
+
+    /// Gives a lease up so that anybody can go on from `wake_at`. Commands stay as they are.
+    pub async fn lease_release(&self, lease: &Lease, wake_at: Timestamp) -> Result<(), StoreError> {
+        let during = || StoreError::during("lease_release");
+        let mut tx = self.pool.begin().await.map_err(during())?;
+        fence(&mut tx, lease).await?;
+        sqlx::query!(
+            "-- lease_release
+            UPDATE session_leases SET leased_until = NULL, holder = NULL, wake_at = $3
+            WHERE org_id = $1 AND session_id = $2",
+            lease.org as OrgId,
+            lease.session as SessionId,
+            wake_at,
+        )
+        .execute(&mut *tx)
+        .await
+        .map_err(during())?;
+        tx.commit().await.map_err(during())
+    }
+}
+
+/// Locks the session's row and compares the token.
+async fn fence(connection: &mut PgConnection, lease: &Lease) -> Result<(), StoreError> {
+    let current = sqlx::query!(
+        "-- lease_fence
+        SELECT 1 AS one FROM sessions
+        WHERE org_id = $1 AND session_id = $2 AND generation = $3 AND fencing_counter = $4 FOR NO KEY UPDATE",
+        lease.org as OrgId,
+        lease.session as SessionId,
+        lease.token.generation,
+        lease.token.counter,
+    )
+    .fetch_optional(connection)
+    .await
+    .map_err(StoreError::during("lease_fence"))?;
+    current.map(|_| ()).ok_or(StoreError::LeaseLost)
+}
+
+/// Takes the session's row out of the hot table, in a transaction that has locked the session and seen that nothing
+/// can run.
+pub(crate) async fn end(connection: &mut PgConnection, lease: &Lease) -> Result<(), StoreError> {
+    sqlx::query!(
+        "-- lease_end
+        DELETE FROM session_leases WHERE org_id = $1 AND session_id = $2",
+        lease.org as OrgId,
+        lease.session as SessionId,
+    )
+    .execute(connection)
+    .await
+    .map_err(StoreError::during("lease_end"))?;
+    Ok(())
+}
