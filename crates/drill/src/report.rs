@@ -15,6 +15,7 @@ mod model;
 #[cfg(test)]
 pub(crate) mod sample;
 mod timeline;
+mod wording;
 
 pub use check::{Check, CheckId, FINDINGS_TOLD, Finding, OpenCheck};
 pub use model::{

@@ -31,6 +31,16 @@ impl Verdict {
         }
     }
 
+    /// The word at the top of a page.
+    #[must_use]
+    pub fn banner(self) -> &'static str {
+        match self {
+            Self::Passed => "Passed",
+            Self::Failed => "Failed",
+            Self::CouldNotVerify => "Could not verify",
+        }
+    }
+
     /// The exit code of `cowork drill run`.
     #[must_use]
     pub fn exit_code(self) -> u8 {
@@ -339,6 +349,19 @@ pub(in crate::report) fn seconds(millis: u64) -> f64 {
     millis as f64 / 1_000.0
 }
 
+/// A count for people: `12,345`.
+pub(in crate::report) fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+    for (index, digit) in digits.char_indices() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
 /// An instant for people, in UTC, to the second.
 pub(in crate::report) fn instant(at: Timestamp) -> String {
     at.trunc_subsecs(0).format("%Y-%m-%d %H:%M:%S UTC").to_string()
@@ -352,6 +375,11 @@ mod tests {
     fn text_of_a_report_is_one_bounded_line_without_tricks() {
         assert_eq!(plain("two\nlines\tand \u{1b}[31mred\u{202e}"), "two lines and [31mred");
         assert_eq!(plain(&"é".repeat(700)).chars().count(), SENTENCE_CHARS + " [cut]".len());
+    }
+
+    #[test]
+    fn counts_are_grouped_by_thousands() {
+        assert_eq!([0, 999, 1_000, 1_234_567].map(grouped), ["0", "999", "1,000", "1,234,567"]);
     }
 
     #[test]
