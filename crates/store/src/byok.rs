@@ -109,9 +109,15 @@ impl Store {
         let mut tx = self.pool.begin().await.map_err(during())?;
         let row = sqlx::query!(
             r#"-- byok_revoke
-            UPDATE byok_keys SET revoked_at = coalesce(revoked_at, $3), ciphertext = '', wrapped_key = ''
-            WHERE org_id = $1 AND byok_key_id = $2
-            RETURNING revoked_at = $3 AS "revoked_now!""#,
+            WITH found AS (
+                SELECT org_id, byok_key_id, revoked_at FROM byok_keys
+                WHERE org_id = $1 AND byok_key_id = $2 FOR UPDATE
+            ), revoked AS (
+                UPDATE byok_keys SET revoked_at = $3, ciphertext = '', wrapped_key = '' FROM found
+                WHERE byok_keys.org_id = found.org_id AND byok_keys.byok_key_id = found.byok_key_id
+                    AND found.revoked_at IS NULL
+            )
+            SELECT revoked_at IS NULL AS "revoked_now!" FROM found"#,
             org as OrgId,
             key as ByokKeyId,
             self.sources.now(),

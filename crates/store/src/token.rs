@@ -178,9 +178,15 @@ impl Store {
         let mut tx = self.pool.begin().await.map_err(during())?;
         let row = sqlx::query!(
             r#"-- token_revoke
-            UPDATE api_tokens SET revoked_at = coalesce(revoked_at, $3)
-            WHERE org_id = $1 AND token_id = $2 AND ($4::uuid IS NULL OR account_id = $4)
-            RETURNING revoked_at = $3 AS "revoked_now!""#,
+            WITH found AS (
+                SELECT org_id, token_id, revoked_at FROM api_tokens
+                WHERE org_id = $1 AND token_id = $2 AND ($4::uuid IS NULL OR account_id = $4) FOR UPDATE
+            ), revoked AS (
+                UPDATE api_tokens SET revoked_at = $3 FROM found
+                WHERE api_tokens.org_id = found.org_id AND api_tokens.token_id = found.token_id
+                    AND found.revoked_at IS NULL
+            )
+            SELECT revoked_at IS NULL AS "revoked_now!" FROM found"#,
             org as OrgId,
             token as TokenId,
             self.sources.now(),

@@ -112,3 +112,76 @@ extractor! {
     /// May look at and change the installation.
     Operator(Permission::Operate, "this takes a token with the scope operator"),
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+    use axum::http::Request;
+    use serde_json::json;
+
+    use super::*;
+    use crate::testing::{World, request};
+
+    #[tokio::test]
+    async fn what_is_no_token_in_force_is_answered_with_a_problem() {
+        let world = World::new().await;
+        let unknown = ApiToken::generate(world.app.store.sources());
+        for value in ["", "Bearer", "Bearer cow_short", &format!("Bearer {}", unknown.expose()), "Basic YTpi"] {
+            let request = Request::get("/api/workspace").header("authorization", value).body(Body::empty()).unwrap();
+            let answer = world.send(request).await;
+            answer.expect_problem(401, "unauthenticated");
+            assert_eq!(answer.headers["www-authenticate"], "Bearer");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_token_gives_what_it_was_made_for_and_no_more() {
+        let world = World::new().await;
+        let reader = world.member(world.org, Role::Owner, &[Scope::Read]).await;
+        let viewer = world.member(world.org, Role::Viewer, &[Scope::Read, Scope::Write]).await;
+        let member = world.member(world.org, Role::Member, &[Scope::Read, Scope::Write]).await;
+        let token = json!({"name": "t", "scopes": ["read"]});
+        let person = json!({"email": "new@example.org", "display_name": "New", "role": "member"});
+
+        world.get_as(&reader, "/api/workspace").await.expect(200);
+        world.post_as(&reader, "/api/tokens", token.clone()).await.expect_problem(403, "forbidden");
+        world.post_as(&viewer, "/api/tokens", token.clone()).await.expect_problem(403, "forbidden");
+        world.post_as(&member, "/api/tokens", token).await.expect(201);
+        world.post_as(&member, "/api/members", person).await.expect_problem(403, "forbidden");
+        for path in ["/api/diagnostics", "/api/metrics", "/api/orgs"] {
+            world.get_as(&member, path).await.expect_problem(403, "forbidden");
+            world.get(path).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn only_an_operator_acts_in_another_org() {
+        let world = World::new().await;
+        let (other, owner) = world.other_org().await;
+        let in_org = async |token: &str, org: &str| {
+            let request = request("GET", "/api/workspace", token).header("cowork-org", org);
+            world.send(request.body(Body::empty()).unwrap()).await
+        };
+        let seen = in_org(&world.operator, &other.to_string()).await.expect(200);
+        assert_eq!(seen["org"], json!({"org_id": other, "name": "Other"}));
+        in_org(&owner, &other.to_string()).await.expect(200);
+        in_org(&owner, &world.org.to_string()).await.expect_problem(403, "forbidden");
+        let unknown: OrgId = world.app.store.sources().id();
+        in_org(&world.operator, &unknown.to_string()).await.expect_problem(404, "not_found");
+        in_org(&world.operator, "acme").await.expect_problem(422, "invalid");
+    }
+
+    #[tokio::test]
+    async fn a_revoked_token_is_no_longer_in_force() {
+        let world = World::new().await;
+        let token = world.member(world.org, Role::Member, &[Scope::Read]).await;
+        world.get_as(&token, "/api/workspace").await.expect(200);
+        let path = format!("/api/tokens/{}", world.token_id(&token).await);
+        world.delete(&path).await.expect(204);
+        world.get_as(&token, "/api/workspace").await.expect_problem(401, "unauthenticated");
+        world.delete(&path).await.expect(204);
+        let audit = world.get("/api/audit").await.expect(200);
+        let revocations = audit["items"].as_array().unwrap().iter().filter(|item| item["action"] == "token.revoke");
+        assert_eq!(revocations.count(), 1, "revoking twice changes nothing");
+    }
+}

@@ -96,3 +96,71 @@ async fn revoke(
     let found = app.store.byok_revoke(caller.org, key, &caller.actor()).await?;
     if found { Ok(StatusCode::NO_CONTENT) } else { Err(Problem::not_found("key")) }
 }
+
+#[cfg(test)]
+mod tests {
+    use domain::tenancy::{Role, Scope};
+    use serde_json::json;
+
+    use super::*;
+    use crate::testing::World;
+
+    /// Made at run time: a key in a source file is a key that leaked.
+    fn key() -> String {
+        format!("sk-{}", hex::encode(clock::Sources::system().bytes::<16>()))
+    }
+
+    #[tokio::test]
+    async fn a_key_is_sealed_for_its_row_and_never_shown_again() {
+        let (world, key) = (World::new().await, key());
+        let body = json!({"provider": "anthropic", "label": "team", "key": key});
+        let created = world.post("/api/byok-keys", body).await;
+        assert!(!String::from_utf8_lossy(&created.body).contains(&key));
+        let created = created.expect(201);
+        insta::assert_json_snapshot!(created, {".byok_key_id" => "[id]", ".last_four" => "[last_four]"}, @r#"
+        {
+          "byok_key_id": "[id]",
+          "created_at": "2024-10-04T00:00:00Z",
+          "key_version": "1",
+          "label": "team",
+          "last_four": "[last_four]",
+          "provider": "anthropic",
+          "revoked_at": null
+        }
+        "#);
+        assert_eq!(created["last_four"], key[key.len() - 4..]);
+        assert_eq!(world.get("/api/byok-keys").await.expect(200)["items"], json!([created]));
+
+        let sealed = world.app.store.byok_sealed_list(None, 10).await.unwrap().remove(0);
+        let envelope = Envelope {
+            ciphertext: sealed.ciphertext,
+            wrapped_key: sealed.wrapped_key,
+            key_version: sealed.key_version,
+        };
+        let aad = byok_aad(world.org, sealed.byok_key_id);
+        let opened = secrets::open(&*world.app.kms, &envelope, &aad).await.unwrap();
+        assert_eq!(opened.expose_str(), Some(key.as_str()));
+    }
+
+    #[tokio::test]
+    async fn a_revoked_key_is_forgotten() {
+        let world = World::new().await;
+        let body = json!({"provider": "anthropic", "label": "team", "key": key()});
+        let created = world.post("/api/byok-keys", body).await.expect(201);
+        let path = format!("/api/byok-keys/{}", created["byok_key_id"].as_str().unwrap());
+        let (_, stranger) = world.other_org().await;
+        world.delete_as(&stranger, &path).await.expect_problem(404, "not_found");
+        world.delete(&path).await.expect(204);
+        assert_eq!(world.get("/api/byok-keys").await.expect(200)["items"][0]["revoked_at"], "2024-10-04T00:00:00Z");
+        assert!(world.app.store.byok_sealed_list(None, 10).await.unwrap().is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_member_sees_keys_and_brings_none() {
+        let world = World::new().await;
+        let member = world.member(world.org, Role::Member, &[Scope::Read, Scope::Write]).await;
+        let body = json!({"provider": "anthropic", "label": "team", "key": key()});
+        world.post_as(&member, "/api/byok-keys", body).await.expect_problem(403, "forbidden");
+        world.get_as(&member, "/api/byok-keys").await.expect(200);
+    }
+}

@@ -112,3 +112,92 @@ impl From<KeyVersion> for KeyVersionView {
         Self { version: key.version, ciphertexts: key.ciphertexts }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use store::Instance;
+
+    use super::*;
+    use crate::testing::World;
+
+    #[tokio::test]
+    async fn an_operator_sees_the_installation_in_numbers_and_names() {
+        let world = World::new().await;
+        let seen = world.get("/api/diagnostics").await.expect(200);
+        insta::assert_json_snapshot!(seen, {".schema_version" => "[version]", ".counts" => "[counts]"}, @r#"
+        {
+          "backlog": {
+            "commands_pending": 0,
+            "deliveries_dead": 0,
+            "deliveries_pending": 0,
+            "leases_held": 0,
+            "oldest_command_age_ms": null,
+            "triggers_due": 0
+          },
+          "build": "test",
+          "counts": "[counts]",
+          "environment": "production",
+          "generated_at": "2024-10-04T00:00:00Z",
+          "generation": 1,
+          "key_versions": [],
+          "roles": {
+            "gateway": 0,
+            "scheduler": 0,
+            "web": 0,
+            "worker": 0
+          },
+          "schema_version": "[version]",
+          "secrets": [
+            {
+              "name": "adapter_key",
+              "reference": "env:adapter_key",
+              "resolved": true,
+              "version": "1"
+            },
+            {
+              "name": "oidc_client",
+              "reference": "env:oidc_client",
+              "resolved": true,
+              "version": "1"
+            },
+            {
+              "name": "cookie",
+              "reference": "env:cookie",
+              "resolved": true,
+              "version": "1"
+            },
+            {
+              "name": "gateway",
+              "reference": "env:gateway",
+              "resolved": true,
+              "version": "1"
+            },
+            {
+              "name": "channel",
+              "reference": "env:channel",
+              "resolved": true,
+              "version": "1"
+            }
+          ]
+        }
+        "#);
+        assert_eq!(seen["counts"]["api_tokens"], 1);
+    }
+
+    #[tokio::test]
+    async fn a_process_counts_while_it_beats_in_this_generation() {
+        let world = World::new().await;
+        let beat = async |generation| {
+            let (instance, started_at) = (world.app.store.sources().id(), world.app.store.sources().now());
+            let roles = vec!["worker".to_owned(), "gateway".to_owned()];
+            world.app.store.instance_beat(&Instance { instance, roles, generation, started_at }).await.unwrap();
+        };
+        beat(1).await;
+        beat(1).await;
+        beat(7).await;
+        let roles = world.get("/api/diagnostics").await.expect(200)["roles"].clone();
+        assert_eq!(roles, serde_json::json!({"gateway": 2, "scheduler": 0, "web": 0, "worker": 2}));
+        world.clock.advance(ALIVE_WITHIN);
+        assert_eq!(world.get("/api/diagnostics").await.expect(200)["roles"]["worker"], 0);
+    }
+}

@@ -28,6 +28,8 @@ mod probes;
 mod problem;
 mod router;
 mod sessions;
+#[cfg(test)]
+mod testing;
 mod tokens;
 mod usage;
 mod validate;

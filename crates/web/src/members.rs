@@ -66,3 +66,46 @@ async fn list(
     let members = app.store.member_list(caller.org, paging.cursor, paging.limit()).await?;
     Ok(Json(Page::of(members, paging.limit(), |member| member.account_id).map(MemberView::from)))
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use crate::testing::World;
+
+    #[tokio::test]
+    async fn somebody_joins_an_org_once() {
+        let world = World::new().await;
+        let body = json!({"email": " Bob@Example.org", "display_name": "Bob", "role": "member"});
+        let added = world.post("/api/members", body.clone()).await.expect(201);
+        insta::assert_json_snapshot!(added, {".account_id" => "[id]"}, @r#"
+        {
+          "account_id": "[id]",
+          "created_at": "2024-10-04T00:00:00Z",
+          "display_name": "Bob",
+          "email": "bob@example.org",
+          "role": "member"
+        }
+        "#);
+        world.post("/api/members", body).await.expect_problem(409, "conflict");
+        assert_eq!(world.get("/api/members").await.expect(200)["items"].as_array().unwrap().len(), 2);
+    }
+
+    #[tokio::test]
+    async fn an_account_that_exists_joins_another_org_under_its_own_name() {
+        let world = World::new().await;
+        let (_, stranger) = world.other_org().await;
+        let body = json!({"email": "ada@example.org", "display_name": "Impostor", "role": "viewer"});
+        let added = world.post_as(&stranger, "/api/members", body).await.expect(201);
+        assert_eq!((&added["account_id"], &added["display_name"]), (&json!(world.owner), &json!("Ada")));
+    }
+
+    #[tokio::test]
+    async fn an_org_sees_its_own_members_only() {
+        let world = World::new().await;
+        let (_, stranger) = world.other_org().await;
+        let seen = world.get_as(&stranger, "/api/members").await.expect(200);
+        assert_eq!(seen["items"].as_array().unwrap().len(), 1);
+        assert_ne!(seen["items"][0]["account_id"], json!(world.owner));
+    }
+}

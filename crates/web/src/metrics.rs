@@ -65,3 +65,41 @@ impl Gauges {
         text
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::World;
+
+    #[tokio::test]
+    async fn gauges_come_from_the_database() {
+        let world = World::new().await;
+        let answer = world.get("/api/metrics").await;
+        assert_eq!(answer.status, 200);
+        insta::assert_snapshot!(String::from_utf8(answer.body.to_vec()).unwrap(), @r#"
+        # HELP cowork_generation The number of this life of the system.
+        # TYPE cowork_generation gauge
+        cowork_generation 1
+        # HELP cowork_sessions Sessions of all orgs.
+        # TYPE cowork_sessions gauge
+        cowork_sessions 0
+        # HELP cowork_commands_pending Commands that wait for their turn.
+        # TYPE cowork_commands_pending gauge
+        cowork_commands_pending 0
+        # HELP cowork_leases_held Sessions that a worker holds.
+        # TYPE cowork_leases_held gauge
+        cowork_leases_held 0
+        # HELP cowork_deliveries_pending Deliveries that were not accepted yet.
+        # TYPE cowork_deliveries_pending gauge
+        cowork_deliveries_pending 0
+        # HELP cowork_deliveries_dead Deliveries that were set aside.
+        # TYPE cowork_deliveries_dead gauge
+        cowork_deliveries_dead 0
+        # HELP cowork_role_instances Live processes of this generation.
+        # TYPE cowork_role_instances gauge
+        cowork_role_instances{role="gateway"} 0
+        cowork_role_instances{role="scheduler"} 0
+        cowork_role_instances{role="web"} 0
+        cowork_role_instances{role="worker"} 0
+        "#);
+    }
+}

@@ -58,3 +58,42 @@ async fn list(
     let orgs = app.store.org_list(paging.cursor, paging.limit()).await?;
     Ok(Json(Page::of(orgs, paging.limit(), |org| org.org_id).map(OrgView::from)))
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use crate::testing::World;
+
+    #[tokio::test]
+    async fn an_org_begins_with_a_subscription_and_an_audit_trail() {
+        let world = World::new().await;
+        let created = world.post("/api/orgs", json!({"name": "Beta"})).await.expect(201);
+        insta::assert_json_snapshot!(created, {".org_id" => "[id]"}, @r#"
+        {
+          "created_at": "2024-10-04T00:00:00Z",
+          "name": "Beta",
+          "org_id": "[id]"
+        }
+        "#);
+        let org = created["org_id"].as_str().unwrap().parse().unwrap();
+        assert_eq!(world.app.store.subscription_get(org).await.unwrap().unwrap().plan, "self-hosted");
+        let audit = world.app.store.audit_list(org, 0, 10).await.unwrap();
+        assert_eq!(audit[0].actor, format!("token:{}", world.token_id(&world.operator).await));
+        assert_eq!((audit[0].action.as_str(), &audit[0].detail), ("org.create", &json!({"name": "Beta"})));
+    }
+
+    #[tokio::test]
+    async fn orgs_are_listed_page_by_page() {
+        let world = World::new().await;
+        for name in ["B", "C"] {
+            world.post("/api/orgs", json!({"name": name})).await.expect(201);
+        }
+        let first = world.get("/api/orgs?limit=2").await.expect(200);
+        let cursor = first["next_cursor"].as_str().unwrap();
+        let second = world.get(&format!("/api/orgs?limit=2&cursor={cursor}")).await.expect(200);
+        let count = |page: &serde_json::Value| page["items"].as_array().unwrap().len();
+        assert_eq!((count(&first), count(&second)), (2, 1));
+        assert!(second["next_cursor"].is_null());
+    }
+}

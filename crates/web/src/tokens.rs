@@ -110,3 +110,73 @@ async fn revoke(
     let found = app.store.token_revoke(caller.org, token, only, &caller.actor()).await?;
     if found { Ok(StatusCode::NO_CONTENT) } else { Err(Problem::not_found("token")) }
 }
+
+#[cfg(test)]
+mod tests {
+    use domain::tenancy::Role;
+    use serde_json::json;
+
+    use super::*;
+    use crate::testing::World;
+
+    #[tokio::test]
+    async fn a_token_is_shown_once_and_works() {
+        let world = World::new().await;
+        let body = json!({"name": "ci", "scopes": ["read"]});
+        let created = world.post("/api/tokens", body).await.expect(201);
+        insta::assert_json_snapshot!(created, {
+            ".token_id" => "[id]", ".account_id" => "[id]", ".token" => "[token]", ".last_four" => "[last_four]",
+        }, @r#"
+        {
+          "account_id": "[id]",
+          "created_at": "2024-10-04T00:00:00Z",
+          "expires_at": null,
+          "last_four": "[last_four]",
+          "name": "ci",
+          "revoked_at": null,
+          "scopes": [
+            "read"
+          ],
+          "token": "[token]",
+          "token_id": "[id]"
+        }
+        "#);
+        let token = created["token"].as_str().unwrap();
+        world.get_as(token, "/api/usage").await.expect(200);
+        let list = world.get("/api/tokens").await;
+        assert!(!String::from_utf8_lossy(&list.body).contains(token));
+    }
+
+    #[tokio::test]
+    async fn nobody_makes_a_token_that_is_stronger_than_their_own() {
+        let world = World::new().await;
+        let admin = world.member(world.org, Role::Admin, &[Scope::Read, Scope::Write]).await;
+        let body = json!({"name": "t", "scopes": ["read", "operator"]});
+        world.post_as(&admin, "/api/tokens", body).await.expect_problem(403, "forbidden");
+        let body = json!({"name": "t", "scopes": []});
+        world.post_as(&admin, "/api/tokens", body).await.expect_problem(422, "invalid");
+    }
+
+    #[tokio::test]
+    async fn tokens_of_others_take_an_owner_or_admin() {
+        let world = World::new().await;
+        let member = world.member(world.org, Role::Member, &[Scope::Read, Scope::Write]).await;
+        let admin = world.member(world.org, Role::Admin, &[Scope::Read, Scope::Write]).await;
+        let body = json!({"name": "t", "scopes": ["read"], "account_id": world.owner});
+        world.post_as(&member, "/api/tokens", body.clone()).await.expect_problem(403, "forbidden");
+        let created = world.post_as(&admin, "/api/tokens", body).await.expect(201);
+        let path = format!("/api/tokens/{}", created["token_id"].as_str().unwrap());
+        world.delete_as(&member, &path).await.expect_problem(404, "not_found");
+        let (_, stranger) = world.other_org().await;
+        world.delete_as(&stranger, &path).await.expect_problem(404, "not_found");
+        world.delete_as(&admin, &path).await.expect(204);
+    }
+
+    #[tokio::test]
+    async fn an_account_of_another_org_gets_no_token_here() {
+        let world = World::new().await;
+        let (_, stranger) = world.other_org().await;
+        let body = json!({"name": "t", "scopes": ["read"], "account_id": world.owner});
+        world.post_as(&stranger, "/api/tokens", body).await.expect_problem(404, "not_found");
+    }
+}

@@ -47,3 +47,23 @@ async fn usage(State(app): State<App>, Reader(caller): Reader) -> Result<Json<Us
         },
     }))
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::World;
+
+    #[tokio::test]
+    async fn an_org_that_used_nothing_still_has_a_plan() {
+        let world = World::new().await;
+        insta::assert_json_snapshot!(world.get("/api/usage").await.expect(200), @r#"
+        {
+          "items": [],
+          "subscription": {
+            "plan": "self-hosted",
+            "started_at": "2024-10-04T00:00:00Z",
+            "state": "active"
+          }
+        }
+        "#);
+    }
+}

@@ -61,3 +61,39 @@ async fn workspace(State(app): State<App>, Reader(caller): Reader) -> Result<Jso
         scopes: caller.scopes,
     }))
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::World;
+
+    #[tokio::test]
+    async fn a_caller_learns_where_it_is_and_what_it_may_do() {
+        let world = World::new().await;
+        let seen = world.get("/api/workspace").await.expect(200);
+        insta::assert_json_snapshot!(seen, {
+            ".system_id" => "[id]", ".org.org_id" => "[id]", ".account.account_id" => "[id]", ".schema_version" => "[version]",
+        }, @r#"
+        {
+          "account": {
+            "account_id": "[id]",
+            "display_name": "Ada",
+            "role": "owner"
+          },
+          "build": "test",
+          "environment": "production",
+          "generation": 1,
+          "org": {
+            "name": "Acme",
+            "org_id": "[id]"
+          },
+          "schema_version": "[version]",
+          "scopes": [
+            "read",
+            "write",
+            "operator"
+          ],
+          "system_id": "[id]"
+        }
+        "#);
+    }
+}

@@ -1,0 +1,200 @@
+//! The world of this crate's tests: the whole router on a database of its own, called in this process.
+//!
+//! Time stands still at 2024-10-04 and randomness is seeded, so that answers can be compared whole.
+//!
+//! Not here: other roles. Nothing runs a command or sends a delivery.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, LazyLock};
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::{HeaderMap, Request, StatusCode};
+use bytes::Bytes;
+use clock::{ManualClock, Sources};
+use domain::tenancy::{Role, Scope};
+use ids::{AccountId, OrgId, TokenId};
+use metrics_exporter_prometheus::PrometheusBuilder;
+use objects::Objects;
+use secrets::{ConfiguredSecrets, SecretReader};
+use serde_json::Value;
+use store::{Environment, FirstOrg, NewMember, NewToken, Store};
+use testkit::TestDatabase;
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt;
+
+use crate::{ApiToken, App, AppSecrets};
+
+/// An installation with one org, its owner, and an operator's token of that owner.
+#[derive(Debug)]
+pub(crate) struct World {
+    pub(crate) app: App,
+    pub(crate) clock: Arc<ManualClock>,
+    pub(crate) org: OrgId,
+    pub(crate) owner: AccountId,
+    /// Scopes read, write, operator.
+    pub(crate) operator: String,
+    router: Router,
+    _folder: tempfile::TempDir,
+    _database: TestDatabase,
+}
+
+/// A whole answer.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+}
+
+static SECRETS: LazyLock<BTreeMap<String, String>> = LazyLock::new(|| {
+    let value = || hex::encode(Sources::system().bytes::<32>());
+    ConfiguredSecrets::NAMES.into_iter().map(|name| (name.to_owned(), value())).collect()
+});
+
+impl World {
+    pub(crate) async fn new() -> Self {
+        let (database, folder) = (TestDatabase::create().await, tempfile::tempdir().unwrap());
+        let (clock, sources) = testkit::sources(1);
+        let store = Store::from_pool(database.pool(), sources);
+        store.migrate().await.unwrap();
+        let app = app(store, folder.path()).await;
+        let token = ApiToken::generate(app.store.sources());
+        let owner = NewMember { email: "ada@example.org".into(), display_name: "Ada".into(), role: Role::Owner };
+        let scopes = [Scope::Read, Scope::Write, Scope::Operator];
+        let first = FirstOrg { name: "Acme", owner, token: new_token(&token, &scopes) };
+        let (org, owner) = app.store.org_create_first(first, "role:admin").await.unwrap().unwrap();
+        Self {
+            router: crate::router(app.clone()),
+            app,
+            clock,
+            org: org.org_id,
+            owner: owner.account_id,
+            operator: token.expose().to_owned(),
+            _folder: folder,
+            _database: database,
+        }
+    }
+
+    /// The token of a new account that is `role` in `org`.
+    pub(crate) async fn member(&self, org: OrgId, role: Role, scopes: &[Scope]) -> String {
+        let text = ApiToken::generate(self.app.store.sources());
+        let email = format!("{}@example.org", text.last_four().to_lowercase());
+        let new = NewMember { email, display_name: "Member".into(), role };
+        let member = self.app.store.member_add(org, &new, "role:test").await.unwrap().unwrap();
+        let token = NewToken { account: member.account_id, ..new_token(&text, scopes) };
+        self.app.store.token_create(org, &token, "role:test").await.unwrap().unwrap();
+        text.expose().to_owned()
+    }
+
+    /// Another org, and the token of its owner with scopes read and write.
+    pub(crate) async fn other_org(&self) -> (OrgId, String) {
+        let org = self.app.store.org_create("Other", "role:test").await.unwrap().org_id;
+        (org, self.member(org, Role::Owner, &[Scope::Read, Scope::Write]).await)
+    }
+
+    pub(crate) async fn token_id(&self, token: &str) -> TokenId {
+        let hash = ApiToken::parse(token).unwrap().hash();
+        self.app.store.token_identify(&hash).await.unwrap().unwrap().token
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Answer {
+        self.get_as(&self.operator, path).await
+    }
+
+    pub(crate) async fn get_as(&self, token: &str, path: &str) -> Answer {
+        self.send(request("GET", path, token).body(Body::empty()).unwrap()).await
+    }
+
+    pub(crate) async fn post(&self, path: &str, body: Value) -> Answer {
+        self.post_as(&self.operator, path, body).await
+    }
+
+    pub(crate) async fn post_as(&self, token: &str, path: &str, body: Value) -> Answer {
+        let request = request("POST", path, token).header("content-type", "application/json");
+        self.send(request.body(Body::from(body.to_string())).unwrap()).await
+    }
+
+    pub(crate) async fn delete(&self, path: &str) -> Answer {
+        self.delete_as(&self.operator, path).await
+    }
+
+    pub(crate) async fn delete_as(&self, token: &str, path: &str) -> Answer {
+        self.send(request("DELETE", path, token).body(Body::empty()).unwrap()).await
+    }
+
+    pub(crate) async fn send(&self, request: Request<Body>) -> Answer {
+        let response = self.router.clone().oneshot(request).await.unwrap();
+        let (parts, body) = response.into_parts();
+        let body = axum::body::to_bytes(body, usize::MAX).await.unwrap();
+        Answer { status: parts.status, headers: parts.headers, body }
+    }
+}
+
+impl Answer {
+    #[track_caller]
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|_| panic!("not JSON: {self:?}"))
+    }
+
+    /// The JSON of an answer that must have this status.
+    #[track_caller]
+    pub(crate) fn expect(&self, status: u16) -> Value {
+        assert_eq!(self.status.as_u16(), status, "{}", String::from_utf8_lossy(&self.body));
+        if self.body.is_empty() { Value::Null } else { self.json() }
+    }
+
+    /// Checks that it is a problem with this status and code.
+    #[track_caller]
+    pub(crate) fn expect_problem(&self, status: u16, code: &str) -> Value {
+        let problem = self.expect(status);
+        assert_eq!(self.headers["content-type"], "application/problem+json");
+        assert_eq!((&problem["status"], &problem["code"]), (&status.into(), &code.into()));
+        problem
+    }
+}
+
+pub(crate) fn request(method: &str, path: &str, token: &str) -> axum::http::request::Builder {
+    Request::builder().method(method).uri(path).header("authorization", format!("Bearer {token}"))
+}
+
+async fn app(store: Store, folder: &std::path::Path) -> App {
+    let configured = configured();
+    let reader = SecretReader::new(folder, SECRETS.clone());
+    let resolved = configured.resolve_all(&reader).unwrap();
+    App {
+        generation: store.generation_initialise(Environment::Production).await.unwrap(),
+        objects: Objects::open_folder(folder).unwrap(),
+        kms: Arc::new(resolved.kms(store.sources().clone()).unwrap()),
+        secrets: Arc::new(AppSecrets { configured, reader, channel: resolved.channel }),
+        build: "test",
+        metrics: PrometheusBuilder::new().build_recorder().handle(),
+        shutdown: CancellationToken::new(),
+        store,
+    }
+}
+
+fn configured() -> ConfiguredSecrets {
+    let mut secrets = ConfiguredSecrets::generated();
+    for named in [
+        &mut secrets.adapter_key,
+        &mut secrets.oidc_client,
+        &mut secrets.cookie,
+        &mut secrets.gateway,
+        &mut secrets.channel,
+    ] {
+        named.reference = format!("env:{}", named.name).parse().unwrap();
+    }
+    secrets
+}
+
+/// Of nobody yet.
+fn new_token(text: &ApiToken, scopes: &[Scope]) -> NewToken {
+    NewToken {
+        account: AccountId::from(uuid::Uuid::nil()),
+        name: "test".into(),
+        hash: text.hash(),
+        last_four: text.last_four(),
+        scopes: scopes.to_vec(),
+    }
+}
