@@ -26,7 +26,7 @@ pub fn sweep(parent: &Path) -> SweepReport {
     let Ok(entries) = std::fs::read_dir(parent) else { return report };
     for entry in entries.flatten().filter(|entry| entry.file_name().to_string_lossy().starts_with(PREFIX)) {
         let folder = entry.path();
-        match sweep_one(&folder) {
+        match sweep_home(&folder) {
             Ok(true) => report.removed.push(folder),
             Ok(false) => {}
             Err(detail) => report.stuck.push((folder, detail)),
@@ -35,8 +35,11 @@ pub fn sweep(parent: &Path) -> SweepReport {
     report
 }
 
-/// Whether it was removed.
-fn sweep_one(folder: &Path) -> Result<bool, String> {
+/// Stops and removes the one cluster in `folder`, temporary or not, if its owner is dead. Whether it was removed.
+///
+/// # Errors
+/// What kept it, for people, if its server didn't stop or its files didn't go.
+pub fn sweep_home(folder: &Path) -> Result<bool, String> {
     let Ok(home) = folder.canonicalize() else { return Ok(false) };
     let is_ours = std::fs::symlink_metadata(folder).is_ok_and(|meta| meta.is_dir() && meta.uid() == geteuid().as_raw());
     if !is_ours {

@@ -81,6 +81,18 @@ fn a_kept_cluster_is_taken_over_from_a_killed_owner() {
 }
 
 #[test]
+fn a_kept_cluster_can_be_swept_by_name() {
+    let parent = open_folder();
+    let home = parent.path().join("postgres");
+    let (mut owner, server) = start_owner("kept", &home);
+    assert_eq!(localpg::sweep_home(&home), Ok(false), "its owner is alive");
+    owner.kill().unwrap();
+    owner.wait().unwrap();
+    assert_eq!(localpg::sweep_home(&home), Ok(true));
+    assert!(!is_alive(server) && !home.exists());
+}
+
+#[test]
 fn a_server_that_was_killed_itself_starts_again() {
     let parent = open_folder();
     let home = parent.path().join("postgres");

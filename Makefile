@@ -1,0 +1,43 @@
+# What people do here. Each target installs what it lacks; nothing else has to be set up.
+
+ARGS ?=
+OUT ?= drill-report
+
+.DEFAULT_GOAL := help
+.PHONY: help drill test drill-report bench-drill sqlx-prepare freeze-migrations install release
+
+# Builds take the committed data about SQL statements; a database that happens to be around is none of their business.
+export SQLX_OFFLINE := true
+unexport DATABASE_URL
+# rustup's usual place, for shells that don't know it yet.
+export PATH := $(PATH):$(HOME)/.cargo/bin
+
+help: ## List the targets.
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 26
+	@echo "  ARGS='...' passes more to the program, OUT=folder says where a drill's report goes."
+
+drill: release ## Rehearse a disaster and its recovery; the report is in drill-report/.
+	target/release/cowork drill run --out $(OUT) $(ARGS)
+
+test: ## Formatting, clippy, frozen migrations, offline data, and every test.
+	@scripts/install test
+	@scripts/test $(ARGS)
+
+drill-report: release ## Regenerate docs/runbooks/restore-drill-report.md from a real drill.
+	@scripts/drill-report $(ARGS)
+
+bench-drill: release ## What a drill costs over the bare work, at scale 20.
+	cargo build --release --locked --package bench-drill
+	target/release/bench-drill $(ARGS)
+
+sqlx-prepare: install ## Write the offline data of SQL statements after one was edited.
+	@scripts/sqlx-prepare
+
+freeze-migrations: ## List new migrations as landed; from then on they never change.
+	@scripts/migrations freeze
+
+install: ## Install what this machine lacks (Debian's packages; needs root or sudo then).
+	@scripts/install
+
+release: install
+	cargo build --release --locked --package cowork
