@@ -24,4 +24,9 @@ impl Client {
     pub async fn byok_key_list(&self, cursor: Option<&str>, limit: u32) -> Result<Page<ByokKey>, Error> {
         self.get_page("/api/byok-keys", cursor, limit).await
     }
+
+    /// The key is forgotten; what is known of it stays.
+    pub async fn byok_key_revoke(&self, key: ByokKeyId) -> Result<(), Error> {
+        self.delete(&format!("/api/byok-keys/{key}")).await
+    }
 }

@@ -27,8 +27,10 @@ pub use crate::artifacts::Artifact;
 pub use crate::byok::ByokKey;
 pub use crate::channels::{Binding, Channel, Delivery};
 pub use crate::error::{Error, Problem};
-pub use crate::operations::{Backlog, Diagnostics, SecretStatus, Workspace, WorkspaceOrg};
-pub use crate::orgs::{Member, NewToken, Org};
+pub use crate::operations::{
+    AuditRecord, Backlog, Diagnostics, SecretStatus, Subscription, Usage, UsageTotal, Workspace, WorkspaceOrg,
+};
+pub use crate::orgs::{Member, NewToken, Org, Token};
 pub use crate::page::Page;
 pub use crate::sessions::{Acknowledged, Command, Event, Projection, Session, SessionView, Wish};
 pub use crate::workflows::{NewTrigger, NewWorkflow, Run, Slot, Trigger, Workflow, WorkflowAction};

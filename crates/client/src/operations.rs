@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use ids::{OrgId, SystemId};
+use chrono::{DateTime, Utc};
+use ids::{AuditId, OrgId, SystemId};
 use reqwest::Method;
 use serde::Deserialize;
+use serde_json::Value;
 
 use crate::{Client, Error, accepted};
 
@@ -53,6 +55,37 @@ pub struct SecretStatus {
     pub resolved: bool,
 }
 
+/// What an org used, and the plan that it is on.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Usage {
+    pub items: Vec<UsageTotal>,
+    pub subscription: Subscription,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+pub struct UsageTotal {
+    pub kind: String,
+    pub quantity: i64,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+pub struct Subscription {
+    pub plan: String,
+    pub state: String,
+}
+
+/// Who did what to what.
+#[derive(Debug, Clone, Deserialize)]
+pub struct AuditRecord {
+    pub audit_id: AuditId,
+    pub position: i64,
+    pub actor: String,
+    pub action: String,
+    pub target: String,
+    pub detail: Value,
+    pub recorded_at: DateTime<Utc>,
+}
+
 impl Client {
     /// Whether `GET /healthz` says that all is well.
     pub async fn healthz(&self) -> Result<bool, Error> {
@@ -61,6 +94,15 @@ impl Client {
 
     pub async fn workspace(&self) -> Result<Workspace, Error> {
         self.get("/api/workspace").await
+    }
+
+    pub async fn usage(&self) -> Result<Usage, Error> {
+        self.get("/api/usage").await
+    }
+
+    /// Oldest first.
+    pub async fn audit_list(&self, cursor: Option<&str>, limit: u32) -> Result<Page<AuditRecord>, Error> {
+        self.get_page("/api/audit", cursor, limit).await
     }
 
     /// Takes operator scope.

@@ -1,5 +1,6 @@
 //! Orgs, members, API tokens.
 
+use chrono::{DateTime, Utc};
 use ids::{AccountId, OrgId, TokenId};
 use secrecy::SecretString;
 use serde::Deserialize;
@@ -18,6 +19,18 @@ pub struct Member {
     pub account_id: AccountId,
     pub display_name: String,
     pub role: String,
+}
+
+/// A token, without its secret.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Token {
+    pub token_id: TokenId,
+    pub account_id: AccountId,
+    pub name: String,
+    pub last_four: String,
+    pub scopes: Vec<String>,
+    /// `None`: in force.
+    pub revoked_at: Option<DateTime<Utc>>,
 }
 
 /// A token that was just made. The secret is shown only here.
@@ -42,6 +55,10 @@ impl Client {
         self.post("/api/members", &json!({"email": email, "display_name": display_name, "role": role})).await
     }
 
+    pub async fn member_list(&self, cursor: Option<&str>, limit: u32) -> Result<Page<Member>, Error> {
+        self.get_page("/api/members", cursor, limit).await
+    }
+
     /// `scopes`: `read`, `write`, `operator`. For the caller's own account unless another is named.
     pub async fn token_create(
         &self,
@@ -54,6 +71,10 @@ impl Client {
             token["account_id"] = json!(account);
         }
         self.post("/api/tokens", &token).await
+    }
+
+    pub async fn token_list(&self, cursor: Option<&str>, limit: u32) -> Result<Page<Token>, Error> {
+        self.get_page("/api/tokens", cursor, limit).await
     }
 
     pub async fn token_revoke(&self, token: TokenId) -> Result<(), Error> {
