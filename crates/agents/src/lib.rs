@@ -1,1 +1,95 @@
 //! Agent runtimes behind one trait.
+//!
+//! Not here: leases, rows, blobs (`worker`). An agent sees a workspace folder, the state that it left behind last time,
+//! and a sink for what happens.
+
+mod bytes;
+mod script;
+mod scripted;
+
+use std::fmt::Debug;
+use std::path::PathBuf;
+
+use async_trait::async_trait;
+use domain::command::Wish;
+use domain::event::Event;
+use ids::SessionId;
+use serde_json::Value;
+use tokio_util::sync::CancellationToken;
+
+pub use crate::scripted::Scripted;
+
+/// A runtime that can carry out turns.
+#[async_trait]
+pub trait Agent: Debug + Send + Sync {
+    /// What sessions call it.
+    fn name(&self) -> &'static str;
+
+    /// Carries out one wish: a prompt, or the answer, approval or rejection that the last turn waited for. Returns soon
+    /// after `cancel`, with whatever it has.
+    async fn turn(&self, turn: Turn, sink: &mut dyn EventSink, cancel: &CancellationToken) -> TurnResult;
+}
+
+/// What is asked, and from where it goes on.
+#[derive(Debug, Clone)]
+pub struct Turn {
+    pub session: SessionId,
+    /// Of the command, in its session.
+    pub ordinal: i64,
+    /// From 1. Events of a lost attempt stay, so what an attempt names must differ from what the one before named.
+    pub attempt: i32,
+    /// As it was when the last turn ended. The path of a session never changes.
+    pub workspace: PathBuf,
+    /// What the last turn left behind; null at first.
+    pub state: Value,
+    pub wish: Wish,
+}
+
+/// How a turn went.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TurnResult {
+    /// For the next turn.
+    pub state: Value,
+    pub outcome: Outcome,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    Completed,
+    /// An `approval_requested` was emitted.
+    AwaitingApproval,
+    /// A `question_asked` was emitted.
+    AwaitingAnswer,
+    Failed {
+        /// For people.
+        error: String,
+    },
+    /// It was cancelled.
+    Aborted,
+}
+
+/// Where an agent tells what happens, in order.
+#[async_trait]
+pub trait EventSink: Send {
+    async fn emit(&mut self, event: Event) -> Result<(), SinkError>;
+
+    /// Makes a file an artifact. Its bytes are read before this returns; the agent may change the file afterwards.
+    async fn publish(&mut self, artifact: Publication) -> Result<(), SinkError>;
+}
+
+/// A file for people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Publication {
+    pub name: String,
+    pub media_type: String,
+    pub path: PathBuf,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum SinkError {
+    /// The turn is over for whoever listened. The agent should return; nobody looks at its result.
+    #[error("nobody listens any more")]
+    Closed,
+    #[error("the artifact could not be stored")]
+    Publish(#[source] Box<dyn std::error::Error + Send + Sync>),
+}

@@ -1,0 +1,293 @@
+//! The scripted agent: does what the prompt says, line by line, without a model or a network.
+//!
+//! The same session, ordinal and prompt give the same texts and files, always. So a drill can ask a restored system to
+//! do again what the lost one did, and compare.
+//!
+//! Not here: the words that it understands (`script`).
+
+use std::path::{Component, Path, PathBuf};
+
+use async_trait::async_trait;
+use domain::command::Wish;
+use domain::event::{Event, MessageRole, ToolCallStatus};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+use tokio_util::sync::CancellationToken;
+
+use crate::bytes::printable;
+use crate::script::{self, Line};
+use crate::{Agent, EventSink, Outcome, Publication, SinkError, Turn, TurnResult};
+
+/// Does what the prompt says.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Scripted;
+
+/// What it remembers from turn to turn.
+#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Memory {
+    turns: u64,
+    /// What is left of the prompt while a person is waited for.
+    rest: Vec<String>,
+}
+
+/// Why the script stops before its end.
+enum Stop {
+    Outcome(Outcome),
+    Sink(SinkError),
+}
+
+impl From<SinkError> for Stop {
+    fn from(error: SinkError) -> Self {
+        Self::Sink(error)
+    }
+}
+
+#[async_trait]
+impl Agent for Scripted {
+    fn name(&self) -> &'static str {
+        "scripted"
+    }
+
+    async fn turn(&self, turn: Turn, sink: &mut dyn EventSink, cancel: &CancellationToken) -> TurnResult {
+        let before = turn.state.clone();
+        let memory: Memory = match &turn.state {
+            Value::Null => Memory::default(),
+            state => match serde_json::from_value(state.clone()) {
+                Ok(memory) => memory,
+                Err(error) => return failed(before, format!("the agent's saved state can't be read: {error}")),
+            },
+        };
+        let mut run = Run { turn, sink, cancel, rest: Vec::new(), named: 0, spoken: 0 };
+        let outcome = run.all(memory.rest).await;
+        let state = Memory { turns: memory.turns + 1, rest: run.rest };
+        match outcome {
+            Ok(()) => TurnResult { state: remembered(&state), outcome: Outcome::Completed },
+            Err(Stop::Outcome(Outcome::Aborted) | Stop::Sink(SinkError::Closed)) => {
+                TurnResult { state: remembered(&Memory { rest: Vec::new(), ..state }), outcome: Outcome::Aborted }
+            }
+            Err(Stop::Outcome(outcome)) => TurnResult { state: remembered(&state), outcome },
+            Err(Stop::Sink(error)) => failed(before, error.to_string()),
+        }
+    }
+}
+
+fn remembered(memory: &Memory) -> Value {
+    serde_json::to_value(memory).expect("a memory is plain data")
+}
+
+fn failed(state: Value, error: String) -> TurnResult {
+    TurnResult { state, outcome: Outcome::Failed { error } }
+}
+
+/// One turn in progress.
+struct Run<'a> {
+    turn: Turn,
+    sink: &'a mut dyn EventSink,
+    cancel: &'a CancellationToken,
+    rest: Vec<String>,
+    /// How many ids were given out.
+    named: u32,
+    /// Words.
+    spoken: i64,
+}
+
+impl Run<'_> {
+    async fn all(&mut self, rest: Vec<String>) -> Result<(), Stop> {
+        let (lines, heard) = self.lines(rest).await?;
+        let done = self.lines_in_turn(lines).await;
+        // Metered also if the script stops: what was said was said.
+        let usage = Event::UsageRecorded { input_tokens: heard, output_tokens: self.spoken };
+        if !matches!(done, Err(Stop::Sink(_))) {
+            self.sink.emit(usage).await?;
+        }
+        done
+    }
+
+    /// What is to be done, and how many words were heard.
+    async fn lines(&mut self, rest: Vec<String>) -> Result<(Vec<String>, i64), Stop> {
+        Ok(match self.turn.wish.clone() {
+            Wish::Prompt { text } => (text.lines().map(str::to_owned).collect(), words(&text)),
+            Wish::Answer { answer, .. } => {
+                self.say(&format!("the answer is: {answer}")).await?;
+                (rest, words(&answer))
+            }
+            Wish::Approve { .. } => (rest, 1),
+            Wish::Reject { .. } | Wish::Abort {} => (Vec::new(), 1),
+        })
+    }
+
+    async fn lines_in_turn(&mut self, lines: Vec<String>) -> Result<(), Stop> {
+        for (done, line) in lines.iter().enumerate() {
+            if self.cancel.is_cancelled() {
+                return Err(Stop::Outcome(Outcome::Aborted));
+            }
+            let stop = self.line(script::parse(line.trim())).await;
+            if let Err(Stop::Outcome(Outcome::AwaitingAnswer | Outcome::AwaitingApproval)) = stop {
+                self.rest = lines[done + 1..].to_vec();
+            }
+            stop?;
+        }
+        Ok(())
+    }
+
+    async fn line(&mut self, line: Line<'_>) -> Result<(), Stop> {
+        match line {
+            Line::Say("") => {}
+            Line::Say(text) => self.say(text).await?,
+            Line::Stream { pieces, bytes } => self.stream(pieces, bytes).await?,
+            Line::Write { path, size } => self.write(path, size).await?,
+            Line::Note { path, text } => self.note(path, text).await?,
+            Line::Read { path } => self.read(path).await?,
+            Line::Ask(question) => {
+                let asked = Event::QuestionAsked { request_id: self.name("request"), question: question.into() };
+                self.sink.emit(asked).await?;
+                return Err(Stop::Outcome(Outcome::AwaitingAnswer));
+            }
+            Line::Approve(title) => {
+                let requested = Event::ApprovalRequested { request_id: self.name("request"), title: title.into() };
+                self.sink.emit(requested).await?;
+                return Err(Stop::Outcome(Outcome::AwaitingApproval));
+            }
+            Line::Fail(reason) => return Err(Stop::Outcome(Outcome::Failed { error: reason.into() })),
+            Line::Sleep(time) => {
+                tokio::select! {
+                    () = self.cancel.cancelled() => return Err(Stop::Outcome(Outcome::Aborted)),
+                    () = tokio::time::sleep(time) => {}
+                }
+            }
+            Line::Crash => panic!("the script says crash"),
+        }
+        Ok(())
+    }
+
+    async fn say(&mut self, text: &str) -> Result<(), Stop> {
+        let message_id = self.name("message");
+        self.append(message_id, text.to_owned()).await
+    }
+
+    async fn append(&mut self, message_id: String, text: String) -> Result<(), Stop> {
+        self.spoken += words(&text);
+        Ok(self.sink.emit(Event::MessageAppended { message_id, role: MessageRole::Agent, text }).await?)
+    }
+
+    async fn stream(&mut self, pieces: usize, bytes: usize) -> Result<(), Stop> {
+        let message_id = self.name("message");
+        for piece in 0..pieces {
+            if self.cancel.is_cancelled() {
+                return Err(Stop::Outcome(Outcome::Aborted));
+            }
+            let text = printable(&self.seed(&format!("stream {piece}")), bytes);
+            self.append(message_id.clone(), text).await?;
+        }
+        Ok(())
+    }
+
+    async fn write(&mut self, path: &str, size: usize) -> Result<(), Stop> {
+        let call = self.call("write", path).await?;
+        let content = printable(&self.seed(path), size);
+        let sha256 = hex::encode(Sha256::digest(&content));
+        let written = match inside(&self.turn.workspace, path) {
+            Some(file) => put(&file, content).await.map(|()| file).map_err(|error| error.to_string()),
+            None => Err("the path leaves the workspace".to_owned()),
+        };
+        match written {
+            Ok(file) => {
+                let name = path.to_owned();
+                let publication = Publication { name, media_type: media_type(path).into(), path: file };
+                self.sink.publish(publication).await?;
+                self.called(call, ToolCallStatus::Completed, format!("{size} bytes, SHA-256 {sha256}")).await
+            }
+            Err(error) => self.called(call, ToolCallStatus::Failed, error).await,
+        }
+    }
+
+    async fn note(&mut self, path: &str, text: &str) -> Result<(), Stop> {
+        let noted = match inside(&self.turn.workspace, path) {
+            Some(file) => put(&file, text.to_owned()).await.map_err(|error| error.to_string()),
+            None => Err("the path leaves the workspace".to_owned()),
+        };
+        noted.map_err(|error| Stop::Outcome(Outcome::Failed { error: format!("{path} was not noted: {error}") }))
+    }
+
+    async fn read(&mut self, path: &str) -> Result<(), Stop> {
+        let call = self.call("read", path).await?;
+        let content = match inside(&self.turn.workspace, path) {
+            Some(file) => tokio::fs::read(file).await.map_err(|error| error.to_string()),
+            None => Err("the path leaves the workspace".to_owned()),
+        };
+        match content {
+            Ok(content) => {
+                let said =
+                    format!("{path}: {} bytes, SHA-256 {}", content.len(), hex::encode(Sha256::digest(&content)));
+                self.called(call, ToolCallStatus::Completed, said.clone()).await?;
+                self.say(&said).await
+            }
+            Err(error) => {
+                self.called(call, ToolCallStatus::Failed, error.clone()).await?;
+                self.say(&format!("{path} can't be read: {error}")).await
+            }
+        }
+    }
+
+    async fn call(&mut self, tool: &str, path: &str) -> Result<String, Stop> {
+        let tool_call_id = self.name("call");
+        self.sink
+            .emit(Event::ToolCallUpserted {
+                tool_call_id: tool_call_id.clone(),
+                title: Some(format!("{tool} {path}")),
+                status: ToolCallStatus::InProgress,
+                output: None,
+            })
+            .await?;
+        Ok(tool_call_id)
+    }
+
+    async fn called(&mut self, tool_call_id: String, status: ToolCallStatus, output: String) -> Result<(), Stop> {
+        let event = Event::ToolCallUpserted { tool_call_id, title: None, status, output: Some(output) };
+        Ok(self.sink.emit(event).await?)
+    }
+
+    /// An id that no other attempt, turn or line of this session has.
+    fn name(&mut self, what: &str) -> String {
+        self.named += 1;
+        format!("{what}-{}.{}.{}", self.turn.ordinal, self.turn.attempt, self.named)
+    }
+
+    /// The same for every attempt.
+    fn seed(&self, what: &str) -> String {
+        format!("{} {} {what}", self.turn.session, self.turn.ordinal)
+    }
+}
+
+fn words(text: &str) -> i64 {
+    i64::try_from(text.split_whitespace().count()).expect("a text has fewer words")
+}
+
+/// The path of a file of the workspace; `None` if it leaves it.
+fn inside(workspace: &Path, path: &str) -> Option<PathBuf> {
+    let plain = |part| matches!(part, Component::Normal(_));
+    (!path.is_empty() && Path::new(path).components().all(plain)).then(|| workspace.join(path))
+}
+
+async fn put(file: &Path, content: String) -> std::io::Result<()> {
+    if let Some(folder) = file.parent() {
+        tokio::fs::create_dir_all(folder).await?;
+    }
+    tokio::fs::write(file, content).await
+}
+
+fn media_type(path: &str) -> &'static str {
+    match Path::new(path).extension().and_then(|extension| extension.to_str()) {
+        Some("txt" | "log") => "text/plain",
+        Some("md") => "text/markdown",
+        Some("csv") => "text/csv",
+        Some("json") => "application/json",
+        Some("html") => "text/html",
+        _ => "application/octet-stream",
+    }
+}
+
+#[cfg(test)]
+mod tests;
