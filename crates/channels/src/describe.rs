@@ -2,6 +2,8 @@
 
 use std::error::Error;
 
+use redact::Redactor;
+
 use crate::SendError;
 
 pub(crate) fn transport(error: &reqwest::Error) -> SendError {
@@ -14,11 +16,13 @@ pub(crate) fn transport(error: &reqwest::Error) -> SendError {
     SendError::Transient { retry_after: None, reason }
 }
 
-/// The innermost error, which is the operating system's or the parser's own sentence. The outer ones name addresses.
+/// The innermost error, which is the operating system's or the parser's own sentence; the outer ones name addresses. What
+/// looks like a secret all the same is taken out.
 fn root_cause(error: &reqwest::Error) -> String {
     let mut cause: Option<&dyn Error> = error.source();
     while let Some(inner) = cause.and_then(Error::source) {
         cause = Some(inner);
     }
-    cause.map_or_else(|| "no cause was given".to_owned(), ToString::to_string)
+    let cause = cause.map_or_else(|| "no cause was given".to_owned(), ToString::to_string);
+    Redactor::new().redact(&cause).into_owned()
 }

@@ -47,6 +47,10 @@ impl Client {
         self.post("/api/channels", &channel).await
     }
 
+    pub async fn channel_list(&self, cursor: Option<&str>, limit: u32) -> Result<Page<Channel>, Error> {
+        self.get_page("/api/channels", cursor, limit).await
+    }
+
     pub async fn binding_create(&self, channel: ChannelId, thread: &str, session: SessionId) -> Result<Binding, Error> {
         self.post("/api/bindings", &json!({"channel_id": channel, "thread": thread, "session_id": session})).await
     }

@@ -1,1 +1,118 @@
-//! Channel messages in, deliveries out.
+//! The gateway: channel messages in, deliveries out.
+//!
+//! Three parts that share nothing but the database: [`router`] takes signed messages in and makes them prompts;
+//! `render` turns what sessions said into deliveries; `send` carries deliveries out. Any number of gateways may run
+//! side by side.
+//!
+//! Guaranteed: a message that came in is one prompt, however often it comes; the deliveries of a thread arrive in order,
+//! each at least once, and every repeat carries the same id. Not guaranteed: exactly once, which takes a far side that
+//! looks at the id.
+//!
+//! A drill copy of a system is kept from the outside world here: [`route`].
+//!
+//! Not here: what a message says (`domain::channel`), how it is sent (`channels`), approvals by chat, which are a
+//! security boundary of their own: what comes in is a prompt, always.
+
+mod inbound;
+mod problem;
+mod render;
+mod route;
+mod secret;
+mod send;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use channels::Webhook;
+use domain::retry::Patience;
+use store::{Generation, Store};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+pub use crate::inbound::router;
+pub use crate::route::{RouteError, route};
+pub use crate::secret::ChannelSecret;
+
+/// What a gateway is made of. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Parts {
+    pub store: Store,
+    /// Read once, when the process starts. When a later one begins, this gateway sends nothing any more.
+    pub generation: Generation,
+    pub channel_secret: ChannelSecret,
+}
+
+/// How a gateway behaves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GatewayConfig {
+    /// How often an idle gateway looks for work.
+    pub poll: Duration,
+    /// After so many failed attempts a delivery is dead.
+    pub max_attempts: u32,
+    /// The ceiling of the wait after the first failed attempt; it doubles with each.
+    pub backoff: Duration,
+    pub backoff_max: Duration,
+    /// Of one attempt.
+    pub timeout: Duration,
+    /// Where a drill copy sends everything. Refused in production.
+    pub redirect_to: Option<String>,
+    /// Deliveries in flight at the same time.
+    pub concurrency: usize,
+}
+
+impl Default for GatewayConfig {
+    fn default() -> Self {
+        Self {
+            poll: Duration::from_millis(100),
+            max_attempts: 8,
+            backoff: Duration::from_secs(1),
+            backoff_max: Duration::from_secs(300),
+            timeout: Duration::from_secs(10),
+            redirect_to: None,
+            concurrency: 32,
+        }
+    }
+}
+
+impl GatewayConfig {
+    fn patience(&self) -> Patience {
+        let max_attempts = i32::try_from(self.max_attempts).unwrap_or(i32::MAX);
+        Patience { base: self.backoff, max: self.backoff_max, max_attempts }
+    }
+}
+
+/// A gateway can't run.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error("the environment does not allow it")]
+    Route(#[from] RouteError),
+    #[error("the HTTP client can't be set up")]
+    Client(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// Renders and sends until `shutdown`, then finishes what is in flight. Messages in are [`router`]'s business.
+///
+/// # Errors
+/// Before anything is sent: if the environment and the configuration don't fit ([`route`]).
+pub async fn run(parts: Parts, config: GatewayConfig, shutdown: CancellationToken) -> Result<(), StartError> {
+    let route = route(parts.generation.environment, config.redirect_to.as_deref())?;
+    let webhook = Webhook::new(config.timeout, route).map_err(|error| StartError::Client(error.into()))?;
+    let rendered = Arc::new(Notify::new());
+    let sender = send::Sender::new(parts.clone(), &config, Arc::new(webhook));
+    tokio::join!(
+        render::run(&parts.store, config.poll, &rendered, &shutdown),
+        send::run(Arc::new(sender), &rendered, &shutdown),
+    );
+    Ok(())
+}
+
+/// An error with its sources, on one line.
+fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(source) = next {
+        text = format!("{text}: {source}");
+        next = source.source();
+    }
+    text
+}

@@ -4,11 +4,10 @@
 //! deliveries and moves the cursor in one transaction that compares the cursor's old place, so two gateways may render
 //! the same turn and one of them writes it.
 //!
-//! Not here: what a turn looks like (`domain::channel::Renderer`), sending (`delivery`).
+//! Not here: reading the events (`event`), what a turn looks like (`domain::channel::Renderer`), sending (`delivery`).
 
 use chrono::TimeDelta;
 use clock::Timestamp;
-use domain::event::{Event, Recorded};
 use ids::{BindingId, ChannelId, DeliveryId, OrgId, SessionId};
 use serde_json::Value;
 use sqlx::PgConnection;
@@ -36,22 +35,6 @@ pub struct NewDelivery {
     pub payload: Value,
 }
 
-struct EventRow {
-    sequence: i64,
-    kind: String,
-    payload: Value,
-    created_at: Timestamp,
-}
-
-impl EventRow {
-    fn read(self, session: SessionId) -> Result<Recorded, StoreError> {
-        let Self { sequence, kind, payload, created_at } = self;
-        let event: Event = serde_json::from_value(serde_json::json!({"kind": kind, "payload": payload}))
-            .map_err(StoreError::unreadable("events", "payload", format!("{session}/{sequence}")))?;
-        Ok(Recorded { sequence, event, created_at })
-    }
-}
-
 impl Store {
     /// Cursors that are behind, the longest waiting first.
     pub async fn cursor_behind(&self, limit: i64) -> Result<Vec<BehindCursor>, StoreError> {
@@ -70,29 +53,6 @@ impl Store {
         .fetch_all(&self.pool)
         .await
         .map_err(StoreError::during("cursor_behind"))
-    }
-
-    /// Events past `after`, in order.
-    pub async fn cursor_events(
-        &self,
-        cursor: &BehindCursor,
-        after: i64,
-        limit: i64,
-    ) -> Result<Vec<Recorded>, StoreError> {
-        let rows = sqlx::query_as!(
-            EventRow,
-            "-- cursor_events
-            SELECT sequence, kind, payload, created_at FROM events
-            WHERE org_id = $1 AND session_id = $2 AND sequence > $3 ORDER BY sequence LIMIT $4",
-            cursor.org as OrgId,
-            cursor.session_id as SessionId,
-            after,
-            limit,
-        )
-        .fetch_all(&self.pool)
-        .await
-        .map_err(StoreError::during("cursor_events"))?;
-        rows.into_iter().map(|row| row.read(cursor.session_id)).collect()
     }
 
     /// Inserts the deliveries and moves the cursor to `to`, the end of the last turn that was looked at. `false`:

@@ -1,11 +1,122 @@
-//! Bindings: channel threads tied to sessions.
+//! Bindings: channel threads tied to sessions, each with its delivery cursor.
 //!
-//! Not here: carrying them out (`gateway`).
+//! A new binding's cursor stands at the session's newest event: what was said before is not told in the thread.
+//!
+//! Not here: rendering and moving the cursor (`gateway`).
 
 use axum::Router;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::routing::get;
+use clock::Timestamp;
+use domain::channel::THREAD_CHARS;
+use ids::{BindingId, ChannelId, SessionId};
+use serde::{Deserialize, Serialize};
+use store::{Binding, BindingError, NewBinding};
 
 use crate::app::App;
+use crate::auth::{Reader, Writer};
+use crate::extract::{Json, Query};
+use crate::page::{Page, Paging};
+use crate::problem::Problem;
+use crate::validate;
 
 pub(crate) fn routes() -> Router<App> {
-    Router::new()
+    Router::new().route("/api/bindings", get(list).post(create))
+}
+
+#[derive(Debug, Serialize)]
+struct BindingView {
+    binding_id: BindingId,
+    channel_id: ChannelId,
+    thread: String,
+    session_id: SessionId,
+    cursor_sequence: i64,
+    created_at: Timestamp,
+}
+
+impl From<Binding> for BindingView {
+    fn from(binding: Binding) -> Self {
+        let Binding { binding_id, channel_id, thread, session_id, cursor_sequence, created_at } = binding;
+        Self { binding_id, channel_id, thread, session_id, cursor_sequence, created_at }
+    }
+}
+
+impl From<BindingError> for Problem {
+    fn from(error: BindingError) -> Self {
+        match error {
+            BindingError::NoSuchChannel => Self::not_found("channel"),
+            BindingError::NoSuchSession => Self::not_found("session"),
+            BindingError::ThreadTaken => Self::conflict("this thread of the channel is bound to a session already"),
+            BindingError::Database(_) => Self::internal(error),
+        }
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Create {
+    channel_id: ChannelId,
+    thread: String,
+    session_id: SessionId,
+}
+
+async fn create(
+    State(app): State<App>,
+    Writer(caller): Writer,
+    Json(new): Json<Create>,
+) -> Result<(StatusCode, Json<BindingView>), Problem> {
+    let thread = validate::text("thread", &new.thread, 1..=THREAD_CHARS)?;
+    let new = NewBinding { org: caller.org, channel: new.channel_id, thread, session: new.session_id };
+    let binding = app.store.binding_create(&new, &caller.actor()).await?;
+    Ok((StatusCode::CREATED, Json(binding.into())))
+}
+
+async fn list(
+    State(app): State<App>,
+    Reader(caller): Reader,
+    Query(paging): Query<Paging<BindingId>>,
+) -> Result<Json<Page<BindingView>>, Problem> {
+    let bindings = app.store.binding_list(caller.org, paging.cursor, paging.limit()).await?;
+    Ok(Json(Page::of(bindings, paging.limit(), |binding| binding.binding_id).map(BindingView::from)))
+}
+
+#[cfg(test)]
+mod tests {
+    use ids::{OrgId, SessionId};
+    use serde_json::{Value, json};
+    use store::NewSession;
+
+    use crate::testing::World;
+
+    async fn session(world: &World, org: OrgId) -> SessionId {
+        let new = NewSession { org, created_by: None, title: "t".into(), agent: "scripted".into() };
+        world.app.store.session_create(1, &new).await.unwrap()
+    }
+
+    async fn channel(world: &World) -> Value {
+        let new = json!({"kind": "webhook", "name": "ops", "destination": "https://chat.example/hook"});
+        world.post("/api/channels", new).await.expect(201)["channel_id"].clone()
+    }
+
+    #[tokio::test]
+    async fn a_thread_follows_one_session_from_its_newest_event_on() {
+        let world = World::new().await;
+        let (channel, session) = (channel(&world).await, session(&world, world.org).await);
+        let new = json!({"channel_id": channel, "thread": "general", "session_id": session});
+        let bound = world.post("/api/bindings", new.clone()).await.expect(201);
+        assert_eq!(bound["cursor_sequence"], 1);
+        world.post("/api/bindings", new).await.expect_problem(409, "conflict");
+        assert_eq!(world.get("/api/bindings").await.expect(200)["items"], json!([bound]));
+    }
+
+    #[tokio::test]
+    async fn a_session_of_another_org_is_not_there() {
+        let world = World::new().await;
+        let (other, token) = world.other_org().await;
+        let (channel, theirs) = (channel(&world).await, session(&world, other).await);
+        let new = json!({"channel_id": channel, "thread": "general", "session_id": theirs});
+        world.post("/api/bindings", new.clone()).await.expect_problem(404, "not_found");
+        world.post_as(&token, "/api/bindings", new).await.expect_problem(404, "not_found");
+    }
 }

@@ -1,11 +1,116 @@
 //! Channels: ways to people outside.
 //!
-//! Not here: carrying them out (`gateway`).
+//! A channel's signing secret is in the answer that makes it and nowhere else. It is derived, not stored; whoever lost
+//! it makes another channel.
+//!
+//! Not here: what goes through them (`gateway`).
 
 use axum::Router;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::routing::get;
+use clock::Timestamp;
+use domain::channel::{ChannelKind, Destination, DestinationError};
+use ids::ChannelId;
+use secrets::derive_channel_secret;
+use serde::{Deserialize, Serialize};
+use store::{Channel, NewChannel};
 
 use crate::app::App;
+use crate::auth::{Reader, Writer};
+use crate::extract::{Json, Query};
+use crate::page::{Page, Paging};
+use crate::problem::Problem;
+use crate::validate;
 
 pub(crate) fn routes() -> Router<App> {
-    Router::new()
+    Router::new().route("/api/channels", get(list).post(create))
+}
+
+#[derive(Debug, Serialize)]
+struct ChannelView {
+    channel_id: ChannelId,
+    kind: ChannelKind,
+    name: String,
+    destination: String,
+    created_at: Timestamp,
+}
+
+impl From<Channel> for ChannelView {
+    fn from(channel: Channel) -> Self {
+        let Channel { channel_id, kind, name, destination, created_at, .. } = channel;
+        Self { channel_id, kind, name, destination: destination.as_str().to_owned(), created_at }
+    }
+}
+
+#[derive(Serialize)]
+struct CreatedChannel {
+    #[serde(flatten)]
+    view: ChannelView,
+    signing_secret: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Create {
+    kind: ChannelKind,
+    name: String,
+    destination: String,
+}
+
+async fn create(
+    State(app): State<App>,
+    Writer(caller): Writer,
+    Json(new): Json<Create>,
+) -> Result<(StatusCode, Json<CreatedChannel>), Problem> {
+    let destination: Destination =
+        new.destination.parse().map_err(|error: DestinationError| Problem::invalid(error.to_string()))?;
+    let new = NewChannel {
+        org: caller.org,
+        kind: new.kind,
+        name: validate::text("name", &new.name, 1..=200)?,
+        destination,
+        secret_version: app.secrets.configured.channel.version.clone(),
+    };
+    let channel = app.store.channel_create(&new, &caller.actor()).await?;
+    let signing_secret = derive_channel_secret(&app.secrets.channel, channel.channel_id);
+    Ok((StatusCode::CREATED, Json(CreatedChannel { view: channel.into(), signing_secret })))
+}
+
+async fn list(
+    State(app): State<App>,
+    Reader(caller): Reader,
+    Query(paging): Query<Paging<ChannelId>>,
+) -> Result<Json<Page<ChannelView>>, Problem> {
+    let channels = app.store.channel_list(caller.org, paging.cursor, paging.limit()).await?;
+    Ok(Json(Page::of(channels, paging.limit(), |channel| channel.channel_id).map(ChannelView::from)))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use crate::testing::World;
+
+    #[tokio::test]
+    async fn a_channels_secret_is_shown_once() {
+        let world = World::new().await;
+        let new = json!({"kind": "webhook", "name": "ops", "destination": "https://chat.example/hook"});
+        let created = world.post("/api/channels", new).await.expect(201);
+        assert!(created["signing_secret"].as_str().unwrap().starts_with("whsec_"));
+
+        let listed = world.get("/api/channels").await.expect(200);
+        assert_eq!(listed["items"][0]["channel_id"], created["channel_id"]);
+        assert_eq!(listed["items"][0].get("signing_secret"), None);
+    }
+
+    #[tokio::test]
+    async fn a_destination_is_checked_when_it_comes_in() {
+        let world = World::new().await;
+        for destination in ["chat.example", "ftp://chat.example", "https://me:pw@chat.example/", "https://x/#y"] {
+            let new = json!({"kind": "webhook", "name": "ops", "destination": destination});
+            world.post("/api/channels", new).await.expect_problem(422, "invalid");
+        }
+        assert_eq!(world.get("/api/channels").await.expect(200)["items"], json!([]));
+    }
 }

@@ -1,0 +1,118 @@
+use domain::channel::DeliveryState::Sent;
+use ids::ChannelId;
+use serde_json::{Value, json};
+
+use crate::sink::Sink;
+use crate::world::World;
+
+struct Door {
+    url: String,
+    secret: String,
+    http: reqwest::Client,
+}
+
+impl Door {
+    async fn open(world: &World, channel: ChannelId) -> Self {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/hooks/{channel}", listener.local_addr().unwrap());
+        let router = gateway::router(world.parts());
+        tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+        Self { url, secret: world.signing_secret(channel), http: reqwest::Client::new() }
+    }
+
+    async fn post(&self, world: &World, id: &str, body: &str) -> (u16, Value) {
+        let at = world.store.sources().now().timestamp();
+        let signature = standardwebhooks::Webhook::new(&self.secret).unwrap().sign(id, at, body.as_bytes()).unwrap();
+        self.post_signed(id, at, &signature, body).await
+    }
+
+    async fn post_signed(&self, id: &str, at: i64, signature: &str, body: &str) -> (u16, Value) {
+        let request = self.http.post(&self.url).header("webhook-id", id).header("webhook-timestamp", at);
+        let response = request.header("webhook-signature", signature).body(body.to_owned()).send().await.unwrap();
+        (response.status().as_u16(), response.json().await.unwrap_or_default())
+    }
+}
+
+fn message(thread: &str, text: &str) -> String {
+    json!({"thread": thread, "text": text}).to_string()
+}
+
+async fn sessions(world: &World) -> usize {
+    world.store.binding_list(world.org, None, 200).await.unwrap().len()
+}
+
+#[tokio::test]
+async fn a_message_becomes_a_prompt_whose_answer_comes_back() {
+    let world = World::new().await;
+    let (sink, url) = Sink::start().await;
+    let channel = world.channel(&url).await;
+    let door = Door::open(&world, channel).await;
+    world.gateway();
+    let (status, answer) = door.post(&world, "m1", &message("general", "hi")).await;
+    assert_eq!((status, &answer["duplicate"]), (202, &json!(false)));
+    world.work("hello").await;
+    world.until(Sent, 1).await;
+    assert_eq!(sink.accepted("general"), ["hello"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_message_that_comes_again_is_the_same_prompt() {
+    let world = World::new().await;
+    let door = Door::open(&world, world.channel("http://127.0.0.1:9/").await).await;
+    let posts = (0..8).map(|_| async { door.post(&world, "m1", &message("general", "hi")).await });
+    let answers = futures::future::join_all(posts).await;
+    assert!(
+        answers.iter().all(|(status, answer)| *status == 202 && answer["command_id"] == answers[0].1["command_id"])
+    );
+    assert_eq!(answers.iter().filter(|(_, answer)| answer["duplicate"] == json!(false)).count(), 1);
+    assert_eq!(sessions(&world).await, 1);
+
+    let (_, next) = door.post(&world, "m2", &message("general", "hi")).await;
+    assert_ne!(next["command_id"], answers[0].1["command_id"]);
+    assert_eq!(sessions(&world).await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_event_under_two_threads_is_one_prompt() {
+    let world = World::new().await;
+    let door = Door::open(&world, world.channel("http://127.0.0.1:9/").await).await;
+    let (one, two) = (message("one", "hi"), message("two", "hi"));
+    let ((_, first), (_, second)) = tokio::join!(door.post(&world, "m1", &one), door.post(&world, "m1", &two));
+    assert_eq!(first["command_id"], second["command_id"]);
+    assert_eq!(sessions(&world).await, 1);
+}
+
+#[tokio::test]
+async fn a_message_that_is_not_signed_is_not_read() {
+    let world = World::new().await;
+    let channel = world.channel("http://127.0.0.1:9/").await;
+    let door = Door::open(&world, channel).await;
+    let at = world.store.sources().now().timestamp();
+    for body in [message("general", "hi"), "not even JSON".into()] {
+        let (status, problem) = door.post_signed("m1", at, "v1,bm90IGEgc2lnbmF0dXJl", &body).await;
+        assert_eq!((status, &problem["code"]), (401, &json!("bad_signature")));
+    }
+    let other = Door { secret: world.signing_secret(world.channel("http://127.0.0.1:9/").await), ..door };
+    assert_eq!(other.post(&world, "m1", &message("general", "hi")).await.0, 401);
+    assert_eq!(sessions(&world).await, 0);
+}
+
+#[tokio::test]
+async fn a_message_out_of_bounds_is_refused() {
+    let world = World::new().await;
+    let door = Door::open(&world, world.channel("http://127.0.0.1:9/").await).await;
+    let status = |id: &'static str, body: String| {
+        let (world, door) = (&world, &door);
+        async move { door.post(world, id, &body).await.0 }
+    };
+    assert_eq!(status("m1", message("general", &"x".repeat(70_000))).await, 413);
+    assert_eq!(status("m1", message("", "hi")).await, 422);
+    assert_eq!(status("m1", message("general", "a\0b")).await, 422);
+    assert_eq!(status("m1", message(&"x".repeat(201), "hi")).await, 422);
+    assert_eq!(status("m1", json!({"text": "hi"}).to_string()).await, 422);
+    assert_eq!(status(Box::leak("m".repeat(151).into_boxed_str()), message("general", "hi")).await, 422);
+    assert_eq!(sessions(&world).await, 0);
+
+    let nowhere = Door { url: door.url.replace("/hooks/", "/hooks/0"), ..door };
+    assert_eq!(nowhere.post(&world, "m1", &message("general", "hi")).await.0, 404);
+}

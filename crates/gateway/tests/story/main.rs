@@ -1,0 +1,7 @@
+//! The gateway between a real database and a real far side.
+
+mod deliveries;
+mod environment;
+mod inbound;
+mod sink;
+mod world;

@@ -1,0 +1,152 @@
+//! An org on a database of its own, gateways on demand, and a worker's part played by hand.
+
+use std::time::Duration;
+
+use clock::Sources;
+use domain::channel::{ChannelKind, DeliveryState};
+use domain::command::{CommandState, Wish};
+use domain::event::{Event, MessageRole, TurnOutcome};
+use domain::tenancy::{Role, Scope};
+use gateway::{ChannelSecret, GatewayConfig, Parts, StartError};
+use ids::{ChannelId, OrgId, SessionId};
+use secrets::{SecretBytes, derive_channel_secret};
+use store::{
+    Append, Delivery, Environment, Finish, FirstOrg, Generation, NewBinding, NewChannel, NewCommand, NewMember,
+    NewSession, NewToken, Store,
+};
+use testkit::TestDatabase;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+pub(crate) struct World {
+    pub(crate) store: Store,
+    pub(crate) generation: Generation,
+    pub(crate) org: OrgId,
+    pub(crate) shutdown: CancellationToken,
+    secret: SecretBytes,
+    _database: TestDatabase,
+}
+
+impl World {
+    pub(crate) async fn new() -> Self {
+        Self::of(Environment::Production, testkit::system_sources()).await
+    }
+
+    pub(crate) async fn of(environment: Environment, sources: Sources) -> Self {
+        let database = TestDatabase::create().await;
+        let store = Store::from_pool(database.pool(), sources);
+        store.migrate().await.unwrap();
+        let generation = store.generation_initialise(environment).await.unwrap();
+        let owner = NewMember { email: "ada@example.org".into(), display_name: "Ada".into(), role: Role::Owner };
+        let token = NewToken {
+            account: uuid::Uuid::nil().into(),
+            name: "test".into(),
+            hash: store.sources().bytes(),
+            last_four: "last".into(),
+            scopes: vec![Scope::Read],
+        };
+        let first = FirstOrg { name: "Acme", owner, token };
+        let org = store.org_create_first(first, "role:test").await.unwrap().unwrap().0.org_id;
+        let secret = SecretBytes::new(store.sources().bytes::<32>().to_vec());
+        Self { store, generation, org, shutdown: CancellationToken::new(), secret, _database: database }
+    }
+
+    pub(crate) fn parts(&self) -> Parts {
+        let channel_secret = ChannelSecret::new("1", self.secret.clone());
+        Parts { store: self.store.clone(), generation: self.generation.clone(), channel_secret }
+    }
+
+    /// Starts a gateway that is in a hurry.
+    pub(crate) fn gateway(&self) -> JoinHandle<Result<(), StartError>> {
+        self.gateway_with(config())
+    }
+
+    pub(crate) fn gateway_with(&self, config: GatewayConfig) -> JoinHandle<Result<(), StartError>> {
+        tokio::spawn(gateway::run(self.parts(), config, self.shutdown.clone()))
+    }
+
+    pub(crate) async fn channel(&self, destination: &str) -> ChannelId {
+        let new = NewChannel {
+            org: self.org,
+            kind: ChannelKind::Webhook,
+            name: "ops".into(),
+            destination: destination.parse().unwrap(),
+            secret_version: "1".into(),
+        };
+        self.store.channel_create(&new, "role:test").await.unwrap().channel_id
+    }
+
+    pub(crate) fn signing_secret(&self, channel: ChannelId) -> String {
+        derive_channel_secret(&self.secret, channel)
+    }
+
+    /// A fresh session, bound to `thread`.
+    pub(crate) async fn thread(&self, channel: ChannelId, thread: &str) -> SessionId {
+        let new = NewSession { org: self.org, created_by: None, title: "t".into(), agent: "scripted".into() };
+        let session = self.store.session_create(self.generation.generation, &new).await.unwrap();
+        let new = NewBinding { org: self.org, channel, thread: thread.into(), session };
+        self.store.binding_create(&new, "role:test").await.unwrap();
+        session
+    }
+
+    /// A turn in which the agent says `text`.
+    pub(crate) async fn turn(&self, session: SessionId, text: &str) {
+        let new = NewCommand {
+            org: self.org,
+            session,
+            wish: Wish::Prompt { text: "go on".into() },
+            idempotency_key: self.store.sources().id::<uuid::Uuid>().to_string(),
+            created_by: None,
+        };
+        self.store.command_enqueue(&new).await.unwrap();
+        self.work(text).await;
+    }
+
+    /// Carries out the one command that waits, as a worker would: the agent says `text`.
+    pub(crate) async fn work(&self, text: &str) {
+        let (store, sources) = (&self.store, self.store.sources());
+        let until = sources.now() + chrono::TimeDelta::seconds(30);
+        let lease = store.lease_claim(self.generation.generation, sources.id(), until, 1).await.unwrap().remove(0);
+        let held = store.lease_load(&lease).await.unwrap();
+        let command = held.next.unwrap().command;
+        let message_id = command.to_string();
+        let said = Event::MessageAppended { message_id, role: MessageRole::Agent, text: text.into() };
+        let outcome = TurnOutcome::Completed;
+        let events = [said, Event::TurnEnded { command_id: command, outcome, error: None }];
+        let mut projection = held.projection;
+        events.iter().for_each(|event| projection.apply(event));
+        let finish = Finish {
+            append: Append { after: held.last_sequence, events: &events, projection: &projection },
+            command,
+            state: CommandState::Done,
+            sentence: "done".into(),
+            turn: Some(outcome),
+            checkpoint: None,
+            input_tokens: 0,
+            output_tokens: 0,
+        };
+        store.turn_finish(&lease, &finish, &[]).await.unwrap();
+    }
+
+    pub(crate) async fn deliveries(&self, state: DeliveryState) -> Vec<Delivery> {
+        self.store.delivery_list(self.org, Some(state), None, 200).await.unwrap()
+    }
+
+    /// Waits until `count` deliveries are in `state`.
+    pub(crate) async fn until(&self, state: DeliveryState, count: usize) -> Vec<Delivery> {
+        let what = format!("{count} deliveries {}", state.as_str());
+        testkit::wait_until(&what, || async { self.deliveries(state).await.len() == count }).await;
+        self.deliveries(state).await
+    }
+
+    /// Waits until nothing is behind: all that was said is rendered.
+    pub(crate) async fn rendered(&self) {
+        testkit::wait_until("no cursor behind", || async { self.store.cursor_behind(1).await.unwrap().is_empty() })
+            .await;
+    }
+}
+
+pub(crate) fn config() -> GatewayConfig {
+    let millis = Duration::from_millis;
+    GatewayConfig { poll: millis(5), backoff: millis(1), backoff_max: millis(10), ..GatewayConfig::default() }
+}
