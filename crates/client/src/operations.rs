@@ -8,7 +8,7 @@ use reqwest::Method;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::{Client, Error, accepted};
+use crate::{Client, Error, Page, accepted};
 
 #[derive(Debug, Clone, Deserialize)]
 pub struct Workspace {
