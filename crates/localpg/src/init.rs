@@ -1,5 +1,6 @@
 //! Making a new cluster, or checking the one that is there.
 
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
 
@@ -45,7 +46,9 @@ fn initdb(
     if options.durability == Durability::Fast {
         command.arg("--no-sync");
     }
-    let output = account.run(&mut command).output().map_err(io_error("run", binaries.tool("initdb")))?;
+    // Its own process group: an interrupt at the terminal is for us, who decide what becomes of a half-made cluster.
+    let output =
+        account.run(&mut command).process_group(0).output().map_err(io_error("run", binaries.tool("initdb")))?;
     if output.status.success() {
         return Ok(());
     }
