@@ -11,12 +11,18 @@ use crate::{Client, Error, Page};
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct NewWorkflow {
     pub name: String,
+    /// The name of an agent runtime.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub agent: Option<String>,
     pub prompt: String,
     /// `skip`, `run_once`, `run_all`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub missed_policy: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub missed_window_s: Option<i64>,
+    /// `allow`, `skip`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub overlap_policy: Option<String>,
     /// `active`, `paused`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub state: Option<String>,
@@ -57,6 +63,7 @@ pub struct Run {
     pub session_id: SessionId,
     /// `running`, `succeeded`, `failed`.
     pub state: String,
+    pub finished_at: Option<DateTime<Utc>>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -106,11 +113,22 @@ impl Client {
         self.post(&format!("/api/workflows/{workflow}/{}", action.as_str()), &json!({})).await
     }
 
-    /// Runs of all of the org's workflows.
+    /// Runs of all of the org's workflows, newest first.
     pub async fn run_list(&self, cursor: Option<&str>, limit: u32) -> Result<Page<Run>, Error> {
         self.get_page("/api/runs", cursor, limit).await
     }
 
+    /// Runs of one workflow, newest first.
+    pub async fn workflow_runs(
+        &self,
+        workflow: WorkflowId,
+        cursor: Option<&str>,
+        limit: u32,
+    ) -> Result<Page<Run>, Error> {
+        self.get_page(&format!("/api/workflows/{workflow}/runs"), cursor, limit).await
+    }
+
+    /// Settled slots, newest first.
     pub async fn slot_list(&self, workflow: WorkflowId, cursor: Option<&str>, limit: u32) -> Result<Page<Slot>, Error> {
         self.get_page(&format!("/api/workflows/{workflow}/slots"), cursor, limit).await
     }

@@ -72,6 +72,25 @@ impl TriggerSpec {
         }
     }
 
+    /// All but the kind, as an object: the `spec` of SQL and of the API.
+    #[must_use]
+    pub fn fields(&self) -> serde_json::Value {
+        let mut json = serde_json::to_value(self).expect("a trigger is plain data");
+        json.as_object_mut().expect("a trigger is an object").remove("kind");
+        json
+    }
+
+    /// The trigger that has this kind and these [`Self::fields`].
+    ///
+    /// # Errors
+    /// If there is none.
+    pub fn from_fields(kind: String, mut fields: serde_json::Value) -> Result<Self, serde_json::Error> {
+        if let Some(fields) = fields.as_object_mut() {
+            fields.insert("kind".to_owned(), kind.into());
+        }
+        serde_json::from_value(fields)
+    }
+
     /// The same, with what was left open settled by the time it was made at.
     #[must_use]
     pub fn anchored(self, made_at: Timestamp) -> Self {
@@ -425,6 +444,7 @@ mod tests {
         let json = serde_json::json!({"kind": "cron", "expression": "@daily", "time_zone": "UTC"});
         assert_eq!(serde_json::to_value(&spec).unwrap(), json);
         assert_eq!(serde_json::from_value::<TriggerSpec>(json).unwrap(), spec);
+        assert_eq!(TriggerSpec::from_fields("cron".into(), spec.fields()).unwrap(), spec);
         serde_json::from_value::<TriggerSpec>(serde_json::json!({"kind": "interval", "every_s": 1, "evry": 2}))
             .unwrap_err();
     }

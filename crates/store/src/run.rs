@@ -26,30 +26,25 @@ pub struct Run {
     pub finished_at: Option<Timestamp>,
 }
 
-/// What a slot that fires starts.
-#[derive(Debug)]
-pub(crate) struct NewRun {
-    pub(crate) org: OrgId,
-    pub(crate) run: RunId,
-    pub(crate) workflow: WorkflowId,
-    pub(crate) due_at: Timestamp,
-    pub(crate) session: SessionId,
-    pub(crate) command: CommandId,
-    pub(crate) at: Timestamp,
-}
-
-pub(crate) async fn insert(connection: &mut PgConnection, new: &NewRun) -> Result<(), sqlx::Error> {
+/// Writes a run that begins, with the command that carries it out.
+pub(crate) async fn insert(
+    connection: &mut PgConnection,
+    org: OrgId,
+    run: &Run,
+    command: CommandId,
+) -> Result<(), sqlx::Error> {
     sqlx::query!(
         "-- run_insert
         INSERT INTO runs (org_id, run_id, workflow_id, due_at, session_id, command_id, state, created_at)
-        VALUES ($1, $2, $3, $4, $5, $6, 'running', $7)",
-        new.org as OrgId,
-        new.run as RunId,
-        new.workflow as WorkflowId,
-        new.due_at,
-        new.session as SessionId,
-        new.command as CommandId,
-        new.at,
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+        org as OrgId,
+        run.run_id as RunId,
+        run.workflow_id as WorkflowId,
+        run.due_at,
+        run.session_id as SessionId,
+        command as CommandId,
+        run.state,
+        run.created_at,
     )
     .execute(connection)
     .await?;

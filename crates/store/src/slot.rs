@@ -15,7 +15,7 @@ use ids::{OrgId, RunId, TriggerId, WorkflowId};
 use sqlx::PgConnection;
 
 use crate::command::{self, EnqueueError, NewCommand};
-use crate::run::{self, NewRun};
+use crate::run::{self, Run};
 use crate::session::{self, NewSession};
 use crate::trigger::SettledSlots;
 use crate::usage::{self, UsageKind};
@@ -113,21 +113,22 @@ async fn fire(
     sources: &Sources,
     work: &Work,
     due_at: Timestamp,
-) -> Result<RunId, sqlx::Error> {
-    let run: RunId = sources.id();
-    let new = NewSession { org: work.org, created_by: None, title: work.name.clone(), agent: work.agent.clone() };
-    let session = session::insert(connection, sources, work.generation, &new).await?;
+) -> Result<Run, sqlx::Error> {
+    let (org, run_id): (_, RunId) = (work.org, sources.id());
+    let new = NewSession { org, created_by: None, title: work.name.clone(), agent: work.agent.clone() };
+    let session_id = session::insert(connection, sources, work.generation, &new).await?;
     let prompt = NewCommand {
-        org: work.org,
-        session,
+        org,
+        session: session_id,
         wish: Wish::Prompt { text: work.prompt.clone() },
-        idempotency_key: format!("run:{run}"),
+        idempotency_key: format!("run:{run_id}"),
         created_by: None,
     };
     let command = command::enqueue(connection, sources, &prompt).await.map_err(cause)?.command;
-    let (org, workflow, at) = (work.org, work.workflow, sources.now());
-    run::insert(connection, &NewRun { org, run, workflow, due_at, session, command, at }).await?;
-    usage::record(connection, sources, org, run.into(), UsageKind::Runs, 1).await?;
+    let (workflow_id, state, created_at) = (work.workflow, "running".to_owned(), sources.now());
+    let run = Run { run_id, workflow_id, due_at, session_id, state, created_at, finished_at: None };
+    run::insert(connection, org, &run, command).await?;
+    usage::record(connection, sources, org, run_id.into(), UsageKind::Runs, 1).await?;
     Ok(run)
 }
 
@@ -141,7 +142,7 @@ fn cause(error: EnqueueError) -> sqlx::Error {
 
 impl Store {
     /// Starts a workflow by hand, now, whatever its triggers and its overlap policy say; also when it is paused.
-    pub async fn slot_start(&self, org: OrgId, workflow: WorkflowId, actor: &str) -> Result<RunId, WorkflowError> {
+    pub async fn slot_start(&self, org: OrgId, workflow: WorkflowId, actor: &str) -> Result<Run, WorkflowError> {
         let during = || StoreError::during("slot_start");
         let mut tx = self.pool.begin().await.map_err(during())?;
         let work = by_hand(&mut tx, org, workflow).await?;

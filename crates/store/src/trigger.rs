@@ -81,7 +81,7 @@ pub(crate) async fn insert(
         sources.id::<TriggerId>() as TriggerId,
         workflow as WorkflowId,
         new.spec.kind(),
-        stored(&new.spec),
+        new.spec.fields(),
         new.first_due_at,
         sources.now(),
     )
@@ -90,18 +90,8 @@ pub(crate) async fn insert(
     Ok(())
 }
 
-/// The trigger as the column `spec` has it: the kind has a column of its own.
-fn stored(spec: &TriggerSpec) -> serde_json::Value {
-    let mut json = serde_json::to_value(spec).expect("a trigger is plain data");
-    json.as_object_mut().expect("a trigger is an object").remove("kind");
-    json
-}
-
-fn read(trigger: TriggerId, kind: String, mut spec: serde_json::Value) -> Result<TriggerSpec, StoreError> {
-    if let Some(fields) = spec.as_object_mut() {
-        fields.insert("kind".to_owned(), kind.into());
-    }
-    serde_json::from_value(spec).map_err(|source| unreadable(trigger, source))
+fn read(trigger: TriggerId, kind: String, fields: serde_json::Value) -> Result<TriggerSpec, StoreError> {
+    TriggerSpec::from_fields(kind, fields).map_err(|source| unreadable(trigger, source))
 }
 
 fn unreadable(trigger: TriggerId, source: impl std::error::Error + Send + Sync + 'static) -> StoreError {

@@ -233,11 +233,7 @@ impl Store {
 }
 
 /// Locks the workflow's row against schedulers and other changes, and says its state.
-async fn lock(
-    connection: &mut PgConnection,
-    org: OrgId,
-    workflow: WorkflowId,
-) -> Result<WorkflowState, WorkflowError> {
+async fn lock(connection: &mut PgConnection, org: OrgId, workflow: WorkflowId) -> Result<WorkflowState, WorkflowError> {
     let state = sqlx::query_scalar!(
         "-- workflow_lock
         SELECT state FROM workflows WHERE org_id = $1 AND workflow_id = $2 FOR NO KEY UPDATE",

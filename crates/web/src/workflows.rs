@@ -1,11 +1,303 @@
-//! Workflows: repeatable work, its slots and its runs.
+//! Workflows: repeatable work, what starts it, its slots and its runs.
 //!
-//! Not here: carrying them out (`scheduler`).
+//! Not here: firing slots (`scheduler`), carrying runs out (`worker`).
 
 use axum::Router;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::routing::{get, post};
+use clock::Timestamp;
+use domain::schedule::{MissedPolicy, OverlapPolicy, WorkflowState};
+use ids::{OrgId, TriggerId, WorkflowId};
+use serde::Serialize;
+use store::{Trigger, Workflow, WorkflowError};
 
+use self::history::RunView;
 use crate::app::App;
+use crate::auth::{Reader, Writer};
+use crate::extract::{Json, Path, Query};
+use crate::page::{Page, Paging};
+use crate::problem::Problem;
+
+mod create;
+mod history;
 
 pub(crate) fn routes() -> Router<App> {
     Router::new()
+        .route("/api/workflows", get(list).post(create::create))
+        .route("/api/workflows/{workflow_id}", get(view))
+        .route("/api/workflows/{workflow_id}/pause", post(pause))
+        .route("/api/workflows/{workflow_id}/resume", post(resume))
+        .route("/api/workflows/{workflow_id}/archive", post(archive))
+        .route("/api/workflows/{workflow_id}/start", post(start))
+        .route("/api/workflows/{workflow_id}/slots", get(history::slots))
+        .route("/api/workflows/{workflow_id}/runs", get(history::runs_of_workflow))
+        .route("/api/runs", get(history::runs))
+}
+
+#[derive(Debug, Serialize)]
+struct WorkflowView {
+    workflow_id: WorkflowId,
+    name: String,
+    agent: String,
+    prompt: String,
+    state: WorkflowState,
+    missed_policy: MissedPolicy,
+    missed_window_s: i64,
+    overlap_policy: OverlapPolicy,
+    created_at: Timestamp,
+    triggers: Vec<TriggerView>,
+}
+
+#[derive(Debug, Serialize)]
+struct TriggerView {
+    trigger_id: TriggerId,
+    kind: &'static str,
+    /// As it was written, without the kind; an interval has its anchor.
+    spec: serde_json::Value,
+    next_due_at: Option<Timestamp>,
+}
+
+impl From<Workflow> for WorkflowView {
+    fn from(workflow: Workflow) -> Self {
+        Self {
+            workflow_id: workflow.workflow_id,
+            name: workflow.name,
+            agent: workflow.agent,
+            prompt: workflow.prompt,
+            state: workflow.state,
+            missed_policy: workflow.missed_policy,
+            missed_window_s: workflow.missed_window_s,
+            overlap_policy: workflow.overlap_policy,
+            created_at: workflow.created_at,
+            triggers: workflow.triggers.into_iter().map(TriggerView::from).collect(),
+        }
+    }
+}
+
+impl From<Trigger> for TriggerView {
+    fn from(trigger: Trigger) -> Self {
+        let Trigger { trigger_id, workflow_id: _, spec, next_due_at } = trigger;
+        Self { trigger_id, kind: spec.kind(), spec: spec.fields(), next_due_at }
+    }
+}
+
+impl From<WorkflowError> for Problem {
+    fn from(error: WorkflowError) -> Self {
+        match error {
+            WorkflowError::NoSuchWorkflow => Self::not_found("workflow"),
+            WorkflowError::Archived => Self::conflict("the workflow is archived, which is for ever; create another"),
+            WorkflowError::Store(error) => error.into(),
+        }
+    }
+}
+
+async fn list(
+    State(app): State<App>,
+    Reader(caller): Reader,
+    Query(paging): Query<Paging<WorkflowId>>,
+) -> Result<Json<Page<WorkflowView>>, Problem> {
+    let workflows = app.store.workflow_list(caller.org, paging.cursor, paging.limit()).await?;
+    Ok(Json(Page::of(workflows, paging.limit(), |workflow| workflow.workflow_id).map(WorkflowView::from)))
+}
+
+async fn view(
+    State(app): State<App>,
+    Reader(caller): Reader,
+    Path(workflow): Path<WorkflowId>,
+) -> Result<Json<WorkflowView>, Problem> {
+    found(&app, caller.org, workflow).await
+}
+
+async fn found(app: &App, org: OrgId, workflow: WorkflowId) -> Result<Json<WorkflowView>, Problem> {
+    let workflow = app.store.workflow_get(org, workflow).await?.ok_or_else(|| Problem::not_found("workflow"))?;
+    Ok(Json(workflow.into()))
+}
+
+async fn pause(
+    State(app): State<App>,
+    Writer(caller): Writer,
+    Path(workflow): Path<WorkflowId>,
+) -> Result<Json<WorkflowView>, Problem> {
+    app.store.workflow_pause(caller.org, workflow, &caller.actor()).await?;
+    found(&app, caller.org, workflow).await
+}
+
+async fn resume(
+    State(app): State<App>,
+    Writer(caller): Writer,
+    Path(workflow): Path<WorkflowId>,
+) -> Result<Json<WorkflowView>, Problem> {
+    app.store.workflow_resume(caller.org, workflow, &caller.actor()).await?;
+    found(&app, caller.org, workflow).await
+}
+
+async fn archive(
+    State(app): State<App>,
+    Writer(caller): Writer,
+    Path(workflow): Path<WorkflowId>,
+) -> Result<Json<WorkflowView>, Problem> {
+    app.store.workflow_archive(caller.org, workflow, &caller.actor()).await?;
+    found(&app, caller.org, workflow).await
+}
+
+/// Starts a run by hand, now.
+async fn start(
+    State(app): State<App>,
+    Writer(caller): Writer,
+    Path(workflow): Path<WorkflowId>,
+) -> Result<(StatusCode, Json<RunView>), Problem> {
+    let run = app.store.slot_start(caller.org, workflow, &caller.actor()).await?;
+    Ok((StatusCode::CREATED, Json(run.into())))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use crate::testing::World;
+
+    async fn create(world: &World, change: Value) -> crate::testing::Answer {
+        let mut new = json!({
+            "name": "digest",
+            "prompt": "say good morning",
+            "triggers": [{"kind": "cron", "expression": "0 9 * * 1-5", "time_zone": "Europe/Berlin"}],
+        });
+        for (field, value) in change.as_object().unwrap() {
+            new[field] = value.clone();
+        }
+        world.post("/api/workflows", new).await
+    }
+
+    #[tokio::test]
+    async fn a_workflow_is_created_with_its_defaults_and_its_next_slot() {
+        let world = World::new().await;
+        let created = create(&world, json!({})).await.expect(201);
+        insta::assert_json_snapshot!(created, {".workflow_id" => "[id]", ".triggers[].trigger_id" => "[id]"}, @r#"
+        {
+          "agent": "scripted",
+          "created_at": "2024-10-04T00:00:00Z",
+          "missed_policy": "skip",
+          "missed_window_s": 3600,
+          "name": "digest",
+          "overlap_policy": "allow",
+          "prompt": "say good morning",
+          "state": "active",
+          "triggers": [
+            {
+              "kind": "cron",
+              "next_due_at": "2024-10-04T07:00:00Z",
+              "spec": {
+                "expression": "0 9 * * 1-5",
+                "time_zone": "Europe/Berlin"
+              },
+              "trigger_id": "[id]"
+            }
+          ],
+          "workflow_id": "[id]"
+        }
+        "#);
+        let id = created["workflow_id"].as_str().unwrap();
+        assert_eq!(world.get(&format!("/api/workflows/{id}")).await.expect(200), created);
+        assert_eq!(world.get("/api/workflows").await.expect(200)["items"], json!([created]));
+    }
+
+    #[tokio::test]
+    async fn what_could_never_work_is_refused_with_a_sentence() {
+        let world = World::new().await;
+        let cron = |expression: &str, time_zone: &str| json!({"triggers": [{"kind": "cron", "expression": expression, "time_zone": time_zone}]});
+        let once = json!({"kind": "once", "at": "2024-10-05T00:00:00Z"});
+        let mut details = Vec::new();
+        for change in [
+            cron("every morning", "UTC"),
+            cron("0 0 30 2 *", "UTC"),
+            cron("0 9 * * *", "Mars/Olympus"),
+            json!({"triggers": [{"kind": "interval", "every_s": 0}]}),
+            json!({"triggers": [{"kind": "once", "at": "2024-10-03T00:00:00Z"}]}),
+            json!({"triggers": vec![once; 21]}),
+            json!({"name": "n".repeat(201)}),
+            json!({"prompt": "p".repeat(32_001)}),
+            json!({"missed_window_s": -1}),
+            json!({"state": "archived"}),
+        ] {
+            let problem = create(&world, change).await.expect_problem(422, "invalid");
+            details.push(problem["detail"].as_str().unwrap().to_owned());
+        }
+        insta::assert_snapshot!(details.join("\n"), @r#"
+        triggers[0]: the cron expression "every morning" can't be read: Invalid pattern: Pattern must have 5 fields when seconds are disallowed.
+        triggers[0]: the cron expression "0 0 30 2 *" names no time that ever comes
+        triggers[0]: the time zone "Mars/Olympus" is unknown; use a name such as Europe/Berlin or UTC
+        triggers[0]: an interval of 0 s is not between 1 and 31622400 s
+        triggers[0]: the one time 2024-10-03 00:00:00 UTC has passed
+        a workflow has at most 20 triggers
+        name has 1 to 200 characters
+        prompt has 1 to 32000 characters
+        missed_window_s is 0 to 2678400 seconds
+        state is active or paused
+        "#);
+        create(&world, json!({"missed_policy": "twice"})).await.expect_problem(422, "invalid");
+        create(&world, json!({"promt": "say"})).await.expect_problem(422, "invalid");
+        assert_eq!(world.get("/api/workflows").await.expect(200)["items"], json!([]));
+    }
+
+    #[tokio::test]
+    async fn a_workflow_started_by_hand_has_a_slot_and_a_run() {
+        let world = World::new().await;
+        let id = create(&world, json!({"triggers": []})).await.expect(201)["workflow_id"].clone();
+        let path = format!("/api/workflows/{}", id.as_str().unwrap());
+        let run = world.post(&format!("{path}/start"), json!({})).await.expect(201);
+        assert_eq!((&run["workflow_id"], &run["state"]), (&id, &json!("running")));
+        assert_eq!(world.get(&format!("{path}/runs")).await.expect(200)["items"], json!([run]));
+        assert_eq!(world.get("/api/runs").await.expect(200)["items"], json!([run]));
+        let slots = world.get(&format!("{path}/slots")).await.expect(200);
+        let slot = json!({"due_at": run["due_at"], "trigger_id": null, "state": "fired", "reason": null});
+        assert_eq!(slots["items"], json!([slot]));
+    }
+
+    #[tokio::test]
+    async fn pages_of_slots_and_runs_go_on_where_the_last_one_ended() {
+        let world = World::new().await;
+        let id = create(&world, json!({"triggers": []})).await.expect(201)["workflow_id"].clone();
+        let path = format!("/api/workflows/{}", id.as_str().unwrap());
+        for _ in 0..3 {
+            world.post(&format!("{path}/start"), json!({})).await.expect(201);
+        }
+        for list in ["slots", "runs"] {
+            let all = world.get(&format!("{path}/{list}")).await.expect(200);
+            let first = world.get(&format!("{path}/{list}?limit=2")).await.expect(200);
+            let cursor = first["next_cursor"].as_str().unwrap();
+            let rest = world.get(&format!("{path}/{list}?limit=2&cursor={cursor}")).await.expect(200);
+            assert_eq!(rest["next_cursor"], Value::Null);
+            let both = [first["items"].as_array().unwrap().as_slice(), rest["items"].as_array().unwrap()].concat();
+            assert_eq!(all["items"], json!(both));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_workflow_is_paused_resumed_and_archived_for_ever() {
+        let world = World::new().await;
+        let id = create(&world, json!({})).await.expect(201)["workflow_id"].clone();
+        let path = format!("/api/workflows/{}", id.as_str().unwrap());
+        for (verb, state) in [("pause", "paused"), ("resume", "active"), ("archive", "archived")] {
+            assert_eq!(world.post(&format!("{path}/{verb}"), json!({})).await.expect(200)["state"], state);
+        }
+        for verb in ["pause", "resume", "archive", "start"] {
+            world.post(&format!("{path}/{verb}"), json!({})).await.expect_problem(409, "conflict");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_workflow_of_another_org_is_not_there() {
+        let world = World::new().await;
+        let id = create(&world, json!({})).await.expect(201)["workflow_id"].clone();
+        let path = format!("/api/workflows/{}", id.as_str().unwrap());
+        let (_, stranger) = world.other_org().await;
+        for list in ["", "/runs", "/slots"] {
+            world.get_as(&stranger, &format!("{path}{list}")).await.expect_problem(404, "not_found");
+        }
+        for verb in ["pause", "resume", "archive", "start"] {
+            world.post_as(&stranger, &format!("{path}/{verb}"), json!({})).await.expect_problem(404, "not_found");
+        }
+        assert_eq!(world.get_as(&stranger, "/api/workflows").await.expect(200)["items"], json!([]));
+    }
 }

@@ -1,0 +1,95 @@
+//! What became of workflows: their slots and their runs, newest first.
+
+use axum::extract::State;
+use chrono::SecondsFormat;
+use clock::Timestamp;
+use ids::{OrgId, RunId, SessionId, TriggerId, WorkflowId};
+use serde::Serialize;
+use store::{Run, Slot};
+
+use crate::app::App;
+use crate::auth::Reader;
+use crate::extract::{Json, Path, Query};
+use crate::page::{Page, Paging};
+use crate::problem::Problem;
+
+#[derive(Debug, Serialize)]
+pub(super) struct RunView {
+    run_id: RunId,
+    workflow_id: WorkflowId,
+    due_at: Timestamp,
+    session_id: SessionId,
+    state: String,
+    created_at: Timestamp,
+    finished_at: Option<Timestamp>,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct SlotView {
+    due_at: Timestamp,
+    /// `null`: started by hand.
+    trigger_id: Option<TriggerId>,
+    state: String,
+    reason: Option<String>,
+}
+
+impl From<Run> for RunView {
+    fn from(run: Run) -> Self {
+        let Run { run_id, workflow_id, due_at, session_id, state, created_at, finished_at } = run;
+        Self { run_id, workflow_id, due_at, session_id, state, created_at, finished_at }
+    }
+}
+
+impl From<Slot> for SlotView {
+    fn from(slot: Slot) -> Self {
+        let Slot { due_at, trigger_id, state, reason, claimed_at: _ } = slot;
+        Self { due_at, trigger_id, state, reason }
+    }
+}
+
+pub(super) async fn slots(
+    State(app): State<App>,
+    Reader(caller): Reader,
+    Path(workflow): Path<WorkflowId>,
+    Query(paging): Query<Paging<Timestamp>>,
+) -> Result<Json<Page<SlotView>>, Problem> {
+    exists(&app, caller.org, workflow).await?;
+    let slots = app.store.slot_list(caller.org, workflow, paging.cursor, paging.limit()).await?;
+    // Ends in `Z`: a `+` in a query means a space.
+    let key = |slot: &Slot| slot.due_at.to_rfc3339_opts(SecondsFormat::Micros, true);
+    Ok(Json(Page::of(slots, paging.limit(), key).map(SlotView::from)))
+}
+
+pub(super) async fn runs_of_workflow(
+    State(app): State<App>,
+    Reader(caller): Reader,
+    Path(workflow): Path<WorkflowId>,
+    Query(paging): Query<Paging<RunId>>,
+) -> Result<Json<Page<RunView>>, Problem> {
+    exists(&app, caller.org, workflow).await?;
+    page(&app, caller.org, Some(workflow), &paging).await
+}
+
+pub(super) async fn runs(
+    State(app): State<App>,
+    Reader(caller): Reader,
+    Query(paging): Query<Paging<RunId>>,
+) -> Result<Json<Page<RunView>>, Problem> {
+    page(&app, caller.org, None, &paging).await
+}
+
+async fn page(
+    app: &App,
+    org: OrgId,
+    workflow: Option<WorkflowId>,
+    paging: &Paging<RunId>,
+) -> Result<Json<Page<RunView>>, Problem> {
+    let runs = app.store.run_list(org, workflow, paging.cursor, paging.limit()).await?;
+    Ok(Json(Page::of(runs, paging.limit(), |run| run.run_id).map(RunView::from)))
+}
+
+/// An empty list would say that nothing happened yet to something that isn't there.
+async fn exists(app: &App, org: OrgId, workflow: WorkflowId) -> Result<(), Problem> {
+    let found = app.store.workflow_get(org, workflow).await?;
+    found.map(|_| ()).ok_or_else(|| Problem::not_found("workflow"))
+}
