@@ -92,7 +92,7 @@ pub async fn save(
     let keys = ObjectKeys { org: name.org, generation };
     let found = files::find(workspace)?;
     let files: Vec<File> = futures::stream::iter(found.files)
-        .map(|file| files::put(objects, key, keys, workspace, file))
+        .map(|file| files::put(objects.clone(), key.clone(), keys, workspace.join(&file.path), file))
         .buffered(AT_ONCE)
         .try_collect()
         .await?;
@@ -117,12 +117,27 @@ pub async fn open(
     let manifest = read_manifest(objects, key, name, manifest).await?;
     let staged = files::Staged::new(workspace)?;
     staged.folders(&manifest.folders)?;
-    futures::stream::iter(&manifest.files)
-        .map(|file| async { staged.file(file, &files::get(objects, key, file).await?) })
-        .buffer_unordered(AT_ONCE)
-        .try_collect::<()>()
-        .await?;
+    let mut contents = futures::stream::iter(manifest.files)
+        .map(|file| files::get(objects.clone(), key.clone(), file))
+        .buffered(AT_ONCE);
+    while let Some((file, content)) = contents.try_next().await? {
+        staged.file(&file, &content)?;
+    }
     staged.put_in_place()?;
+    Ok(Saved { sequence: manifest.sequence, state: manifest.state })
+}
+
+/// Reads a checkpoint's manifest, and no file: for a workspace that is known to be exactly at it.
+///
+/// # Errors
+/// See [`OpenError`].
+pub async fn read(
+    objects: &Objects,
+    key: &CheckpointKey,
+    name: CheckpointName,
+    manifest: &Blob,
+) -> Result<Saved, OpenError> {
+    let manifest = read_manifest(objects, key, name, manifest).await?;
     Ok(Saved { sequence: manifest.sequence, state: manifest.state })
 }
 
@@ -142,12 +157,12 @@ pub async fn verify(
     verified: &Verified,
 ) -> Result<Saved, OpenError> {
     let manifest = read_manifest(objects, key, name, manifest).await?;
-    for file in &manifest.files {
+    for file in manifest.files {
         let mark = file.mark(name.org);
         if verified.0.lock().expect("no holder of this lock can panic").contains(&mark) {
             continue;
         }
-        files::get(objects, key, file).await?;
+        files::get(objects.clone(), key.clone(), file).await?;
         verified.0.lock().expect("no holder of this lock can panic").insert(mark);
     }
     Ok(Saved { sequence: manifest.sequence, state: manifest.state })

@@ -43,7 +43,7 @@ pub(crate) async fn insert(
     new: &NewArtifact,
 ) -> Result<(), sqlx::Error> {
     let now = sources.now();
-    blob::record(connection, org, [&new.blob], now).await?;
+    blob::record(connection, org, vec![&new.blob], now).await?;
     sqlx::query!(
         "-- artifact_insert
         INSERT INTO artifacts (org_id, artifact_id, session_id, name, media_type, blob_key, created_at)

@@ -17,13 +17,12 @@ pub struct BlobRow {
 }
 
 /// Records `blobs`, those that are not yet. Sorted by key, so that two checkpoints with common files can't deadlock.
-pub(crate) async fn record<'a>(
+pub(crate) async fn record(
     connection: &mut PgConnection,
     org: OrgId,
-    blobs: impl IntoIterator<Item = &'a BlobRow>,
+    mut blobs: Vec<&BlobRow>,
     now: Timestamp,
 ) -> Result<(), sqlx::Error> {
-    let mut blobs: Vec<&BlobRow> = blobs.into_iter().collect();
     blobs.sort_by(|a, b| a.key.cmp(&b.key));
     let keys: Vec<String> = blobs.iter().map(|blob| blob.key.clone()).collect();
     let sizes: Vec<i64> = blobs.iter().map(|blob| blob.size).collect();

@@ -37,7 +37,7 @@ pub(crate) async fn insert(
     new: &NewCheckpoint,
     now: Timestamp,
 ) -> Result<(), sqlx::Error> {
-    blob::record(connection, org, new.files.iter().chain([&new.manifest]), now).await?;
+    blob::record(connection, org, new.files.iter().chain([&new.manifest]).collect(), now).await?;
     let keys: Vec<String> = new.files.iter().map(|blob| blob.key.clone()).collect();
     sqlx::query!(
         "-- checkpoint_insert

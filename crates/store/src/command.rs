@@ -209,6 +209,26 @@ pub(crate) async fn finish(
     Ok(())
 }
 
+/// Acknowledges the wishes to abort that a turn was aborted for, so that they don't abort the next one, too.
+pub(crate) async fn aborts_heard(
+    connection: &mut PgConnection,
+    org: OrgId,
+    session: SessionId,
+    now: Timestamp,
+) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "-- command_aborts_heard
+        UPDATE commands SET state = 'done', outcome = 'the turn was aborted', finished_at = $3
+        WHERE org_id = $1 AND session_id = $2 AND state = 'pending' AND kind = 'abort'",
+        org as OrgId,
+        session as SessionId,
+        now,
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
 /// A command as people see it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Command {

@@ -144,6 +144,20 @@ impl Store {
         })
     }
 
+    /// Gives a lease up that has nothing to do, so that its row is gone until there is. If there is something, the row
+    /// stays, for anybody to take.
+    pub async fn lease_end_idle(&self, lease: &Lease) -> Result<(), StoreError> {
+        let during = || StoreError::during("lease_end_idle");
+        let mut tx = self.pool.begin().await.map_err(during())?;
+        fence(&mut tx, lease).await?;
+        if command::next(&mut tx, lease.org, lease.session).await?.is_some() {
+            tx.rollback().await.map_err(during())?;
+            return self.lease_release(lease, self.sources.now()).await;
+        }
+        end(&mut tx, lease).await?;
+        tx.commit().await.map_err(during())
+    }
+
     /// Gives a lease up so that anybody can go on from `wake_at`. Commands stay as they are.
     pub async fn lease_release(&self, lease: &Lease, wake_at: Timestamp) -> Result<(), StoreError> {
         let during = || StoreError::during("lease_release");

@@ -121,6 +121,9 @@ impl Store {
         command::finish(connection, lease.org, finish, now).await?;
         let Some(outcome) = finish.turn else { return Ok(()) };
         settle_session(connection, lease, finish, outcome).await?;
+        if outcome == TurnOutcome::Aborted {
+            command::aborts_heard(connection, lease.org, lease.session, now).await?;
+        }
         if !outcome.waits() {
             let origin = command::origin(connection, lease.org, lease.session, finish.command).await?;
             run::finish(connection, lease.org, origin, outcome == TurnOutcome::Completed, now).await?;
@@ -135,8 +138,10 @@ impl Store {
             (UsageKind::InputTokens, finish.input_tokens),
             (UsageKind::OutputTokens, finish.output_tokens),
         ];
-        for (kind, quantity) in measures.into_iter().filter(|(_, quantity)| *quantity > 0) {
-            usage::record(connection, &self.sources, org, finish.command.into(), kind, quantity).await?;
+        for (kind, quantity) in measures {
+            if quantity > 0 {
+                usage::record(connection, &self.sources, org, finish.command.into(), kind, quantity).await?;
+            }
         }
         Ok(())
     }

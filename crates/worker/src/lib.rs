@@ -1,1 +1,183 @@
-//! Leases sessions, runs their commands, writes events, saves checkpoints.
+//! The worker: leases sessions, runs their commands in order, writes what happens, saves checkpoints.
+//!
+//! Promised: what a turn did is recorded in one transaction with the command's acknowledgement, under a fencing token;
+//! a worker that was too late writes nothing. A killed worker's command is carried out again, from the last checkpoint,
+//! when the lease has run out.
+//!
+//! Not promised: that an agent is run once. What it did outside its workspace before the crash, it may do again. And a
+//! late worker of the same machine may still scribble in a workspace until it learns that it is late.
+//!
+//! Not here: SQL (`store`), the format of checkpoints (`objects`), what agents do (`agents`).
+
+mod halt;
+mod holdings;
+mod journal;
+mod keys;
+mod plan;
+mod session;
+mod sink;
+mod turn;
+mod workspace;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use agents::Agent;
+use chrono::TimeDelta;
+use clock::Timestamp;
+use ids::InstanceId;
+use objects::Objects;
+use secrets::Kms;
+use store::{Lease, Store};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::holdings::Holdings;
+pub use crate::keys::{OrgKeys, OrgKeysError};
+use crate::workspace::Workspaces;
+
+/// What a worker is made of.
+#[derive(Debug, Clone)]
+pub struct Parts {
+    pub store: Store,
+    pub objects: Objects,
+    pub kms: Arc<dyn Kms>,
+    /// Each under its name.
+    pub agents: Vec<Arc<dyn Agent>>,
+    /// This process.
+    pub instance: InstanceId,
+    /// The generation that was current when the process started. After a restore this worker claims nothing any more.
+    pub generation: i64,
+}
+
+/// How a worker works.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// Absolute. Below it each session has its folder, the same on every worker.
+    pub workspace_root: PathBuf,
+    /// Sessions at the same time.
+    pub concurrency: usize,
+    /// How long a killed worker's sessions wait for another.
+    pub lease: Duration,
+    /// Between two looks for work, or for an abort.
+    pub poll: Duration,
+    /// How long running turns may take to end once a shutdown was asked for. Then their leases are given up.
+    pub drain: Duration,
+}
+
+/// What all sessions of this worker share.
+#[derive(Debug)]
+pub(crate) struct Context {
+    pub(crate) parts: Parts,
+    pub(crate) config: Config,
+    pub(crate) keys: OrgKeys,
+    pub(crate) workspaces: Workspaces,
+    pub(crate) holdings: Holdings,
+    /// No new turns.
+    pub(crate) draining: CancellationToken,
+    /// Turns that still run stop now.
+    pub(crate) cut: CancellationToken,
+}
+
+impl Context {
+    fn lease_end(&self) -> Timestamp {
+        let lease = TimeDelta::from_std(self.config.lease).unwrap_or(TimeDelta::seconds(30));
+        self.parts.store.sources().now() + lease
+    }
+}
+
+/// Works until `shutdown`, then drains. An outage of the database is waited out.
+pub async fn run(parts: Parts, config: Config, shutdown: CancellationToken) {
+    let context = Arc::new(Context {
+        keys: OrgKeys::new(parts.store.clone(), parts.kms.clone()),
+        workspaces: Workspaces::new(config.workspace_root.clone(), parts.instance),
+        holdings: Holdings::default(),
+        draining: shutdown.clone(),
+        cut: CancellationToken::new(),
+        parts,
+        config,
+    });
+    let done = CancellationToken::new();
+    let keepers = tokio::join!(work(&context, &shutdown, &done), keep(&context, &done), watch(&context, &done));
+    let ((), (), ()) = keepers;
+}
+
+/// Claims and starts sessions; at the end waits for those that run.
+async fn work(context: &Arc<Context>, shutdown: &CancellationToken, done: &CancellationToken) {
+    let mut sessions = JoinSet::new();
+    while !shutdown.is_cancelled() {
+        for lease in claim(context, context.config.concurrency - sessions.len()).await {
+            sessions.spawn(session::advance(context.clone(), lease));
+        }
+        tokio::select! {
+            () = shutdown.cancelled() => {}
+            Some(_) = sessions.join_next() => while sessions.try_join_next().is_some() {},
+            () = tokio::time::sleep(context.config.poll) => {}
+        }
+    }
+    let drained = async { while sessions.join_next().await.is_some() {} };
+    if tokio::time::timeout(context.config.drain, drained).await.is_err() {
+        context.cut.cancel();
+        while sessions.join_next().await.is_some() {}
+    }
+    done.cancel();
+}
+
+async fn claim(context: &Context, free: usize) -> Vec<Lease> {
+    if free == 0 {
+        return Vec::new();
+    }
+    let (parts, limit) = (&context.parts, i64::try_from(free).unwrap_or(1));
+    let claimed = parts.store.lease_claim(parts.generation, parts.instance, context.lease_end(), limit).await;
+    claimed.unwrap_or_else(|error| {
+        tracing::warn!(error = halt::chain(&error), "no session could be claimed");
+        Vec::new()
+    })
+}
+
+/// Renews all leases that are held, at a third of their time. In a task of its own: a busy turn can't starve it.
+async fn keep(context: &Context, done: &CancellationToken) {
+    let mut ticks = tokio::time::interval(context.config.lease / 3);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = done.cancelled() => return,
+            _ = ticks.tick() => renew(context).await,
+        }
+    }
+}
+
+async fn renew(context: &Context) {
+    let leases = context.holdings.leases();
+    if leases.is_empty() {
+        return;
+    }
+    let until = context.lease_end();
+    match context.parts.store.lease_renew(&leases, until).await {
+        Ok(renewed) => context.holdings.renewed(&leases, &renewed, until),
+        Err(error) => tracing::warn!(error = halt::chain(&error), "leases could not be renewed"),
+    }
+    context.holdings.expire(context.parts.store.sources().now());
+}
+
+/// Looks for wishes to abort the turns that run, so that they are heard at once.
+async fn watch(context: &Context, done: &CancellationToken) {
+    loop {
+        tokio::select! {
+            () = done.cancelled() => return,
+            () = tokio::time::sleep(context.config.poll) => {}
+        }
+        let running = context.holdings.running();
+        if running.is_empty() {
+            continue;
+        }
+        match context.parts.store.commands_aborting(&running).await {
+            Ok(aborting) => context.holdings.abort(&aborting),
+            Err(error) => tracing::warn!(error = halt::chain(&error), "no look for aborts was possible"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -26,7 +26,7 @@ pub(super) struct Found {
 }
 
 pub(super) struct FoundFile {
-    path: String,
+    pub(super) path: String,
     mode: u32,
 }
 
@@ -60,15 +60,14 @@ fn relative(workspace: &Path, path: &Path) -> Result<String, SaveError> {
     Ok(below.to_str().ok_or_else(unsupported)?.to_owned())
 }
 
-/// Seals one file of the workspace as an object, or finds that it is there already.
+/// Seals one file of the workspace, read at `from`, as an object, or finds that it is there already.
 pub(super) async fn put(
-    objects: &Objects,
-    key: &CheckpointKey,
+    objects: Objects,
+    key: CheckpointKey,
     keys: ObjectKeys,
-    workspace: &Path,
+    from: PathBuf,
     file: FoundFile,
 ) -> Result<File, SaveError> {
-    let (from, key) = (workspace.join(&file.path), key.clone());
     let path = file.path.clone();
     let sealing = tokio::task::spawn_blocking(move || {
         let content = fs::read(from).map_err(|source| SaveError::Read { path, source })?;
@@ -92,13 +91,13 @@ fn seal(key: &CheckpointKey, content: &[u8]) -> Result<([u8; 32], Vec<u8>), Save
     Ok((name, key.seal(&[AAD, &name].concat(), &compressed)))
 }
 
-/// The content of a file, read from its object and checked.
-pub(super) async fn get(objects: &Objects, key: &CheckpointKey, file: &File) -> Result<Vec<u8>, OpenError> {
+/// A file with its content, read from its object and checked.
+pub(super) async fn get(objects: Objects, key: CheckpointKey, file: File) -> Result<(File, Vec<u8>), OpenError> {
     let blob = file.blob().ok_or_else(|| OpenError::Manifest(format!("{:?} names no object", file.path)))?;
     let sealed = objects.get_blob(&blob).await?;
-    let (key, size) = (key.clone(), file.size);
+    let size = file.size;
     let opening = tokio::task::spawn_blocking(move || unseal(&key, &blob.key, size, &sealed));
-    opening.await.expect("opening does not panic")
+    Ok((file, opening.await.expect("opening does not panic")?))
 }
 
 fn unseal(key: &CheckpointKey, blob_key: &str, size: u64, sealed: &[u8]) -> Result<Vec<u8>, OpenError> {

@@ -1,0 +1,131 @@
+//! What happens in a session, on its way to the database: gathered, folded into the projection, appended.
+//!
+//! The projection is kept here while the lease is held, so that folding costs no read. Each append names the sequence
+//! that it follows: if the row is elsewhere, nothing is written.
+
+use domain::event::Event;
+use domain::projection::Projection;
+use store::{Append, Finish, Lease, NewArtifact, NextCommand, Store};
+
+use crate::halt::Halt;
+
+/// So many events are appended at once, without waiting for more.
+pub(crate) const BATCH: usize = 64;
+
+#[derive(Debug)]
+pub(crate) struct Journal {
+    store: Store,
+    lease: Lease,
+    /// Of the newest event in the database.
+    sequence: i64,
+    /// With `pending` folded in.
+    projection: Projection,
+    pending: Vec<Event>,
+    artifacts: Vec<NewArtifact>,
+    input_tokens: i64,
+    output_tokens: i64,
+}
+
+/// How a command ends, besides what the journal knows.
+#[derive(Debug)]
+pub(crate) struct Ending {
+    pub(crate) command: ids::CommandId,
+    pub(crate) state: domain::command::CommandState,
+    pub(crate) sentence: String,
+    pub(crate) turn: Option<domain::event::TurnOutcome>,
+    pub(crate) checkpoint: Option<store::NewCheckpoint>,
+}
+
+impl Journal {
+    pub(crate) fn new(store: Store, lease: Lease, sequence: i64, projection: Projection) -> Self {
+        Self {
+            store,
+            lease,
+            sequence,
+            projection,
+            pending: Vec::new(),
+            artifacts: Vec::new(),
+            input_tokens: 0,
+            output_tokens: 0,
+        }
+    }
+
+    pub(crate) fn projection(&self) -> &Projection {
+        &self.projection
+    }
+
+    /// The sequence that the next event gets.
+    pub(crate) fn next_sequence(&self) -> i64 {
+        self.append().last() + 1
+    }
+
+    pub(crate) fn push(&mut self, event: Event) {
+        if let Event::UsageRecorded { input_tokens, output_tokens } = event {
+            self.input_tokens += input_tokens;
+            self.output_tokens += output_tokens;
+        }
+        self.projection.apply(&event);
+        self.pending.push(event);
+    }
+
+    /// An artifact is announced by its event; its row goes with it.
+    pub(crate) fn publish(&mut self, artifact: NewArtifact, event: Event) {
+        self.artifacts.push(artifact);
+        self.push(event);
+    }
+
+    pub(crate) fn pending(&self) -> usize {
+        self.pending.len()
+    }
+
+    /// Appends what is pending, as the beginning of `command`'s turn.
+    pub(crate) async fn start(&mut self, command: &NextCommand) -> Result<(), Halt> {
+        (self.input_tokens, self.output_tokens) = (0, 0);
+        self.store.turn_start(&self.lease, &self.append(), command).await?;
+        self.appended();
+        Ok(())
+    }
+
+    /// Appends what is pending.
+    pub(crate) async fn flush(&mut self) -> Result<(), Halt> {
+        if self.artifacts.is_empty() {
+            self.store.turn_append(&self.lease, &self.append()).await?;
+        } else {
+            self.store.turn_publish(&self.lease, &self.append(), &self.artifacts).await?;
+        }
+        self.appended();
+        Ok(())
+    }
+
+    /// Appends what is pending and ends the command. Gives back the next one; if there is none, the lease is given up.
+    pub(crate) async fn finish(&mut self, ending: Ending) -> Result<Option<NextCommand>, Halt> {
+        let saved = ending.checkpoint.is_some();
+        let finish = Finish {
+            append: self.append(),
+            command: ending.command,
+            state: ending.state,
+            sentence: ending.sentence,
+            turn: ending.turn,
+            checkpoint: ending.checkpoint,
+            input_tokens: self.input_tokens,
+            output_tokens: self.output_tokens,
+        };
+        let next = self.store.turn_finish(&self.lease, &finish, &self.artifacts).await?;
+        self.appended();
+        if saved {
+            metrics::counter!("cowork_checkpoints_saved_total").increment(1);
+        }
+        Ok(next)
+    }
+
+    fn append(&self) -> Append<'_> {
+        Append { after: self.sequence, events: &self.pending, projection: &self.projection }
+    }
+
+    fn appended(&mut self) {
+        metrics::counter!("cowork_events_appended_total").increment(self.pending.len() as u64);
+        self.sequence = self.append().last();
+        self.pending.clear();
+        self.artifacts.clear();
+    }
+}

@@ -1,0 +1,144 @@
+//! One leased session: its commands, one after the other, until none can run.
+
+use std::sync::Arc;
+
+use chrono::TimeDelta;
+use domain::command::CommandState;
+use domain::event::{Event, TurnOutcome};
+use ids::CheckpointId;
+use serde_json::Value;
+use store::{Lease, NextCommand};
+
+use crate::Context;
+use crate::halt::{Halt, chain};
+use crate::holdings::Hold;
+use crate::journal::{Ending, Journal};
+use crate::plan::{Plan, plan};
+
+/// The wait before a lost attempt is repeated: this, doubled with each.
+const BACKOFF_MS: i64 = 50;
+
+/// A session that this worker holds.
+#[derive(Debug)]
+pub(crate) struct Session {
+    pub(crate) context: Arc<Context>,
+    pub(crate) hold: Hold,
+    pub(crate) journal: Journal,
+    pub(crate) agent: String,
+    pub(crate) checkpoint: Option<CheckpointId>,
+    /// What the agent left behind; `None`: it is still in the checkpoint.
+    pub(crate) state: Option<Value>,
+    /// How often the command in hand was started. For the wait before the next time.
+    attempt: i32,
+}
+
+/// Carries out the session's commands, and gives the lease up whatever happens.
+#[tracing::instrument(skip_all, fields(session.id = %lease.session))]
+pub(crate) async fn advance(context: Arc<Context>, lease: Lease) {
+    let hold = context.holdings.hold(lease.clone());
+    let held = match context.parts.store.lease_load(&lease).await {
+        Ok(held) => held,
+        Err(error) => return give_up(&context, &lease, error.into(), 0).await,
+    };
+    let journal = Journal::new(context.parts.store.clone(), lease.clone(), held.last_sequence, held.projection);
+    let mut session = Session {
+        context: context.clone(),
+        hold,
+        journal,
+        agent: held.agent,
+        checkpoint: held.checkpoint,
+        state: None,
+        attempt: 0,
+    };
+    if let Err(halt) = session.all(held.next).await {
+        give_up(&context, &lease, halt, session.attempt).await;
+    }
+}
+
+async fn give_up(context: &Context, lease: &Lease, halt: Halt, attempt: i32) {
+    let wait = match halt {
+        Halt::Lost => {
+            metrics::counter!("cowork_lease_lost_total").increment(1);
+            tracing::warn!("the lease was lost; what was not yet written is dropped");
+            return;
+        }
+        Halt::Cut => TimeDelta::zero(),
+        Halt::Retry(error) => {
+            tracing::warn!(error = chain(error.as_ref()), attempt, "a turn was lost and will be tried again");
+            TimeDelta::milliseconds(BACKOFF_MS << attempt.clamp(0, 10))
+        }
+    };
+    let wake_at = context.parts.store.sources().now() + wait;
+    if let Err(error) = context.parts.store.lease_release(lease, wake_at).await {
+        tracing::warn!(error = chain(&error), "the lease was not given up; it will run out");
+    }
+}
+
+impl Session {
+    async fn all(&mut self, mut next: Option<NextCommand>) -> Result<(), Halt> {
+        if next.is_none() {
+            self.context.parts.store.lease_end_idle(&self.hold.lease).await?;
+        }
+        while let Some(command) = next {
+            if self.context.draining.is_cancelled() {
+                return Err(Halt::Cut);
+            }
+            self.attempt = command.attempt;
+            next = self.carry_out(command).await?;
+        }
+        Ok(())
+    }
+
+    async fn carry_out(&mut self, command: NextCommand) -> Result<Option<NextCommand>, Halt> {
+        match plan(&command, self.journal.projection()) {
+            Plan::Run(first) => {
+                first.into_iter().for_each(|event| self.journal.push(event));
+                self.run(command).await
+            }
+            Plan::AbortWaiting => {
+                let sentence = "the waiting turn was aborted".to_owned();
+                self.end(&command, TurnOutcome::Aborted, None, CommandState::Done, sentence, None).await
+            }
+            Plan::SetAside => {
+                let attempts = command.attempt;
+                let sentence = format!("set aside: {attempts} attempts were lost, each with the worker that made it");
+                let error = Some(sentence.clone());
+                tracing::error!(command.id = %command.command, attempts, "a command was set aside");
+                self.end(&command, TurnOutcome::Dead, error, CommandState::Dead, sentence, None).await
+            }
+            Plan::Refuse(why) => {
+                let (state, sentence) = (CommandState::Refused, why.to_owned());
+                let ending = Ending { command: command.command, state, sentence, turn: None, checkpoint: None };
+                self.journal.finish(ending).await
+            }
+        }
+    }
+
+    /// Ends the command's turn.
+    pub(crate) async fn end(
+        &mut self,
+        command: &NextCommand,
+        outcome: TurnOutcome,
+        error: Option<String>,
+        state: CommandState,
+        sentence: String,
+        checkpoint: Option<store::NewCheckpoint>,
+    ) -> Result<Option<NextCommand>, Halt> {
+        self.journal.push(Event::TurnEnded { command_id: command.command, outcome, error });
+        let ending = Ending { command: command.command, state, sentence, turn: Some(outcome), checkpoint };
+        let next = self.journal.finish(ending).await?;
+        metrics::counter!("cowork_turns_total", "outcome" => label(outcome)).increment(1);
+        Ok(next)
+    }
+}
+
+fn label(outcome: TurnOutcome) -> &'static str {
+    match outcome {
+        TurnOutcome::Completed => "completed",
+        TurnOutcome::AwaitingApproval => "awaiting_approval",
+        TurnOutcome::AwaitingAnswer => "awaiting_answer",
+        TurnOutcome::Aborted => "aborted",
+        TurnOutcome::Failed => "failed",
+        TurnOutcome::Dead => "dead",
+    }
+}

@@ -1,0 +1,304 @@
+//! One turn: bring the workspace to the checkpoint, let the agent work, write what it tells, save, end.
+//!
+//! Not here: whether there is a turn at all (`plan`).
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use agents::{Agent, Outcome, Turn, TurnResult};
+use domain::command::CommandState;
+use domain::event::TurnOutcome;
+use ids::CheckpointId;
+use objects::checkpoint::{self, CheckpointName, OpenError, SaveError, Saved};
+use objects::{Blob, CheckpointKey, ObjectsError};
+use secrets::KmsError;
+use serde_json::Value;
+use store::{BlobRow, Checkpoint, NewCheckpoint, NextCommand};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::halt::{Halt, chain};
+use crate::journal::BATCH;
+use crate::keys::OrgKeysError;
+use crate::session::Session;
+use crate::sink::{Sink, Told, blob_row};
+use crate::workspace::{self, Found};
+
+/// Between two appends of a turn, unless a batch is full. The start of a turn is an append, so a short turn is two.
+const APPEND_EVERY: Duration = Duration::from_millis(25);
+/// How long an agent may take to return once it was cancelled.
+const CANCEL_GRACE: Duration = Duration::from_secs(5);
+
+/// How a turn ended, for the record.
+struct Ended {
+    outcome: TurnOutcome,
+    error: Option<String>,
+    checkpoint: Option<NewCheckpoint>,
+}
+
+impl Ended {
+    fn failed(error: String) -> Self {
+        Self { outcome: TurnOutcome::Failed, error: Some(error), checkpoint: None }
+    }
+}
+
+/// Why a turn can't begin.
+enum Unready {
+    /// Trying again won't help; the sentence is for people.
+    Broken(String),
+    Halt(Halt),
+}
+
+impl<E: std::error::Error + Send + Sync + 'static> From<E> for Unready {
+    fn from(error: E) -> Self {
+        Self::Halt(Halt::Retry(error.into()))
+    }
+}
+
+impl Session {
+    pub(crate) async fn run(&mut self, command: NextCommand) -> Result<Option<NextCommand>, Halt> {
+        let begun = Instant::now();
+        self.journal.start(&command).await?;
+        let ended = match self.prepare().await {
+            Ok((agent, key, workspace, state)) => self.work(&command, agent, key, workspace, state).await?,
+            Err(Unready::Broken(error)) => Ended::failed(error),
+            Err(Unready::Halt(halt)) => return Err(halt),
+        };
+        let saved = ended.checkpoint.as_ref().map(|new| new.checkpoint);
+        let (state, sentence) = judged(&ended);
+        let next = self.end(&command, ended.outcome, ended.error, state, sentence, ended.checkpoint).await?;
+        if let Some(checkpoint) = saved {
+            self.checkpoint = Some(checkpoint);
+            self.context.workspaces.mark(&self.workspace(), checkpoint).await;
+        }
+        metrics::histogram!("cowork_turn_duration_ms").record(begun.elapsed().as_secs_f64() * 1_000.0);
+        Ok(next)
+    }
+
+    fn workspace(&self) -> PathBuf {
+        self.context.workspaces.path(self.hold.lease.org, self.hold.lease.session)
+    }
+
+    async fn prepare(&mut self) -> Result<(Arc<dyn Agent>, CheckpointKey, PathBuf, Value), Unready> {
+        let agent = self.context.parts.agents.iter().find(|agent| agent.name() == self.agent).cloned();
+        let unknown = || {
+            let name = &self.agent;
+            Unready::Broken(format!("this worker has no agent {name:?}; start a session with one that it has"))
+        };
+        let agent = agent.ok_or_else(unknown)?;
+        let key = self.context.keys.get(self.hold.lease.org).await.map_err(keyless)?;
+        let workspace = self.workspace();
+        let state = self.restore(&key, &workspace).await?;
+        Ok((agent, key, workspace, state))
+    }
+
+    /// Brings the workspace to the session's checkpoint, and gives back the agent's state.
+    async fn restore(&mut self, key: &CheckpointKey, workspace: &Path) -> Result<Value, Unready> {
+        let found = self.context.workspaces.unmark(workspace, self.checkpoint).await?;
+        let Some(checkpoint) = self.checkpoint else {
+            workspace::empty(workspace).await?;
+            return Ok(Value::Null);
+        };
+        if let (Found::AtCheckpoint, Some(state)) = (found, self.state.take()) {
+            return Ok(state);
+        }
+        let row = self.context.parts.store.checkpoint_by_id(self.hold.lease.org, checkpoint).await?;
+        let row = row.ok_or_else(|| Unready::Broken(broken("its row is missing")))?;
+        let (name, manifest) = (self.name(checkpoint), manifest(&row)?);
+        let objects = &self.context.parts.objects;
+        let saved = match found {
+            Found::AtCheckpoint => checkpoint::read(objects, key, name, &manifest).await,
+            Found::Elsewhere => checkpoint::open(objects, key, name, &manifest, workspace).await,
+        };
+        Ok(saved.map_err(unopened)?.state)
+    }
+
+    fn name(&self, checkpoint: CheckpointId) -> CheckpointName {
+        CheckpointName { org: self.hold.lease.org, session: self.hold.lease.session, checkpoint }
+    }
+
+    /// Lets the agent work, then saves what it made of its workspace.
+    async fn work(
+        &mut self,
+        command: &NextCommand,
+        agent: Arc<dyn Agent>,
+        key: CheckpointKey,
+        workspace: PathBuf,
+        state: Value,
+    ) -> Result<Ended, Halt> {
+        let cancel = self.hold.begin(command.ordinal);
+        let turn = Turn {
+            session: self.hold.lease.session,
+            ordinal: command.ordinal,
+            attempt: command.attempt + 1,
+            workspace: workspace.clone(),
+            state: state.clone(),
+            wish: command.wish.clone(),
+        };
+        let result = self.converse(agent, turn, &cancel).await;
+        self.hold.end();
+        let result = result?.unwrap_or(TurnResult { state, outcome: Outcome::Aborted });
+        let (outcome, error) = match result.outcome {
+            Outcome::Completed => (TurnOutcome::Completed, None),
+            Outcome::AwaitingApproval => (TurnOutcome::AwaitingApproval, None),
+            Outcome::AwaitingAnswer => (TurnOutcome::AwaitingAnswer, None),
+            Outcome::Failed { error } => (TurnOutcome::Failed, Some(error)),
+            Outcome::Aborted => (TurnOutcome::Aborted, None),
+        };
+        self.save(&key, &workspace, result.state, outcome, error).await
+    }
+
+    async fn save(
+        &mut self,
+        key: &CheckpointKey,
+        workspace: &Path,
+        state: Value,
+        outcome: TurnOutcome,
+        error: Option<String>,
+    ) -> Result<Ended, Halt> {
+        let parts = &self.context.parts;
+        let name = self.name(parts.store.sources().id());
+        let saved = Saved { sequence: self.journal.next_sequence(), state };
+        let generation = self.hold.lease.token.generation;
+        match checkpoint::save(&parts.objects, key, generation, name, workspace, &saved).await {
+            Ok(objects) => {
+                self.state = Some(saved.state);
+                let files = objects.files.into_iter().map(blob_row).collect();
+                let manifest = blob_row(objects.manifest);
+                let new = NewCheckpoint { checkpoint: name.checkpoint, manifest, files };
+                Ok(Ended { outcome, error, checkpoint: Some(new) })
+            }
+            Err(unsupported @ SaveError::Unsupported { .. }) => {
+                let advice = "the session goes on from its last checkpoint; ask for it in another way";
+                Ok(Ended::failed(format!("{unsupported}; {advice}")))
+            }
+            Err(error) => Err(Halt::Retry(error.into())),
+        }
+    }
+
+    /// Writes what the agent tells, until it returns. `None`: it was cancelled and did not.
+    async fn converse(
+        &mut self,
+        agent: Arc<dyn Agent>,
+        turn: Turn,
+        cancel: &CancellationToken,
+    ) -> Result<Option<TurnResult>, Halt> {
+        let (told, mut heard) = mpsc::channel(BATCH * 4);
+        let mut sink = Sink {
+            told,
+            objects: self.context.parts.objects.clone(),
+            sources: self.context.parts.store.sources().clone(),
+            lease: self.hold.lease.clone(),
+        };
+        let cancelled = cancel.clone();
+        let task = tokio::spawn(async move { agent.turn(turn, &mut sink, &cancelled).await });
+        let mut task = Abandoned(task);
+        match self.listen(&mut heard, cancel).await {
+            Ok(true) => (&mut task.0).await.map(Some).map_err(|error| Halt::Retry(error.into())),
+            Ok(false) => Ok(None),
+            Err(halt) => {
+                cancel.cancel();
+                drop(heard);
+                let _ = tokio::time::timeout(CANCEL_GRACE, &mut task.0).await;
+                Err(halt)
+            }
+        }
+    }
+
+    /// Appends what is told, in batches, until the agent is done (`true`) or has had its time to stop (`false`).
+    async fn listen(&mut self, heard: &mut mpsc::Receiver<Told>, cancel: &CancellationToken) -> Result<bool, Halt> {
+        let (lost, cut) = (self.hold.lost.clone(), self.context.cut.clone());
+        let overdue = async {
+            cancel.cancelled().await;
+            tokio::time::sleep(CANCEL_GRACE).await;
+        };
+        tokio::pin!(overdue);
+        let mut append_at = Instant::now() + APPEND_EVERY;
+        let mut batch = Vec::with_capacity(BATCH);
+        loop {
+            tokio::select! {
+                biased;
+                () = lost.cancelled() => return Err(Halt::Lost),
+                () = cut.cancelled() => return Err(Halt::Cut),
+                () = &mut overdue => return Ok(false),
+                count = heard.recv_many(&mut batch, BATCH) => {
+                    if count == 0 {
+                        return Ok(true);
+                    }
+                    self.take_down(&mut batch);
+                    if self.journal.pending() >= BATCH {
+                        self.journal.flush().await?;
+                        append_at = Instant::now() + APPEND_EVERY;
+                    }
+                }
+                () = tokio::time::sleep_until(append_at), if self.journal.pending() > 0 => {
+                    self.journal.flush().await?;
+                    append_at = Instant::now() + APPEND_EVERY;
+                }
+            }
+        }
+    }
+
+    fn take_down(&mut self, batch: &mut Vec<Told>) {
+        for (event, artifact) in batch.drain(..) {
+            match artifact {
+                Some(artifact) => self.journal.publish(artifact, event),
+                None => self.journal.push(event),
+            }
+        }
+    }
+}
+
+/// The agent's task. Whoever stops listening to it ends it.
+struct Abandoned(JoinHandle<TurnResult>);
+
+impl Drop for Abandoned {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+fn judged(ended: &Ended) -> (CommandState, String) {
+    let sentence = match (ended.outcome, &ended.error) {
+        (_, Some(error)) => return (CommandState::Failed, error.clone()),
+        (TurnOutcome::AwaitingApproval, None) => "the turn waits for an approval",
+        (TurnOutcome::AwaitingAnswer, None) => "the turn waits for an answer",
+        (TurnOutcome::Aborted, None) => "the turn was aborted",
+        (_, None) => "the turn is complete",
+    };
+    (CommandState::Done, sentence.to_owned())
+}
+
+fn manifest(row: &Checkpoint) -> Result<Blob, Unready> {
+    let BlobRow { key, size, sha256 } = &row.manifest;
+    let blob = || Some(Blob { key: key.clone(), size: (*size).try_into().ok()?, sha256: sha256[..].try_into().ok()? });
+    blob().ok_or_else(|| Unready::Broken(broken("its row can't be read")))
+}
+
+fn broken(why: &str) -> String {
+    let advice = "the session is kept as it was; bring the object back and send the prompt again";
+    format!("the session's saved workspace can't be opened: {why}; {advice}")
+}
+
+/// Tells damage, which stays, from a store or disk that fails just now.
+fn unopened(error: OpenError) -> Unready {
+    match error {
+        OpenError::Write { .. } | OpenError::Objects(ObjectsError::Store { .. } | ObjectsError::Folder { .. }) => {
+            error.into()
+        }
+        error => Unready::Broken(broken(&chain(&error))),
+    }
+}
+
+fn keyless(error: OrgKeysError) -> Unready {
+    match error {
+        OrgKeysError::Kms(KmsError::UnknownVersion { .. } | KmsError::Refused { .. }) => {
+            let why = chain(&error);
+            Unready::Broken(format!("{why}; give the adapter key of that version back and send the prompt again"))
+        }
+        error => error.into(),
+    }
+}
