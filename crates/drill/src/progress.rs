@@ -86,7 +86,7 @@ impl Progress {
 
     /// Prints a line between the stages: what to do during a pause, where something is.
     pub fn line(&self, text: &str) {
-        if self.mode.live && self.bars.println(text).is_ok() {
+        if self.mode.live && !self.bars.is_hidden() && self.bars.println(text).is_ok() {
             return;
         }
         let mut out = self.out.lock().expect("no holder of this lock can panic");

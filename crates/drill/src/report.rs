@@ -217,3 +217,65 @@ fn follow_ups(checks: &[Check], owner: &str) -> Vec<FollowUp> {
     };
     checks.iter().filter_map(of).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_drill_passes_only_when_all_ten_rows_passed() {
+        assert_eq!(sample::passing().verdict, Verdict::Passed);
+        let mut checks = sample::passing().checks;
+        checks.pop();
+        assert_eq!(overall(&checks), Verdict::CouldNotVerify, "nine rows are not a drill");
+        checks.push(checks[0].clone());
+        assert_eq!(overall(&checks), Verdict::CouldNotVerify, "one row twice is not ten");
+    }
+
+    #[test]
+    fn a_drill_that_checked_nothing_does_not_pass() {
+        let report = sample::ended_early();
+        assert_eq!((report.verdict, report.verdict.exit_code()), (Verdict::CouldNotVerify, 2));
+        assert!(report.checks.iter().map(Check::id).eq(CheckId::ALL));
+    }
+
+    #[test]
+    fn one_failed_row_weighs_more_than_any_doubt() {
+        let report = sample::failing();
+        assert_eq!((report.verdict, report.verdict.exit_code()), (Verdict::Failed, 1));
+    }
+
+    #[test]
+    fn rows_come_in_their_order_and_the_worse_of_two_stays() {
+        let mut checks = sample::passing().checks;
+        checks.reverse();
+        checks.push(sample::failing().checks.remove(0));
+        let rows = ten_rows(checks, sample::passing().finished_at);
+        assert!(rows.iter().map(Check::id).eq(CheckId::ALL));
+        assert_eq!(rows[0].verdict, Verdict::Failed);
+    }
+
+    #[test]
+    fn every_row_that_did_not_pass_has_a_follow_up() {
+        let severities: Vec<Severity> =
+            sample::failing().follow_ups.iter().map(|follow_up| follow_up.severity).collect();
+        assert_eq!(severities, [Severity::High, Severity::High, Severity::Medium, Severity::High, Severity::High]);
+        assert!(sample::passing().follow_ups.is_empty());
+    }
+
+    #[test]
+    fn what_was_not_measured_is_not_met() {
+        let measured = sample::ended_early().measured;
+        assert_eq!((measured.rto_s, measured.rto_met, measured.rpo_met), (None, false, false));
+    }
+
+    #[test]
+    fn quiet_windows_are_told_apart_within_the_recovery_time() {
+        let measured = sample::passing().measured;
+        assert_eq!(
+            (measured.rto_s, measured.rto_quiet_s),
+            (Some(10.5), 2.0),
+            "the window after the recovery is not in it"
+        );
+    }
+}

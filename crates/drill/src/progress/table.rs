@@ -97,7 +97,7 @@ mod tests {
 
     #[test]
     fn a_failed_drill_names_what_is_wrong_in_an_aligned_row() {
-        insta::assert_snapshot!(render(&sample::failing(), Path::new("drill-out"), 100, false), @"");
+        insta::assert_snapshot!(render(&sample::failing(), Path::new("drill-out"), 100, false));
     }
 
     #[test]

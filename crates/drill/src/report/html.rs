@@ -11,7 +11,10 @@ use attest::Evidence;
 use super::model::{grouped, instant};
 use super::timeline::{self, Timeline, short};
 use super::wording::{backup, environment, number_or_unknown, rpo, rto};
-use super::{Check, LAUNCH_RULE, ObjectCount, Report, Severity, TableCount, Verdict};
+use super::{Check, Finding, LAUNCH_RULE, ObjectCount, Report, Severity, TableCount, Verdict};
+
+/// How many findings of a row are shown before the rest is folded away.
+const FINDINGS_UNFOLDED: usize = 5;
 
 /// The report as a page.
 #[must_use]
@@ -27,6 +30,8 @@ struct Page<'a> {
     started: String,
     took: String,
     rows: Vec<Row<'a>>,
+    /// The rows that did not pass.
+    open_rows: Vec<&'a Check>,
     gauges: [Gauge; 2],
     timeline: Timeline,
     tables: Vec<Compared>,
@@ -44,6 +49,9 @@ struct Look {
 }
 
 impl Look {
+    /// Of something that was left out on purpose.
+    const PLAIN: Self = Self { class: "plain", sign: "–" };
+
     fn of(verdict: Verdict) -> Self {
         let (class, sign) = match verdict {
             Verdict::Passed => ("passed", "✓"),
@@ -61,7 +69,11 @@ struct Row<'a> {
     look: Look,
     took: String,
     compared: String,
-    /// Findings that are not told.
+    /// The findings that are shown at once.
+    first: &'a [Finding],
+    /// The findings behind a fold.
+    others: &'a [Finding],
+    /// How many more there are that the report only counts.
     untold: Option<String>,
 }
 
@@ -120,6 +132,7 @@ impl<'a> Page<'a> {
             started: instant(report.started_at),
             took: short(super::model::millis_between(report.started_at, report.finished_at)),
             rows: report.checks.iter().enumerate().map(|(index, check)| row(index + 1, check)).collect(),
+            open_rows: report.checks.iter().filter(|check| check.verdict != Verdict::Passed).collect(),
             gauges: gauges(report),
             timeline: timeline::layout(report),
             tables: report.counts.iter().map(table).collect(),
@@ -134,12 +147,15 @@ impl<'a> Page<'a> {
 
 fn row(number: usize, check: &Check) -> Row<'_> {
     let untold = check.findings_untold();
+    let (first, others) = check.findings.split_at(check.findings.len().min(FINDINGS_UNFOLDED));
     Row {
         number,
         check,
         look: Look::of(check.verdict),
         took: short(check.duration_ms),
         compared: grouped(check.comparisons),
+        first,
+        others,
         untold: (untold > 0).then(|| grouped(untold)),
     }
 }
@@ -185,11 +201,11 @@ fn gauges(report: &Report) -> [Gauge; 2] {
 }
 
 fn table(count: &TableCount) -> Compared {
-    let (verdict, word) = match (count.differs(), &count.note, count.digest_equal) {
-        (_, Some(note), _) => (Verdict::CouldNotVerify, format!("not compared: {note}")),
-        (true, None, _) => (Verdict::Failed, "different".to_owned()),
-        (false, None, Some(_)) => (Verdict::Passed, "equal".to_owned()),
-        (false, None, None) => (Verdict::CouldNotVerify, "content not compared".to_owned()),
+    let (look, word) = match (count.differs(), &count.note, count.digest_equal) {
+        (_, Some(note), _) => (Look::PLAIN, format!("not compared: {note}")),
+        (true, None, _) => (Look::of(Verdict::Failed), "different".to_owned()),
+        (false, None, Some(_)) => (Look::of(Verdict::Passed), "equal".to_owned()),
+        (false, None, None) => (Look::of(Verdict::CouldNotVerify), "content not compared".to_owned()),
     };
     Compared {
         name: count.table.clone(),
@@ -197,7 +213,7 @@ fn table(count: &TableCount) -> Compared {
         before: [grouped(count.backup_rows), String::new()],
         after: [number_or_unknown(count.restored_rows), String::new()],
         share: share(count.backup_rows, count.restored_rows),
-        look: Look::of(verdict),
+        look,
         word,
     }
 }
@@ -241,7 +257,9 @@ mod tests {
     fn a_page_needs_nothing_outside_of_itself() {
         for report in [sample::passing(), sample::failing(), sample::ended_early()] {
             let page = render(&report);
-            for reference in ["http:", "https:", "src=", "@import", "url(h", "<link", "<script", "<iframe", "javascript:"] {
+            for reference in
+                ["http:", "https:", "src=", "@import", "url(h", "<link", "<script", "<iframe", "javascript:"]
+            {
                 assert!(!page.contains(reference), "the page contains {reference}");
             }
         }
@@ -262,7 +280,7 @@ mod tests {
             assert!(check.evidence().iter().all(|evidence| page.contains(&evidence.sha256)));
         }
         assert_eq!(page.matches("was sent again").count(), 50 + 2, "50 told, the summary and the follow-up");
-        assert!(page.contains("23 more"));
+        assert!(page.contains("45 more findings, and 23 that are only counted"));
         assert!(page.contains(LAUNCH_RULE));
     }
 

@@ -48,3 +48,72 @@ pub fn read(json: &str) -> Result<Report, ReadError> {
     }
     Ok(report)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::sample;
+    use serde_json::json;
+
+    type Spoil = fn(&mut Value);
+
+    fn refused(spoil: impl FnOnce(&mut Value)) -> bool {
+        let schema: Value = serde_json::from_str(SCHEMA).unwrap();
+        let mut report = serde_json::to_value(sample::failing()).unwrap();
+        spoil(&mut report);
+        !jsonschema::is_valid(&schema, &report)
+    }
+
+    #[test]
+    fn the_schema_is_one() {
+        jsonschema::draft202012::meta::validate(&serde_json::from_str(SCHEMA).unwrap()).unwrap();
+    }
+
+    #[test]
+    fn every_report_is_as_the_schema_says() {
+        let schema: Value = serde_json::from_str(SCHEMA).unwrap();
+        for report in [sample::passing(), sample::failing(), sample::ended_early()] {
+            let json: Value = serde_json::from_str(&render(&report)).unwrap();
+            jsonschema::validate(&schema, &json).unwrap();
+        }
+    }
+
+    #[test]
+    fn the_schema_refuses_wrong_reports() {
+        assert!(!refused(|_| {}));
+        let spoils: [(&str, Spoil); 11] = [
+            ("a newer version", |report| report["schema_version"] = json!(2)),
+            ("an unknown verdict", |report| report["verdict"] = json!("skipped")),
+            ("a verdict that does not follow", |report| report["verdict"] = json!("passed")),
+            ("a verdict in doubt that failed", |report| report["verdict"] = json!("could_not_verify")),
+            ("nine rows", |report| drop(report["checks"].as_array_mut().unwrap().pop())),
+            ("two rows that changed places", |report| report["checks"].as_array_mut().unwrap().swap(0, 1)),
+            ("a passed row that compared nothing", |report| report["checks"][3]["comparisons"] = json!(0)),
+            ("a passed row with findings", |report| report["checks"][3]["findings_total"] = json!(1)),
+            ("an unknown key", |report| report["extra"] = json!(1)),
+            ("a hash that is none", |report| report["checks"][0]["evidence"][0]["sha256"] = json!("abc")),
+            ("a metadata row with another name", |report| report["metadata"][0]["field"] = json!("Type")),
+        ];
+        for (what, spoil) in spoils {
+            assert!(refused(spoil), "{what}");
+        }
+    }
+
+    #[test]
+    fn a_report_reads_back() {
+        for report in [sample::passing(), sample::failing(), sample::ended_early()] {
+            assert_eq!(read(&render(&report)).unwrap(), report);
+        }
+    }
+
+    #[test]
+    fn a_report_that_contradicts_itself_is_not_read() {
+        let spoiled = |from: &str, to: &str| read(&render(&sample::failing()).replacen(from, to, 1));
+        let verdict = spoiled("\"verdict\": \"failed\"", "\"verdict\": \"passed\"");
+        assert!(matches!(verdict, Err(ReadError::Verdict)), "{verdict:?}");
+        let row = spoiled("\"comparisons\": 221", "\"comparisons\": 0");
+        assert!(matches!(row, Err(ReadError::Row(CheckId::SecretReferences))), "{row:?}");
+        let version = spoiled("\"schema_version\": 1", "\"schema_version\": 2");
+        assert!(matches!(version, Err(ReadError::Version(_))), "{version:?}");
+    }
+}

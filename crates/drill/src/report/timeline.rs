@@ -1,6 +1,6 @@
 //! The stages as a picture: where each bar, mark and label of the timeline stands.
 //!
-//! Only geometry, in the units of the picture's view box; the template draws it. A stage that took no visible time still
+//! Only geometry, in the units of the picture's view box (1,000 wide); the template draws it. A stage that took no visible time still
 //! has a bar, and a mark outside of the drill's time ends at the picture's edge.
 //!
 //! Not here: colours and hatching (the template's style sheet).
@@ -10,7 +10,6 @@ use clock::Timestamp;
 use super::model::{millis_between, seconds};
 use super::{Outcome, Report, Span, Stage};
 
-pub(super) const WIDTH: f64 = 1_000.0;
 const LABELS: f64 = 270.0;
 const RIGHT: f64 = 990.0;
 const TOP: f64 = 62.0;
