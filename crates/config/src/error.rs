@@ -21,8 +21,8 @@ impl ConfigError {
     }
 
     /// `file` is what the configuration file is called, for an error that says not where it comes from.
-    pub(crate) fn from_figment(error: figment::Error, file: Option<&str>) -> Self {
-        let path = whole_path(&error);
+    pub(crate) fn from_figment(error: &figment::Error, file: Option<&str>) -> Self {
+        let path = whole_path(error);
         let key = path.join(".");
         let source = error.metadata.as_ref().map(|metadata| metadata.name.to_string());
         let what = match source {

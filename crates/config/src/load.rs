@@ -28,7 +28,7 @@ impl Config {
             layers = layers.merge(url);
         }
         let name = file.map(|file| file.display().to_string());
-        let mut config: Self = layers.extract().map_err(|error| ConfigError::from_figment(error, name.as_deref()))?;
+        let mut config: Self = layers.extract().map_err(|error| ConfigError::from_figment(&error, name.as_deref()))?;
         config.resolve(base_of(file, working_directory));
         config.validate()?;
         Ok(config)

@@ -98,7 +98,7 @@ fn tokens() -> Vec<Pattern> {
     vec![
         pattern(
             b"-",
-            r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----(?:[A-Za-z0-9+/=:,. \s-]|\\[nr])*?(?:-----END [A-Z0-9 ]*PRIVATE KEY-----|\z)",
+            r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----(?:[A-Za-z0-9+/=:,\s]|-[A-Za-z0-9]|\\[nr])*(?:-----END [A-Z0-9 ]*PRIVATE KEY-----)?",
             "[redacted:private_key]",
         ),
         word(b"_", r"cow_[A-Za-z0-9_-]{16,}", "${start}[redacted:api_token]"),

@@ -99,7 +99,12 @@ impl Redactor {
                     fields.insert(self.redact(&name).into_owned(), field);
                 }
             }
-            Value::Null | Value::Bool(_) | Value::Number(_) => {}
+            Value::Number(number) => {
+                if let Cow::Owned(redacted) = self.redact(&number.to_string()) {
+                    *value = Value::String(redacted);
+                }
+            }
+            Value::Null | Value::Bool(_) => {}
         }
     }
 

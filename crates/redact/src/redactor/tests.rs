@@ -44,6 +44,7 @@ fn private_keys_go_also_cut_short_or_escaped() {
     becomes(&format!("a {begin}\nabc+/=\n{end}\nb"), "a [redacted:private_key]\nb");
     becomes(&format!("a {begin}\\nabc\\n{end}\\nb"), "a [redacted:private_key]\\nb");
     becomes(&format!("a {begin}\nabc"), "a [redacted:private_key]");
+    becomes(&format!("\"a {begin}\\nDEK-Info: A,0\\nabc\""), "\"a [redacted:private_key]\"");
 }
 
 #[test]
