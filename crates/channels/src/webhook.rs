@@ -109,14 +109,14 @@ fn refused(status: StatusCode, failure: Failure) -> SendError {
 
 pub(crate) fn verify(signing_secret: &str, headers: &HeaderMap, body: &[u8]) -> Result<String, VerifyError> {
     let webhook = standardwebhooks::Webhook::new(signing_secret).map_err(|_| VerifyError::Signature)?;
-    webhook.verify(body, headers).map_err(why)?;
+    webhook.verify(body, headers).map_err(|error| why(&error))?;
     let id = headers.get(HEADER_WEBHOOK_ID).and_then(|id| id.to_str().ok());
     id.map(str::to_owned).ok_or(VerifyError::Header(HEADER_WEBHOOK_ID))
 }
 
-fn why(error: WebhookError) -> VerifyError {
+fn why(error: &WebhookError) -> VerifyError {
     match error {
-        WebhookError::MissingHeader(name) | WebhookError::InvalidHeader(name) => VerifyError::Header(match name {
+        WebhookError::MissingHeader(name) | WebhookError::InvalidHeader(name) => VerifyError::Header(match *name {
             "id" => HEADER_WEBHOOK_ID,
             "timestamp" => HEADER_WEBHOOK_TIMESTAMP,
             _ => HEADER_WEBHOOK_SIGNATURE,

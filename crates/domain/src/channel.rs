@@ -176,17 +176,18 @@ impl Renderer {
     }
 
     fn append(&mut self, message_id: &str, text: &str) {
-        if self.message_id.as_deref() != Some(message_id) {
-            if self.message_id.replace(message_id.to_owned()).is_some() {
-                self.said.push("\n\n");
-            }
+        let another = self.message_id.as_deref() != Some(message_id);
+        if another && self.message_id.replace(message_id.to_owned()).is_some() {
+            self.said.push("\n\n");
         }
         self.said.push(text);
     }
 
     fn text(self, outcome: TurnOutcome, error: Option<&str>) -> Option<String> {
         let sentence = match outcome {
-            TurnOutcome::Completed if self.said.is_empty() => Some("The turn is complete; the agent said nothing.".into()),
+            TurnOutcome::Completed if self.said.is_empty() => {
+                Some("The turn is complete; the agent said nothing.".into())
+            }
             TurnOutcome::Completed => None,
             TurnOutcome::AwaitingAnswer => Some(self.asked.unwrap_or_else(|| "The agent waits for an answer.".into())),
             TurnOutcome::AwaitingApproval => Some(self.asked.unwrap_or_else(|| "The agent waits for approval.".into())),
@@ -282,7 +283,8 @@ mod tests {
 
     #[test]
     fn each_turn_speaks_for_itself() {
-        let events = vec![said("m1", "one"), ended(TurnOutcome::Completed), said("m2", "two"), ended(TurnOutcome::Failed)];
+        let events =
+            vec![said("m1", "one"), ended(TurnOutcome::Completed), said("m2", "two"), ended(TurnOutcome::Failed)];
         assert_eq!(texts(events), ["one", "two\n\nThe turn failed: no disk"]);
     }
 
@@ -303,7 +305,8 @@ mod tests {
     fn a_long_turn_is_cut_and_its_question_is_not() {
         let long = || said("m", &"é".repeat(TEXT_CHARS + 1));
         let asked = Event::ApprovalRequested { request_id: "r".into(), title: "delete it".into() };
-        let all = texts(vec![long(), ended(TurnOutcome::Completed), long(), asked, ended(TurnOutcome::AwaitingApproval)]);
+        let all =
+            texts(vec![long(), ended(TurnOutcome::Completed), long(), asked, ended(TurnOutcome::AwaitingApproval)]);
         assert_eq!(all.iter().map(|text| text.chars().count()).collect::<Vec<_>>(), [TEXT_CHARS, TEXT_CHARS]);
         assert!(all[0].ends_with('…'));
         assert!(all[1].ends_with("…\n\nThe agent asks for approval: delete it"));

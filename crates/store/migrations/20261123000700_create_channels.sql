@@ -64,6 +64,7 @@ CREATE TABLE deliveries (
     attempt int NOT NULL DEFAULT 0,
     next_attempt_at timestamptz NOT NULL,
     leased_until timestamptz,
+    generation bigint NOT NULL DEFAULT 0,
     fencing_counter bigint NOT NULL DEFAULT 0,
     last_error text,
     created_at timestamptz NOT NULL,
@@ -78,4 +79,5 @@ CREATE INDEX deliveries_order ON deliveries (org_id, binding_id, sequence) WHERE
 COMMENT ON COLUMN deliveries.sequence IS 'the event that it renders';
 COMMENT ON COLUMN deliveries.attempt IS 'how often it was handed to the provider';
 COMMENT ON COLUMN deliveries.leased_until IS 'NULL: held by nobody';
+COMMENT ON COLUMN deliveries.generation IS 'with fencing_counter: the fencing token of the newest claim, void in any later generation; 0: never claimed';
 COMMENT ON COLUMN deliveries.last_error IS 'redacted; NULL: no attempt has failed';

@@ -1,8 +1,8 @@
 //! Deliveries: one message to one destination, until it is accepted or set aside.
 //!
 //! Of each binding only the oldest pending delivery can be claimed, so messages arrive in their thread's order and one
-//! that fails holds up its own thread only. A claim is a lease with a fencing counter: whoever is late with a result
-//! touches no row.
+//! that fails holds up its own thread only. A claim is a lease with a fencing token of generation and counter: whoever
+//! is late with a result touches no row, and a restored system does not wait for claims of gateways that are gone.
 //!
 //! Not guaranteed: exactly once. A gateway that dies between the far side's acceptance and our acknowledgement sends
 //! again, under the same id, which is how the far side can tell. An operator who retries a dead letter sends it after
@@ -13,6 +13,7 @@
 use chrono::TimeDelta;
 use clock::Timestamp;
 use domain::channel::DeliveryState;
+use domain::session::FencingToken;
 use ids::{BindingId, ChannelId, DeliveryId, OrgId};
 use serde_json::Value;
 use sqlx::postgres::PgTransaction;
@@ -35,8 +36,39 @@ pub struct ClaimedDelivery {
     pub payload: Value,
     /// From 1.
     pub attempt: i32,
-    pub fencing_counter: i64,
+    pub token: FencingToken,
     pub created_at: Timestamp,
+}
+
+struct ClaimRow {
+    org: OrgId,
+    delivery_id: DeliveryId,
+    channel_id: ChannelId,
+    kind: String,
+    destination: String,
+    secret_version: String,
+    payload: Value,
+    attempt: i32,
+    generation: i64,
+    fencing_counter: i64,
+    created_at: Timestamp,
+}
+
+impl From<ClaimRow> for ClaimedDelivery {
+    fn from(row: ClaimRow) -> Self {
+        Self {
+            org: row.org,
+            delivery_id: row.delivery_id,
+            channel_id: row.channel_id,
+            kind: row.kind,
+            destination: row.destination,
+            secret_version: row.secret_version,
+            payload: row.payload,
+            attempt: row.attempt,
+            token: FencingToken { generation: row.generation, counter: row.fencing_counter },
+            created_at: row.created_at,
+        }
+    }
 }
 
 /// A delivery as a list shows it.
@@ -113,12 +145,13 @@ impl Store {
         lease: TimeDelta,
     ) -> Result<Vec<ClaimedDelivery>, StoreError> {
         let now = self.sources.now();
-        sqlx::query_as!(
-            ClaimedDelivery,
+        let rows = sqlx::query_as!(
+            ClaimRow,
             r#"-- delivery_claim
             WITH due AS (
                 SELECT org_id, delivery_id FROM deliveries AS candidates
-                WHERE state = 'pending' AND next_attempt_at <= $1 AND (leased_until IS NULL OR leased_until <= $1)
+                WHERE state = 'pending' AND next_attempt_at <= $1
+                    AND (leased_until IS NULL OR leased_until <= $1 OR generation < $4)
                     AND $4 = (SELECT max(generation) FROM generations)
                     AND NOT EXISTS (
                         SELECT FROM deliveries AS earlier
@@ -129,14 +162,14 @@ impl Store {
                 FOR UPDATE SKIP LOCKED
             )
             UPDATE deliveries
-            SET leased_until = $2, fencing_counter = fencing_counter + 1, attempt = attempt + 1
+            SET leased_until = $2, generation = $4, fencing_counter = fencing_counter + 1, attempt = attempt + 1
             FROM due, channels
             WHERE deliveries.org_id = due.org_id AND deliveries.delivery_id = due.delivery_id
                 AND channels.org_id = deliveries.org_id AND channels.channel_id = deliveries.channel_id
             RETURNING deliveries.org_id AS "org: OrgId", deliveries.delivery_id AS "delivery_id: DeliveryId",
                 deliveries.channel_id AS "channel_id: ChannelId", channels.kind, channels.destination,
-                channels.secret_version, deliveries.payload, deliveries.attempt, deliveries.fencing_counter,
-                deliveries.created_at"#,
+                channels.secret_version, deliveries.payload, deliveries.attempt, deliveries.generation,
+                deliveries.fencing_counter, deliveries.created_at"#,
             now,
             now + lease,
             limit,
@@ -144,7 +177,8 @@ impl Store {
         )
         .fetch_all(&self.pool)
         .await
-        .map_err(StoreError::during("delivery_claim"))
+        .map_err(StoreError::during("delivery_claim"))?;
+        Ok(rows.into_iter().map(ClaimedDelivery::from).collect())
     }
 
     /// Records that the far side accepted it, and meters it.
@@ -156,11 +190,12 @@ impl Store {
         let mut tx = self.pool.begin().await.map_err(during())?;
         let sent = sqlx::query!(
             "-- delivery_sent
-            UPDATE deliveries SET state = 'sent', leased_until = NULL, finished_at = $4
-            WHERE org_id = $1 AND delivery_id = $2 AND fencing_counter = $3 AND state = 'pending'",
+            UPDATE deliveries SET state = 'sent', leased_until = NULL, finished_at = $5
+            WHERE org_id = $1 AND delivery_id = $2 AND generation = $3 AND fencing_counter = $4 AND state = 'pending'",
             claim.org as OrgId,
             claim.delivery_id as DeliveryId,
-            claim.fencing_counter,
+            claim.token.generation,
+            claim.token.counter,
             self.sources.now(),
         )
         .execute(&mut *tx)
@@ -192,12 +227,13 @@ impl Store {
         let written = sqlx::query!(
             "-- delivery_not_sent
             UPDATE deliveries
-            SET state = $4, next_attempt_at = coalesce($5, next_attempt_at), finished_at = $6, last_error = $7,
+            SET state = $5, next_attempt_at = coalesce($6, next_attempt_at), finished_at = $7, last_error = $8,
                 leased_until = NULL
-            WHERE org_id = $1 AND delivery_id = $2 AND fencing_counter = $3 AND state = 'pending'",
+            WHERE org_id = $1 AND delivery_id = $2 AND generation = $3 AND fencing_counter = $4 AND state = 'pending'",
             claim.org as OrgId,
             claim.delivery_id as DeliveryId,
-            claim.fencing_counter,
+            claim.token.generation,
+            claim.token.counter,
             state.as_str(),
             retry_at,
             finished_at,
@@ -291,7 +327,8 @@ impl Store {
             UPDATE deliveries
             SET state = 'dead', finished_at = $3, fencing_counter = fencing_counter + 1, leased_until = NULL
             WHERE org_id = $1 AND delivery_id = $2 AND state = 'pending'
-                AND (leased_until IS NULL OR leased_until <= $3)",
+                AND (leased_until IS NULL OR leased_until <= $3
+                    OR generation < (SELECT max(generation) FROM generations))",
             org as OrgId,
             delivery as DeliveryId,
             self.sources.now(),

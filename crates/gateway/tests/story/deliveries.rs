@@ -158,11 +158,12 @@ async fn a_gateway_that_drains_records_what_it_has_sent() {
     let world = World::new().await;
     let (sink, url) = Sink::start().await;
     let session = world.thread(world.channel(&url).await, "general").await;
-    sink.close_gate().await;
+    sink.close_gate();
     let gateway = world.gateway();
     world.turn(session, "hello").await;
     testkit::wait_until("the request", || async { sink.seen().len() == 1 }).await;
     world.shutdown.cancel();
+    assert_eq!(world.deliveries(Sent).await.len(), 0);
     sink.open_gate();
     gateway.await.unwrap().unwrap();
     assert_eq!(world.deliveries(Sent).await.len(), 1);
@@ -210,15 +211,20 @@ async fn of_a_thread_only_the_oldest_can_be_claimed_and_by_one() {
 }
 
 #[tokio::test]
-async fn a_gateway_of_an_earlier_generation_claims_nothing() {
+async fn a_claim_of_an_earlier_generation_is_void_at_once() {
     let (_, sources) = testkit::sources(1);
     let world = World::of(Environment::Production, sources).await;
     let session = world.thread(world.channel("http://127.0.0.1:9/").await, "general").await;
     world.turn(session, "hello").await;
     render(&world).await;
+    let claim = |generation| world.store.delivery_claim(generation, 10, TimeDelta::seconds(10));
+    let earlier = claim(1).await.unwrap().remove(0);
     world.store.generation_start(world.store.sources().id(), Environment::Production).await.unwrap();
-    assert!(world.store.delivery_claim(1, 10, TimeDelta::seconds(10)).await.unwrap().is_empty());
-    assert_eq!(world.store.delivery_claim(2, 10, TimeDelta::seconds(10)).await.unwrap().len(), 1);
+
+    assert!(claim(1).await.unwrap().is_empty());
+    let current = claim(2).await.unwrap().remove(0);
+    assert!(matches!(world.store.delivery_sent(&earlier).await, Err(StoreError::LeaseLost)));
+    world.store.delivery_sent(&current).await.unwrap();
 }
 
 /// Renders with a gateway that can reach nobody in time to send: its generation is not the current one.

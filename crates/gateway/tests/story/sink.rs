@@ -10,7 +10,10 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::IntoResponse;
 use axum::routing::post;
 use serde_json::Value;
-use tokio::sync::Semaphore;
+use tokio::sync::watch;
+
+/// A status, and a Retry-After.
+type Told = (u16, Option<&'static str>);
 
 /// One request.
 #[derive(Debug, Clone)]
@@ -37,14 +40,14 @@ pub(crate) struct Sink {
 struct Shared {
     seen: Mutex<Vec<Seen>>,
     /// The next answers of a thread; then 200.
-    answers: Mutex<HashMap<String, VecDeque<(u16, Option<&'static str>)>>>,
-    /// Closed: requests wait at it.
-    gate: Semaphore,
+    answers: Mutex<HashMap<String, VecDeque<Told>>>,
+    /// Whether requests are answered, or wait.
+    gate: watch::Sender<bool>,
 }
 
 impl Default for Shared {
     fn default() -> Self {
-        Self { seen: Mutex::default(), answers: Mutex::default(), gate: Semaphore::new(Semaphore::MAX_PERMITS) }
+        Self { seen: Mutex::default(), answers: Mutex::default(), gate: watch::Sender::new(true) }
     }
 }
 
@@ -59,18 +62,17 @@ impl Sink {
         (sink, url)
     }
 
-    pub(crate) fn answer(&self, thread: &str, answers: &[(u16, Option<&'static str>)]) {
+    pub(crate) fn answer(&self, thread: &str, answers: &[Told]) {
         self.shared.answers.lock().unwrap().entry(thread.to_owned()).or_default().extend(answers);
     }
 
     /// Requests that come now wait until it is opened.
-    pub(crate) async fn close_gate(&self) {
-        let permits = u32::try_from(self.shared.gate.available_permits()).unwrap_or(u32::MAX);
-        self.shared.gate.acquire_many(permits).await.unwrap().forget();
+    pub(crate) fn close_gate(&self) {
+        self.shared.gate.send_replace(false);
     }
 
     pub(crate) fn open_gate(&self) {
-        self.shared.gate.add_permits(1_000);
+        self.shared.gate.send_replace(true);
     }
 
     pub(crate) fn seen(&self) -> Vec<Seen> {
@@ -91,7 +93,7 @@ async fn receive(State(sink): State<Sink>, headers: HeaderMap, body: Bytes) -> i
     let next = sink.shared.answers.lock().unwrap().get_mut(&thread).and_then(VecDeque::pop_front);
     let (status, retry_after) = next.unwrap_or((200, None));
     sink.shared.seen.lock().unwrap().push(Seen { headers, body, thread, text, status });
-    let _held = sink.shared.gate.acquire().await.unwrap();
+    sink.shared.gate.subscribe().wait_for(|open| *open).await.unwrap();
     let headers = HeaderMap::from_iter(retry_after.map(|at| (axum::http::header::RETRY_AFTER, at.parse().unwrap())));
     (StatusCode::from_u16(status).unwrap(), headers)
 }
