@@ -4,7 +4,8 @@
 //! it, and what is put in never breaks a string's escapes.
 //!
 //! Host paths are the delicate ones: `/home/a/b` must go, `/api/sessions/7` must stay. A path goes if it is absolute, has
-//! two parts or more, isn't inside a URL, doesn't follow an HTTP method and doesn't begin with one of our [`ROUTES`].
+//! two parts or more, isn't inside a URL, doesn't follow an HTTP method, doesn't begin with one of our [`ROUTES`] and is
+//! not the null device.
 
 use std::borrow::Cow;
 use std::sync::LazyLock;
@@ -165,7 +166,7 @@ fn urls() -> Vec<Pattern> {
 }
 
 fn places() -> Vec<Pattern> {
-    let before = r"(?P<start>^|(?i:file)://|\\[bfnrt]|\\u[0-9A-Fa-f]{4}|[^A-Za-z0-9_./~<\\})\]+*-])";
+    let before = r"(?P<start>^|(?i:file)://|\\[bfnrt]|\\u[0-9A-Fa-f]{4}|[^A-Za-z0-9_./~<#\\})\]+*-])";
     vec![
         Pattern {
             holds: |text, found| !is_route(text, found),
@@ -189,5 +190,7 @@ fn begins_a_word(text: &[u8], found: &Captures<'_>) -> bool {
 fn is_route(text: &[u8], found: &Captures<'_>) -> bool {
     let path = found.name("path").expect("the pattern has a path");
     let before = &text[..path.start()];
-    ROUTES.contains(&&found["first"]) || METHODS.iter().any(|method| before.ends_with(method))
+    &found["path"] == b"/dev/null"
+        || ROUTES.contains(&&found["first"])
+        || METHODS.iter().any(|method| before.ends_with(method))
 }

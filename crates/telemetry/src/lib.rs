@@ -74,7 +74,8 @@ pub fn init(config: &LogConfig, sources: Sources) -> Result<Metrics, InitError> 
 
 /// At least one directive must be a bare level: a misspelt one would pass for the name of a target, and nothing be logged.
 fn filter(directives: &str) -> Option<EnvFilter> {
-    let has_level = directives.split(',').any(|directive| directive.trim().parse::<LevelFilter>().is_ok());
+    let is_level = |part: &str| !part.is_empty() && part.parse::<LevelFilter>().is_ok();
+    let has_level = directives.split(',').map(str::trim).any(is_level);
     EnvFilter::try_new(directives).ok().filter(|_| has_level)
 }
 

@@ -98,7 +98,8 @@ fn host_paths_go() {
 #[test]
 fn routes_urls_and_ordinary_text_stay() {
     stays("GET /healthz, GET /api/workspace, POST /hooks/7f/x and GET /any/thing");
-    stays("/api/sessions/7/events?after=3");
+    stays("/api/sessions/7/events?after=3 > /dev/null");
+    stays("{\"$ref\": \"#/definitions/check\"}");
     stays("https://cowork.example/a/b/c and http://127.0.0.1:80/a/b");
     stays("orgs/1/g1/artifacts/2/3 application/json Europe/Berlin and/or 2026/11/23 </td></tr>");
     stays("file:.../cookie.key file:secrets/cookie.key env:COOKIE");
