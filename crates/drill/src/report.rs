@@ -23,6 +23,10 @@ pub use model::{
     Severity, Span, Stage, TableCount, Verdict, plain,
 };
 
+use std::fs::File;
+use std::io::Write as _;
+use std::path::Path;
+
 use attest::Head;
 use clock::Timestamp;
 use ids::DrillId;
@@ -120,6 +124,19 @@ impl Report {
         }
     }
 
+    /// Writes `report.html`, `report.md` and, last, `report.json` into a folder, each whole or not at all.
+    ///
+    /// # Errors
+    /// When a file can't be written. One that stood there before stays as it was.
+    pub fn write(&self, out: &Path) -> std::io::Result<()> {
+        let files = [
+            ("report.html", html::render(self)),
+            ("report.md", markdown::render(self)),
+            ("report.json", json::render(self)),
+        ];
+        files.into_iter().try_for_each(|(name, text)| write_whole(&out.join(name), text.as_bytes()))
+    }
+
     #[must_use]
     pub fn verdict(&self) -> Verdict {
         self.verdict
@@ -150,15 +167,30 @@ impl Report {
     #[must_use]
     pub fn headline(&self) -> String {
         let with = |verdict| self.checks.iter().filter(|check| check.verdict == verdict).count();
-        match self.verdict {
-            Verdict::Passed => "All ten checks passed.".to_owned(),
-            Verdict::Failed | Verdict::CouldNotVerify => {
-                let (failed, unknown) = (with(Verdict::Failed), with(Verdict::CouldNotVerify));
+        let (failed, unknown) = (with(Verdict::Failed), with(Verdict::CouldNotVerify));
+        match (failed, unknown) {
+            (0, 0) => "All ten checks passed.".to_owned(),
+            (0, 10) => "None of the ten checks could be verified.".to_owned(),
+            (0, _) => format!("Of ten checks {unknown} could not be verified, {} passed.", with(Verdict::Passed)),
+            (_, 0) => format!("Of ten checks {failed} failed, {} passed.", with(Verdict::Passed)),
+            _ => {
                 let passed = with(Verdict::Passed);
                 format!("Of ten checks {failed} failed, {unknown} could not be verified, {passed} passed.")
             }
         }
     }
+}
+
+/// Writes beside the file's place, makes it durable, and moves it there.
+fn write_whole(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let partial = path.with_added_extension("partial");
+    let mut file = File::create(&partial)?;
+    let written = file.write_all(bytes).and_then(|()| file.sync_all()).and_then(|()| std::fs::rename(&partial, path));
+    if written.is_err() {
+        // The error that matters is the one above.
+        let _ = std::fs::remove_file(&partial);
+    }
+    written
 }
 
 /// The verdict of ten rows. Fewer than ten, or one twice, is not a drill.
@@ -237,6 +269,18 @@ mod tests {
         let report = sample::ended_early();
         assert_eq!((report.verdict, report.verdict.exit_code()), (Verdict::CouldNotVerify, 2));
         assert!(report.checks.iter().map(Check::id).eq(CheckId::ALL));
+    }
+
+    #[test]
+    fn a_report_is_three_files_and_leaves_nothing_else() {
+        let out = tempfile::tempdir().unwrap();
+        sample::passing().write(out.path()).unwrap();
+        let mut names: Vec<_> =
+            std::fs::read_dir(out.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        names.sort();
+        assert_eq!(names, ["report.html", "report.json", "report.md"]);
+        let json = std::fs::read_to_string(out.path().join("report.json")).unwrap();
+        assert_eq!(json::read(&json).unwrap(), sample::passing());
     }
 
     #[test]
