@@ -252,7 +252,7 @@ async fn list_blobs(connection: &mut PgConnection, sql: &str, folder: &Path) -> 
     let file = File::create_new(folder.join(layout::BLOBS)).map_err(BackupError::Write)?;
     let mut file = BufWriter::new(file);
     let mut blobs = Vec::new();
-    let mut rows = probe::rows(connection, sql);
+    let mut rows = probe::stream(connection, sql).await.map_err(BackupError::during("its blobs were listed"))?;
     while let Some(row) = rows.try_next().await.map_err(BackupError::during("its blobs were listed"))? {
         let blob: BlobEntry = serde_json::from_str(&row)
             .map_err(|error| BackupError::during("its blobs were listed")(sqlx::Error::Decode(error.into())))?;

@@ -8,16 +8,18 @@
 
 use sqlx::{AssertSqlSafe, PgConnection, Row};
 
+use crate::digest;
+
 const LINES: &str = include_str!("catalogue/lines.sql");
 const SEQUENCES: &str = include_str!("catalogue/sequences.sql");
 
-/// Reads the catalogue. The connection must be pinned ([`crate::digest::pin`]), for names are printed relative to its
-/// search path.
+/// Reads the catalogue. Pins the connection ([`crate::digest::pin`]), for names are printed relative to its search path.
 ///
 /// # Errors
 /// If the server does not answer.
 pub async fn lines(connection: &mut PgConnection) -> Result<Vec<String>, sqlx::Error> {
-    let mut lines: Vec<String> = sqlx::query_scalar(LINES).fetch_all(connection).await?;
+    digest::pin(connection).await?;
+    let mut lines: Vec<String> = sqlx::query_scalar(LINES).fetch_all(&mut *connection).await?;
     lines.sort_unstable();
     Ok(lines)
 }
@@ -46,4 +48,17 @@ pub async fn sequences(connection: &mut PgConnection) -> Result<Vec<SequencePosi
         positions.push(SequencePosition { schema, name, next });
     }
     Ok(positions)
+}
+
+/// The next value that one sequence would give; `None` if there is no such sequence.
+///
+/// # Errors
+/// If the server does not answer.
+pub async fn sequence_next(
+    connection: &mut PgConnection,
+    schema: &str,
+    name: &str,
+) -> Result<Option<i64>, sqlx::Error> {
+    let found = sequences(connection).await?.into_iter().find(|at| at.schema == schema && at.name == name);
+    Ok(found.map(|at| at.next))
 }

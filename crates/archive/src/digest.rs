@@ -39,7 +39,7 @@ const PINNED: &[(&str, &str)] = &[
     ("statement_timeout", "0"),
 ];
 
-/// Pins the connection's settings. Call it once, before [`table_digest`] and [`crate::probe::rows`].
+/// Pins the connection's settings. Whatever measures here calls it by itself; it costs one round trip.
 ///
 /// # Errors
 /// If the server refuses a setting or does not answer.
@@ -49,11 +49,12 @@ pub async fn pin(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
     Ok(())
 }
 
-/// Digests the rows that `sql` (a `SELECT`, as the manifest holds it) gives.
+/// Digests the rows that `sql` (a `SELECT`, as the manifest holds it) gives. Pins the connection.
 ///
 /// # Errors
 /// If the statement fails or the connection breaks. The connection is of no further use then.
 pub async fn table_digest(connection: &mut PgConnection, sql: &str) -> Result<TableDigest, sqlx::Error> {
+    pin(connection).await?;
     let statement = format!("COPY ({sql}) TO STDOUT (FORMAT text, ENCODING 'UTF8')");
     let mut lines = connection.copy_out_raw(&statement).await?;
     let mut sum = Accumulator::default();

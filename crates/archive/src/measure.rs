@@ -111,8 +111,8 @@ async fn measure_table(connection: &mut PgConnection, table: Table) -> Result<Ta
 async fn record_probe(connection: &mut PgConnection, probe: Probe, file: &Path) -> Result<Probe, BackupError> {
     let mut out = BufWriter::new(File::create_new(file).map_err(BackupError::Write)?);
     let (mut count, mut hash) = (0, Sha256::new());
-    let mut rows = probe::rows(connection, &probe.sql);
     let during = || BackupError::during(format!("the probe {} was answered", probe.name));
+    let mut rows = probe::stream(connection, &probe.sql).await.map_err(during())?;
     while let Some(mut row) = rows.try_next().await.map_err(during())? {
         row.push('\n');
         out.write_all(row.as_bytes()).map_err(BackupError::Write)?;

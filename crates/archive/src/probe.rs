@@ -4,15 +4,30 @@
 //! [`crate::digest::pin`] pins, so that two answers can be compared as text. Rows come in the order that the probe's
 //! SQL asks for.
 
-use futures::TryStreamExt;
 use futures::stream::BoxStream;
+use futures::{StreamExt, TryStreamExt};
 use sqlx::{AssertSqlSafe, PgConnection, Row};
 
-/// Asks. Each item is one JSON object, without a line end.
+use crate::digest;
+
+/// Asks, and gives every row: one JSON object each, without a line end.
 ///
-/// The stream borrows the connection; on an error the connection is of no further use.
-pub fn rows<'c>(connection: &'c mut PgConnection, sql: &str) -> BoxStream<'c, Result<String, sqlx::Error>> {
+/// # Errors
+/// If the statement fails or the connection breaks.
+pub async fn rows(connection: &mut PgConnection, sql: &str) -> Result<Vec<String>, sqlx::Error> {
+    stream(connection, sql).await?.try_collect().await
+}
+
+/// As [`rows`], one at a time, for answers that are too long to hold.
+///
+/// # Errors
+/// If the connection breaks; of the statement, the stream's items tell.
+pub async fn stream<'c>(
+    connection: &'c mut PgConnection,
+    sql: &str,
+) -> Result<BoxStream<'c, Result<String, sqlx::Error>>, sqlx::Error> {
+    digest::pin(connection).await?;
     let statement = format!("SELECT row_to_json(answer)::text FROM (\n{sql}\n) AS answer");
     let rows = sqlx::raw_sql(AssertSqlSafe(statement)).fetch(connection);
-    Box::pin(rows.and_then(async |row| row.try_get::<String, _>(0)))
+    Ok(rows.and_then(async |row| row.try_get::<String, _>(0)).boxed())
 }

@@ -1,0 +1,9 @@
+-- backup_key_versions: what `cowork admin verify` must be able to open
+SELECT key_version AS version, count(*) AS ciphertexts
+FROM (
+    SELECT key_version FROM byok_keys WHERE revoked_at IS NULL
+    UNION ALL
+    SELECT key_version FROM org_keys
+) AS sealed
+GROUP BY key_version
+ORDER BY key_version COLLATE "C"
