@@ -1,1 +1,45 @@
-fn main() {}
+//! The `cowork` binary: each role is a list of parts, each command a file.
+//!
+//! The environment, the working directory and the machine's clock and randomness are read here, once, and passed down.
+//!
+//! Not here: doing anything. What a command does is in the crates that its file names.
+
+mod admin;
+mod cli;
+mod failure;
+mod installation;
+mod process;
+mod serve;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::cli::Cli;
+use crate::failure::{EXIT_USAGE, Failure};
+use crate::process::Process;
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Nothing to be done if the terminal is gone.
+            let _ = error.print();
+            return if error.use_stderr() { ExitCode::from(EXIT_USAGE) } else { ExitCode::SUCCESS };
+        }
+    };
+    let json = cli.command.json();
+    run(cli).unwrap_or_else(|failure| {
+        failure.print(json);
+        failure.exit_code()
+    })
+}
+
+fn run(cli: Cli) -> Result<ExitCode, Failure> {
+    let process = Process::read()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| {
+        Failure::could_not("The program can't start.", error, "Look at this machine's limits on threads and files.")
+    })?;
+    runtime.block_on(cli.command.run(process))
+}

@@ -11,6 +11,7 @@
 mod account;
 mod artifact;
 mod audit;
+mod backup_spec;
 mod binding;
 mod blob;
 mod byok;
@@ -43,6 +44,7 @@ use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 pub use crate::account::{Member, NewMember};
 pub use crate::artifact::{Artifact, NewArtifact};
 pub use crate::audit::AuditRecord;
+pub use crate::backup_spec::{BACKUP_SPEC, BackupFilter, BackupGroup, BackupProbe, BackupSpec};
 pub use crate::binding::{Binding, BindingError, NewBinding};
 pub use crate::blob::BlobRow;
 pub use crate::byok::{ByokKey, NewByokKey, SealedByokKey, byok_aad};
@@ -110,6 +112,11 @@ impl Store {
     /// If the database was migrated by a newer build, or a landed migration was edited.
     pub async fn migrate(&self) -> Result<(), ConnectError> {
         MIGRATIONS.run(&self.pool).await.map_err(ConnectError::Migrate)
+    }
+
+    /// Waits for what is being done with the database, then lets go of it.
+    pub async fn close(&self) {
+        self.pool.close().await;
     }
 
     /// The version of this build's schema: that of its newest migration.

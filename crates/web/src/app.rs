@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use metrics_exporter_prometheus::PrometheusHandle;
 use objects::Objects;
 use secrets::{ConfiguredSecrets, Kms, SecretBytes, SecretReader};
 use store::{Generation, Store};
 use tokio_util::sync::CancellationToken;
+
+use crate::metrics::Exposition;
 
 /// The parts of the web role. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -19,7 +20,7 @@ pub struct App {
     pub generation: Generation,
     /// Version of the program, as people see it.
     pub build: &'static str,
-    pub metrics: PrometheusHandle,
+    pub metrics: Exposition,
     /// Cancelled when the process drains: streams end, so that their clients go elsewhere.
     pub shutdown: CancellationToken,
 }

@@ -3,7 +3,8 @@
 //! Not here: `/metrics`, which every role has on its own listener without a token (`probes`).
 
 use std::collections::BTreeMap;
-use std::fmt::Write;
+use std::fmt::{self, Write};
+use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::State;
@@ -16,6 +17,26 @@ use crate::auth::Operator;
 use crate::diagnostics::roles;
 use crate::problem::Problem;
 
+/// Where the metrics of this process come from, as Prometheus text. Cheap to clone.
+#[derive(Clone)]
+pub struct Exposition(Arc<dyn Fn() -> String + Send + Sync>);
+
+impl Exposition {
+    pub fn new(render: impl Fn() -> String + Send + Sync + 'static) -> Self {
+        Self(Arc::new(render))
+    }
+
+    pub(crate) fn render(&self) -> String {
+        (self.0)()
+    }
+}
+
+impl fmt::Debug for Exposition {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("Exposition")
+    }
+}
+
 pub(crate) fn routes() -> Router<App> {
     Router::new().route("/api/metrics", get(metrics))
 }
@@ -27,7 +48,6 @@ async fn metrics(State(app): State<App>, _: Operator) -> Result<impl IntoRespons
         backlog: app.store.diagnostics_backlog().await?,
         roles: roles(&app.store, app.generation.generation).await?,
     };
-    app.metrics.run_upkeep();
     let text = format!("{}{}", app.metrics.render(), gauges.render());
     Ok(([("content-type", "text/plain; version=0.0.4")], text))
 }

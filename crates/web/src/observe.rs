@@ -34,7 +34,7 @@ pub(crate) async fn measure(request: Request, next: Next) -> Response {
     let began = Instant::now();
     let response = next.run(request).await;
     let (elapsed, status) = (began.elapsed(), response.status().as_u16());
-    metrics::histogram!("cowork_http_request_seconds", &labels).record(elapsed.as_secs_f64());
+    metrics::histogram!("cowork_http_request_ms", &labels).record(elapsed.as_secs_f64() * 1_000.0);
     let [method, route] = labels;
     metrics::counter!("cowork_http_requests_total", &[method, route, ("status", status.to_string())]).increment(1);
     tracing::debug!(status, duration_ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX), "answered");

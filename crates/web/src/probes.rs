@@ -10,17 +10,18 @@ use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use axum::routing::get;
 use axum::{Json, Router};
-use metrics_exporter_prometheus::PrometheusHandle;
 use serde::Serialize;
 use store::Store;
 use tokio_util::sync::CancellationToken;
+
+use crate::metrics::Exposition;
 
 /// What the probes look at.
 #[derive(Debug, Clone)]
 pub struct Probes {
     pub store: Store,
     pub generation: i64,
-    pub metrics: PrometheusHandle,
+    pub metrics: Exposition,
     /// Cancelled when the process drains; it is not ready from then on.
     pub shutdown: CancellationToken,
 }
@@ -51,7 +52,6 @@ async fn ready(State(probes): State<Probes>) -> impl IntoResponse {
 }
 
 async fn metrics(State(probes): State<Probes>) -> impl IntoResponse {
-    probes.metrics.run_upkeep();
     ([("content-type", "text/plain; version=0.0.4")], probes.metrics.render())
 }
 

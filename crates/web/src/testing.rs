@@ -14,7 +14,6 @@ use bytes::Bytes;
 use clock::{ManualClock, Sources};
 use domain::tenancy::{Role, Scope};
 use ids::{AccountId, OrgId, TokenId};
-use metrics_exporter_prometheus::PrometheusBuilder;
 use objects::Objects;
 use secrets::{ConfiguredSecrets, SecretReader};
 use serde_json::Value;
@@ -23,7 +22,7 @@ use testkit::TestDatabase;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
-use crate::{ApiToken, App, AppSecrets};
+use crate::{ApiToken, App, AppSecrets, Exposition};
 
 /// An installation with one org, its owner, and an operator's token of that owner.
 #[derive(Debug)]
@@ -168,7 +167,7 @@ async fn app(store: Store, folder: &std::path::Path) -> App {
         kms: Arc::new(resolved.kms(store.sources().clone()).unwrap()),
         secrets: Arc::new(AppSecrets { configured, reader, channel: resolved.channel }),
         build: "test",
-        metrics: PrometheusBuilder::new().build_recorder().handle(),
+        metrics: Exposition::new(String::new),
         shutdown: CancellationToken::new(),
         store,
     }

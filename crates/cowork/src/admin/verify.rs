@@ -1,0 +1,213 @@
+//! Opening everything that is sealed: each configured secret, each stored ciphertext, each checkpoint.
+//!
+//! For an operator after a restore or a rotation of keys, and for the drill. It reads and changes nothing, and shows
+//! nothing of what it opens.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::Args;
+use ids::{CheckpointId, SessionId};
+use objects::checkpoint::{CheckpointName, Verified};
+use objects::{Blob, Objects};
+use secrets::{Envelope, Kms, ReferenceStatus};
+use serde::Serialize;
+use store::{BlobRow, Checkpoint, Store, byok_aad};
+use worker::OrgKeys;
+
+use crate::cli::ConfigArgs;
+use crate::failure::{EXIT_FAILED, Failure, chain};
+use crate::installation::Installation;
+use crate::process::Process;
+
+/// Rows read at a time.
+const PAGE: i64 = 500;
+
+#[derive(Debug, Args)]
+pub(crate) struct Verify {
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// Answer with one line of JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Serialize)]
+struct Report {
+    secrets: Vec<ReferenceStatus>,
+    ciphertexts: Checked<CiphertextFault>,
+    checkpoints: Checked<CheckpointFault>,
+}
+
+#[derive(Debug, Serialize)]
+struct Checked<T> {
+    checked: usize,
+    failed: Vec<T>,
+}
+
+#[derive(Debug, Serialize)]
+struct CiphertextFault {
+    table: &'static str,
+    id: String,
+    error: String,
+}
+
+#[derive(Debug, Serialize)]
+struct CheckpointFault {
+    checkpoint_id: CheckpointId,
+    session_id: SessionId,
+    error: String,
+}
+
+impl Verify {
+    pub(crate) async fn run(self, process: Process) -> Result<ExitCode, Failure> {
+        let installation = Installation::open(self.config.load(&process)?, &process).await?;
+        let report = report(&installation).await;
+        installation.close().await;
+        let report = report?;
+        if self.json {
+            println!("{}", serde_json::to_string(&report).expect("it is plain data"));
+        } else {
+            print!("{}", report.tell());
+        }
+        Ok(if report.good() { ExitCode::SUCCESS } else { ExitCode::from(EXIT_FAILED) })
+    }
+}
+
+/// Everything, also if a secret is missing: an operator mends all faults in one go. Without the adapter key, though,
+/// nothing sealed can be looked at.
+async fn report(installation: &Installation) -> Result<Report, Failure> {
+    installation.generation().await?;
+    let configured = installation.config.secret_references();
+    let mut report = Report {
+        secrets: configured.statuses(&installation.reader),
+        ciphertexts: Checked::default(),
+        checkpoints: Checked::default(),
+    };
+    if report.secrets.iter().any(|secret| !secret.resolved) {
+        return Ok(report);
+    }
+    let kms: Arc<dyn Kms> = Arc::new(installation.kms(&installation.secrets()?)?);
+    let keys = OrgKeys::new(installation.store.clone(), kms.clone());
+    byok_keys(&installation.store, &*kms, &mut report.ciphertexts).await?;
+    org_keys(&installation.store, &keys, &mut report.ciphertexts).await?;
+    checkpoints(installation, &keys, &mut report.checkpoints).await?;
+    Ok(report)
+}
+
+async fn byok_keys(store: &Store, kms: &dyn Kms, checked: &mut Checked<CiphertextFault>) -> Result<(), Failure> {
+    let mut after = None;
+    loop {
+        let page = store.byok_sealed_list(after, PAGE).await?;
+        let Some(last) = page.last() else { return Ok(()) };
+        after = Some(last.byok_key_id);
+        for key in page {
+            let aad = byok_aad(key.org_id, key.byok_key_id);
+            let envelope =
+                Envelope { ciphertext: key.ciphertext, wrapped_key: key.wrapped_key, key_version: key.key_version };
+            let opened = secrets::open(kms, &envelope, &aad).await.map(drop);
+            checked.note(opened, |error| ciphertext_fault("byok_keys", key.byok_key_id, error));
+        }
+    }
+}
+
+async fn org_keys(store: &Store, keys: &OrgKeys, checked: &mut Checked<CiphertextFault>) -> Result<(), Failure> {
+    let mut after = None;
+    loop {
+        let page = store.org_list(after, PAGE).await?;
+        let Some(last) = page.last() else { return Ok(()) };
+        after = Some(last.org_id);
+        for org in page {
+            match keys.existing(org.org_id).await {
+                Ok(None) => {}
+                opened => checked.note(opened.map(drop), |error| ciphertext_fault("org_keys", org.org_id, error)),
+            }
+        }
+    }
+}
+
+async fn checkpoints(
+    installation: &Installation,
+    keys: &OrgKeys,
+    checked: &mut Checked<CheckpointFault>,
+) -> Result<(), Failure> {
+    let objects = installation.objects()?;
+    let (verified, mut after) = (Verified::default(), None);
+    loop {
+        let page = installation.store.checkpoints_all(after, PAGE).await?;
+        let Some(last) = page.last() else { return Ok(()) };
+        after = Some((last.org, last.checkpoint));
+        for row in page {
+            let (checkpoint_id, session_id) = (row.checkpoint, row.session);
+            let opened = checkpoint(&objects, keys, row, &verified).await;
+            checked.note(opened, |error| CheckpointFault { checkpoint_id, session_id, error: chain(error.as_ref()) });
+        }
+    }
+}
+
+type AnyError = Box<dyn std::error::Error + Send + Sync>;
+
+async fn checkpoint(objects: &Objects, keys: &OrgKeys, row: Checkpoint, verified: &Verified) -> Result<(), AnyError> {
+    let key = keys.existing(row.org).await?.ok_or("its org has no data key")?;
+    let name = CheckpointName { org: row.org, session: row.session, checkpoint: row.checkpoint };
+    let saved = objects::checkpoint::verify(objects, &key, name, &blob(row.manifest)?, verified).await?;
+    if saved.sequence != row.sequence {
+        return Err(
+            format!("its row says that it covers event {}, its manifest {}", row.sequence, saved.sequence).into()
+        );
+    }
+    Ok(())
+}
+
+fn blob(row: BlobRow) -> Result<Blob, AnyError> {
+    let sha256 = row.sha256.try_into().map_err(|_| "its blob's row has no SHA-256")?;
+    Ok(Blob { key: row.key, size: row.size.try_into()?, sha256 })
+}
+
+fn ciphertext_fault(
+    table: &'static str,
+    id: impl ToString,
+    error: impl std::error::Error + 'static,
+) -> CiphertextFault {
+    CiphertextFault { table, id: id.to_string(), error: chain(&error) }
+}
+
+impl<T> Default for Checked<T> {
+    fn default() -> Self {
+        Self { checked: 0, failed: Vec::new() }
+    }
+}
+
+impl<T> Checked<T> {
+    fn note<E>(&mut self, opened: Result<(), E>, fault: impl FnOnce(E) -> T) {
+        self.checked += 1;
+        self.failed.extend(opened.err().map(fault));
+    }
+}
+
+impl Report {
+    fn good(&self) -> bool {
+        let resolved = self.secrets.iter().all(|secret| secret.resolved);
+        resolved && self.ciphertexts.failed.is_empty() && self.checkpoints.failed.is_empty()
+    }
+
+    fn tell(&self) -> String {
+        let mut lines = Vec::new();
+        for secret in &self.secrets {
+            let state = secret.error.as_deref().unwrap_or("resolves");
+            lines.push(format!("secret {} version {} ({}): {state}", secret.name, secret.version, secret.reference));
+        }
+        let count =
+            |what: &str, checked: usize, failed: usize| format!("{what}: {checked} opened, {failed} do not open");
+        lines.push(count("ciphertexts", self.ciphertexts.checked, self.ciphertexts.failed.len()));
+        lines.extend(self.ciphertexts.failed.iter().map(|it| format!("  {} {}: {}", it.table, it.id, it.error)));
+        lines.push(count("checkpoints", self.checkpoints.checked, self.checkpoints.failed.len()));
+        lines.extend(
+            self.checkpoints
+                .failed
+                .iter()
+                .map(|it| format!("  checkpoint {} of session {}: {}", it.checkpoint_id, it.session_id, it.error)),
+        );
+        lines.into_iter().map(|line| line + "\n").collect()
+    }
+}

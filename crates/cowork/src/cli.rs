@@ -1,0 +1,82 @@
+//! The commands and their flags. A command is an arm of [`Command`] and a file of its own.
+//!
+//! No flag takes a secret: what is on a command line is seen by everybody on the machine.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+use config::Config;
+
+use crate::failure::Failure;
+use crate::process::Process;
+use crate::{admin, serve};
+
+/// A self-hosted cloud for AI coworkers whose recovery is proven, not promised.
+#[derive(Debug, Parser)]
+#[command(name = "cowork", version, arg_required_else_help = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run one role or several, until told to stop
+    Serve(serve::Serve),
+    /// Prepare and inspect an installation
+    #[command(subcommand)]
+    Admin(admin::Admin),
+}
+
+/// Which configuration to use.
+#[derive(Debug, Args)]
+pub(crate) struct ConfigArgs {
+    /// The configuration file; `cowork.toml` in the working directory if there is one
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+}
+
+impl Command {
+    /// Whether failures are told as JSON.
+    pub(crate) fn json(&self) -> bool {
+        match self {
+            Self::Serve(_) => false,
+            Self::Admin(admin) => admin.json(),
+        }
+    }
+
+    pub(crate) async fn run(self, process: Process) -> Result<ExitCode, Failure> {
+        match self {
+            Self::Serve(serve) => serve.run(process).await,
+            Self::Admin(admin) => admin.run(process).await,
+        }
+    }
+}
+
+impl ConfigArgs {
+    pub(crate) fn load(&self, process: &Process) -> Result<Config, Failure> {
+        let default = PathBuf::from(config::FILE_NAME);
+        let present = || process.working_directory.join(&default).is_file().then(|| default.clone());
+        let file = self.config.clone().or_else(present);
+        Ok(Config::load(file.as_deref(), &process.environment, &process.working_directory)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_flags_fit_together() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn an_unknown_flag_is_a_usage_error() {
+        let error = Cli::try_parse_from(["cowork", "serve", "--rolls", "web"]).unwrap_err();
+        assert!(error.use_stderr());
+    }
+}

@@ -1,0 +1,184 @@
+//! Running roles, in one process or in several.
+//!
+//! Nothing listens before everything that a role needs was seen to be there: the database, of this program's schema and
+//! initialised; every secret; the object store; the ports. What is missing is told, all of it that is known, and
+//! the process ends with exit code 2.
+//!
+//! SIGTERM and SIGINT drain: no new work, streams end, what is in hand is finished. A second signal ends the process
+//! at once; nothing is lost by that, only repeated by whoever comes next.
+//!
+//! Not here: what a role does (the crate of its name).
+
+mod first_start;
+mod heartbeat;
+mod listeners;
+mod ready_file;
+mod roles;
+mod signals;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Args;
+use config::Config;
+use store::Instance;
+use telemetry::{LogConfig, Metrics};
+use tokio::task::{JoinError, JoinSet};
+use tokio_util::sync::CancellationToken;
+
+use crate::cli::ConfigArgs;
+use crate::failure::Failure;
+use crate::installation::Installation;
+use crate::process::Process;
+use crate::serve::listeners::Listeners;
+use crate::serve::ready_file::ReadyFile;
+use crate::serve::roles::{Parts, Role};
+
+/// How long a drain may take, turns in hand included. What is not done by then is left to others.
+const DRAIN_LIMIT: Duration = Duration::from_secs(20);
+
+#[derive(Debug, Args)]
+pub(crate) struct Serve {
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// Which roles to run
+    #[arg(long, value_enum, value_delimiter = ',', default_values = ["web", "worker", "scheduler", "gateway"])]
+    roles: Vec<Role>,
+    /// Write this file, as JSON, once every role is up; it names where each listens
+    #[arg(long, value_name = "PATH")]
+    ready_file: Option<PathBuf>,
+}
+
+impl Serve {
+    pub(crate) async fn run(self, process: Process) -> Result<ExitCode, Failure> {
+        let config = self.config.load(&process)?;
+        let metrics = log(&config, &process)?;
+        let shutdown = signals::shutdown()?;
+        let ready = ReadyFile::new(self.ready_file.map(|path| process.working_directory.join(path)));
+        let installation = Installation::open(config, &process).await?;
+        let mut roles = self.roles;
+        roles.sort_unstable();
+        roles.dedup();
+        let served = serve(&installation, &roles, metrics, &ready, &shutdown).await;
+        ready.remove();
+        installation.close().await;
+        served.map(|()| ExitCode::SUCCESS)
+    }
+}
+
+fn log(config: &Config, process: &Process) -> Result<Metrics, Failure> {
+    let log = LogConfig { level: config.log.level.clone(), file: config.log.file.clone() };
+    telemetry::init(&log, process.sources.clone())
+        .map_err(|error| Failure::could_not("There is no log.", error, "Correct the section log of the configuration."))
+}
+
+/// From the checks to the end of the drain.
+async fn serve(
+    installation: &Installation,
+    roles: &[Role],
+    metrics: Metrics,
+    ready: &ReadyFile,
+    shutdown: &CancellationToken,
+) -> Result<(), Failure> {
+    first_start::prepare(installation).await?;
+    let parts = parts(installation, metrics, shutdown).await?;
+    for role in roles {
+        role.check(&parts, &installation.config)?;
+    }
+    let listeners = Listeners::bind(roles, &installation.config).await?;
+    announce(&parts, &listeners);
+
+    let instance = Instance {
+        instance: parts.instance,
+        roles: roles.iter().map(ToString::to_string).collect(),
+        generation: parts.generation.generation,
+        started_at: parts.store.sources().now(),
+    };
+    let heartbeat = heartbeat::start(parts.store.clone(), instance, parts.metrics.clone()).await?;
+    ready.write(&parts, &listeners)?;
+    let mut tasks = JoinSet::new();
+    for (role, listener) in listeners {
+        role.start(&parts, &installation.config, listener, &mut tasks);
+    }
+    let served = until_drained(tasks, shutdown).await;
+    heartbeat.stop().await;
+    tracing::info!("stopped");
+    served
+}
+
+/// Reads everything that roles are made of. Every secret must have a value, whether a role uses it or not: a system
+/// that was restored without one says so now.
+async fn parts(installation: &Installation, metrics: Metrics, shutdown: &CancellationToken) -> Result<Parts, Failure> {
+    let generation = installation.generation().await?;
+    let secrets = installation.secrets()?;
+    for value in secrets.values() {
+        telemetry::register_secret(value.expose());
+    }
+    Ok(Parts {
+        kms: Arc::new(installation.kms(&secrets)?),
+        objects: installation.objects()?,
+        configured: installation.config.secret_references(),
+        reader: installation.reader.clone(),
+        channel_secret: secrets.channel,
+        instance: installation.store.sources().id(),
+        store: installation.store.clone(),
+        shutdown: shutdown.clone(),
+        generation,
+        metrics,
+    })
+}
+
+/// What a person wants to know when a process has started.
+fn announce(parts: &Parts, listeners: &Listeners) {
+    for (role, address) in listeners.addresses() {
+        tracing::info!(role, address = %address, "listening");
+    }
+    tracing::info!(
+        generation = parts.generation.generation,
+        environment = parts.generation.environment.as_str(),
+        system.id = %parts.generation.system_id,
+        instance.id = %parts.instance,
+        build = roles::BUILD,
+        "started"
+    );
+}
+
+/// Waits until every task has ended. One that ends before a shutdown was asked for takes the others with it.
+async fn until_drained(mut tasks: JoinSet<Result<(), Failure>>, shutdown: &CancellationToken) -> Result<(), Failure> {
+    let mut served = Ok(());
+    loop {
+        let ended = tokio::select! {
+            ended = tasks.join_next() => ended,
+            () = too_long(shutdown) => {
+                tracing::warn!("not everything was finished in time; what is left is left to others");
+                tasks.shutdown().await;
+                return served;
+            }
+        };
+        match ended {
+            None => return served,
+            Some(ended) if served.is_ok() => served = outcome(ended, shutdown.is_cancelled()),
+            Some(_) => {}
+        }
+        if served.is_err() {
+            shutdown.cancel();
+        }
+    }
+}
+
+async fn too_long(shutdown: &CancellationToken) {
+    shutdown.cancelled().await;
+    tokio::time::sleep(DRAIN_LIMIT).await;
+}
+
+fn outcome(ended: Result<Result<(), Failure>, JoinError>, draining: bool) -> Result<(), Failure> {
+    let advice = "Look at the log's last lines; starting again is safe.";
+    match ended {
+        Ok(Ok(())) if draining => Ok(()),
+        Ok(Ok(())) => Err(Failure::could_not("A role stopped by itself.", "nothing asked it to", advice)),
+        Ok(Err(failure)) => Err(failure),
+        Err(error) => Err(Failure::could_not("A role broke down.", error, advice)),
+    }
+}

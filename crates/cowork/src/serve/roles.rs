@@ -1,0 +1,212 @@
+//! The roles, each as the list of its parts.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use clap::ValueEnum;
+use config::Config;
+use gateway::{ChannelSecret, GatewayConfig};
+use ids::InstanceId;
+use objects::Objects;
+use secrets::{ConfiguredSecrets, Kms, SecretBytes, SecretReader};
+use store::{Generation, Store};
+use telemetry::Metrics;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use web::{App, AppSecrets, Exposition, Probes};
+
+use crate::failure::Failure;
+
+/// What people see as this program's version.
+pub(crate) const BUILD: &str = env!("CARGO_PKG_VERSION");
+
+/// How long a worker's turns may take to end, in a drain.
+const TURNS_DRAIN: Duration = Duration::from_secs(10);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
+pub(crate) enum Role {
+    /// The HTTP API
+    Web,
+    /// Runs agents
+    Worker,
+    /// Fires what is due
+    Scheduler,
+    /// Messages in, deliveries out
+    Gateway,
+}
+
+/// What all roles of a process are made of.
+#[derive(Debug)]
+pub(crate) struct Parts {
+    pub(crate) store: Store,
+    pub(crate) objects: Objects,
+    pub(crate) kms: Arc<dyn Kms>,
+    pub(crate) configured: ConfiguredSecrets,
+    pub(crate) reader: SecretReader,
+    pub(crate) channel_secret: SecretBytes,
+    pub(crate) generation: Generation,
+    pub(crate) instance: InstanceId,
+    pub(crate) metrics: Metrics,
+    pub(crate) shutdown: CancellationToken,
+}
+
+impl Role {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Web => "web",
+            Self::Worker => "worker",
+            Self::Scheduler => "scheduler",
+            Self::Gateway => "gateway",
+        }
+    }
+
+    pub(crate) fn address(self, config: &Config) -> SocketAddr {
+        match self {
+            Self::Web => config.web.listen,
+            Self::Worker => config.worker.listen,
+            Self::Scheduler => config.scheduler.listen,
+            Self::Gateway => config.gateway.listen,
+        }
+    }
+
+    /// Whether the role may start here.
+    pub(crate) fn check(self, parts: &Parts, config: &Config) -> Result<(), Failure> {
+        match self {
+            Self::Gateway => {
+                let redirect_to = config.gateway.redirect_to.as_deref();
+                gateway::route(parts.generation.environment, redirect_to).map(drop).map_err(wrong_environment)
+            }
+            Self::Web | Self::Worker | Self::Scheduler => Ok(()),
+        }
+    }
+
+    /// Starts the role's work and its listener, both until the shutdown.
+    pub(crate) fn start(
+        self,
+        parts: &Parts,
+        config: &Config,
+        listener: TcpListener,
+        tasks: &mut JoinSet<Result<(), Failure>>,
+    ) {
+        let router = match self {
+            Self::Web => web::router(app(parts)),
+            Self::Worker => {
+                let work = worker::run(worker_parts(parts), worker_config(config), parts.shutdown.clone());
+                tasks.spawn(async move { Ok(work.await) });
+                Router::new()
+            }
+            Self::Scheduler => {
+                let settings = scheduler::Settings { poll: Duration::from_millis(config.scheduler.poll_ms) };
+                let (store, shutdown) = (parts.store.clone(), parts.shutdown.clone());
+                tasks.spawn(async move { Ok(scheduler::run(store, &settings, shutdown).await) });
+                Router::new()
+            }
+            Self::Gateway => {
+                let work = gateway::run(gateway_parts(parts), gateway_config(config), parts.shutdown.clone());
+                tasks.spawn(async move { work.await.map_err(wrong_environment) });
+                gateway::router(gateway_parts(parts))
+            }
+        };
+        tasks.spawn(listen(listener, router.merge(web::probes(probes(parts))), parts.shutdown.clone()));
+    }
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(self.as_str())
+    }
+}
+
+async fn listen(listener: TcpListener, router: Router, shutdown: CancellationToken) -> Result<(), Failure> {
+    let served = axum::serve(listener, router).with_graceful_shutdown(shutdown.cancelled_owned()).await;
+    served.map_err(|error| {
+        Failure::could_not("A listener broke down.", error, "Look at this machine's limits on open files.")
+    })
+}
+
+fn app(parts: &Parts) -> App {
+    let secrets = AppSecrets {
+        configured: parts.configured.clone(),
+        reader: parts.reader.clone(),
+        channel: parts.channel_secret.clone(),
+    };
+    App {
+        store: parts.store.clone(),
+        objects: parts.objects.clone(),
+        kms: parts.kms.clone(),
+        secrets: Arc::new(secrets),
+        generation: parts.generation.clone(),
+        build: BUILD,
+        metrics: exposition(parts),
+        shutdown: parts.shutdown.clone(),
+    }
+}
+
+fn probes(parts: &Parts) -> Probes {
+    Probes {
+        store: parts.store.clone(),
+        generation: parts.generation.generation,
+        metrics: exposition(parts),
+        shutdown: parts.shutdown.clone(),
+    }
+}
+
+fn exposition(parts: &Parts) -> Exposition {
+    let metrics = parts.metrics.clone();
+    Exposition::new(move || metrics.render())
+}
+
+fn worker_parts(parts: &Parts) -> worker::Parts {
+    worker::Parts {
+        store: parts.store.clone(),
+        objects: parts.objects.clone(),
+        kms: parts.kms.clone(),
+        agents: vec![Arc::new(agents::Scripted::default())],
+        instance: parts.instance,
+        generation: parts.generation.generation,
+    }
+}
+
+fn worker_config(config: &Config) -> worker::Config {
+    let worker = &config.worker;
+    worker::Config {
+        workspace_root: worker.workspace_root.clone(),
+        concurrency: worker.concurrency,
+        lease: Duration::from_millis(worker.lease_ms),
+        poll: Duration::from_millis(worker.poll_ms),
+        drain: TURNS_DRAIN,
+    }
+}
+
+fn gateway_parts(parts: &Parts) -> gateway::Parts {
+    gateway::Parts {
+        store: parts.store.clone(),
+        generation: parts.generation.clone(),
+        channel_secret: ChannelSecret::new(parts.configured.channel.version.clone(), parts.channel_secret.clone()),
+    }
+}
+
+fn gateway_config(config: &Config) -> GatewayConfig {
+    let gateway = &config.gateway;
+    GatewayConfig {
+        poll: Duration::from_millis(gateway.poll_ms),
+        max_attempts: gateway.max_attempts,
+        backoff: Duration::from_millis(gateway.backoff_ms),
+        backoff_max: Duration::from_millis(gateway.backoff_max_ms),
+        timeout: Duration::from_millis(gateway.timeout_ms),
+        redirect_to: gateway.redirect_to.clone(),
+        ..GatewayConfig::default()
+    }
+}
+
+fn wrong_environment(error: impl std::error::Error + Send + Sync + 'static) -> Failure {
+    Failure::could_not(
+        "The gateway may not start in this environment.",
+        error,
+        "A drill copy needs gateway.redirect_to, and a system in production must not have it.",
+    )
+}
