@@ -13,7 +13,7 @@ use sqlx::PgConnection;
 
 use crate::lease::NextCommand;
 use crate::turn::Finish;
-use crate::{Store, StoreError};
+use crate::{Store, StoreError, audit};
 
 /// A wish to be written down.
 #[derive(Debug, Clone)]
@@ -271,10 +271,16 @@ impl CommandRow {
 }
 
 impl Store {
-    /// Writes a command down, once per idempotency key.
+    /// Writes a command down, once per idempotency key. What a person approved or rejected is in the audit trail, too.
     pub async fn command_enqueue(&self, new: &NewCommand) -> Result<Enqueued, EnqueueError> {
         let mut tx = self.pool.begin().await?;
         let enqueued = enqueue(&mut tx, &self.sources, new).await?;
+        if let (true, Wish::Approve { request_id } | Wish::Reject { request_id }) = (enqueued.created, &new.wish) {
+            let actor = new.created_by.map_or("role:gateway".to_owned(), |account| format!("account:{account}"));
+            let (action, target) = (format!("session.{}", new.wish.kind()), format!("session:{}", new.session));
+            let detail = json!({"request_id": request_id, "command_id": enqueued.command});
+            audit::record(&mut tx, &self.sources, new.org, &actor, &action, &target, detail).await?;
+        }
         tx.commit().await?;
         Ok(enqueued)
     }

@@ -12,7 +12,7 @@ use ids::{AccountId, CheckpointId, OrgId, SessionId};
 use sqlx::PgConnection;
 use sqlx::types::Json;
 
-use crate::{Store, StoreError};
+use crate::{Store, StoreError, audit};
 
 /// What a session begins with.
 #[derive(Debug, Clone)]
@@ -112,11 +112,17 @@ impl SessionRow {
 }
 
 impl Store {
-    /// Begins a session.
+    /// Begins a session, with an entry in the audit trail if a person did.
     pub async fn session_create(&self, generation: i64, new: &NewSession) -> Result<SessionId, StoreError> {
         let during = || StoreError::during("session_create");
         let mut tx = self.pool.begin().await.map_err(during())?;
         let session = insert(&mut tx, &self.sources, generation, new).await.map_err(during())?;
+        if let Some(account) = new.created_by {
+            let (actor, target) = (format!("account:{account}"), format!("session:{session}"));
+            let detail = serde_json::json!({"title": new.title, "agent": new.agent});
+            let recorded = audit::record(&mut tx, &self.sources, new.org, &actor, "session.create", &target, detail);
+            recorded.await.map_err(during())?;
+        }
         tx.commit().await.map_err(during())?;
         Ok(session)
     }

@@ -1,11 +1,177 @@
-//! Commands: wishes addressed to a session.
+//! Commands: wishes addressed to a session. Taking one down is not carrying it out: the answer is 202.
 //!
 //! Not here: carrying them out (`worker`).
 
 use axum::Router;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use axum::routing::get;
+use clock::Timestamp;
+use domain::command::{CommandState, Wish};
+use ids::{CommandId, SessionId};
+use serde::Serialize;
+use store::{Command, EnqueueError, NewCommand};
+use uuid::Uuid;
 
 use crate::app::App;
+use crate::auth::{Reader, Writer};
+use crate::extract::{Json, Path, Query};
+use crate::page::{Page, Paging};
+use crate::problem::Problem;
+use crate::validate;
+
+const IDEMPOTENCY_KEY: &str = "idempotency-key";
+/// Characters of a prompt or an answer.
+const TEXT_MAX: usize = 200_000;
 
 pub(crate) fn routes() -> Router<App> {
     Router::new()
+        .route("/api/sessions/{session_id}/commands", get(list).post(enqueue))
+        .route("/api/sessions/{session_id}/commands/{command_id}", get(view))
+}
+
+#[derive(Debug, Serialize)]
+struct EnqueuedView {
+    command_id: CommandId,
+    ordinal: i64,
+    state: CommandState,
+    /// `false`: this is what an earlier request with the same key got.
+    created: bool,
+}
+
+#[derive(Debug, Serialize)]
+struct CommandView {
+    command_id: CommandId,
+    ordinal: i64,
+    kind: String,
+    state: CommandState,
+    attempt: i32,
+    outcome: Option<String>,
+    created_at: Timestamp,
+    finished_at: Option<Timestamp>,
+}
+
+impl From<Command> for CommandView {
+    fn from(command: Command) -> Self {
+        let Command { command_id, ordinal, kind, state, attempt, outcome, created_at, finished_at } = command;
+        Self { command_id, ordinal, kind, state, attempt, outcome, created_at, finished_at }
+    }
+}
+
+async fn enqueue(
+    State(app): State<App>,
+    Writer(caller): Writer,
+    Path(session): Path<SessionId>,
+    headers: HeaderMap,
+    Json(wish): Json<Wish>,
+) -> Result<(StatusCode, Json<EnqueuedView>), Problem> {
+    let idempotency_key = idempotency_key(&app, &headers)?;
+    let (org, created_by) = (caller.org, Some(caller.account));
+    let new = NewCommand { org, session, wish: checked(wish)?, idempotency_key, created_by };
+    let enqueued = app.store.command_enqueue(&new).await.map_err(|error| match error {
+        EnqueueError::NoSuchSession => Problem::not_found("session"),
+        error @ EnqueueError::Database(_) => Problem::internal(error),
+    })?;
+    let (command_id, created) = (enqueued.command, enqueued.created);
+    let view = EnqueuedView { command_id, ordinal: enqueued.ordinal, state: enqueued.state, created };
+    Ok((StatusCode::ACCEPTED, Json(view)))
+}
+
+/// The request's own, or one that no other has.
+fn idempotency_key(app: &App, headers: &HeaderMap) -> Result<String, Problem> {
+    let Some(key) = headers.get(IDEMPOTENCY_KEY) else { return Ok(app.store.sources().id::<Uuid>().to_string()) };
+    let key = key.to_str().map_err(|_| Problem::invalid("an Idempotency-Key is of printable ASCII characters"))?;
+    validate::text("Idempotency-Key", key, 1..=200)
+}
+
+fn checked(wish: Wish) -> Result<Wish, Problem> {
+    match &wish {
+        Wish::Prompt { text } => validate::text("text", text, 1..=TEXT_MAX)?,
+        Wish::Answer { request_id, answer } => {
+            validate::text("answer", answer, 0..=TEXT_MAX)?;
+            validate::text("request_id", request_id, 1..=200)?
+        }
+        Wish::Approve { request_id } | Wish::Reject { request_id } => {
+            validate::text("request_id", request_id, 1..=200)?
+        }
+        Wish::Abort {} => String::new(),
+    };
+    Ok(wish)
+}
+
+async fn list(
+    State(app): State<App>,
+    Reader(caller): Reader,
+    Path(session): Path<SessionId>,
+    Query(paging): Query<Paging<i64>>,
+) -> Result<Json<Page<CommandView>>, Problem> {
+    let last = app.store.session_last_sequence(caller.org, session).await?;
+    last.ok_or_else(|| Problem::not_found("session"))?;
+    let after = paging.cursor.unwrap_or(0);
+    let commands = app.store.commands_list(caller.org, session, after, paging.limit()).await?;
+    Ok(Json(Page::of(commands, paging.limit(), |command| command.ordinal).map(CommandView::from)))
+}
+
+async fn view(
+    State(app): State<App>,
+    Reader(caller): Reader,
+    Path((session, command)): Path<(SessionId, CommandId)>,
+) -> Result<Json<CommandView>, Problem> {
+    let found = app.store.command_by_id(caller.org, session, command).await?;
+    Ok(Json(found.ok_or_else(|| Problem::not_found("command"))?.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+    use serde_json::{Value, json};
+
+    use crate::testing::{Answer, World, request};
+
+    async fn prompt(world: &World, session: &str, key: &str) -> Answer {
+        let path = format!("/api/sessions/{session}/commands");
+        let body = json!({"kind": "prompt", "payload": {"text": "say hi"}});
+        let request = request("POST", &path, &world.operator).header("content-type", "application/json");
+        world.send(request.header("idempotency-key", key).body(Body::from(body.to_string())).unwrap()).await
+    }
+
+    async fn session(world: &World) -> String {
+        let created = world.post("/api/sessions", json!({"title": "Plan"})).await.expect(201);
+        created["session_id"].as_str().unwrap().to_owned()
+    }
+
+    #[tokio::test]
+    async fn a_repeated_key_gets_the_first_command() {
+        let world = World::new().await;
+        let session = session(&world).await;
+        let first = prompt(&world, &session, "k1").await.expect(202);
+        let mut again = prompt(&world, &session, "k1").await.expect(202);
+        assert_eq!((&first["created"], &again["created"]), (&json!(true), &json!(false)));
+        again["created"] = json!(true);
+        assert_eq!(first, again);
+        assert_eq!(prompt(&world, &session, "k2").await.expect(202)["ordinal"], 2);
+        let path = format!("/api/sessions/{session}/commands");
+        let listed = world.get(&path).await.expect(200);
+        assert_eq!(listed["items"].as_array().unwrap().len(), 2);
+        let seen = world.get(&format!("{path}/{}", first["command_id"].as_str().unwrap())).await.expect(200);
+        assert_eq!((&seen["state"], &seen["attempt"]), (&json!("pending"), &json!(0)));
+        assert_eq!(seen, listed["items"][0]);
+    }
+
+    #[tokio::test]
+    async fn a_wish_that_can_not_be_read_is_refused() {
+        let world = World::new().await;
+        let path = format!("/api/sessions/{}/commands", session(&world).await);
+        let wishes: [Value; 5] = [
+            json!({"kind": "prompt", "payload": {}}),
+            json!({"kind": "dance", "payload": {}}),
+            json!({"kind": "prompt", "payload": {"text": ""}}),
+            json!({"kind": "prompt", "payload": {"text": "a\u{0}b"}}),
+            json!({"kind": "approve", "payload": {"request_id": "", "extra": 1}}),
+        ];
+        for wish in wishes {
+            world.post(&path, wish).await.expect_problem(422, "invalid");
+        }
+        assert_eq!(world.get(&path).await.expect(200)["items"], json!([]));
+    }
 }

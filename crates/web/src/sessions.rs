@@ -1,11 +1,150 @@
 //! Sessions: durable conversations with an agent.
 //!
-//! Not here: carrying them out (`worker`).
+//! Not here: what is asked of them (`commands`), what happens in them (`events`), carrying it out (`worker`).
 
 use axum::Router;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::routing::get;
+use clock::Timestamp;
+use domain::projection::SessionState;
+use ids::{CheckpointId, OrgId, SessionId};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use store::{NewSession, Session, StoredProjection};
 
 use crate::app::App;
+use crate::auth::{Reader, Writer};
+use crate::extract::{Json, Path, Query};
+use crate::page::{Page, Paging};
+use crate::problem::Problem;
+use crate::validate;
 
 pub(crate) fn routes() -> Router<App> {
-    Router::new()
+    Router::new().route("/api/sessions", get(list).post(create)).route("/api/sessions/{session_id}", get(view))
+}
+
+#[derive(Debug, Serialize)]
+struct SessionView {
+    session_id: SessionId,
+    title: String,
+    agent: String,
+    state: SessionState,
+    last_sequence: i64,
+    checkpoint_id: Option<CheckpointId>,
+    created_at: Timestamp,
+    updated_at: Timestamp,
+}
+
+impl From<Session> for SessionView {
+    fn from(session: Session) -> Self {
+        let Session { session_id, title, agent, state, last_sequence, checkpoint_id, created_at, updated_at } = session;
+        Self { session_id, title, agent, state, last_sequence, checkpoint_id, created_at, updated_at }
+    }
+}
+
+#[derive(Debug, Serialize)]
+struct WithProjection {
+    #[serde(flatten)]
+    session: SessionView,
+    projection: ProjectionView,
+}
+
+#[derive(Debug, Serialize)]
+struct ProjectionView {
+    sequence: i64,
+    content: Value,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Create {
+    title: String,
+    #[serde(default = "scripted")]
+    agent: String,
+}
+
+fn scripted() -> String {
+    "scripted".to_owned()
+}
+
+async fn create(
+    State(app): State<App>,
+    Writer(caller): Writer,
+    Json(new): Json<Create>,
+) -> Result<(StatusCode, Json<SessionView>), Problem> {
+    let title = validate::text("title", &new.title, 1..=200)?;
+    let agent = validate::text("agent", &new.agent, 1..=100)?;
+    let new = NewSession { org: caller.org, created_by: Some(caller.account), title, agent };
+    let session = app.store.session_create(app.generation.generation, &new).await?;
+    Ok((StatusCode::CREATED, Json(find(&app, caller.org, session).await?.into())))
+}
+
+async fn list(
+    State(app): State<App>,
+    Reader(caller): Reader,
+    Query(paging): Query<Paging<SessionId>>,
+) -> Result<Json<Page<SessionView>>, Problem> {
+    let sessions = app.store.sessions_list(caller.org, paging.cursor, paging.limit()).await?;
+    Ok(Json(Page::of(sessions, paging.limit(), |session| session.session_id).map(SessionView::from)))
+}
+
+async fn view(
+    State(app): State<App>,
+    Reader(caller): Reader,
+    Path(session): Path<SessionId>,
+) -> Result<Json<WithProjection>, Problem> {
+    let found = find(&app, caller.org, session).await?;
+    let projection = app.store.projection_by_session(caller.org, session).await?;
+    let StoredProjection { sequence, content } = projection.ok_or_else(|| Problem::not_found("session"))?;
+    Ok(Json(WithProjection { session: found.into(), projection: ProjectionView { sequence, content } }))
+}
+
+async fn find(app: &App, org: OrgId, session: SessionId) -> Result<Session, Problem> {
+    app.store.session_by_id(org, session).await?.ok_or_else(|| Problem::not_found("session"))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use crate::testing::World;
+
+    #[tokio::test]
+    async fn a_session_begins_with_its_first_event_folded() {
+        let world = World::new().await;
+        let created = world.post("/api/sessions", json!({"title": "Plan"})).await.expect(201);
+        assert_eq!((&created["state"], &created["agent"]), (&json!("idle"), &json!("scripted")));
+        let path = format!("/api/sessions/{}", created["session_id"].as_str().unwrap());
+        let seen = world.get(&path).await.expect(200);
+        assert_eq!(seen["projection"]["sequence"], 1);
+        assert_eq!(seen["projection"]["content"]["title"], "Plan");
+        let listed = world.get("/api/sessions?limit=1").await.expect(200);
+        assert_eq!(listed["items"][0], created);
+        let next = format!("/api/sessions?cursor={}", listed["next_cursor"].as_str().unwrap());
+        assert_eq!(world.get(&next).await.expect(200)["items"], json!([]));
+    }
+
+    #[tokio::test]
+    async fn another_org_sees_nothing_of_a_session() {
+        let world = World::new().await;
+        let created = world.post("/api/sessions", json!({"title": "Plan"})).await.expect(201);
+        let path = format!("/api/sessions/{}", created["session_id"].as_str().unwrap());
+        let (_, token) = world.other_org().await;
+        for path in [path.clone(), format!("{path}/events"), format!("{path}/commands"), format!("{path}/artifacts")] {
+            world.get_as(&token, &path).await.expect_problem(404, "not_found");
+            world.get(&path).await.expect(200);
+        }
+        assert_eq!(world.get_as(&token, "/api/sessions").await.expect(200)["items"], json!([]));
+        let prompt = json!({"kind": "prompt", "payload": {"text": "hi"}});
+        world.post_as(&token, &format!("{path}/commands"), prompt).await.expect_problem(404, "not_found");
+    }
+
+    #[tokio::test]
+    async fn a_session_without_a_title_or_with_an_unknown_field_is_refused() {
+        let world = World::new().await;
+        for body in [json!({}), json!({"title": " "}), json!({"title": "t", "agnet": "scripted"})] {
+            world.post("/api/sessions", body).await.expect_problem(422, "invalid");
+        }
+    }
 }

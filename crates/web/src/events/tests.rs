@@ -1,0 +1,104 @@
+//! What a reader of events can count on.
+
+use axum::body::Body;
+use domain::event::{Event, MessageRole};
+use domain::projection::Projection;
+use ids::{InstanceId, OrgId};
+use serde_json::json;
+use store::{Append, Lease, NewCommand};
+
+use super::*;
+use crate::testing::{Answer, World, request};
+
+struct Conversation {
+    world: World,
+    path: String,
+    lease: Lease,
+    sequence: i64,
+    projection: Projection,
+}
+
+impl Conversation {
+    async fn new() -> Self {
+        let world = World::new().await;
+        let created = world.post("/api/sessions", json!({"title": "Plan"})).await.expect(201);
+        let session = created["session_id"].as_str().unwrap().parse().unwrap();
+        let lease = lease(&world, world.org, session).await;
+        let path = format!("/api/sessions/{session}/events");
+        Self { world, path, lease, sequence: 1, projection: Projection::default() }
+    }
+
+    async fn say(&mut self, count: i64) {
+        let text = |n: i64| Event::MessageAppended {
+            message_id: format!("m{}", self.sequence + n),
+            role: MessageRole::Agent,
+            text: "hi".into(),
+        };
+        let events: Vec<Event> = (0..count).map(text).collect();
+        let append = Append { after: self.sequence, events: &events, projection: &self.projection };
+        self.world.app.store.turn_append(&self.lease, &append).await.unwrap();
+        self.sequence = append.last();
+    }
+
+    /// What a stream sends until the process drains.
+    async fn stream(&self, last_event_id: &str) -> Answer {
+        let request = request("GET", &self.path, &self.world.operator).header("accept", "text/event-stream");
+        let request = request.header("last-event-id", last_event_id).body(Body::empty()).unwrap();
+        self.world.send(request).await
+    }
+}
+
+async fn lease(world: &World, org: OrgId, session: SessionId) -> Lease {
+    let store = &world.app.store;
+    let wish = domain::command::Wish::Prompt { text: "hi".into() };
+    let new = NewCommand { org, session, wish, idempotency_key: "k".into(), created_by: None };
+    store.command_enqueue(&new).await.unwrap();
+    let holder: InstanceId = store.sources().id();
+    let until = store.sources().now() + chrono::TimeDelta::hours(1);
+    store.lease_claim(world.app.generation.generation, holder, until, 1).await.unwrap().remove(0)
+}
+
+#[tokio::test]
+async fn a_list_goes_on_where_it_ended() {
+    let mut talk = Conversation::new().await;
+    talk.say(4).await;
+    let first = talk.world.get(&format!("{}?after=1&limit=2", talk.path)).await.expect(200);
+    assert_eq!(first["items"][0]["sequence"], 2);
+    assert_eq!(first["items"][0]["kind"], "message_appended");
+    assert_eq!(first["next_cursor"], "3");
+    let rest = talk.world.get(&format!("{}?cursor=3", talk.path)).await.expect(200);
+    assert_eq!(rest["items"].as_array().unwrap().len(), 2);
+    assert_eq!(rest["next_cursor"], json!(null));
+}
+
+#[tokio::test]
+async fn a_resumed_stream_has_no_hole_and_no_repeat() {
+    let mut talk = Conversation::new().await;
+    talk.say(2_500).await;
+    let stream = follow(talk.world.app.clone(), talk.lease.org, talk.lease.session, 7);
+    let mut stream = std::pin::pin!(stream.map(|event| event.sequence));
+    let before: Vec<i64> = stream.by_ref().take(2_494).collect().await;
+    assert_eq!(before, (8..=2_501).collect::<Vec<_>>());
+    let (next, ()) = tokio::join!(stream.next(), talk.say(1));
+    assert_eq!(next, Some(2_502));
+}
+
+#[tokio::test]
+async fn a_stream_ends_when_the_process_drains() {
+    let mut talk = Conversation::new().await;
+    talk.say(3).await;
+    let shutdown = talk.world.app.shutdown.clone();
+    let (answer, ()) = tokio::join!(talk.stream("1"), async move {
+        tokio::time::sleep(POLL).await;
+        shutdown.cancel();
+    });
+    assert_eq!(answer.headers["content-type"], "text/event-stream");
+    let text = String::from_utf8(answer.body.to_vec()).unwrap();
+    assert!(text.contains("id: 2\nevent: message_appended\ndata: {"), "{text}");
+}
+
+#[tokio::test]
+async fn a_last_event_id_that_is_no_sequence_is_refused() {
+    let talk = Conversation::new().await;
+    talk.stream("yesterday").await.expect_problem(422, "invalid");
+}
