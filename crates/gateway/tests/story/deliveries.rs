@@ -3,7 +3,7 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use domain::channel::DeliveryState::{Dead, Pending, Sent};
 use gateway::GatewayConfig;
-use store::{Environment, Intervention, StoreError};
+use store::{Environment, Intervention, NewDelivery, StoreError};
 
 use crate::sink::Sink;
 use crate::world::{World, config};
@@ -236,4 +236,20 @@ async fn render(world: &World) {
     world.rendered().await;
     world.shutdown.cancel();
     gateway.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_turn_that_two_gateways_read_is_written_by_one() {
+    let (_, sources) = testkit::sources(1);
+    let world = World::of(Environment::Production, sources).await;
+    let session = world.thread(world.channel("http://127.0.0.1:9/").await, "general").await;
+    world.turn(session, "hello").await;
+    let cursor = world.store.cursor_behind(1).await.unwrap().remove(0);
+    let end = cursor.sequence + 2;
+    let new = |sequence| [NewDelivery { sequence, payload: serde_json::json!({}) }];
+
+    assert!(world.store.cursor_advance(&cursor, end, &new(end)).await.unwrap());
+    assert!(!world.store.cursor_advance(&cursor, end, &new(end - 1)).await.unwrap());
+    assert_eq!(world.deliveries(Pending).await.len(), 1);
+    assert!(world.store.cursor_behind(1).await.unwrap().is_empty());
 }
