@@ -1,1 +1,5 @@
+//! Stories of a worker with a real database and a real folder of objects.
 
+mod recovery;
+mod turns;
+mod world;

@@ -46,7 +46,7 @@ impl Ended {
 }
 
 /// Why a turn can't begin.
-enum Unready {
+pub(crate) enum Unready {
     /// Trying again won't help; the sentence is for people.
     Broken(String),
     Halt(Halt),
@@ -272,7 +272,7 @@ fn judged(ended: &Ended) -> (CommandState, String) {
     (CommandState::Done, sentence.to_owned())
 }
 
-fn manifest(row: &Checkpoint) -> Result<Blob, Unready> {
+pub(crate) fn manifest(row: &Checkpoint) -> Result<Blob, Unready> {
     let BlobRow { key, size, sha256 } = &row.manifest;
     let blob = || Some(Blob { key: key.clone(), size: (*size).try_into().ok()?, sha256: sha256[..].try_into().ok()? });
     blob().ok_or_else(|| Unready::Broken(broken("its row can't be read")))

@@ -1,0 +1,159 @@
+//! What a worker does with commands.
+
+use domain::command::{CommandState, MAX_ATTEMPTS, Wish};
+use domain::event::{Event, TurnOutcome};
+
+use super::world::World;
+
+#[tokio::test]
+async fn a_prompt_becomes_events_a_projection_an_artifact_and_a_checkpoint() {
+    let world = World::new().await;
+    let session = world.session().await;
+    let command = world.prompt(session, "say hi\nstream 100 8\nwrite out/a.txt 500\nnote n.txt x").await;
+    let worker = world.worker();
+    assert_eq!(world.finished(session, command).await.state, CommandState::Done);
+    worker.stop().await;
+
+    world.at_rest(session).await;
+    assert_eq!(world.said(session).await[1], "hi");
+    let artifacts = world.store.artifacts_list(world.org, Some(session), None, 10).await.unwrap();
+    assert_eq!((artifacts.len(), artifacts[0].size), (1, 500));
+    let checkpoint = world.checkpoint(session).await;
+    let events = world.events(session).await;
+    assert_eq!(checkpoint.sequence, events.last().unwrap().sequence);
+    let saved = world.verify(&checkpoint).await;
+    assert_eq!((saved.sequence, &saved.state["turns"]), (checkpoint.sequence, &serde_json::json!(1)));
+    assert_eq!(world.store.checkpoints_all(None, 10).await.unwrap(), [checkpoint]);
+}
+
+#[tokio::test]
+async fn commands_of_a_session_are_carried_out_in_order() {
+    let world = World::new().await;
+    let session = world.session().await;
+    for n in 0..10 {
+        world.prompt(session, &format!("say {n}")).await;
+    }
+    let last = world.prompt(session, "say last").await;
+    let workers = [world.worker(), world.worker()];
+    world.finished(session, last).await;
+    for worker in workers {
+        worker.stop().await;
+    }
+    world.at_rest(session).await;
+    let said = world.said(session).await;
+    let answers: Vec<&str> = said.iter().filter(|text| !text.starts_with("say")).map(String::as_str).collect();
+    assert_eq!(answers, ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "last"]);
+}
+
+#[tokio::test]
+async fn prompts_wait_while_a_turn_waits_for_a_person() {
+    let world = World::new().await;
+    let session = world.session().await;
+    let asking = world.prompt(session, "note a.txt before\napprove delete it\nread a.txt").await;
+    let worker = world.worker();
+    assert_eq!(world.finished(session, asking).await.outcome.unwrap(), "the turn waits for an approval");
+    let later = world.prompt(session, "say later").await;
+    let wrong = world.ask(session, Wish::Approve { request_id: "other".into() }).await;
+    assert_eq!(world.finished(session, wrong).await.state, CommandState::Refused);
+    assert_eq!(world.command(session, later).await.state, CommandState::Pending);
+
+    let request_id = world.request_id(session).await;
+    let approved = world.ask(session, Wish::Approve { request_id: request_id.clone() }).await;
+    assert_eq!(world.finished(session, approved).await.state, CommandState::Done);
+    world.finished(session, later).await;
+    let again = world.ask(session, Wish::Approve { request_id }).await;
+    assert_eq!(world.finished(session, again).await.state, CommandState::Refused);
+    worker.stop().await;
+    world.at_rest(session).await;
+    let said = world.said(session).await;
+    assert!(said[said.len() - 3].starts_with("a.txt: 6 bytes"), "{said:?}");
+    assert_eq!(said.last().unwrap(), "later");
+}
+
+#[tokio::test]
+async fn a_waiting_turn_can_be_aborted() {
+    let world = World::new().await;
+    let session = world.session().await;
+    let asking = world.prompt(session, "ask which?\nsay never").await;
+    let worker = world.worker();
+    world.finished(session, asking).await;
+    let abort = world.ask(session, Wish::Abort {}).await;
+    assert_eq!(world.finished(session, abort).await.state, CommandState::Done);
+    let idle = world.ask(session, Wish::Abort {}).await;
+    assert_eq!(world.finished(session, idle).await.state, CommandState::Refused);
+    worker.stop().await;
+    world.at_rest(session).await;
+    assert_eq!(world.events(session).await.last().map(|event| outcome(&event.event)), Some(Some(TurnOutcome::Aborted)));
+}
+
+#[tokio::test]
+async fn a_running_turn_hears_an_abort_and_the_next_prompt_does_not() {
+    let world = World::new().await;
+    let session = world.session().await;
+    let running = world.prompt(session, "say on\nsleep 600000\nsay never").await;
+    let next = world.prompt(session, "say next").await;
+    let worker = world.worker();
+    world.happened(session, |event| matches!(event, Event::MessageAppended { text, .. } if text == "on")).await;
+    let abort = world.ask(session, Wish::Abort {}).await;
+    assert_eq!(world.finished(session, running).await.outcome.unwrap(), "the turn was aborted");
+    assert_eq!(world.finished(session, abort).await.state, CommandState::Done);
+    assert_eq!(world.finished(session, next).await.outcome.unwrap(), "the turn is complete");
+    worker.stop().await;
+    world.at_rest(session).await;
+}
+
+#[tokio::test]
+async fn a_failed_turn_says_why_and_the_next_goes_on() {
+    let world = World::new().await;
+    let session = world.session().await;
+    let failing = world.prompt(session, "fail no luck").await;
+    let next = world.prompt(session, "say next").await;
+    let worker = world.worker();
+    let failed = world.finished(session, failing).await;
+    assert_eq!((failed.state, failed.outcome.as_deref()), (CommandState::Failed, Some("no luck")));
+    assert_eq!(world.finished(session, next).await.state, CommandState::Done);
+    worker.stop().await;
+    world.at_rest(session).await;
+}
+
+#[tokio::test]
+async fn a_command_that_kills_every_attempt_becomes_a_dead_letter() {
+    let world = World::new().await;
+    let session = world.session().await;
+    let deadly = world.prompt(session, "crash").await;
+    let next = world.prompt(session, "say next").await;
+    let worker = world.worker();
+    let dead = world.finished(session, deadly).await;
+    assert_eq!((dead.state, dead.attempt), (CommandState::Dead, MAX_ATTEMPTS));
+    assert_eq!(world.finished(session, next).await.state, CommandState::Done);
+    worker.stop().await;
+    world.at_rest(session).await;
+    let events = world.events(session).await;
+    let attempts = events
+        .iter()
+        .filter(|event| matches!(event.event, Event::TurnStarted { command_id, .. } if command_id == deadly));
+    assert_eq!(attempts.count(), usize::try_from(MAX_ATTEMPTS).unwrap());
+    assert!(events.iter().any(|event| outcome(&event.event) == Some(TurnOutcome::Dead)));
+}
+
+#[tokio::test]
+async fn a_session_with_an_unknown_agent_fails_with_a_sentence() {
+    let world = World::new().await;
+    let mut parts = world.parts();
+    parts.agents.clear();
+    let session = world.session().await;
+    let command = world.prompt(session, "say hi").await;
+    let worker = world.worker_with(parts);
+    let failed = world.finished(session, command).await;
+    assert_eq!(failed.state, CommandState::Failed);
+    assert!(failed.outcome.unwrap().starts_with("this worker has no agent \"scripted\""));
+    worker.stop().await;
+    world.at_rest(session).await;
+}
+
+fn outcome(event: &Event) -> Option<TurnOutcome> {
+    match event {
+        Event::TurnEnded { outcome, .. } => Some(*outcome),
+        _ => None,
+    }
+}
