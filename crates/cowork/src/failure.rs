@@ -53,8 +53,12 @@ impl Failure {
 
 impl From<config::ConfigError> for Failure {
     fn from(error: config::ConfigError) -> Self {
-        let sentence = |text: String| format!("{}.", capitalised(&text));
-        Self { exit: EXIT_COULD_NOT, what: sentence(error.what), detail: error.detail, advice: sentence(error.advice) }
+        Self {
+            exit: EXIT_COULD_NOT,
+            what: format!("{}.", error.what),
+            detail: error.detail,
+            advice: format!("{}.", capitalised(&error.advice)),
+        }
     }
 }
 

@@ -7,19 +7,23 @@
 
 use std::error::Error;
 use std::path::Path;
+use std::time::Duration;
 
 use config::Config;
-use localpg::{Binaries, Cluster, Options, StartError};
+use localpg::{Binaries, Cluster, DatabaseError, Options, StartError};
 use objects::Objects;
-use secrets::{LocalKms, ResolvedSecrets, SecretReader};
+use secrets::{LocalKms, LocalKmsError, NamedReference, ResolvedSecrets, SecretReader};
 use sqlx::{ConnectOptions, Connection};
-use store::{ConnectError, Generation, Store};
+use store::{Generation, Store};
 
 use crate::failure::Failure;
 use crate::process::Process;
 
 /// The database's name in a private cluster.
 const DATABASE: &str = "cowork";
+
+/// How long a server may take to answer.
+const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 
 /// SQLSTATE of a database that doesn't exist.
 const NO_SUCH_DATABASE: &str = "3D000";
@@ -95,13 +99,17 @@ impl Installation {
     }
 
     pub(crate) fn kms(&self, secrets: &ResolvedSecrets) -> Result<LocalKms, Failure> {
-        secrets.kms(self.store.sources().clone()).map_err(|error| {
-            Failure::could_not(
-                "The adapter key can't be used.",
-                error,
-                "Give secrets.adapter_key 32 bytes as base64 or hex, and each version once.",
-            )
-        })
+        secrets.kms(self.store.sources().clone()).map_err(unusable_key)
+    }
+
+    /// As [`Self::kms`], from the adapter key alone: `None` if one of its versions has no value.
+    pub(crate) fn kms_alone(&self) -> Result<Option<LocalKms>, Failure> {
+        let configured = self.config.secret_references();
+        let value = |named: &NamedReference| Some((named.version.clone(), self.reader.resolve(&named.reference).ok()?));
+        let current = value(&configured.adapter_key);
+        let previous = configured.previous_adapter_keys.iter().map(value).collect::<Option<Vec<_>>>();
+        let Some((current, previous)) = current.zip(previous) else { return Ok(None) };
+        LocalKms::new(current, previous, self.store.sources().clone()).map(Some).map_err(unusable_key)
     }
 
     /// Lets go of the database, and stops it if this process started it.
@@ -126,14 +134,25 @@ impl Database {
     }
 
     async fn open(config: &Config, process: &Process) -> Result<Self, Failure> {
-        if let Some(url) = &config.database.url {
-            return Ok(Self { url: url.expose().to_owned(), cluster: None });
+        let database = match &config.database.url {
+            Some(url) => Self { url: url.expose().to_owned(), cluster: None },
+            None => {
+                let (path, folder) = (process.environment.get("PATH").cloned(), config.postgres_folder());
+                let opened = tokio::task::spawn_blocking(move || Self::private(path.as_deref(), &folder)).await;
+                opened.map_err(|error| cluster_failed(error.into()))??
+            }
+        };
+        match database.answers().await {
+            Ok(()) => Ok(database),
+            Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some(NO_SUCH_DATABASE) => {
+                match database.create() {
+                    Ok(()) => Ok(database),
+                    Err(Some(error)) => Err(cluster_failed(error.into())),
+                    Err(None) => Err(unreachable(sqlx::Error::Database(error), config)),
+                }
+            }
+            Err(error) => Err(unreachable(error, config)),
         }
-        let (path, folder) = (process.environment.get("PATH").cloned(), config.postgres_folder());
-        let database = tokio::task::spawn_blocking(move || Self::private(path.as_deref(), &folder));
-        let database = database.await.map_err(|error| cluster_failed(error.into()))??;
-        database.ensure_exists().await?;
-        Ok(database)
     }
 
     /// The installation's own cluster: started, or found running.
@@ -150,18 +169,26 @@ impl Database {
         }
     }
 
-    async fn ensure_exists(&self) -> Result<(), Failure> {
-        let options: sqlx::postgres::PgConnectOptions = self.url.parse().map_err(|error| failed_to_connect(error))?;
-        match options.connect().await {
-            Ok(connection) => connection.close().await.map_err(failed_to_connect),
-            Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some(NO_SUCH_DATABASE) => {
-                let Some(cluster) = &self.cluster else { return Err(failed_to_connect(sqlx::Error::Database(error))) };
-                let made = tokio::task::block_in_place(|| cluster.create_database(DATABASE));
-                made.map_err(|error| cluster_failed(error.into()))
-            }
-            Err(error) => Err(failed_to_connect(error)),
-        }
+    /// Asks with one connection, whose error says more than a pool's, and sooner.
+    async fn answers(&self) -> Result<(), sqlx::Error> {
+        let options: sqlx::postgres::PgConnectOptions = self.url.parse()?;
+        let connected = tokio::time::timeout(CONNECT_LIMIT, options.connect()).await;
+        connected.map_err(|_| sqlx::Error::PoolTimedOut)??.close().await
     }
+
+    /// Makes the database in the installation's own cluster; nowhere else.
+    fn create(&self) -> Result<(), Option<DatabaseError>> {
+        let cluster = self.cluster.as_ref().ok_or(None)?;
+        tokio::task::block_in_place(|| cluster.create_database(DATABASE)).map_err(Some)
+    }
+}
+
+fn unusable_key(error: LocalKmsError) -> Failure {
+    Failure::could_not(
+        "The adapter key can't be used.",
+        error,
+        "Give secrets.adapter_key 32 bytes as base64 or hex, and each version once.",
+    )
 }
 
 fn no_binaries(error: localpg::MissingBinaries) -> Failure {
@@ -180,15 +207,7 @@ fn cluster_failed(error: Box<dyn Error + Send + Sync>) -> Failure {
     )
 }
 
-fn failed_to_connect(error: sqlx::Error) -> Failure {
-    Failure::could_not(
-        "The database can't be reached.",
-        error,
-        "See that the server runs and that database.url names it.",
-    )
-}
-
-fn unreachable(error: ConnectError, config: &Config) -> Failure {
+fn unreachable(error: impl Into<Box<dyn Error + Send + Sync>>, config: &Config) -> Failure {
     let place = config.database.url.as_ref().map_or_else(|| "the private cluster".to_owned(), ToString::to_string);
     Failure::could_not(
         format!("The database at {place} can't be used."),

@@ -41,6 +41,12 @@ pub(crate) async fn measure(request: Request, next: Next) -> Response {
     response
 }
 
+/// Says what the numbers are. Once, when the router is made.
+pub(crate) fn describe() {
+    metrics::describe_counter!("cowork_http_requests_total", "requests answered, by route and status");
+    metrics::describe_histogram!("cowork_http_request_ms", "from a request to its answer's head, in milliseconds");
+}
+
 fn route(request: &Request) -> &str {
     request.extensions().get::<MatchedPath>().map_or("none", MatchedPath::as_str)
 }

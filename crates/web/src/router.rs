@@ -20,6 +20,7 @@ const BODY_LIMIT: usize = 1024 * 1024;
 
 /// The whole API. Everything under `/api` needs a token.
 pub fn router(app: App) -> Router {
+    observe::describe();
     api(&app)
         .fallback(|| async { Problem::not_found("page") })
         .method_not_allowed_fallback(|| async { Problem::method_not_allowed() })

@@ -84,10 +84,8 @@ async fn report(installation: &Installation) -> Result<Report, Failure> {
         ciphertexts: Checked::default(),
         checkpoints: Checked::default(),
     };
-    if report.secrets.iter().any(|secret| !secret.resolved) {
-        return Ok(report);
-    }
-    let kms: Arc<dyn Kms> = Arc::new(installation.kms(&installation.secrets()?)?);
+    let Some(kms) = installation.kms_alone()? else { return Ok(report) };
+    let kms: Arc<dyn Kms> = Arc::new(kms);
     let keys = OrgKeys::new(installation.store.clone(), kms.clone());
     byok_keys(&installation.store, &*kms, &mut report.ciphertexts).await?;
     org_keys(&installation.store, &keys, &mut report.ciphertexts).await?;
