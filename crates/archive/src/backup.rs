@@ -9,6 +9,7 @@ use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use clock::Sources;
 use futures::TryStreamExt;
@@ -317,13 +318,25 @@ fn files(folder: &Path) -> std::io::Result<Vec<FileEntry>> {
 }
 
 async fn seal(incomplete: Incomplete, manifest: Manifest) -> std::io::Result<Manifest> {
+    let dropped = Dropped::default();
+    let given_up = dropped.0.clone();
     let work = move || {
         let text = layout::pretty(&manifest);
         let (_, sha256) = blobs::hash_through(&mut text.as_slice(), &mut std::io::sink())?;
-        incomplete.finish(&text, &format!("{sha256}  {}\n", layout::MANIFEST))?;
+        incomplete.finish(&text, &format!("{sha256}  {}\n", layout::MANIFEST), &given_up)?;
         Ok(manifest)
     };
     tokio::task::spawn_blocking(work).await.map_err(std::io::Error::other)?
+}
+
+/// Tells a thread that nobody waits for it any more.
+#[derive(Default)]
+struct Dropped(Arc<AtomicBool>);
+
+impl Drop for Dropped {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 /// For `measure`: what a probe's answer is called.

@@ -12,6 +12,7 @@ use std::fs::{DirBuilder, File};
 use std::io::{self, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use clock::Sources;
 use ids::BackupId;
@@ -125,6 +126,9 @@ impl Archive {
             Err(error) => return Err(ArchiveError::io(ARCHIVE)(error)),
         };
         check_header(ARCHIVE, &text, FORMAT, VERSION)?;
+        if !text.ends_with(b"\n") {
+            return Err(ArchiveError::damaged(ARCHIVE, "it has no end"));
+        }
         let file: ArchiveFile = serde_json::from_slice(&text).map_err(|error| ArchiveError::damaged(ARCHIVE, error))?;
         Ok(Self { folder: folder.to_owned(), id: file.archive_id })
     }
@@ -251,13 +255,16 @@ impl Incomplete {
         self.folder.join(INCOMING)
     }
 
-    /// Makes everything durable, then makes it a backup.
-    pub(crate) fn finish(mut self, manifest: &[u8], manifest_sum: &str) -> io::Result<()> {
+    /// Makes everything durable, then makes it a backup, unless it was given up meanwhile.
+    pub(crate) fn finish(mut self, manifest: &[u8], manifest_sum: &str, given_up: &AtomicBool) -> io::Result<()> {
         std::fs::remove_dir_all(self.incoming())?;
         std::fs::write(self.folder.join(MANIFEST_SUM), manifest_sum)?;
         // One flush of the file system instead of one per blob: ten thousand of those take minutes.
         nix::unistd::syncfs(File::open(&self.folder)?)?;
         write_new(&self.folder, MANIFEST, manifest)?;
+        if given_up.load(Ordering::Relaxed) {
+            return Err(io::ErrorKind::Interrupted.into());
+        }
         std::fs::rename(&self.folder, &self.target)?;
         self.finished = true;
         File::open(&self.backups)?.sync_all()

@@ -71,6 +71,9 @@ impl Archive {
         if manifest.backup_id != id {
             return Err(ArchiveError::damaged(named(MANIFEST), "it is another backup's"));
         }
+        if manifest.archive_id != self.id() {
+            return Err(ArchiveError::damaged(layout::ARCHIVE, format!("{} names another archive", named(MANIFEST))));
+        }
         Ok(Backup { manifest, archive: self.clone(), folder })
     }
 }

@@ -17,23 +17,23 @@ use store::{BACKUP_SPEC, Environment, Store};
 use tempfile::TempDir;
 use testkit::TestDatabase;
 
-pub const ORG: &str = "0192a000-0000-7000-8000-0000000000a1";
+pub(crate) const ORG: &str = "0192a000-0000-7000-8000-0000000000a1";
 
-pub struct World {
-    pub database: TestDatabase,
-    pub folder: TempDir,
+pub(crate) struct World {
+    pub(crate) database: TestDatabase,
+    pub(crate) folder: TempDir,
 }
 
 impl World {
     /// A system that was just initialised.
-    pub async fn empty() -> Self {
+    pub(crate) async fn empty() -> Self {
         let world = Self::migrated().await;
         world.store().generation_initialise(Environment::Production).await.unwrap();
         world
     }
 
     /// A system with rows of every kind and `blobs` objects.
-    pub async fn filled(blobs: usize) -> Self {
+    pub(crate) async fn filled(blobs: usize) -> Self {
         let world = Self::migrated().await;
         world.run(include_str!("fill.sql")).await;
         for number in 0..blobs {
@@ -49,29 +49,29 @@ impl World {
         world
     }
 
-    pub fn store(&self) -> Store {
+    pub(crate) fn store(&self) -> Store {
         Store::from_pool(self.database.pool(), testkit::system_sources())
     }
 
-    pub fn objects(&self) -> PathBuf {
+    pub(crate) fn objects(&self) -> PathBuf {
         self.folder.path().join("objects")
     }
 
-    pub fn archive_folder(&self) -> PathBuf {
+    pub(crate) fn archive_folder(&self) -> PathBuf {
         self.folder.path().join("archive")
     }
 
-    pub fn archive(&self) -> Archive {
+    pub(crate) fn archive(&self) -> Archive {
         Archive::open(&self.archive_folder()).unwrap()
     }
 
-    pub async fn run(&self, sql: &'static str) {
+    pub(crate) async fn run(&self, sql: &'static str) {
         let mut connection = PgConnection::connect(&self.database.url()).await.unwrap();
         connection.execute(sql).await.unwrap();
     }
 
     /// Stores an object, then names it in a row.
-    pub async fn add_blob(&self, name: &str, content: &[u8]) {
+    pub(crate) async fn add_blob(&self, name: &str, content: &[u8]) {
         let key = format!("orgs/{ORG}/g1/{name}");
         let path = self.objects().join(&key);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -86,7 +86,7 @@ impl World {
             .unwrap();
     }
 
-    pub fn request(&self) -> BackupRequest {
+    pub(crate) fn request(&self) -> BackupRequest {
         BackupRequest {
             database_url: self.database.url(),
             objects: self.objects(),
@@ -99,12 +99,12 @@ impl World {
         }
     }
 
-    pub async fn back_up(&self) -> Result<BackupDone, BackupError> {
+    pub(crate) async fn back_up(&self) -> Result<BackupDone, BackupError> {
         backup(self.request(), Arc::new(Quiet)).await
     }
 
     /// Backs up, and reads the backup back.
-    pub async fn backed_up(&self) -> Backup {
+    pub(crate) async fn backed_up(&self) -> Backup {
         let done = self.back_up().await.unwrap();
         let read = self.archive().read(done.manifest.backup_id).unwrap();
         assert_eq!(read.manifest, done.manifest);
@@ -113,32 +113,35 @@ impl World {
 }
 
 /// An empty database and a folder that is not there yet.
-pub struct Target {
-    pub database: TestDatabase,
-    pub folder: TempDir,
+pub(crate) struct Target {
+    pub(crate) database: TestDatabase,
+    pub(crate) folder: TempDir,
 }
 
 impl Target {
-    pub async fn fresh() -> Self {
+    pub(crate) async fn fresh() -> Self {
         Self { database: TestDatabase::create().await, folder: tempfile::tempdir().unwrap() }
     }
 
-    pub fn objects(&self) -> PathBuf {
+    pub(crate) fn objects(&self) -> PathBuf {
         self.folder.path().join("objects")
     }
 
-    pub async fn restore(&self, backup: &Backup) -> Result<RestoreDone, RestoreError> {
-        let request = RestoreRequest {
+    pub(crate) async fn restore(&self, backup: &Backup) -> Result<RestoreDone, RestoreError> {
+        restore(self.request(backup), Arc::new(Quiet)).await
+    }
+
+    pub(crate) fn request(&self, backup: &Backup) -> RestoreRequest {
+        RestoreRequest {
             backup: backup.clone(),
             database_url: self.database.url(),
             objects: self.objects(),
             tools: tools(),
-        };
-        restore(request, Arc::new(Quiet)).await
+        }
     }
 
     /// That nothing was written to it.
-    pub async fn assert_untouched(&self) {
+    pub(crate) async fn assert_untouched(&self) {
         let relations: i64 =
             sqlx::query_scalar("SELECT count(*) FROM pg_class WHERE relnamespace = 'public'::regnamespace")
                 .fetch_one(&self.database.pool())
@@ -150,7 +153,7 @@ impl Target {
     }
 }
 
-pub fn tools() -> Tools {
+pub(crate) fn tools() -> Tools {
     let path = std::process::Command::new("pg_config").arg("--bindir").output();
     let folder = path.ok().and_then(|output| String::from_utf8(output.stdout).ok()).unwrap_or_default();
     match folder.trim() {
@@ -160,7 +163,7 @@ pub fn tools() -> Tools {
 }
 
 /// What the binary makes of the store's.
-pub fn spec() -> BackupSpec {
+pub(crate) fn spec() -> BackupSpec {
     let from = BACKUP_SPEC;
     let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
     BackupSpec {
@@ -201,7 +204,7 @@ pub fn spec() -> BackupSpec {
 }
 
 /// Every file below `folder`, relative to it, sorted.
-pub fn files(folder: &Path) -> Vec<PathBuf> {
+pub(crate) fn files(folder: &Path) -> Vec<PathBuf> {
     let entries = walkdir::WalkDir::new(folder).into_iter().map(Result::unwrap);
     let files = entries.filter(|entry| entry.file_type().is_file());
     let mut paths: Vec<PathBuf> = files.map(|entry| entry.path().strip_prefix(folder).unwrap().to_owned()).collect();
@@ -210,7 +213,7 @@ pub fn files(folder: &Path) -> Vec<PathBuf> {
 }
 
 /// An error with everything that it was caused by, as a user would see it.
-pub fn chain(error: &dyn std::error::Error) -> String {
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(error.source(), |cause| cause.source());
     causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
