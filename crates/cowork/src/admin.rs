@@ -1,5 +1,6 @@
 //! Preparing and inspecting an installation.
 
+mod generation;
 pub(crate) mod init;
 mod migrate;
 mod verify;
@@ -17,6 +18,9 @@ pub(crate) enum Admin {
     Init(init::Init),
     /// Bring an older database up to this program's schema
     Migrate(migrate::Migrate),
+    /// Say which life of the system this is
+    #[command(subcommand)]
+    Generation(generation::Generation),
     /// Open every secret, every stored ciphertext and every checkpoint
     Verify(verify::Verify),
 }
@@ -26,6 +30,7 @@ impl Admin {
         match self {
             Self::Init(init) => init.json,
             Self::Migrate(_) => false,
+            Self::Generation(generation) => generation.json(),
             Self::Verify(verify) => verify.json,
         }
     }
@@ -34,6 +39,7 @@ impl Admin {
         match self {
             Self::Init(init) => init.run(process).await,
             Self::Migrate(migrate) => migrate.run(process).await,
+            Self::Generation(generation) => generation.run(process).await,
             Self::Verify(verify) => verify.run(process).await,
         }
     }

@@ -10,7 +10,7 @@ use config::Config;
 
 use crate::failure::Failure;
 use crate::process::Process;
-use crate::{admin, serve};
+use crate::{admin, archive, backup, drill, restore, serve};
 
 /// A self-hosted cloud for AI coworkers whose recovery is proven, not promised.
 #[derive(Debug, Parser)]
@@ -27,6 +27,16 @@ pub(crate) enum Command {
     /// Prepare and inspect an installation
     #[command(subcommand)]
     Admin(admin::Admin),
+    /// Put one restorable state of a running system into an archive
+    Backup(backup::Backup),
+    /// Give a backup back to an empty database and an empty object folder
+    Restore(restore::Restore),
+    /// Look at what an archive holds
+    #[command(subcommand)]
+    Archive(archive::Archive),
+    /// Prove that the system comes back
+    #[command(subcommand)]
+    Drill(drill::Drill),
 }
 
 /// Which configuration to use.
@@ -43,6 +53,10 @@ impl Command {
         match self {
             Self::Serve(_) => false,
             Self::Admin(admin) => admin.json(),
+            Self::Backup(backup) => backup.json,
+            Self::Restore(restore) => restore.json,
+            Self::Archive(archive) => archive.json(),
+            Self::Drill(drill) => drill.json(),
         }
     }
 
@@ -50,6 +64,10 @@ impl Command {
         match self {
             Self::Serve(serve) => serve.run(process).await,
             Self::Admin(admin) => admin.run(process).await,
+            Self::Backup(backup) => backup.run(process).await,
+            Self::Restore(restore) => restore.run(process).await,
+            Self::Archive(archive) => archive.run(process).await,
+            Self::Drill(drill) => drill.run(process).await,
         }
     }
 }

@@ -33,6 +33,15 @@ impl Failure {
         Self { exit: EXIT_COULD_NOT, what: what.into(), detail: chain(detail.into().as_ref()), advice: advice.into() }
     }
 
+    /// The command looked, and what it looked at is not as it should be.
+    pub(crate) fn failed(
+        what: impl Into<String>,
+        detail: impl Into<Box<dyn Error + Send + Sync>>,
+        advice: impl Into<String>,
+    ) -> Self {
+        Self { exit: EXIT_FAILED, ..Self::could_not(what, detail, advice) }
+    }
+
     pub(crate) fn exit_code(&self) -> ExitCode {
         ExitCode::from(self.exit)
     }

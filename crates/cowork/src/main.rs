@@ -5,10 +5,14 @@
 //! Not here: doing anything. What a command does is in the crates that its file names.
 
 mod admin;
+mod archive;
+mod backup;
 mod cli;
+mod drill;
 mod failure;
 mod installation;
 mod process;
+mod restore;
 mod serve;
 
 use std::process::ExitCode;

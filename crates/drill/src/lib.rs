@@ -1,4 +1,35 @@
-//! The judge: restores, brings roles up in order, asks, records, decides.
+//! The judge: builds a system that can be lost, loses it, restores it, brings the roles up in order, asks, records,
+//! decides.
+//!
+//! It sees what an operator sees: Postgres' catalogue, the SQL that a backup's manifest names, objects, HTTP, logs, exit
+//! codes. It never depends on `store`, `web`, `worker`, `scheduler` or `gateway`: a judge that shares the defendant's
+//! code shares its bugs (ARCHITECTURE.md, invariant 1, held by a test).
+//!
+//! Not here: signing (a later issue's `attest`), plans for environments that exist.
 
 pub mod progress;
 pub mod report;
+
+mod api;
+mod backup;
+mod checks;
+mod copy_text;
+mod error;
+mod fold;
+mod inbound;
+mod options;
+mod out;
+mod pause;
+mod proceedings;
+mod processes;
+mod recovery;
+mod rehearsal;
+mod run;
+mod settings;
+mod sink;
+mod target;
+mod work;
+
+pub use crate::error::DrillError;
+pub use crate::options::{Options, PAUSES};
+pub use crate::run::{Outcome, run};

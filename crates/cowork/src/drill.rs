@@ -1,0 +1,155 @@
+//! `cowork drill`: prove that the system comes back.
+//!
+//! Not here: the drill itself (crate `drill`).
+
+use std::io::IsTerminal as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use ::drill::progress::Mode;
+use ::drill::report::{Metadata, Objectives, json};
+use ::drill::{DrillError, Options, Outcome};
+use chrono::SecondsFormat;
+use clap::{Args, Subcommand};
+use tokio_util::sync::CancellationToken;
+
+use crate::failure::Failure;
+use crate::process::Process;
+use crate::serve::BUILD;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Drill {
+    /// Build a live system, back it up, destroy it, restore it elsewhere, and judge what came back
+    #[command(after_long_help = "Exit codes: 0 passed, 1 failed, 2 could not verify, 64 called wrongly.")]
+    Run(Run),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Run {
+    /// Where the report goes; an earlier report there is kept below `earlier/`
+    /// [default: drill-reports/TIME]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// How large the world is: 1 is about 200 sessions, 20 is 1 GB of rows
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    scale: u32,
+    /// Repeats a world; otherwise the seed is random and stands in the journal
+    #[arg(long, value_name = "NUMBER")]
+    seed: Option<u64>,
+    /// Leave the target where it is, with its database running, for inspection
+    #[arg(long)]
+    keep: bool,
+    /// Wait for Enter after a stage, and say how to reach the target
+    #[arg(long, value_name = "STAGE", value_parser = ::drill::PAUSES)]
+    pause_after: Option<String>,
+    /// Below which folder the drill works
+    /// [default: the system's folder for temporary files]
+    #[arg(long, value_name = "DIR")]
+    work: Option<PathBuf>,
+    /// Who owns the report and what follows from it
+    #[arg(long, value_name = "NAME", default_value = "Open Cowork operator")]
+    owner: String,
+    /// How long a recovery may take, in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 3_600)]
+    rto: u32,
+    /// How much of the time before the disaster may be lost, in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 86_400)]
+    rpo: u32,
+    /// Print the report as JSON at the end, instead of the ten rows
+    #[arg(long)]
+    json: bool,
+    /// No lines that move, even on a terminal
+    #[arg(long)]
+    quiet: bool,
+}
+
+impl Drill {
+    pub(crate) fn json(&self) -> bool {
+        let Self::Run(run) = self;
+        run.json
+    }
+
+    pub(crate) async fn run(self, process: Process) -> Result<ExitCode, Failure> {
+        let Self::Run(run) = self;
+        run.run(process).await
+    }
+}
+
+impl Run {
+    async fn run(self, process: Process) -> Result<ExitCode, Failure> {
+        let options = self.options(&process)?;
+        let cancel = CancellationToken::new();
+        tokio::spawn(cancel_on_signal(cancel.clone()));
+        let outcome = ::drill::run(options, process.sources, cancel).await?;
+        tell(&outcome, self.json);
+        if outcome.interrupted {
+            return Err(Failure::could_not(
+                "The drill was interrupted.",
+                "a signal arrived before the last stage",
+                "Nothing is left of it but its report, which says how far it came. Start it again.",
+            ));
+        }
+        Ok(ExitCode::from(outcome.report.verdict().exit_code()))
+    }
+
+    fn options(&self, process: &Process) -> Result<Options, Failure> {
+        let executable = std::env::current_exe()
+            .map_err(|error| Failure::could_not("The program can't find itself.", error, "Start it by its path."))?;
+        let absolute = |path: &PathBuf| process.working_directory.join(path);
+        let started = process.sources.now().to_rfc3339_opts(SecondsFormat::Millis, true).replace([':', '.'], "-");
+        let out = self.out.clone().unwrap_or_else(|| PathBuf::from("drill-reports").join(started));
+        let quiet = self.quiet || self.json || !std::io::stderr().is_terminal();
+        let variable = |name: &str| process.environment.get(name).filter(|value| !value.is_empty());
+        let colour = !quiet && variable("NO_COLOR").is_none();
+        Ok(Options {
+            out: absolute(&out),
+            work_parent: self.work.as_ref().map_or_else(|| work_parent(process), absolute),
+            executable,
+            search_path: variable("PATH").cloned().unwrap_or_default(),
+            build: BUILD.to_owned(),
+            scale: self.scale,
+            seed: self.seed.unwrap_or_else(|| u64::from_le_bytes(process.sources.bytes())),
+            keep: self.keep,
+            pause_after: self.pause_after.clone(),
+            objectives: Objectives { rto_s: f64::from(self.rto), rpo_s: f64::from(self.rpo) },
+            metadata: Metadata { report_owner: self.owner.clone(), ..Metadata::default() },
+            mode: Mode { live: !quiet, colour },
+        })
+    }
+}
+
+fn work_parent(process: &Process) -> PathBuf {
+    process.environment.get("TMPDIR").map_or_else(|| PathBuf::from("/tmp"), PathBuf::from)
+}
+
+fn tell(outcome: &Outcome, as_json: bool) {
+    if as_json {
+        print!("{}", json::render(&outcome.report));
+    } else {
+        ::drill::progress::Progress::new(Mode::PLAIN).table(&outcome.report, &outcome.out);
+    }
+    if let Some(kept) = &outcome.kept {
+        eprintln!("the target was kept in {}", kept.display());
+    }
+}
+
+/// SIGINT and SIGTERM end the drill in order: what it made is removed, and a report says how far it came.
+async fn cancel_on_signal(cancel: CancellationToken) {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    else {
+        return;
+    };
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+    cancel.cancel();
+}
+
+impl From<DrillError> for Failure {
+    fn from(error: DrillError) -> Self {
+        let advice = error.advice().to_owned();
+        Self::could_not("The drill could not begin.", error, advice)
+    }
+}

@@ -1,0 +1,120 @@
+//! The ten checks of the seed's report, a file each, and what they have in common: an [`Inquiry`] collects what was
+//! compared, what was wrong and what could not be learned, and only then is a verdict formed.
+//!
+//! Three rules hold for every check. What is expected comes from the manifest or from the drill's own records, never
+//! from the restored database. A check goes on after the first fault and names all of them, bounded. A check that
+//! compared nothing, or could not finish, does not pass.
+//!
+//! Not here: when a check runs (`run`), how it is shown (`report`).
+
+pub(crate) mod artifacts;
+pub(crate) mod gateway;
+pub(crate) mod objects;
+pub(crate) mod parity;
+pub(crate) mod postgres;
+pub(crate) mod redaction;
+pub(crate) mod scheduler;
+pub(crate) mod secrets;
+pub(crate) mod web_only;
+pub(crate) mod worker;
+
+use std::fmt::Display;
+use std::future::Future;
+
+use attest::EvidenceFolder;
+use clock::Sources;
+use serde::Serialize;
+
+use crate::processes::StartError;
+use crate::report::{Check, CheckId, OpenCheck};
+
+/// One check in the making: an [`OpenCheck`] with the clock and the folder that its evidence goes to.
+#[derive(Debug)]
+pub(crate) struct Inquiry {
+    check: OpenCheck,
+    sources: Sources,
+    folder: EvidenceFolder,
+}
+
+impl Inquiry {
+    pub(crate) fn begin(id: CheckId, sources: &Sources, folder: &EvidenceFolder) -> Self {
+        Self { check: OpenCheck::new(id, sources.now()), sources: sources.clone(), folder: folder.clone() }
+    }
+
+    /// Counts one comparison; if it did not hold, `sentence` says what is wrong. `code` is stable, for programs.
+    pub(crate) fn expect(&mut self, holds: bool, code: &str, sentence: impl FnOnce() -> String) -> bool {
+        self.held(1);
+        if !holds {
+            self.fault(code, sentence());
+        }
+        holds
+    }
+
+    /// Counts comparisons that held.
+    pub(crate) fn held(&mut self, comparisons: usize) {
+        self.check.compared(comparisons as u64);
+    }
+
+    /// Something is wrong.
+    pub(crate) fn fault(&mut self, code: &str, sentence: impl AsRef<str>) {
+        self.check.find(code, sentence);
+    }
+
+    /// Something could not be learned: the check can't pass, whatever else held.
+    pub(crate) fn could_not(&mut self, what: &str, cause: impl Display) {
+        self.check.doubt(format!("{what}: {cause:#}"));
+    }
+
+    /// Keeps what was seen, before it is judged. A check whose evidence can't be written can't pass.
+    pub(crate) fn record(&mut self, name: &str, seen: &impl Serialize) {
+        match self.folder.write_json(self.check.id().as_str(), name, seen) {
+            Ok(evidence) => self.check.evidence(evidence),
+            Err(error) => self.could_not("the evidence could not be written", anyhow::Error::from(error)),
+        }
+    }
+
+    /// As [`Self::record`], for text.
+    pub(crate) fn record_text(&mut self, name: &str, seen: &str) {
+        match self.folder.write_text(self.check.id().as_str(), name, seen) {
+            Ok(evidence) => self.check.evidence(evidence),
+            Err(error) => self.could_not("the evidence could not be written", anyhow::Error::from(error)),
+        }
+    }
+
+    /// Takes what an attempt gave, or notes that `what` happened instead.
+    pub(crate) fn learn<T>(&mut self, what: &str, attempt: Result<T, impl Into<anyhow::Error>>) -> Option<T> {
+        attempt.map_err(|error| self.could_not(what, error.into())).ok()
+    }
+
+    /// Whether a role came up; one that did not is a fault of the restored system.
+    pub(crate) fn started(&mut self, started: Result<(), StartError>) -> bool {
+        let up = started.is_ok();
+        self.held(usize::from(up));
+        if let Err(error) = started {
+            self.fault("role_did_not_start", error.to_string());
+        }
+        up
+    }
+
+    /// Forms the verdict. `summary` says what was compared, for a check that passes.
+    pub(crate) fn conclude(self, summary: &str) -> Check {
+        self.check.close(self.sources.now(), summary)
+    }
+}
+
+/// Waits until `condition` gives something, at most for `patience`.
+pub(crate) async fn eventually<T, F: Future<Output = Option<T>>>(
+    patience: std::time::Duration,
+    mut condition: impl FnMut() -> F,
+) -> Option<T> {
+    let deadline = tokio::time::Instant::now() + patience;
+    loop {
+        if let Some(found) = condition().await {
+            return Some(found);
+        }
+        if tokio::time::Instant::now() >= deadline {
+            return None;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+}

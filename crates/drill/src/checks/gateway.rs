@@ -1,0 +1,275 @@
+//! Row 9, gateway recovery: the sink outside the system knows what was sent before; what the backup knew as sent does
+//! not go out again, what it knew as pending does, in order; a new message is answered once; an event that was
+//! accepted before is not taken twice; retry and dead letter work.
+//!
+//! What was sent between the backup and the disaster is in neither class: the rows have forgotten it. It goes out again
+//! under the same `webhook-id`, so that a receiver which deduplicates takes it once. The report counts it.
+//!
+//! Not here: a recovery ledger, which would remember it.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::time::Duration;
+
+use clock::{Sources, Timestamp};
+use client::Client;
+use ids::{BindingId, DeliveryId};
+use serde::Deserialize;
+use serde_json::json;
+use uuid::Uuid;
+
+use super::{Inquiry, eventually};
+use crate::api;
+use crate::backup::Backup;
+use crate::inbound;
+use crate::rehearsal::{Inbound, KnownChannel};
+use crate::sink::{Received, Sink};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+/// How long nothing more may arrive before the sink's record is judged.
+const SETTLED: Duration = Duration::from_millis(1_500);
+const HELD_THREAD: &str = "drill-held";
+const SMOKE_THREAD: &str = "drill-smoke";
+
+/// A line of the probe `deliveries`.
+#[derive(Debug, Deserialize)]
+struct DeliveryRow {
+    delivery_id: DeliveryId,
+    binding_id: BindingId,
+    state: String,
+}
+
+/// What the drill holds against the gateway.
+#[derive(Debug)]
+pub(crate) struct Expectations<'a> {
+    pub(crate) sink: &'a Sink,
+    /// What had arrived before the disaster.
+    pub(crate) mark: usize,
+    pub(crate) channel: &'a KnownChannel,
+    pub(crate) inbound: &'a [Inbound],
+    pub(crate) gateway_url: String,
+    pub(crate) snapshot_at: Timestamp,
+}
+
+/// Deliveries that the lost system sent after the backup, and that went out again.
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct Forgotten {
+    pub(crate) repeated: usize,
+}
+
+pub(crate) async fn check(
+    inquiry: &mut Inquiry,
+    backup: &Backup,
+    operator: &Client,
+    expectations: &Expectations<'_>,
+    sources: &Sources,
+) -> Forgotten {
+    let Some(rows) = inquiry.learn::<Vec<DeliveryRow>>("the backup's deliveries", backup.probe("deliveries")) else {
+        return Forgotten::default();
+    };
+    let client = operator.in_org(expectations.channel.org);
+    judge_smoke(inquiry, expectations, sources).await;
+    judge_repeat(inquiry, expectations, sources).await;
+    judge_retry(inquiry, &client, &rows, expectations).await;
+    judge_dead_letter(inquiry, &client, expectations, sources).await;
+    wait_for_pending(&rows, expectations).await;
+    wait_until_settled(expectations.sink).await;
+    judge_sent(inquiry, &rows, expectations)
+}
+
+/// A new message gets one answer.
+async fn judge_smoke(inquiry: &mut Inquiry, expectations: &Expectations<'_>, sources: &Sources) {
+    let text = "say back again";
+    let sent = post(expectations, "drill-smoke", SMOKE_THREAD, text, sources).await;
+    if inquiry.learn("a new message to the gateway", sent).is_none() {
+        return;
+    }
+    let answered = eventually(PATIENCE, async || {
+        let answers = in_thread(expectations, SMOKE_THREAD);
+        answers.iter().any(|received| received.accepted && received.text.contains("back again")).then_some(())
+    });
+    let answered = answered.await.is_some();
+    inquiry.expect(answered, "smoke_unanswered", || "a new message to the gateway was not answered".to_owned());
+    let signed = in_thread(expectations, SMOKE_THREAD).iter().all(|received| received.signed == Some(true));
+    inquiry.expect(signed, "signature", || {
+        "a delivery is not signed as its receiver expects: the channel secret is not the one of before".to_owned()
+    });
+}
+
+/// An event that was accepted before the backup is a duplicate, and makes no new command.
+async fn judge_repeat(inquiry: &mut Inquiry, expectations: &Expectations<'_>, sources: &Sources) {
+    let earlier = expectations.inbound.iter().find(|inbound| inbound.at < expectations.snapshot_at);
+    let Some(earlier) = earlier else {
+        return inquiry.could_not("no message was accepted before the backup", "there is nothing to repeat");
+    };
+    let answer = post(expectations, &earlier.event_id, &earlier.thread, &earlier.text, sources).await;
+    if let Some(answer) = inquiry.learn("a repeated message to the gateway", answer) {
+        let same = answer.duplicate && answer.command_id == earlier.command;
+        inquiry.expect(same, "inbound_taken_twice", || {
+            format!("the message {} was accepted before the backup and is taken again", earlier.event_id)
+        });
+    }
+}
+
+/// An operator retries a dead letter.
+async fn judge_retry(
+    inquiry: &mut Inquiry,
+    client: &Client,
+    rows: &[DeliveryRow],
+    expectations: &Expectations<'_>,
+) {
+    let Some(dead) = rows.iter().find(|row| row.state == "dead") else {
+        return inquiry.could_not("retry", "the backup has no dead letter to retry");
+    };
+    if inquiry.learn("retrying a dead letter", client.delivery_retry(dead.delivery_id).await).is_none() {
+        return;
+    }
+    let id = Uuid::from(dead.delivery_id);
+    let arrived = eventually(PATIENCE, async || {
+        let since = expectations.sink.since(expectations.mark);
+        since.iter().any(|received| received.delivery == id && received.accepted).then_some(())
+    });
+    let arrived = arrived.await.is_some();
+    inquiry.expect(arrived, "retry", || format!("the dead letter {id} was retried and did not arrive"));
+}
+
+/// A delivery whose receiver asks to wait is set aside by an operator, and is not tried again.
+async fn judge_dead_letter(
+    inquiry: &mut Inquiry,
+    client: &Client,
+    expectations: &Expectations<'_>,
+    sources: &Sources,
+) {
+    expectations.sink.hold(HELD_THREAD);
+    let sent = post(expectations, "drill-held", HELD_THREAD, "say hold on", sources).await;
+    if inquiry.learn("a message to a thread that is held", sent).is_none() {
+        return;
+    }
+    let held = eventually(PATIENCE, async || Some(in_thread(expectations, HELD_THREAD).first()?.delivery)).await;
+    let Some(held) = held else {
+        return inquiry.could_not("dead letter", "the delivery that was to be set aside was never tried");
+    };
+    let pending = eventually(PATIENCE, async || {
+        let pending = api::deliveries(client, Some("pending")).await.ok()?;
+        pending.into_iter().find(|delivery| Uuid::from(delivery.delivery_id) == held && delivery.attempt > 0)
+    });
+    if pending.await.is_none() {
+        return inquiry.could_not("dead letter", "the delivery that was to be set aside is not pending");
+    }
+    if inquiry.learn("setting a delivery aside", client.delivery_dead_letter(held.into()).await).is_some() {
+        let dead = api::deliveries(client, Some("dead")).await.unwrap_or_default();
+        let dead = dead.iter().any(|delivery| Uuid::from(delivery.delivery_id) == held);
+        inquiry.expect(dead, "dead_letter", || format!("the delivery {held} was set aside and is not a dead letter"));
+    }
+}
+
+/// Waits for what the backup knew as pending; what does not come is judged as lost.
+async fn wait_for_pending(rows: &[DeliveryRow], expectations: &Expectations<'_>) {
+    let pending: HashSet<Uuid> =
+        rows.iter().filter(|row| row.state == "pending").map(|row| row.delivery_id.into()).collect();
+    eventually(PATIENCE, async || {
+        let since = expectations.sink.since(expectations.mark);
+        let arrived: HashSet<Uuid> = since.iter().filter(|one| one.accepted).map(|one| one.delivery).collect();
+        pending.is_subset(&arrived).then_some(())
+    })
+    .await;
+}
+
+/// Waits until nothing has arrived for a while.
+async fn wait_until_settled(sink: &Sink) {
+    eventually(PATIENCE, async || {
+        let before = sink.mark();
+        tokio::time::sleep(SETTLED).await;
+        (sink.mark() == before).then_some(())
+    })
+    .await;
+}
+
+fn judge_sent(inquiry: &mut Inquiry, rows: &[DeliveryRow], expectations: &Expectations<'_>) -> Forgotten {
+    let earlier = &expectations.sink.since(0)[..expectations.mark];
+    let now = expectations.sink.since(expectations.mark);
+    let accepted_before: HashSet<Uuid> = earlier.iter().filter(|one| one.accepted).map(|one| one.delivery).collect();
+    let mut accepted_now: BTreeMap<Uuid, usize> = BTreeMap::new();
+    for one in now.iter().filter(|one| one.accepted) {
+        *accepted_now.entry(one.delivery).or_default() += 1;
+    }
+    let by_id: HashMap<Uuid, &DeliveryRow> = rows.iter().map(|row| (row.delivery_id.into(), row)).collect();
+    let mut forgotten = Forgotten::default();
+    for (id, times) in &accepted_now {
+        inquiry.expect(*times == 1, "delivery_duplicated", || format!("the delivery {id} arrived {times} times"));
+        let known_sent = by_id.get(id).is_some_and(|row| row.state == "sent");
+        inquiry.expect(!known_sent, "delivery_sent_again", || {
+            format!("the delivery {id} was sent before the backup, and went out again")
+        });
+        forgotten.repeated += usize::from(!known_sent && accepted_before.contains(id));
+    }
+    for row in rows {
+        judge_row(inquiry, row, &accepted_before, &accepted_now);
+    }
+    judge_order(inquiry, rows, &now);
+    let redirected = now.iter().filter(|one| one.redirected).count();
+    inquiry.expect(redirected == now.len(), "reached_destination", || {
+        format!("{} deliveries of the copy were not redirected", now.len() - redirected)
+    });
+    inquiry.record(
+        "sink",
+        &json!({"accepted_before_disaster": accepted_before.len(), "accepted_from_target": accepted_now.len(),
+            "requests_from_target": now.len(), "repeated_from_recovery_window": forgotten.repeated,
+            "in_backup": count_states(rows)}),
+    );
+    forgotten
+}
+
+/// Nothing that the backup had is lost: what it knew as sent had arrived, what it knew as pending arrives now.
+fn judge_row(
+    inquiry: &mut Inquiry,
+    row: &DeliveryRow,
+    accepted_before: &HashSet<Uuid>,
+    accepted_now: &BTreeMap<Uuid, usize>,
+) {
+    let id = Uuid::from(row.delivery_id);
+    match row.state.as_str() {
+        "sent" => inquiry.expect(accepted_before.contains(&id), "delivery_never_arrived", || {
+            format!("the backup knows the delivery {id} as sent, but it never arrived")
+        }),
+        "pending" => inquiry.expect(accepted_now.contains_key(&id), "delivery_lost", || {
+            format!("the delivery {id} was pending in the backup and did not arrive after the restore")
+        }),
+        _ => true,
+    };
+}
+
+/// Within a thread, sequences only grow.
+fn judge_order(inquiry: &mut Inquiry, rows: &[DeliveryRow], now: &[Received]) {
+    let bindings: HashMap<Uuid, BindingId> = rows.iter().map(|row| (row.delivery_id.into(), row.binding_id)).collect();
+    let dead: BTreeSet<Uuid> = rows.iter().filter(|row| row.state == "dead").map(|row| row.delivery_id.into()).collect();
+    let mut last: HashMap<(String, Option<BindingId>), i64> = HashMap::new();
+    for one in now.iter().filter(|one| one.accepted && !dead.contains(&one.delivery)) {
+        let key = (one.thread.clone(), bindings.get(&one.delivery).copied());
+        let before = last.insert(key, one.sequence).unwrap_or(0);
+        inquiry.expect(one.sequence > before, "out_of_order", || {
+            format!("in thread {} the delivery of event {} came after that of event {before}", one.thread, one.sequence)
+        });
+    }
+}
+
+fn count_states(rows: &[DeliveryRow]) -> BTreeMap<&str, usize> {
+    let mut counts = BTreeMap::new();
+    for row in rows {
+        *counts.entry(row.state.as_str()).or_default() += 1;
+    }
+    counts
+}
+
+fn in_thread(expectations: &Expectations<'_>, thread: &str) -> Vec<Received> {
+    expectations.sink.since(expectations.mark).into_iter().filter(|received| received.thread == thread).collect()
+}
+
+async fn post(
+    expectations: &Expectations<'_>,
+    event_id: &str,
+    thread: &str,
+    text: &str,
+    sources: &Sources,
+) -> Result<inbound::Answer, inbound::InboundError> {
+    inbound::post(&expectations.gateway_url, expectations.channel, event_id, thread, text, sources).await
+}

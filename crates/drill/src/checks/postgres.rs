@@ -1,0 +1,179 @@
+//! Row 1, Postgres restore: every table's count and digest against the manifest, the catalogue, the sequences, and
+//! heap and indexes checked by the engine (`amcheck`).
+//!
+//! Not here: whether the rows make sense together; the later rows look at that.
+
+use archive::manifest::{Manifest, Table};
+use archive::catalogue::{self, SequencePosition};
+use archive::digest;
+use serde_json::json;
+use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
+
+use super::Inquiry;
+use crate::report::TableCount;
+
+/// What the report shows of every table.
+pub(crate) async fn check(inquiry: &mut Inquiry, manifest: &Manifest, database_url: &str) -> Vec<TableCount> {
+    let (digests, rest) = tokio::join!(digest_tables(manifest, database_url), engine_check(database_url));
+    let counts = inquiry.learn("the tables could not be read", digests).unwrap_or_default();
+    inquiry.record("table-counts", &counts);
+    for count in &counts {
+        judge_table(inquiry, count);
+    }
+    let catalogue = inquiry.learn("the catalogue could not be read", read_catalogue(database_url).await);
+    if let Some(lines) = catalogue {
+        judge_catalogue(inquiry, &manifest.catalogue, &lines);
+    }
+    let sequences = read_sequences(database_url).await;
+    if let Some(values) = inquiry.learn("the sequences could not be read", sequences) {
+        judge_sequences(inquiry, manifest, &values);
+    }
+    if let Some(engine) = inquiry.learn("the engine's own check could not run", rest) {
+        judge_engine(inquiry, &engine);
+    }
+    counts
+}
+
+fn judge_table(inquiry: &mut Inquiry, count: &TableCount) {
+    let name = &count.table;
+    let same_count = inquiry.expect(count.restored_rows == Some(count.backup_rows), "table_count", || {
+        match count.restored_rows {
+            Some(rows) => format!("table {name} has {rows} rows, the backup had {}", count.backup_rows),
+            None => format!("table {name} is missing or can't be read, the backup had {} rows", count.backup_rows),
+        }
+    });
+    if same_count {
+        inquiry.expect(count.digest_equal == Some(true), "table_digest", || {
+            format!("table {name} has as many rows as the backup, but their content differs")
+        });
+    }
+}
+
+async fn digest_tables(manifest: &Manifest, database_url: &str) -> Result<Vec<TableCount>, sqlx::Error> {
+    let mut connection = PgConnection::connect(database_url).await?;
+    digest::pin(&mut connection).await?;
+    let mut counts = Vec::with_capacity(manifest.tables.len());
+    for table in &manifest.tables {
+        let seen = match digest::table_digest(&mut connection, &table.sql).await {
+            Ok(seen) => Some(seen),
+            // The statement failed: the table or a column is gone. The connection may be unusable, so take another.
+            Err(sqlx::Error::Database(_)) => {
+                connection = PgConnection::connect(database_url).await?;
+                digest::pin(&mut connection).await?;
+                None
+            }
+            Err(other) => return Err(other),
+        };
+        counts.push(TableCount {
+            table: table.name.clone(),
+            group: group_of(manifest, table),
+            backup_rows: table.rows,
+            restored_rows: seen.as_ref().map(|seen| seen.rows),
+            digest_equal: seen.map(|seen| seen.digest == table.digest),
+            note: None,
+        });
+    }
+    Ok(counts)
+}
+
+fn group_of(manifest: &Manifest, table: &Table) -> String {
+    let group = manifest.groups.iter().find(|group| group.tables.contains(&table.name));
+    group.map_or_else(|| "other".to_owned(), |group| group.name.clone())
+}
+
+async fn read_catalogue(database_url: &str) -> Result<Vec<String>, sqlx::Error> {
+    let mut connection = PgConnection::connect(database_url).await?;
+    digest::pin(&mut connection).await?;
+    catalogue::lines(&mut connection).await
+}
+
+fn judge_catalogue(inquiry: &mut Inquiry, expected: &[String], seen: &[String]) {
+    let missing: Vec<_> = expected.iter().filter(|line| seen.binary_search(line).is_err()).collect();
+    let added: Vec<_> = seen.iter().filter(|line| expected.binary_search(line).is_err()).collect();
+    inquiry.record("catalogue", &json!({"expected": expected.len(), "missing": missing, "added": added}));
+    inquiry.held(expected.len() - missing.len());
+    for line in missing {
+        inquiry.fault("catalogue_missing", format!("the catalogue lacks what the backup had: {line}"));
+    }
+    for line in added {
+        inquiry.fault("catalogue_added", format!("the catalogue has what the backup had not: {line}"));
+    }
+}
+
+async fn read_sequences(database_url: &str) -> Result<Vec<SequencePosition>, sqlx::Error> {
+    let mut connection = PgConnection::connect(database_url).await?;
+    catalogue::sequences(&mut connection).await
+}
+
+fn judge_sequences(inquiry: &mut Inquiry, manifest: &Manifest, positions: &[SequencePosition]) {
+    for sequence in &manifest.sequences {
+        let same = |seen: &&SequencePosition| (&seen.schema, &seen.name) == (&sequence.schema, &sequence.name);
+        let value = positions.iter().find(same).map(|seen| seen.next);
+        let bounds = sequence.next_at_least..=sequence.next_at_most;
+        inquiry.expect(value.is_some_and(|value| bounds.contains(&value)), "sequence_value", || {
+            let would_give = value.map_or_else(|| "is missing".to_owned(), |value| format!("would give {value} next"));
+            format!("sequence {} {would_give}, the backup had {} to {}", sequence.name, bounds.start(), bounds.end())
+        });
+    }
+}
+
+/// What `amcheck` said: relations that it looked at, and its complaints.
+#[derive(Debug, Default, serde::Serialize)]
+struct EngineCheck {
+    heaps: usize,
+    indexes: usize,
+    complaints: Vec<String>,
+}
+
+/// Lets Postgres verify every heap page and every index, with each heap row looked up in its indexes.
+///
+/// The extension lives in a schema of its own and in a transaction that is rolled back, so the target is left as it
+/// was.
+async fn engine_check(database_url: &str) -> Result<EngineCheck, sqlx::Error> {
+    let mut connection = PgConnection::connect(database_url).await?;
+    let mut tx = connection.begin().await?;
+    tx.execute("CREATE SCHEMA drill_amcheck; CREATE EXTENSION amcheck SCHEMA drill_amcheck").await?;
+    let mut check = EngineCheck::default();
+    let heaps: Vec<(String,)> = sqlx::query_as(HEAPS).fetch_all(&mut *tx).await?;
+    for (heap,) in &heaps {
+        check.heaps += 1;
+        let sql = format!("SELECT format('block %s: %s', blkno, msg) FROM drill_amcheck.verify_heapam('{heap}')");
+        let complaints: Vec<(String,)> = sqlx::query_as(AssertSqlSafe(sql)).fetch_all(&mut *tx).await?;
+        check.complaints.extend(complaints.into_iter().map(|(complaint,)| format!("table {heap}, {complaint}")));
+    }
+    let indexes: Vec<(String,)> = sqlx::query_as(INDEXES).fetch_all(&mut *tx).await?;
+    for (index,) in &indexes {
+        check.indexes += 1;
+        let mut attempt = tx.begin().await?;
+        let sql = format!("SELECT drill_amcheck.bt_index_check('{index}', true)");
+        if let Err(sqlx::Error::Database(complaint)) = attempt.execute(AssertSqlSafe(sql)).await {
+            check.complaints.push(format!("index {index}: {}", complaint.message()));
+        }
+        attempt.rollback().await?;
+    }
+    tx.rollback().await?;
+    Ok(check)
+}
+
+/// Names are quoted by the server, and come back as text that names the same relation.
+const HEAPS: &str = "SELECT c.oid::regclass::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE c.relkind = 'r' AND c.relpersistence = 'p' AND n.nspname = 'public' ORDER BY 1";
+const INDEXES: &str = "SELECT c.oid::regclass::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+    JOIN pg_am a ON a.oid = c.relam
+    WHERE c.relkind = 'i' AND c.relpersistence = 'p' AND a.amname = 'btree' AND n.nspname = 'public' ORDER BY 1";
+
+fn judge_engine(inquiry: &mut Inquiry, engine: &EngineCheck) {
+    inquiry.record("engine", engine);
+    inquiry.held(engine.heaps + engine.indexes);
+    for complaint in &engine.complaints {
+        inquiry.fault("engine_complaint", format!("Postgres finds damage: {complaint}"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_engine_check_reads_heaps_and_indexes_of_ours_only() {
+        assert!(super::HEAPS.contains("nspname = 'public'") && super::INDEXES.contains("nspname = 'public'"));
+    }
+}

@@ -1,0 +1,133 @@
+//! Row 10, redaction: no canary of the seven classes appears in any output of any role, of any command, or in the
+//! report itself; and a canary that was put there on purpose is found, so that finding none means something.
+//!
+//! Not here: how values are found in encodings (`redact`).
+
+use std::path::{Path, PathBuf};
+
+use client::Client;
+use redact::{Hit, Needle, Scanner};
+use serde::Serialize;
+use serde_json::json;
+use walkdir::WalkDir;
+
+use super::Inquiry;
+use crate::processes::Role;
+use crate::target::Target;
+
+/// Something that was said, and by whom.
+#[derive(Debug)]
+pub(crate) enum Output {
+    File { name: String, path: PathBuf },
+    Text { name: String, text: String },
+}
+
+#[derive(Debug, Serialize)]
+struct Scanned {
+    output: String,
+    bytes: u64,
+    hits: usize,
+}
+
+/// Collects what the running target says: diagnostics, metrics of every role, error bodies, process arguments.
+pub(crate) async fn collect_live(inquiry: &mut Inquiry, target: &Target, operator: &Client, needles: &[Needle]) -> Vec<Output> {
+    let mut outputs = Vec::new();
+    for path in ["/api/diagnostics", "/api/metrics", "/api/workspace", "/api/audit", "/api/byok-keys", "/healthz"] {
+        if let Some(text) = inquiry.learn("an operator read", operator.text(path).await) {
+            outputs.push(Output::Text { name: format!("GET {path}"), text });
+        }
+    }
+    for process in &target.roles {
+        let role = process.addresses.keys().next().cloned().unwrap_or_default();
+        let address = process.addresses.values().next();
+        let url = address.map_or_else(String::new, |address| format!("http://{address}"));
+        let metrics = Client::new(url, String::new().into()).text("/metrics").await;
+        if let Some(text) = inquiry.learn("a role's metrics", metrics) {
+            outputs.push(Output::Text { name: format!("metrics of {role}"), text });
+        }
+        let arguments = std::fs::read(format!("/proc/{}/cmdline", process.pid)).unwrap_or_default();
+        let text = String::from_utf8_lossy(&arguments).replace('\0', " ");
+        outputs.push(Output::Text { name: format!("arguments of {}", process.name), text });
+    }
+    outputs.extend(error_bodies(&target.url(Role::Web), needles).await);
+    outputs
+}
+
+/// What the API says when it is asked for nonsense that is full of canaries.
+async fn error_bodies(web: &str, needles: &[Needle]) -> Vec<Output> {
+    let Ok(http) = reqwest::Client::builder().no_proxy().build() else { return Vec::new() };
+    let mut outputs = Vec::new();
+    for needle in needles {
+        let value = String::from_utf8_lossy(&needle.value).into_owned();
+        let requests = [
+            ("a bad token", http.get(format!("{web}/api/workspace")).bearer_auth(&value)),
+            ("a bad body", http.post(format!("{web}/api/sessions")).json(&json!({"title": 7, "agent": value}))),
+            ("a bad path", http.get(format!("{web}/api/sessions/nothing")).query(&[("cursor", &value)])),
+        ];
+        for (what, request) in requests {
+            if let Ok(response) = request.send().await {
+                let name = format!("answer to {what} ({})", needle.label);
+                outputs.push(Output::Text { name, text: response.text().await.unwrap_or_default() });
+            }
+        }
+    }
+    outputs
+}
+
+/// Every file below `folder`, named relative to it.
+pub(crate) fn files_below(folder: &Path, label: &str) -> Vec<Output> {
+    let files = WalkDir::new(folder).sort_by_file_name().into_iter().flatten();
+    let files = files.filter(|entry| entry.file_type().is_file());
+    files
+        .map(|entry| {
+            let name = entry.path().strip_prefix(folder).unwrap_or(entry.path()).display().to_string();
+            Output::File { name: format!("{label}/{name}"), path: entry.into_path() }
+        })
+        .collect()
+}
+
+/// Scans all of it.
+pub(crate) fn judge(inquiry: &mut Inquiry, needles: &[Needle], outputs: &[Output]) {
+    let Some(scanner) = inquiry.learn("the scanner could not be made", Scanner::new(needles.to_vec())) else { return };
+    positive_control(inquiry, &scanner, needles);
+    let mut scanned = Vec::new();
+    for output in outputs {
+        match scan(&scanner, output) {
+            Ok((name, bytes, hits)) => {
+                for hit in &hits {
+                    let (label, encoding) = (&hit.label, hit.encoding);
+                    inquiry.fault("canary_found", format!("{name} holds {label}, as {encoding:?}, at byte {}", hit.offset));
+                }
+                inquiry.held(1);
+                scanned.push(Scanned { output: name, bytes, hits: hits.len() });
+            }
+            Err((name, error)) => inquiry.could_not(&format!("{name} could not be scanned"), error),
+        }
+    }
+    inquiry.record("scanned", &scanned);
+}
+
+fn scan(scanner: &Scanner, output: &Output) -> Result<(String, u64, Vec<Hit>), (String, std::io::Error)> {
+    match output {
+        Output::Text { name, text } => Ok((name.clone(), text.len() as u64, scanner.scan(text.as_bytes()))),
+        Output::File { name, path } => {
+            let failed = |error| (name.clone(), error);
+            let file = std::fs::File::open(path).map_err(failed)?;
+            let bytes = file.metadata().map_err(failed)?.len();
+            Ok((name.clone(), bytes, scanner.scan_reader(file).map_err(failed)?))
+        }
+    }
+}
+
+/// Each canary, put into a line of a log in the clear and as base64, must be found: else finding none says nothing.
+fn positive_control(inquiry: &mut Inquiry, scanner: &Scanner, needles: &[Needle]) {
+    use base64::Engine as _;
+    for needle in needles {
+        let encoded = base64::engine::general_purpose::STANDARD.encode(&needle.value);
+        for form in [needle.value.as_slice(), encoded.as_bytes()] {
+            let line = [b"{\"message\": \"", form, b"\"}"].concat();
+            let found = scanner.scan(&line).iter().any(|hit| hit.label == needle.label);
+            inquiry.expect(found, "positive_control", || format!("{} was planted and not found", needle.label));
+        }
+    }
+}

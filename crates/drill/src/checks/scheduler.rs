@@ -1,0 +1,273 @@
+//! Row 8, scheduler recovery: what had fired before the backup is still known with its run; with two schedulers at
+//! once exactly the slots fire that must, each once, and none that had fired before the disaster.
+//!
+//! What must fire: every workflow that waited, paused, for the drill to resume it, its newest missed slot; and each
+//! slot of an active workflow that falls due while the schedulers are there. What may not: any slot that was due before
+//! the restore, where the policy is to skip.
+//!
+//! Not here: what a run's session does (`worker`).
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::time::Duration;
+
+use anyhow::anyhow;
+use clock::{Sources, Timestamp};
+use client::{Client, Run, Workflow, WorkflowAction};
+use ids::{OrgId, RunId, WorkflowId};
+use serde::Deserialize;
+use serde_json::json;
+
+use super::{Inquiry, eventually};
+use crate::api;
+use crate::backup::Backup;
+use crate::rehearsal::Held;
+
+const PATIENCE: Duration = Duration::from_secs(60);
+/// How many slots of a busy workflow the drill waits for.
+const ON_TIME_SLOTS: usize = 3;
+
+/// A line of the probe `slots`.
+#[derive(Debug, Deserialize)]
+struct SlotRow {
+    workflow_id: WorkflowId,
+    due_at: Timestamp,
+    state: String,
+}
+
+/// A line of the probe `runs`.
+#[derive(Debug, Deserialize)]
+struct RunRow {
+    org_id: OrgId,
+    workflow_id: WorkflowId,
+    due_at: Timestamp,
+    run_id: RunId,
+}
+
+/// A line of the probe `triggers`.
+#[derive(Debug, Deserialize)]
+struct TriggerRow {
+    org_id: OrgId,
+    workflow_id: WorkflowId,
+    workflow_state: String,
+    kind: String,
+    spec: serde_json::Value,
+    next_due_at: Option<Timestamp>,
+    missed_policy: String,
+}
+
+type Slot = (WorkflowId, Timestamp);
+
+/// What the rehearsal knows of the slots that fired, and when the target's life began.
+#[derive(Debug)]
+pub(crate) struct Expectations<'a> {
+    pub(crate) held: &'a [Held],
+    pub(crate) fired_before_disaster: &'a [Slot],
+    pub(crate) generation_started_at: Timestamp,
+    pub(crate) schedulers_started_at: Timestamp,
+}
+
+/// Before any scheduler is there: every run that the backup had is listed, and every slot that had fired has its run.
+pub(crate) async fn judge_history(inquiry: &mut Inquiry, backup: &Backup, operator: &Client) {
+    let (slots, runs) = (backup.probe::<SlotRow>("slots"), backup.probe::<RunRow>("runs"));
+    let Some((slots, runs)) = inquiry.learn("the backup's slots", slots).zip(inquiry.learn("the backup's runs", runs))
+    else {
+        return;
+    };
+    let listed = match list_runs(operator, runs.iter().map(|run| run.org_id)).await {
+        Ok(listed) => listed,
+        Err(error) => return inquiry.could_not("the runs could not be listed", error),
+    };
+    let listed_ids: BTreeSet<RunId> = listed.iter().map(|run| run.run_id).collect();
+    for run in &runs {
+        inquiry.expect(listed_ids.contains(&run.run_id), "run_missing", || {
+            format!("the slot of workflow {} due {} has lost its run {}", run.workflow_id, run.due_at, run.run_id)
+        });
+    }
+    let with_run: BTreeSet<Slot> = listed.iter().map(|run| (run.workflow_id, run.due_at)).collect();
+    let fired = slots.iter().filter(|slot| slot.state == "fired");
+    for slot in fired.filter(|slot| !with_run.contains(&(slot.workflow_id, slot.due_at))) {
+        inquiry.fault("slot_without_run", format!("workflow {} fired at {} and has no run for it", slot.workflow_id, slot.due_at));
+    }
+    inquiry.record("history", &json!({"slots": slots.len(), "runs_in_backup": runs.len(), "runs_listed": listed.len()}));
+}
+
+/// With two schedulers: resumes what waited, waits until everything due has fired, and judges what did.
+pub(crate) async fn judge_firing(
+    inquiry: &mut Inquiry,
+    backup: &Backup,
+    operator: &Client,
+    expectations: &Expectations<'_>,
+    sources: &Sources,
+) {
+    let triggers = inquiry.learn::<Vec<TriggerRow>>("the backup's triggers", backup.probe("triggers"));
+    let before = inquiry.learn::<Vec<RunRow>>("the backup's runs", backup.probe("runs"));
+    let Some((triggers, before)) = triggers.zip(before) else { return };
+    let before: BTreeSet<Slot> = before.iter().map(|run| (run.workflow_id, run.due_at)).collect();
+    let observed = observe(operator, &triggers, &before, expectations, sources).await;
+    let Some(observed) = inquiry.learn("the schedulers could not be observed", observed) else { return };
+    inquiry.record(
+        "firing",
+        &json!({"fired": observed.fired.len(), "until": observed.until,
+            "per_workflow": per_workflow(&observed.fired).values().map(Vec::len).collect::<Vec<_>>()}),
+    );
+    judge_doubles(inquiry, &observed.fired, &before, expectations);
+    for held in expectations.held {
+        judge_held(inquiry, held, &triggers, &observed.fired);
+    }
+    for trigger in triggers.iter().filter(|trigger| trigger.workflow_state == "active") {
+        judge_active(inquiry, trigger, &observed, expectations);
+    }
+}
+
+/// The runs that are new since the backup, up to an instant after which no more are counted.
+struct Observed {
+    fired: Vec<Slot>,
+    until: Timestamp,
+}
+
+async fn observe(
+    operator: &Client,
+    triggers: &[TriggerRow],
+    before: &BTreeSet<Slot>,
+    expectations: &Expectations<'_>,
+    sources: &Sources,
+) -> anyhow::Result<Observed> {
+    for held in expectations.held {
+        operator.in_org(held.org).workflow_act(held.workflow, WorkflowAction::Resume).await?;
+    }
+    let orgs: BTreeSet<OrgId> = triggers.iter().map(|trigger| trigger.org_id).collect();
+    let new_runs = async || -> anyhow::Result<Vec<Slot>> {
+        let runs = list_runs(operator, orgs.iter().copied()).await?;
+        Ok(runs.iter().map(|run| (run.workflow_id, run.due_at)).filter(|slot| !before.contains(slot)).collect())
+    };
+    let on_time = |fired: &[Slot]| fired.iter().filter(|slot| slot.1 > expectations.schedulers_started_at).count();
+    let held_fired = |fired: &[Slot]| expectations.held.iter().all(|held| fired.iter().any(|slot| slot.0 == held.workflow));
+    eventually(PATIENCE, async || {
+        let fired = new_runs().await.ok()?;
+        (held_fired(&fired) && on_time(&fired) >= ON_TIME_SLOTS).then_some(())
+    })
+    .await
+    .ok_or_else(|| anyhow!("the schedulers did not fire what was due within {} s", PATIENCE.as_secs()))?;
+    // Whatever was due by now must have fired once the schedulers' own next due time lies behind it.
+    let until = sources.now();
+    eventually(PATIENCE, async || caught_up(operator, &orgs, until).await.then_some(())).await;
+    let fired = new_runs().await?;
+    Ok(Observed { fired: fired.into_iter().filter(|slot| slot.1 <= until).collect(), until })
+}
+
+/// Whether no active workflow has an unclaimed slot that was due by `until`.
+async fn caught_up(operator: &Client, orgs: &BTreeSet<OrgId>, until: Timestamp) -> bool {
+    for org in orgs {
+        let client = operator.in_org(*org);
+        let Ok(workflows) = api::workflows(&client).await else { return false };
+        for workflow in workflows.iter().filter(|workflow| workflow.state == "active") {
+            let Ok(Workflow { triggers, .. }) = client.workflow_get(workflow.workflow_id).await else { return false };
+            if triggers.iter().any(|trigger| trigger.next_due_at.is_some_and(|due| due <= until)) {
+                return false;
+            }
+        }
+    }
+    true
+}
+
+fn judge_doubles(
+    inquiry: &mut Inquiry,
+    fired: &[Slot],
+    before: &BTreeSet<Slot>,
+    expectations: &Expectations<'_>,
+) {
+    let mut seen = before.clone();
+    for slot in fired {
+        inquiry.expect(seen.insert(*slot), "slot_fired_twice", || {
+            format!("workflow {} fired twice for the slot due {}", slot.0, slot.1)
+        });
+        inquiry.expect(!expectations.fired_before_disaster.contains(slot), "slot_fired_again", || {
+            format!("workflow {} fired again for the slot due {}, which had fired before the disaster", slot.0, slot.1)
+        });
+    }
+}
+
+/// A workflow that was resumed fires its newest missed slot, and no other of those it missed.
+fn judge_held(inquiry: &mut Inquiry, held: &Held, triggers: &[TriggerRow], fired: &[Slot]) {
+    let due = triggers.iter().find(|trigger| trigger.workflow_id == held.workflow).and_then(|row| row.next_due_at);
+    let slots: Vec<Timestamp> = fired.iter().filter(|slot| slot.0 == held.workflow).map(|slot| slot.1).collect();
+    inquiry.expect(due.is_some() && slots == Vec::from_iter(due), "held_slot", || {
+        format!("workflow {} was due at {due:?} and fired for {slots:?}", held.workflow)
+    });
+}
+
+/// An active workflow that skips what it missed fires every slot that falls due while the schedulers are there, and
+/// none of before the restore.
+fn judge_active(inquiry: &mut Inquiry, trigger: &TriggerRow, observed: &Observed, expectations: &Expectations<'_>) {
+    let fired: BTreeSet<Timestamp> =
+        observed.fired.iter().filter(|slot| slot.0 == trigger.workflow_id).map(|slot| slot.1).collect();
+    if trigger.missed_policy == "skip" {
+        for due in fired.iter().filter(|due| **due <= expectations.generation_started_at) {
+            inquiry.fault(
+                "missed_slot_fired",
+                format!("workflow {} fired for {due}, before the restore, though it skips what it missed", trigger.workflow_id),
+            );
+        }
+    }
+    for due in interval_slots(trigger, expectations.schedulers_started_at, observed.until) {
+        inquiry.expect(fired.contains(&due), "slot_lost", || {
+            format!("workflow {} did not fire for the slot due {due}", trigger.workflow_id)
+        });
+    }
+}
+
+/// The slots of an interval trigger in `(from, to]`.
+fn interval_slots(trigger: &TriggerRow, from: Timestamp, to: Timestamp) -> Vec<Timestamp> {
+    let (Some(every_s), Some(next)) = (trigger.spec["every_s"].as_i64(), trigger.next_due_at) else { return Vec::new() };
+    if trigger.kind != "interval" || every_s < 1 {
+        return Vec::new();
+    }
+    let every = chrono::TimeDelta::seconds(every_s);
+    let steps = ((from - next).num_seconds() / every_s).max(0);
+    let first = next + every * i32::try_from(steps).unwrap_or(i32::MAX);
+    std::iter::successors(Some(first), |due| Some(*due + every))
+        .skip_while(|due| *due <= from)
+        .take_while(|due| *due <= to)
+        .collect()
+}
+
+fn per_workflow(slots: &[Slot]) -> BTreeMap<WorkflowId, Vec<Timestamp>> {
+    let mut by_workflow: BTreeMap<WorkflowId, Vec<Timestamp>> = BTreeMap::new();
+    for (workflow, due) in slots {
+        by_workflow.entry(*workflow).or_default().push(*due);
+    }
+    by_workflow
+}
+
+async fn list_runs(operator: &Client, orgs: impl Iterator<Item = OrgId>) -> Result<Vec<Run>, client::Error> {
+    let mut all = HashMap::new();
+    for org in orgs.collect::<BTreeSet<_>>() {
+        for run in api::runs(&operator.in_org(org)).await? {
+            all.insert(run.run_id, run);
+        }
+    }
+    Ok(all.into_values().collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use chrono::{DateTime, TimeDelta};
+
+    #[test]
+    fn slots_of_an_interval_are_counted_from_the_one_that_was_next() {
+        let next = DateTime::UNIX_EPOCH + TimeDelta::days(20_000);
+        let trigger = TriggerRow {
+            org_id: uuid::Uuid::from_u128(1).into(),
+            workflow_id: uuid::Uuid::from_u128(2).into(),
+            workflow_state: "active".into(),
+            kind: "interval".into(),
+            spec: json!({"every_s": 10, "anchor_at": next}),
+            next_due_at: Some(next),
+            missed_policy: "skip".into(),
+        };
+        let at = |seconds| next + TimeDelta::seconds(seconds);
+        assert_eq!(interval_slots(&trigger, at(15), at(40)), [at(20), at(30), at(40)]);
+        assert_eq!(interval_slots(&trigger, at(-5), at(9)), [at(0)]);
+    }
+}

@@ -1,0 +1,124 @@
+//! Row 4, web-only boot: the four reads of the seed answer, and say what the backup lets expect; no worker, scheduler
+//! or gateway is there; and for a while nothing moves.
+//!
+//! Not here: lists and projections (`parity`), files (`artifacts`).
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use archive::Manifest;
+use client::{Client, Diagnostics, Workspace};
+use serde_json::{Value, json};
+
+use super::Inquiry;
+use crate::target::{Target, moved};
+
+/// How long nothing may move.
+pub(crate) const QUIET_WINDOW: Duration = Duration::from_secs(2);
+
+/// Tables whose rows the restore itself adds to, or that only the living write.
+const NOT_COMPARED: [&str; 2] = ["generations", "role_instances"];
+
+/// Reads the four, and judges each.
+pub(crate) async fn reads(inquiry: &mut Inquiry, manifest: &Manifest, operator: &Client) {
+    let healthy = inquiry.learn("GET /healthz", operator.healthz().await);
+    inquiry.expect(healthy == Some(true), "healthz", || "GET /healthz does not say that all is well".to_owned());
+    if let Some(workspace) = inquiry.learn("GET /api/workspace", operator.workspace().await) {
+        judge_workspace(inquiry, manifest, &workspace);
+    }
+    if let Some(diagnostics) = inquiry.learn("GET /api/diagnostics", operator.diagnostics().await) {
+        judge_diagnostics(inquiry, manifest, &diagnostics);
+    }
+    if let Some(metrics) = inquiry.learn("GET /api/metrics", operator.metrics().await) {
+        inquiry.record_text("metrics", &metrics);
+        judge_metrics(inquiry, manifest, &metrics);
+    }
+}
+
+fn judge_workspace(inquiry: &mut Inquiry, manifest: &Manifest, workspace: &Workspace) {
+    let system = &manifest.system;
+    inquiry.record(
+        "workspace",
+        &json!({"system_id": workspace.system_id, "generation": workspace.generation,
+            "environment": workspace.environment, "schema_version": workspace.schema_version, "build": workspace.build}),
+    );
+    inquiry.expect(workspace.system_id == system.system_id, "system_id", || {
+        format!("the system says that it is {}, the backup was of {}", workspace.system_id, system.system_id)
+    });
+    inquiry.expect(workspace.generation == system.generation + 1, "generation", || {
+        format!("the system is in generation {}, expected {}", workspace.generation, system.generation + 1)
+    });
+    inquiry.expect(workspace.environment == "drill", "environment", || {
+        format!("the system says that its environment is {}, not a drill", workspace.environment)
+    });
+    inquiry.expect(workspace.schema_version == system.schema_version, "schema_version", || {
+        format!("the schema is at {}, the backup's was at {}", workspace.schema_version, system.schema_version)
+    });
+}
+
+fn judge_diagnostics(inquiry: &mut Inquiry, manifest: &Manifest, diagnostics: &Diagnostics) {
+    inquiry.record("diagnostics", &json!({"roles": diagnostics.roles, "counts": diagnostics.counts}));
+    let instances = |role: &str| diagnostics.roles.get(role).copied();
+    inquiry.expect(instances("web") == Some(1), "web_instances", || {
+        format!("diagnostics counts {:?} web roles, one was started", instances("web"))
+    });
+    for role in ["worker", "scheduler", "gateway"] {
+        inquiry.expect(instances(role) == Some(0), "role_not_idle", || {
+            format!("diagnostics counts {:?} instances of {role}, none was started", instances(role))
+        });
+    }
+    let compared = manifest.tables.iter().filter(|table| !NOT_COMPARED.contains(&table.name.as_str()));
+    for table in compared.filter(|table| !table.name.starts_with('_')) {
+        let seen = diagnostics.counts.get(&table.name).copied();
+        inquiry.expect(seen.and_then(|rows| u64::try_from(rows).ok()) == Some(table.rows), "diagnostics_count", || {
+            let seen = seen.map_or("no count".to_owned(), |rows| rows.to_string());
+            format!("diagnostics gives {seen} for table {}, the backup had {} rows", table.name, table.rows)
+        });
+    }
+    for secret in diagnostics.secrets.iter().filter(|secret| !secret.resolved) {
+        inquiry.fault("secret_unresolved", format!("diagnostics says that secret {} does not resolve", secret.name));
+    }
+}
+
+fn judge_metrics(inquiry: &mut Inquiry, manifest: &Manifest, metrics: &str) {
+    let sessions = manifest.table("sessions").map(|table| table.rows);
+    inquiry.expect(gauge(metrics, "cowork_sessions") == sessions, "metrics_sessions", || {
+        format!("cowork_sessions is {:?}, the backup had {sessions:?}", gauge(metrics, "cowork_sessions"))
+    });
+    let generation = u64::try_from(manifest.system.generation + 1).ok();
+    inquiry.expect(gauge(metrics, "cowork_generation") == generation, "metrics_generation", || {
+        format!("cowork_generation is {:?}, expected {generation:?}", gauge(metrics, "cowork_generation"))
+    });
+}
+
+/// The value of the series `name` without labels.
+fn gauge(metrics: &str, name: &str) -> Option<u64> {
+    let value = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '))?;
+    value.trim().split('.').next()?.parse().ok()
+}
+
+/// Watches that nothing moves while only the web role is there.
+pub(crate) async fn quiet_window(target: &Target, sql: &str) -> anyhow::Result<(Vec<String>, BTreeMap<String, Value>)> {
+    let before = target.activity(sql).await?;
+    tokio::time::sleep(QUIET_WINDOW).await;
+    let after = target.activity(sql).await?;
+    Ok((moved(&before, &after), after))
+}
+
+pub(crate) fn judge_quiet(inquiry: &mut Inquiry, moved: &[String], counters: &BTreeMap<String, Value>) {
+    inquiry.record("quiet-window", &json!({"window_s": QUIET_WINDOW.as_secs(), "counters": counters, "moved": moved}));
+    inquiry.held(counters.len().saturating_sub(moved.len()));
+    for name in moved {
+        inquiry.fault("not_quiet", format!("{name} moved although only the web role was there"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn a_gauge_is_read_by_its_whole_name() {
+        let metrics = "# TYPE cowork_sessions gauge\ncowork_sessions_total 4\ncowork_sessions 200\n";
+        assert_eq!(super::gauge(metrics, "cowork_sessions"), Some(200));
+        assert_eq!(super::gauge(metrics, "cowork"), None);
+    }
+}

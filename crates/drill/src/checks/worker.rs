@@ -1,0 +1,208 @@
+//! Row 7, worker recovery: one worker leases a restored session, carries out a smoke prompt in the restored workspace,
+//! writes events and the projection, and saves a checkpoint that opens; a worker that overslept its lease changes
+//! nothing any more; and no command that was acknowledged before the backup is missing from it.
+//!
+//! Not here: what the worker says in its log (`redaction`).
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use anyhow::anyhow;
+use client::{Client, Event, Wish};
+use ids::{CommandId, SessionId};
+use nix::sys::signal::Signal;
+use serde::Deserialize;
+use serde_json::json;
+
+use super::{Inquiry, eventually};
+use crate::backup::Backup;
+use crate::processes::Role;
+use crate::rehearsal::Acknowledged;
+use crate::target::Target;
+
+const PATIENCE: Duration = Duration::from_secs(60);
+/// What the rehearsal wrote into the workspace before the backup, and what reading it must give.
+const MEMORY: (&str, &str) = ("memory.txt", "the answer is 42");
+/// Longer than a lease: the worker that sleeps through it must find its lease gone.
+const LONG_TURN_MS: u64 = 1_000;
+
+/// A line of the probe `commands_acknowledged`.
+#[derive(Debug, Deserialize)]
+struct CommandRow {
+    command_id: CommandId,
+}
+
+/// Commands that were acknowledged before the backup began must be in it.
+pub(crate) fn judge_acknowledged(
+    inquiry: &mut Inquiry,
+    backup: &Backup,
+    acknowledged: &[Acknowledged],
+    restarts: u64,
+) {
+    let Some(rows) = inquiry.learn::<Vec<CommandRow>>("the backup's commands", backup.probe("commands_acknowledged"))
+    else {
+        return;
+    };
+    let kept: HashSet<CommandId> = rows.iter().map(|row| row.command_id).collect();
+    let before = backup.manifest.snapshot.started_at;
+    let due: Vec<_> = acknowledged.iter().filter(|command| command.at < before).collect();
+    inquiry.record(
+        "acknowledged",
+        &json!({"acknowledged_before_backup": due.len(), "in_backup": kept.len(), "source_roles_restarted": restarts}),
+    );
+    for command in due {
+        inquiry.expect(kept.contains(&command.command), "command_lost", || {
+            format!("command {} was acknowledged before the backup and is not in it", command.command)
+        });
+    }
+}
+
+/// The smoke prompt.
+pub(crate) async fn smoke(inquiry: &mut Inquiry, client: &Client, session: SessionId, before: i64) {
+    let text = format!("read {}\nsay recovered\nwrite smoke.txt 512", MEMORY.0);
+    let smoke = run_prompt(client, session, "drill-smoke", &text).await;
+    let Some(command) = inquiry.learn("the smoke prompt", smoke) else { return };
+    inquiry.expect(command.state == "done", "smoke_outcome", || {
+        format!("the smoke prompt ended as {}: {}", command.state, command.outcome.as_deref().unwrap_or("no reason"))
+    });
+    let Some(events) = inquiry.learn("the smoke prompt's events", events_after(client, session, before).await) else {
+        return;
+    };
+    inquiry.record("smoke-events", &events.iter().map(|event| (event.sequence, &event.kind)).collect::<Vec<_>>());
+    judge_events(inquiry, &events, before);
+    judge_memory(inquiry, &events);
+    if let Some(view) = inquiry.learn("the smoke session", client.session_get(session).await) {
+        let last = events.last().map_or(before, |event| event.sequence);
+        inquiry.expect(view.projection.sequence == last, "smoke_projection", || {
+            format!("after the smoke prompt the projection stands at {}, the events at {last}", view.projection.sequence)
+        });
+    }
+}
+
+fn judge_events(inquiry: &mut Inquiry, events: &[Event], before: i64) {
+    let contiguous = events.iter().zip(before + 1..).all(|(event, sequence)| event.sequence == sequence);
+    inquiry.expect(contiguous, "smoke_sequence", || format!("the events after {before} have a hole or a repeat"));
+    for kind in ["turn_started", "message_appended", "artifact_created", "turn_ended"] {
+        inquiry.expect(events.iter().any(|event| event.kind == kind), "smoke_events", || {
+            format!("the smoke prompt wrote no event {kind}")
+        });
+    }
+}
+
+/// The agent read a file that was saved in a checkpoint before the backup.
+fn judge_memory(inquiry: &mut Inquiry, events: &[Event]) {
+    use sha2::Digest as _;
+    let expected = hex::encode(sha2::Sha256::digest(MEMORY.1.as_bytes()));
+    let said = events.iter().any(|event| event.payload.to_string().contains(&expected));
+    inquiry.expect(said, "workspace_lost", || {
+        format!("the agent did not find in its workspace the file {} that it had saved before the backup", MEMORY.0)
+    });
+}
+
+/// After the turn the session's row names a new checkpoint; `cowork admin verify` opens it (row 2's command, again).
+pub(crate) async fn judge_checkpoint(inquiry: &mut Inquiry, target: &Target, expected_before: u64, turns: u64) {
+    let Some((verification, _)) =
+        inquiry.learn("`cowork admin verify` after the smoke prompt", super::secrets::verify(&target.launcher).await)
+    else {
+        return;
+    };
+    let checkpoints = verification.checkpoints;
+    inquiry.expect(checkpoints.checked >= expected_before + turns, "checkpoint_saved", || {
+        format!("{} checkpoints after {turns} turns, {expected_before} before them", checkpoints.checked)
+    });
+    for failed in &checkpoints.failed {
+        inquiry.fault("checkpoint_unopened", format!("checkpoint {} does not open: {}", failed.checkpoint_id, failed.error));
+    }
+}
+
+/// A worker that sleeps through its lease: it is stopped in the middle of a turn, another takes over, it wakes up.
+pub(crate) async fn stale_worker(inquiry: &mut Inquiry, target: &mut Target, client: &Client, session: SessionId) {
+    let outcome = oversleep(target, client, session).await;
+    let Some(seen) = inquiry.learn("the worker that overslept", outcome) else { return };
+    inquiry.record("stale-worker", &json!({"leases_lost": seen.leases_lost, "attempts": seen.attempts}));
+    inquiry.expect(seen.done, "stale_takeover", || "no other worker finished the turn of a worker that slept".to_owned());
+    inquiry.expect(seen.attempts >= 2, "stale_attempts", || {
+        "the turn of a worker that slept was not begun again by another".to_owned()
+    });
+    inquiry.expect(seen.leases_lost >= 1, "stale_token_accepted", || {
+        "a worker that overslept its lease was not refused when it wrote".to_owned()
+    });
+    inquiry.expect(seen.turns_ended == 1 && seen.contiguous, "stale_write", || {
+        format!("the session of a worker that slept has {} ends of one turn, or a hole in its events", seen.turns_ended)
+    });
+}
+
+#[derive(Debug)]
+struct Overslept {
+    done: bool,
+    attempts: usize,
+    turns_ended: usize,
+    contiguous: bool,
+    leases_lost: u64,
+}
+
+async fn oversleep(target: &mut Target, client: &Client, session: SessionId) -> anyhow::Result<Overslept> {
+    let before = client.session_get(session).await?.session.last_sequence;
+    let text = format!("say begun\nsleep {LONG_TURN_MS}\nsay finished");
+    let command = client.command_submit(session, "drill-stale", &Wish::Prompt { text }).await?.command_id;
+    let started = eventually(PATIENCE, async || {
+        let events = events_after(client, session, before).await.ok()?;
+        events.iter().any(|event| event.kind == "turn_started").then_some(())
+    });
+    started.await.ok_or_else(|| anyhow!("no worker began the turn"))?;
+    let sleeper = target.roles.iter().position(|process| process.addresses.contains_key(Role::Worker.as_str()));
+    let sleeper = sleeper.ok_or_else(|| anyhow!("no worker was started"))?;
+    target.roles[sleeper].signal(Signal::SIGSTOP);
+    target.start("worker-2", Role::Worker).await?;
+    let done = eventually(PATIENCE, async || {
+        let command = client.command_get(session, command).await.ok()?;
+        (command.state != "pending").then_some(command.state == "done")
+    });
+    let done = done.await.unwrap_or(false);
+    target.roles[sleeper].signal(Signal::SIGCONT);
+    let metrics = Client::new(target.roles[sleeper].url(Role::Worker), String::new().into());
+    let lost = eventually(PATIENCE, async || {
+        let text = metrics.text("/metrics").await.ok()?;
+        Some(leases_lost(&text)).filter(|lost| *lost > 0)
+    });
+    let leases_lost = lost.await.unwrap_or(0);
+    let events = events_after(client, session, before).await?;
+    Ok(Overslept {
+        done,
+        attempts: events.iter().filter(|event| event.kind == "turn_started").count(),
+        turns_ended: events.iter().filter(|event| event.kind == "turn_ended").count(),
+        contiguous: events.iter().zip(before + 1..).all(|(event, sequence)| event.sequence == sequence),
+        leases_lost,
+    })
+}
+
+fn leases_lost(metrics: &str) -> u64 {
+    let line = metrics.lines().find(|line| line.starts_with("cowork_lease_lost_total"));
+    line.and_then(|line| line.rsplit(' ').next()?.parse().ok()).unwrap_or(0)
+}
+
+async fn run_prompt(
+    client: &Client,
+    session: SessionId,
+    key: &str,
+    text: &str,
+) -> anyhow::Result<client::Command> {
+    let taken = client.command_submit(session, key, &Wish::Prompt { text: text.to_owned() }).await?;
+    let finished = eventually(PATIENCE, async || {
+        let command = client.command_get(session, taken.command_id).await.ok()?;
+        (command.state != "pending").then_some(command)
+    });
+    finished.await.ok_or_else(|| anyhow!("no worker finished it within {} s", PATIENCE.as_secs()))
+}
+
+async fn events_after(client: &Client, session: SessionId, after: i64) -> Result<Vec<Event>, client::Error> {
+    let mut events: Vec<Event> = Vec::new();
+    loop {
+        let from = events.last().map_or(after, |event| event.sequence);
+        let page = client.event_list(session, from, 1_000).await?;
+        if page.items.is_empty() {
+            return Ok(events);
+        }
+        events.extend(page.items);
+    }
+}

@@ -1,0 +1,33 @@
+//! What a person can choose about a drill.
+
+use std::path::PathBuf;
+
+use crate::progress::Mode;
+use crate::report::{Metadata, Objectives};
+
+/// The stages after which a drill can wait for a person.
+pub const PAUSES: [&str; 4] = ["restore", "web", "worker", "scheduler"];
+
+/// A drill that is to be run.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Where the report goes.
+    pub out: PathBuf,
+    /// Below which folder everything else is made, and removed.
+    pub work_parent: PathBuf,
+    /// The binary whose recovery is drilled.
+    pub executable: PathBuf,
+    /// `PATH`, for Postgres' tools.
+    pub search_path: String,
+    /// Version and commit of the binary.
+    pub build: String,
+    pub scale: u32,
+    pub seed: u64,
+    /// Leaves the target where it is.
+    pub keep: bool,
+    /// One of [`PAUSES`].
+    pub pause_after: Option<String>,
+    pub objectives: Objectives,
+    pub metadata: Metadata,
+    pub mode: Mode,
+}

@@ -1,0 +1,45 @@
+//! A pause between two stages, for a person who wants to look, or to break something and see it caught.
+
+use redact::CanaryClass;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+
+use crate::proceedings::{Done, Halt, Name, Proceedings};
+use crate::rehearsal::Aftermath;
+use crate::target::Target;
+
+const PAUSE: Name = Name::quiet("pause", "Pause for a person");
+
+/// Says how to reach the target, and waits for Enter. The end of standard input counts as Enter.
+pub(crate) async fn for_a_person(
+    proceedings: &mut Proceedings,
+    after: &str,
+    target: &Target,
+    aftermath: &Aftermath,
+) -> Result<(), Halt> {
+    for line in directions(after, target, aftermath) {
+        proceedings.progress.line(&line);
+    }
+    proceedings
+        .stage(PAUSE, async |_| {
+            BufReader::new(tokio::io::stdin()).read_line(&mut String::new()).await?;
+            Ok(Done::plain(()))
+        })
+        .await
+}
+
+fn directions(after: &str, target: &Target, aftermath: &Aftermath) -> Vec<String> {
+    let settings = &target.settings;
+    let folder = settings.folder.display();
+    let canary = aftermath.canaries.needles().iter().find(|needle| needle.class == CanaryClass::Email);
+    let canary = canary.map_or_else(String::new, |needle| String::from_utf8_lossy(&needle.value).into_owned());
+    vec![
+        format!("paused after {after}; the target is yours:"),
+        format!("  database  psql '{}'", settings.database_url),
+        format!("  objects   {}", settings.objects().display()),
+        format!("  secrets   {folder}/secrets"),
+        format!("  logs      {}", settings.logs().display()),
+        format!("  config    {}", settings.config_path().display()),
+        format!("  a canary  {canary}"),
+        "press Enter to go on".to_owned(),
+    ]
+}

@@ -1,0 +1,422 @@
+//! The recovery: restore, look at the data, then web, one worker, schedulers and gateway, in this order. Between two
+//! stages stands a proof that the roles which are not yet due were idle.
+//!
+//! Not here: what each check compares (`checks`).
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context as _, bail};
+use client::Client;
+use serde_json::Value;
+
+use crate::backup::Backup;
+use crate::checks::{Inquiry, artifacts, gateway, objects, parity, postgres, scheduler, secrets, web_only, worker};
+use crate::options::Options;
+use crate::pause;
+use crate::proceedings::{Done, Halt, Name, Proceedings};
+use crate::processes::{Finished, Role};
+use crate::rehearsal::{Aftermath, Means, start_cluster};
+use crate::report::{CheckId, FollowUp, FollowUpStatus, Severity, Span};
+use crate::run::Gathered;
+use crate::settings::Settings;
+use crate::target::{Target, moved};
+
+const PREPARE: Name = Name::new("prepare", "Prepare an empty target");
+const RESTORE: Name = Name::new("restore", "Restore Postgres and the objects");
+const DATA: Name = Name::new("data", "Check the restored data");
+const GENERATION: Name = Name::new("generation", "Begin a new generation, as a drill");
+const WEB: Name = Name::new("web", "Boot web only");
+const QUIET: Name = Name::quiet("quiet", "Watch that nothing moves");
+const READ: Name = Name::new("read", "Read through the API");
+const WORKER: Name = Name::new("worker", "Enable one worker");
+const SCHEDULER: Name = Name::new("scheduler", "Enable two schedulers");
+const GATEWAY: Name = Name::new("gateway", "Enable the gateway");
+
+/// A restored system with all of its roles.
+#[derive(Debug)]
+pub(crate) struct Recovered {
+    pub(crate) target: Target,
+    /// What `cowork restore` printed.
+    pub(crate) output: String,
+    /// Roles that did not stop well.
+    pub(crate) unwell: Vec<String>,
+}
+
+/// Brings the system back.
+pub(crate) async fn recover(
+    proceedings: &mut Proceedings,
+    options: &Options,
+    means: &Means<'_>,
+    aftermath: &Aftermath,
+    gathered: &mut Gathered,
+) -> Result<Recovered, Halt> {
+    let mut target = prepare(proceedings, options, means, aftermath).await?;
+    let from = proceedings.sources.now();
+    let (backup, restored) = restore(proceedings, &target, aftermath).await?;
+    gathered.describe(&backup);
+    gathered.rpo = Some(Span { from: backup.manifest.snapshot.taken_at, to: aftermath.disaster_at });
+    let mut stages = Stages { proceedings, options, aftermath, backup: &backup, target: &mut target };
+    stages.pause(RESTORE).await?;
+    let parity = stages.check_data(gathered).await?;
+    stages.begin_generation().await?;
+    let mut boot = stages.inquire(CheckId::WebOnlyBoot);
+    let web = stages.start(WEB, "web", Role::Web, &mut boot).await?;
+    let operator = stages.target.operator(&aftermath.operator_token);
+    if !web {
+        return Err(stages.give_up(WEB, boot));
+    }
+    stages.check_boot(&operator, boot).await?;
+    stages.check_reads(&operator, parity).await?;
+    stages.pause(WEB).await?;
+    let idle = stages.activity().await?;
+    stages.enable_worker(&operator).await?;
+    stages.pause(WORKER).await?;
+    stages.enable_schedulers(&operator, &idle).await?;
+    stages.pause(SCHEDULER).await?;
+    stages.enable_gateway(&operator, &idle, gathered).await?;
+    gathered.rto = Some(Span { from, to: proceedings.sources.now() });
+    Ok(Recovered { target, output: restored.stdout + &restored.stderr, unwell: Vec::new() })
+}
+
+async fn prepare(
+    proceedings: &mut Proceedings,
+    options: &Options,
+    means: &Means<'_>,
+    aftermath: &Aftermath,
+) -> Result<Target, Halt> {
+    proceedings
+        .stage(PREPARE, async |_| {
+            let cluster = start_cluster(means).await?;
+            cluster.create_database("cowork").context("the target's database can't be created")?;
+            let settings = Settings {
+                folder: means.work.folder("target")?,
+                database_url: cluster.url("cowork"),
+                workspaces: aftermath.workspaces.clone(),
+                redirect_to: Some(aftermath.sink.url("accept", "redirected")),
+                work_folder: means.work.path().to_owned(),
+                search_path: means.search_path.to_owned(),
+            };
+            let target = Target::prepare(cluster, settings, &aftermath.secrets, &options.executable)?;
+            Ok(Done::with_proof(target, "the target's database and object folder are empty"))
+        })
+        .await
+}
+
+async fn restore(
+    proceedings: &mut Proceedings,
+    target: &Target,
+    aftermath: &Aftermath,
+) -> Result<(Backup, Finished), Halt> {
+    let mut inquiry = Inquiry::begin(CheckId::PostgresRestore, &proceedings.sources, &proceedings.evidence);
+    let archive = aftermath.archive.display().to_string();
+    let arguments = [
+        "restore",
+        "--archive",
+        &archive,
+        "--backup",
+        &aftermath.backup_id,
+        "--environment",
+        "drill",
+        "--no-start-generation",
+        "--json",
+    ];
+    let restored = proceedings
+        .stage(RESTORE, async |_| {
+            let done = target.launcher.run(&arguments).await?;
+            match done.exit_code {
+                Some(0) => {}
+                // The tool says that the backup is broken: that is a verdict about the backup, not about the drill.
+                Some(1) => inquiry.fault("restore_refused", format!("`cowork restore` refused: {}", done.last_words())),
+                _ => bail!("`cowork restore` could not run: {}", done.stderr.trim()),
+            }
+            let backup = Backup::open(&aftermath.archive, &aftermath.backup_id)?;
+            Ok(Done::plain((backup, done)))
+        })
+        .await?;
+    if restored.1.exit_code == Some(0) {
+        return Ok(restored);
+    }
+    let stage = RESTORE.title;
+    let cause = anyhow::anyhow!("the backup could not be restored: {}", restored.1.last_words());
+    proceedings.judged(inquiry.conclude("")).map_err(|cause| Halt::Stage { stage, cause })?;
+    Err(Halt::Stage { stage, cause })
+}
+
+/// What the stages after the restore work with.
+struct Stages<'a> {
+    proceedings: &'a mut Proceedings,
+    options: &'a Options,
+    aftermath: &'a Aftermath,
+    backup: &'a Backup,
+    target: &'a mut Target,
+}
+
+type Activity = BTreeMap<String, Value>;
+
+impl Stages<'_> {
+    async fn pause(&mut self, after: Name) -> Result<(), Halt> {
+        if self.options.pause_after.as_deref() == Some(after.id) {
+            pause::for_a_person(self.proceedings, after.id, self.target, self.aftermath).await?;
+        }
+        Ok(())
+    }
+
+    fn inquire(&self, id: CheckId) -> Inquiry {
+        Inquiry::begin(id, &self.proceedings.sources, &self.proceedings.evidence)
+    }
+
+    fn judged(&mut self, stage: Name, inquiry: Inquiry, summary: &str) -> Result<(), Halt> {
+        let judged = self.proceedings.judged(inquiry.conclude(summary));
+        judged.map_err(|cause| Halt::Stage { stage: stage.title, cause })
+    }
+
+    async fn activity(&self) -> Result<Activity, Halt> {
+        let sql = self.backup.sql("activity");
+        let read = async { self.target.activity(sql?).await };
+        read.await.map_err(|cause| Halt::Stage { stage: QUIET.title, cause })
+    }
+
+    /// Rows 1, 2 and 3, and the database's part of row 5, which stays open: while nothing runs but Postgres.
+    async fn check_data(&mut self, gathered: &mut Gathered) -> Result<Inquiry, Halt> {
+        let (mut rows, mut blobs) = (self.inquire(CheckId::PostgresRestore), self.inquire(CheckId::ObjectStoreRestore));
+        let (mut refs, mut parity) =
+            (self.inquire(CheckId::SecretReferences), self.inquire(CheckId::SessionProjectionParity));
+        let (backup, target, aftermath) = (self.backup, &*self.target, self.aftermath);
+        let (manifest, url) = (&backup.manifest, target.database_url());
+        let objects_folder = target.settings.objects();
+        let checkpoints = manifest.table("checkpoints").map_or(0, |table| table.rows);
+        (gathered.counts, gathered.object_counts) = self
+            .proceedings
+            .stage(DATA, async |_| {
+                let (counts, object_counts, read, verified) = tokio::join!(
+                    postgres::check(&mut rows, manifest, url),
+                    objects::check(&mut blobs, manifest, &backup.blobs, &objects_folder, url),
+                    parity::read(manifest, url),
+                    secrets::verify(&target.launcher),
+                );
+                let verification = verified.as_ref().ok().map(|(verification, _)| verification);
+                objects::judge_checkpoints(&mut blobs, verification, checkpoints);
+                secrets::judge(&mut refs, manifest, &verified, &aftermath.secrets);
+                if let Some(read) = parity.learn("events and projections could not be read", read) {
+                    parity::judge(&mut parity, backup, &read);
+                }
+                Ok(Done::with_proof((counts, object_counts), "no role of the target has been started"))
+            })
+            .await?;
+        self.judged(DATA, rows, "every table has the rows and the content of the backup; the engine finds no damage")?;
+        self.judged(DATA, blobs, "every blob is there, byte for byte, and nothing else; every checkpoint opens")?;
+        self.judged(DATA, refs, "every reference resolves at its version, and every stored ciphertext opens")?;
+        Ok(parity)
+    }
+
+    /// The copy learns that it is a drill before any role starts.
+    async fn begin_generation(&mut self) -> Result<(), Halt> {
+        let target = &*self.target;
+        let arguments =
+            ["admin", "generation", "start", "--environment", "drill", "--backup", &self.aftermath.backup_id, "--json"];
+        self.proceedings
+            .stage(GENERATION, async |_| {
+                let done = target.launcher.run(&arguments).await?;
+                if done.exit_code != Some(0) {
+                    bail!("`cowork admin generation start` failed: {}", done.stderr.trim());
+                }
+                Ok(Done::with_proof((), "leases and claims of the lost system are void; deliveries are redirected"))
+            })
+            .await
+    }
+
+    /// Starts a role. One that does not come up is a fault of the restored system: `false`.
+    async fn start(&mut self, stage: Name, name: &str, role: Role, inquiry: &mut Inquiry) -> Result<bool, Halt> {
+        let target = &mut *self.target;
+        self.proceedings
+            .stage(stage, async |_| {
+                Ok(Done::plain(inquiry.started(target.start(name, role).await)))
+            })
+            .await
+    }
+
+    /// Judges what is known; the rest can't be looked at any more.
+    fn give_up(&mut self, stage: Name, inquiry: Inquiry) -> Halt {
+        let cause = anyhow::anyhow!("the role did not start");
+        self.judged(stage, inquiry, "").err().unwrap_or(Halt::Stage { stage: stage.title, cause })
+    }
+
+    /// Row 4: what the web role alone serves, and that nothing else moves.
+    async fn check_boot(&mut self, operator: &Client, mut boot: Inquiry) -> Result<(), Halt> {
+        let (backup, target) = (self.backup, &*self.target);
+        let sql = backup.sql("activity");
+        self.proceedings
+            .stage(QUIET, async |_| {
+                web_only::reads(&mut boot, &backup.manifest, operator).await;
+                let (moved, counters) = web_only::quiet_window(target, sql?).await?;
+                web_only::judge_quiet(&mut boot, &moved, &counters);
+                Ok(Done::with_proof((), format!("{} counters did not move for {:?}", counters.len(), web_only::QUIET_WINDOW)))
+            })
+            .await?;
+        self.judged(QUIET, boot, "the four reads say what the backup lets expect, and nothing moved")
+    }
+
+    /// Rows 5 and 6, as far as the API serves them.
+    async fn check_reads(&mut self, operator: &Client, mut parity: Inquiry) -> Result<(), Halt> {
+        let mut files = self.inquire(CheckId::ArtifactMetadata);
+        let backup = self.backup;
+        self.proceedings
+            .stage(READ, async |_| {
+                tokio::join!(
+                    parity::judge_api(&mut parity, backup, operator),
+                    artifacts::check(&mut files, backup, operator)
+                );
+                Ok(Done::plain(()))
+            })
+            .await?;
+        self.judged(READ, parity, "every projection stands at its last event, is what its events add up to, and is served")?;
+        self.judged(READ, files, "every artifact is listed and downloads byte for byte")
+    }
+
+    /// Row 7.
+    async fn enable_worker(&mut self, operator: &Client) -> Result<(), Halt> {
+        let mut inquiry = self.inquire(CheckId::WorkerRecovery);
+        let (backup, aftermath, target) = (self.backup, self.aftermath, &mut *self.target);
+        let (org, session) = aftermath.smoke_session;
+        let client = operator.in_org(org);
+        let checkpoints = backup.manifest.table("checkpoints").map_or(0, |table| table.rows);
+        self.proceedings
+            .stage(WORKER, async |_| {
+                worker::judge_acknowledged(&mut inquiry, backup, &aftermath.acknowledged, aftermath.restarts);
+                let before = client.session_get(session).await?.session.last_sequence;
+                if !inquiry.started(target.start("worker-1", Role::Worker).await) {
+                    return Ok(Done::plain(()));
+                }
+                worker::smoke(&mut inquiry, &client, session, before).await;
+                worker::stale_worker(&mut inquiry, target, &client, session).await;
+                worker::judge_checkpoint(&mut inquiry, target, checkpoints, 2).await;
+                Ok(Done::plain(()))
+            })
+            .await?;
+        self.judged(
+            WORKER,
+            inquiry,
+            "the smoke prompt was carried out in the restored workspace and saved; a stale token was refused",
+        )
+    }
+
+    /// Row 8.
+    async fn enable_schedulers(&mut self, operator: &Client, idle: &Activity) -> Result<(), Halt> {
+        let mut inquiry = self.inquire(CheckId::SchedulerRecovery);
+        self.prove_idle(&mut inquiry, idle, &["slots", "runs"], "scheduler").await?;
+        let (backup, aftermath, target) = (self.backup, self.aftermath, &mut *self.target);
+        let sources = self.proceedings.sources.clone();
+        self.proceedings
+            .stage(SCHEDULER, async |_| {
+                scheduler::judge_history(&mut inquiry, backup, operator).await;
+                let generation_started_at = generation_started_at(target).await?;
+                for name in ["scheduler-1", "scheduler-2"] {
+                    if !inquiry.started(target.start(name, Role::Scheduler).await) {
+                        return Ok(Done::plain(()));
+                    }
+                }
+                let expectations = scheduler::Expectations {
+                    held: &aftermath.held,
+                    fired_before_disaster: &aftermath.fired,
+                    generation_started_at,
+                    schedulers_started_at: sources.now(),
+                };
+                scheduler::judge_firing(&mut inquiry, backup, operator, &expectations, &sources).await;
+                Ok(Done::plain(()))
+            })
+            .await?;
+        self.judged(SCHEDULER, inquiry, "two schedulers fired exactly the slots that were due, each once")
+    }
+
+    /// Row 9.
+    async fn enable_gateway(
+        &mut self,
+        operator: &Client,
+        idle: &Activity,
+        gathered: &mut Gathered,
+    ) -> Result<(), Halt> {
+        let mut inquiry = self.inquire(CheckId::GatewayRecovery);
+        self.prove_idle(&mut inquiry, idle, &["deliver"], "gateway").await?;
+        let (backup, aftermath, target) = (self.backup, self.aftermath, &mut *self.target);
+        let sources = self.proceedings.sources.clone();
+        let mark = aftermath.sink.mark();
+        let forgotten = self
+            .proceedings
+            .stage(GATEWAY, async |_| {
+                if !inquiry.started(target.start("gateway", Role::Gateway).await) {
+                    return Ok(Done::plain(gateway::Forgotten::default()));
+                }
+                let expectations = gateway::Expectations {
+                    sink: &aftermath.sink,
+                    mark,
+                    channel: &aftermath.inbound_channel,
+                    inbound: &aftermath.inbound,
+                    gateway_url: target.url(Role::Gateway),
+                    snapshot_at: backup.manifest.snapshot.started_at,
+                };
+                let forgotten = gateway::check(&mut inquiry, backup, operator, &expectations, &sources).await;
+                Ok(Done::plain(forgotten))
+            })
+            .await?;
+        remember(gathered, forgotten, self.options);
+        for name in self.target.dead_roles() {
+            inquiry.fault("role_died", format!("the role {name} died during the recovery"));
+        }
+        self.judged(
+            GATEWAY,
+            inquiry,
+            "what was sent before the backup stayed sent, what was pending went out once and in order; retry and dead \
+             letter work",
+        )
+    }
+
+    /// The counters whose names begin with one of `names` have not moved since only web was there.
+    async fn prove_idle(
+        &self,
+        inquiry: &mut Inquiry,
+        idle: &Activity,
+        names: &[&str],
+        role: &str,
+    ) -> Result<(), Halt> {
+        let now = self.activity().await?;
+        let moved = moved(idle, &now);
+        let watched: Vec<_> = now.keys().filter(|name| names.iter().any(|start| name.starts_with(start))).collect();
+        if watched.is_empty() {
+            inquiry.could_not("idleness", format!("the activity probe has no counter of the {role}"));
+        }
+        for name in watched {
+            inquiry.expect(!moved.contains(name), "role_not_idle", || {
+                format!("{name} moved although no {role} had been started")
+            });
+        }
+        Ok(())
+    }
+}
+
+/// When the new generation began, by the judge's own reading of its row.
+async fn generation_started_at(target: &Target) -> anyhow::Result<clock::Timestamp> {
+    use sqlx::Connection as _;
+    let mut connection = sqlx::PgConnection::connect(target.database_url()).await?;
+    let started_at = sqlx::query_scalar("SELECT max(started_at) FROM generations").fetch_one(&mut connection).await?;
+    Ok(started_at)
+}
+
+/// What went out again because the rows had forgotten it.
+fn remember(gathered: &mut Gathered, forgotten: gateway::Forgotten, options: &Options) {
+    if forgotten.repeated == 0 {
+        return;
+    }
+    let sentence = format!(
+        "{} deliveries that the lost system had sent after the backup went out again, under the same webhook-id; a \
+         receiver that does not deduplicate saw them twice",
+        forgotten.repeated
+    );
+    gathered.notes.push(sentence.clone());
+    gathered.follow_ups.push(FollowUp {
+        finding: sentence,
+        owner: options.metadata.report_owner.clone(),
+        severity: Severity::Medium,
+        due_date: None,
+        status: FollowUpStatus::Open,
+    });
+}

@@ -1,0 +1,90 @@
+//! The rehearsal: a live system of the drill's own, which is backed up while it is busy, goes on, and is destroyed.
+//!
+//! Everything in it was written by the program, through its API or by its roles; the drill writes no row. What the
+//! world outside knows (the sink, the canaries, what was acknowledged) is kept in [`Aftermath`], apart from the system.
+//!
+//! Not here: judging (`checks`), restoring (`run`).
+
+pub(crate) mod canaries;
+mod life;
+mod supervise;
+mod world;
+
+use std::path::PathBuf;
+
+use clock::Timestamp;
+use ids::{ChannelId, CommandId, OrgId, SessionId, WorkflowId};
+use secrecy::SecretString;
+
+use self::canaries::Canaries;
+use crate::settings::SecretValues;
+use crate::sink::Sink;
+
+pub(crate) use self::world::{Means, Source, build, start_cluster};
+
+/// How large a world is.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Size {
+    /// 1: about 200 sessions, 10,000 events, 500 blobs. 20: 1 GB of rows and 10,000 blobs.
+    pub(crate) scale: u32,
+}
+
+/// A command that the API acknowledged.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Acknowledged {
+    pub(crate) command: CommandId,
+    pub(crate) at: Timestamp,
+}
+
+/// A message from outside that the gateway accepted.
+#[derive(Debug, Clone)]
+pub(crate) struct Inbound {
+    pub(crate) event_id: String,
+    pub(crate) thread: String,
+    pub(crate) text: String,
+    pub(crate) command: CommandId,
+    pub(crate) at: Timestamp,
+}
+
+/// A workflow that waits, paused, for the target's scheduler to be asked to go on.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Held {
+    pub(crate) org: OrgId,
+    pub(crate) workflow: WorkflowId,
+}
+
+/// A channel whose messages the drill can sign.
+#[derive(Debug, Clone)]
+pub(crate) struct KnownChannel {
+    pub(crate) org: OrgId,
+    pub(crate) channel: ChannelId,
+    pub(crate) signing_secret: SecretString,
+}
+
+/// What is left of the source: what the world outside of it knows.
+#[derive(Debug)]
+pub(crate) struct Aftermath {
+    pub(crate) archive: PathBuf,
+    pub(crate) backup_id: String,
+    pub(crate) operator_token: SecretString,
+    /// Kept outside of the system, as an operator's secret manager is.
+    pub(crate) secrets: SecretValues,
+    pub(crate) sink: Sink,
+    pub(crate) canaries: Canaries,
+    /// The same path for every worker of this world, before and after.
+    pub(crate) workspaces: PathBuf,
+    /// Logs of the source's roles.
+    pub(crate) logs: PathBuf,
+    /// What `cowork backup` printed.
+    pub(crate) backup_output: String,
+    pub(crate) acknowledged: Vec<Acknowledged>,
+    pub(crate) inbound: Vec<Inbound>,
+    pub(crate) inbound_channel: KnownChannel,
+    /// A session with a checkpoint and a note in its workspace, for the smoke prompt.
+    pub(crate) smoke_session: (OrgId, SessionId),
+    pub(crate) held: Vec<Held>,
+    /// (workflow, due time) of every run that the source's API listed last.
+    pub(crate) fired: Vec<(WorkflowId, Timestamp)>,
+    pub(crate) restarts: u64,
+    pub(crate) disaster_at: Timestamp,
+}

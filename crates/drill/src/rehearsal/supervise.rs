@@ -1,0 +1,136 @@
+//! The roles of the rehearsal's source system, kept alive: a role that is killed is started again, as an operator's
+//! process manager would. So the source's life can include `kill -9` of any role.
+//!
+//! Not here: the target's roles, which nobody restarts: there a role that dies is a fault.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::Arc;
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::processes::{Launcher, Role, StartError};
+
+/// How long to wait when a role could not be started again.
+const BEFORE_ANOTHER_TRY: Duration = Duration::from_millis(200);
+
+/// One role that is kept alive.
+#[derive(Debug)]
+pub(crate) struct Supervised {
+    pub(crate) name: String,
+    pub(crate) role: Role,
+    pub(crate) address: SocketAddr,
+    shared: Arc<Shared>,
+    disaster: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    pid: AtomicU32,
+    restarts: AtomicU64,
+}
+
+impl Supervised {
+    /// Starts the role and keeps it alive. Its address stays the same across restarts.
+    pub(crate) async fn start(launcher: &Launcher, name: &str, role: Role) -> Result<Self, StartError> {
+        let address = free_address().map_err(|source| StartError::Spawn { name: name.to_owned(), source })?;
+        let shared = Arc::new(Shared::default());
+        let disaster = CancellationToken::new();
+        let (first_up, first) = oneshot::channel();
+        let task = tokio::spawn(keep_alive(
+            launcher.clone(),
+            name.to_owned(),
+            role,
+            address,
+            shared.clone(),
+            disaster.clone(),
+            first_up,
+        ));
+        match first.await {
+            Ok(Ok(())) => Ok(Self { name: name.to_owned(), role, address, shared, disaster, task }),
+            Ok(Err(error)) => Err(error),
+            Err(_) => Err(StartError::Spawn {
+                name: name.to_owned(),
+                source: std::io::Error::other("its supervisor ended"),
+            }),
+        }
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// The pid of the process that is the role now.
+    pub(crate) fn pid(&self) -> u32 {
+        self.shared.pid.load(Ordering::Acquire)
+    }
+
+    /// How often it was started again.
+    pub(crate) fn restarts(&self) -> u64 {
+        self.shared.restarts.load(Ordering::Acquire)
+    }
+
+    /// `kill -9` of the process; the supervisor starts another.
+    pub(crate) fn kill_process(&self) {
+        if let Ok(pid) = i32::try_from(self.pid()) {
+            let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+        }
+    }
+
+    /// `kill -9`, and nobody starts it again.
+    pub(crate) async fn destroy(self) {
+        self.disaster.cancel();
+        self.kill_process();
+        let _ = self.task.await;
+    }
+}
+
+async fn keep_alive(
+    launcher: Launcher,
+    name: String,
+    role: Role,
+    address: SocketAddr,
+    shared: Arc<Shared>,
+    disaster: CancellationToken,
+    first_up: oneshot::Sender<Result<(), StartError>>,
+) {
+    let listen = (format!("COWORK_{}__LISTEN", role.as_str().to_uppercase()), address.to_string());
+    let mut first_up = Some(first_up);
+    while !disaster.is_cancelled() {
+        let started = launcher.start(&name, role, &[(&listen.0, listen.1.clone())]).await;
+        let (process, failed) = match started {
+            Ok(process) => (Some(process), None),
+            Err(error) => (None, Some(error)),
+        };
+        if let Some(process) = &process {
+            shared.pid.store(process.pid, Ordering::Release);
+        }
+        if let Some(first_up) = first_up.take() {
+            let _ = first_up.send(failed.map_or(Ok(()), Err));
+            if process.is_none() {
+                return;
+            }
+        }
+        let Some(mut process) = process else {
+            tokio::time::sleep(BEFORE_ANOTHER_TRY).await;
+            continue;
+        };
+        tokio::select! {
+            () = disaster.cancelled() => {}
+            () = process.ended() => { shared.restarts.fetch_add(1, Ordering::AcqRel); }
+        }
+        process.kill().await;
+    }
+}
+
+/// An address that is free now. Another process may take it before the role does; then the role's start fails and says
+/// so.
+fn free_address() -> std::io::Result<SocketAddr> {
+    std::net::TcpListener::bind(("127.0.0.1", 0))?.local_addr()
+}

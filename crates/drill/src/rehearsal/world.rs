@@ -1,0 +1,222 @@
+//! The source system: its cluster, its folder, its roles as processes; its beginning and its end.
+//!
+//! Not here: what happens in it (`life`).
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context as _, bail};
+use clock::Sources;
+use client::Client;
+use localpg::{Binaries, Cluster};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use redact::CanaryClass;
+use secrecy::{ExposeSecret as _, SecretString};
+use serde::Deserialize;
+
+use super::canaries::{Canaries, Planted};
+use super::life::{self, Life};
+use super::supervise::Supervised;
+use super::{Aftermath, Size};
+use crate::processes::{Launcher, Role};
+use crate::settings::{SecretValues, Settings};
+use crate::sink::Sink;
+use crate::work::WorkFolder;
+
+/// A live source system.
+#[derive(Debug)]
+pub(crate) struct Source {
+    cluster: Cluster,
+    settings: Settings,
+    launcher: Launcher,
+    secrets: SecretValues,
+    roles: Vec<Supervised>,
+    sink: Sink,
+    operator_token: SecretString,
+    canaries: Canaries,
+    life: Arc<Life>,
+    archive: PathBuf,
+    sources: Sources,
+}
+
+/// What the drill runs with.
+#[derive(Debug)]
+pub(crate) struct Means<'a> {
+    pub(crate) binaries: &'a Binaries,
+    pub(crate) executable: &'a Path,
+    pub(crate) search_path: &'a str,
+    pub(crate) work: &'a WorkFolder,
+    pub(crate) sources: &'a Sources,
+}
+
+/// What `cowork admin init --json` prints, as far as it matters here.
+#[derive(Debug, Deserialize)]
+struct Initialised {
+    token: SecretString,
+}
+
+/// What `cowork backup --json` prints, as far as it matters here.
+#[derive(Debug, Deserialize)]
+struct BackedUp {
+    backup_id: String,
+}
+
+/// The two of each role that claim work from queues are there to be rivals.
+const ROLES: [(&str, Role); 6] = [
+    ("source-web", Role::Web),
+    ("source-worker-1", Role::Worker),
+    ("source-worker-2", Role::Worker),
+    ("source-scheduler-1", Role::Scheduler),
+    ("source-scheduler-2", Role::Scheduler),
+    ("source-gateway", Role::Gateway),
+];
+
+/// Builds a source system and starts its roles.
+pub(crate) async fn build(means: &Means<'_>, size: Size) -> anyhow::Result<Source> {
+    let cluster = start_cluster(means).await?;
+    cluster.create_database("cowork").context("the source's database can't be created")?;
+    let settings = Settings {
+        folder: means.work.folder("source")?,
+        database_url: cluster.url("cowork"),
+        workspaces: means.work.folder("workspaces")?,
+        redirect_to: None,
+        work_folder: means.work.path().to_owned(),
+        search_path: means.search_path.to_owned(),
+    };
+    let secrets = SecretValues::generate(means.sources);
+    let environment = settings.write(&secrets).context("the source's folder can't be written")?;
+    let launcher = Launcher {
+        executable: means.executable.to_owned(),
+        config: settings.config_path(),
+        logs: settings.logs(),
+        environment,
+    };
+    let planted = Planted::generate(means.sources);
+    let operator_token = initialise(&launcher, &planted).await?;
+    let mut canaries = Canaries::default();
+    planted.register(&mut canaries);
+    canaries.add(CanaryClass::ApiToken, "the operator's token", operator_token.expose_secret());
+    let roles = start_roles(&launcher).await?;
+    let sink = Sink::start(means.sources.clone()).await.context("the recording sink can't listen")?;
+    let urls = life::Urls { web: url_of(&roles, Role::Web), gateway: url_of(&roles, Role::Gateway) };
+    let operator = Client::new(&urls.web, operator_token.clone());
+    let life = Life::begin(operator, urls, &sink, &planted, &mut canaries, size, means.sources).await?;
+    let archive = means.work.path().join("archive");
+    let sources = means.sources.clone();
+    Ok(Source {
+        cluster,
+        settings,
+        launcher,
+        secrets,
+        roles,
+        sink,
+        operator_token,
+        canaries,
+        life: Arc::new(life),
+        archive,
+        sources,
+    })
+}
+
+/// A cluster below the temporary folder. Starting one blocks, so it has a thread of its own.
+pub(crate) async fn start_cluster(means: &Means<'_>) -> anyhow::Result<Cluster> {
+    let (binaries, parent) = (means.binaries.clone(), means.work.path().to_owned());
+    let parent = parent.parent().map(Path::to_owned).unwrap_or(parent);
+    let start = move || Cluster::temporary_with(&binaries, &parent, localpg::Options::safe());
+    tokio::task::spawn_blocking(start).await?.context("a private Postgres cluster can't be started")
+}
+
+async fn initialise(launcher: &Launcher, planted: &Planted) -> anyhow::Result<SecretString> {
+    let arguments = ["admin", "init", "--org", "Northwind", "--email", &planted.email, "--json"];
+    let done = launcher.run(&arguments).await?;
+    if done.exit_code != Some(0) {
+        bail!("`cowork admin init` failed: {}", done.last_words());
+    }
+    let initialised: Initialised = serde_json::from_str(&done.stdout).context("`cowork admin init` gave no JSON")?;
+    Ok(initialised.token)
+}
+
+async fn start_roles(launcher: &Launcher) -> anyhow::Result<Vec<Supervised>> {
+    let mut roles = Vec::new();
+    for (name, role) in ROLES {
+        roles.push(Supervised::start(launcher, name, role).await?);
+    }
+    Ok(roles)
+}
+
+fn url_of(roles: &[Supervised], wanted: Role) -> String {
+    roles.iter().find(|supervised| supervised.role == wanted).map(Supervised::url).unwrap_or_default()
+}
+
+impl Source {
+    pub(crate) fn life(&self) -> &Arc<Life> {
+        &self.life
+    }
+
+    /// Name and pid of every role's process, for the journal.
+    pub(crate) fn processes(&self) -> Vec<(String, u32)> {
+        self.roles.iter().map(|role| (role.name.clone(), role.pid())).collect()
+    }
+
+    /// `kill -9` of every role, one after the other; each is started again. Nothing that was acknowledged may be lost.
+    pub(crate) fn kill_each_role_once(&self) {
+        self.roles.iter().for_each(Supervised::kill_process);
+    }
+
+    /// Waits until the world has everything that a drill wants to see in a backup.
+    pub(crate) async fn settle(&self) -> anyhow::Result<()> {
+        self.life.settle(&self.sink).await
+    }
+
+    /// Waits until life has visibly gone on since `since`.
+    pub(crate) async fn has_gone_on(&self, since: clock::Timestamp) -> anyhow::Result<()> {
+        self.life.has_gone_on(&self.sink, since).await
+    }
+
+    /// Backs the system up, busy as it is.
+    pub(crate) async fn back_up(&self) -> anyhow::Result<(String, String)> {
+        let archive = self.archive.display().to_string();
+        let done = self.launcher.run(&["backup", "--archive", &archive, "--json"]).await?;
+        if done.exit_code != Some(0) {
+            bail!("`cowork backup` failed: {}", done.stderr.trim());
+        }
+        let backed_up: BackedUp = serde_json::from_str(&done.stdout).context("`cowork backup` gave no JSON")?;
+        Ok((backed_up.backup_id, done.stdout + &done.stderr))
+    }
+
+    /// The disaster: every process of the system is killed, its database and its objects are gone.
+    pub(crate) async fn destroy(mut self, backup: (String, String)) -> anyhow::Result<Aftermath> {
+        let fired = self.life.fired().await?;
+        let disaster_at = self.sources.now();
+        let restarts = self.roles.iter().map(Supervised::restarts).sum();
+        kill(Pid::from_raw(self.cluster.pid()), Signal::SIGKILL).context("the source's Postgres can't be killed")?;
+        for role in std::mem::take(&mut self.roles) {
+            role.destroy().await;
+        }
+        tokio::task::spawn_blocking(move || drop(self.cluster)).await?;
+        for folder in [self.settings.objects(), self.settings.workspaces.clone()] {
+            std::fs::remove_dir_all(&folder).context("the source's files can't be removed")?;
+        }
+        let known = self.life.conclude();
+        Ok(Aftermath {
+            archive: self.archive,
+            backup_id: backup.0,
+            backup_output: backup.1,
+            operator_token: self.operator_token,
+            secrets: self.secrets,
+            sink: self.sink,
+            canaries: self.canaries,
+            workspaces: self.settings.workspaces.clone(),
+            logs: self.settings.logs(),
+            acknowledged: known.acknowledged,
+            inbound: known.inbound,
+            inbound_channel: known.inbound_channel,
+            smoke_session: known.smoke_session,
+            held: known.held,
+            fired,
+            restarts,
+            disaster_at,
+        })
+    }
+}

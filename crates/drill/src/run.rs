@@ -1,0 +1,327 @@
+//! A drill from its beginning to its report: the rehearsal, the disaster, the recovery, the seal.
+//!
+//! Whatever happens on the way, a report is written: a stage that could not be carried out leaves rows that could not
+//! be verified. Everything that the drill made is removed when it ends, also when it is interrupted.
+//!
+//! Not here: the stages of the recovery (`recovery`), the judging (`checks`).
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use attest::{EvidenceFolder, Journal};
+use clock::{SeededEntropy, Sources, SystemClock, Timestamp};
+use ids::DrillId;
+use localpg::Binaries;
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
+
+use crate::backup::Backup;
+use crate::checks::{Inquiry, redaction};
+use crate::error::DrillError;
+use crate::options::Options;
+use crate::out::Out;
+use crate::proceedings::{Done, Halt, Name, Proceedings};
+use crate::progress::Progress;
+use crate::recovery::{self, Recovered};
+use crate::rehearsal::{self, Aftermath, Means, Size, Source};
+use crate::report::{self, CheckId, Environment, FollowUp, Material, Report, Span};
+use crate::work::{self, WorkFolder};
+
+/// A drill that came to its end.
+#[derive(Debug)]
+pub struct Outcome {
+    pub report: Report,
+    /// The folder of the report.
+    pub out: PathBuf,
+    /// Somebody stopped it.
+    pub interrupted: bool,
+    /// Where the target was left, if it was to be kept.
+    pub kept: Option<PathBuf>,
+}
+
+/// What the stages gathered for the report, besides checks and stages.
+#[derive(Debug, Default)]
+pub(crate) struct Gathered {
+    pub(crate) backup: Option<report::Backup>,
+    pub(crate) postgres_version: String,
+    pub(crate) counts: Vec<report::TableCount>,
+    pub(crate) object_counts: Vec<report::ObjectCount>,
+    pub(crate) rto: Option<Span>,
+    pub(crate) rpo: Option<Span>,
+    pub(crate) notes: Vec<String>,
+    pub(crate) follow_ups: Vec<FollowUp>,
+    kept: Option<PathBuf>,
+}
+
+const PREFLIGHT: Name = Name::new("preflight", "Preflight");
+const SOURCE: Name = Name::new("source", "Build a live source system");
+const BUSY: Name = Name::new("busy", "Kill each of its roles once");
+const BACKUP: Name = Name::new("backup", "Back it up while it is busy");
+const LIFE: Name = Name::new("life", "Let life go on");
+const DISASTER: Name = Name::new("disaster", "Destroy it");
+const SCAN: Name = Name::new("scan", "Scan every output for canaries");
+const TEAR_DOWN: Name = Name::new("tear-down", "Tear down");
+
+/// Runs a drill and writes its report.
+///
+/// # Errors
+/// If not even a report can be written.
+pub async fn run(options: Options, sources: Sources, cancel: CancellationToken) -> Result<Outcome, DrillError> {
+    let drill_id: DrillId = sources.id();
+    let name = drill_id.to_string();
+    let out = Out::claim(&options.out, &name)?;
+    let failed = |source| DrillError::Out { out: options.out.clone(), source };
+    let journal = Journal::open_new(&out.journal()).context("the journal can't be begun").map_err(failed)?;
+    let swept = work::sweep(&options.work_parent);
+    let work = WorkFolder::create(&options.work_parent, &name)
+        .map_err(|source| DrillError::Work { parent: options.work_parent.clone(), source })?;
+    let evidence = EvidenceFolder::new(out.path());
+    let progress = Progress::new(options.mode);
+    let mut proceedings = Proceedings::new(sources.clone(), evidence, journal, progress, cancel);
+    let started_at = sources.now();
+    let begun = json!({"drill_id": drill_id, "build": options.build, "scale": options.scale, "seed": options.seed,
+        "abandoned_drills_removed": swept});
+    proceedings.note("drill_started", begun).map_err(failed)?;
+    let mut gathered = Gathered::default();
+    let halt = conduct(&mut proceedings, &options, work, &out, &mut gathered).await.err();
+    let report = conclude(&mut proceedings, &options, drill_id, started_at, gathered, halt.as_ref());
+    let (report, kept) = report.map_err(failed)?;
+    report.write(out.path()).context("its forms can't be written").map_err(failed)?;
+    proceedings.close_journal().map_err(failed)?;
+    let interrupted = matches!(halt, Some(Halt::Interrupted));
+    Ok(Outcome { report, out: options.out, interrupted, kept })
+}
+
+/// The stages, in order.
+async fn conduct(
+    proceedings: &mut Proceedings,
+    options: &Options,
+    mut work: WorkFolder,
+    out: &Out,
+    gathered: &mut Gathered,
+) -> Result<(), Halt> {
+    let binaries = preflight(proceedings, options).await?;
+    let sources = world_sources(options.seed);
+    let means = Means {
+        binaries: &binaries,
+        executable: &options.executable,
+        search_path: &options.search_path,
+        work: &work,
+        sources: &sources,
+    };
+    let aftermath = rehearse(proceedings, options, &means).await?;
+    let mut recovered = recovery::recover(proceedings, options, &means, &aftermath, gathered).await?;
+    scan(proceedings, out, &aftermath, &mut recovered).await?;
+    if options.keep {
+        gathered.kept = Some(work.path().to_owned());
+        work.keep();
+    }
+    tear_down(proceedings, options, work, recovered, aftermath).await?;
+    Ok(())
+}
+
+/// The machine's clock, and the seed's randomness: a world's content can be repeated.
+fn world_sources(seed: u64) -> Sources {
+    Sources::new(Arc::new(SystemClock), Arc::new(SeededEntropy::new(seed)))
+}
+
+async fn preflight(proceedings: &mut Proceedings, options: &Options) -> Result<Binaries, Halt> {
+    proceedings
+        .stage(PREFLIGHT, async |_| {
+            let binaries = Binaries::find(Some(options.search_path.as_ref()))?;
+            for tool in ["initdb", "postgres", "pg_dump", "pg_restore"] {
+                let found = binaries.tool(tool);
+                std::fs::metadata(&found).with_context(|| format!("{tool} is not where Postgres' programs are"))?;
+            }
+            let swept = localpg::sweep(&options.work_parent);
+            Ok(Done::with_proof(binaries, format!("Postgres' programs are there; {swept:?}")))
+        })
+        .await
+}
+
+/// The source's life and death.
+async fn rehearse(
+    proceedings: &mut Proceedings,
+    options: &Options,
+    means: &Means<'_>,
+) -> Result<Aftermath, Halt> {
+    let size = Size { scale: options.scale };
+    let source = proceedings
+        .stage(SOURCE, async |handle| {
+            let source = rehearsal::build(means, size).await?;
+            let total = u64::from(source.life().sessions());
+            source.life().populate(|done| handle.tick(done, total)).await?;
+            Ok(Done::with_proof(source, format!("{total} sessions and more were carried out through the API")))
+        })
+        .await?;
+    let processes = source.processes();
+    let noted = proceedings.note("source_running", json!({"processes": processes}));
+    noted.map_err(|cause| Halt::Stage { stage: SOURCE.title, cause })?;
+    let stop = CancellationToken::new();
+    let life = source.life().clone();
+    let (busy, backed_up) = tokio::join!(life.go_on(stop.clone()), async {
+        let backed_up = back_up(proceedings, source).await;
+        stop.cancel();
+        backed_up
+    });
+    let (source, backup) = backed_up?;
+    proceedings
+        .stage(DISASTER, async |_| {
+            busy.context("life came to a halt before the disaster")?;
+            let aftermath = source.destroy(backup).await?;
+            let proof = format!(
+                "every process of the source was killed; {} deliveries and {} acknowledged commands are remembered outside",
+                aftermath.sink.mark(),
+                aftermath.acknowledged.len()
+            );
+            Ok(Done::with_proof(aftermath, proof))
+        })
+        .await
+}
+
+/// `kill -9` of every role, the backup, and what happens after it.
+async fn back_up(proceedings: &mut Proceedings, source: Source) -> Result<(Source, (String, String)), Halt> {
+    let sources = proceedings.sources.clone();
+    proceedings
+        .stage(BUSY, async |_| {
+            source.kill_each_role_once();
+            source.settle().await?;
+            Ok(Done::with_proof((), "each role was killed with SIGKILL, and work went on"))
+        })
+        .await?;
+    let backup = proceedings.stage(BACKUP, async |_| Ok(Done::plain(source.back_up().await?))).await?;
+    let backed_up_at = sources.now();
+    proceedings
+        .stage(LIFE, async |_| {
+            source.has_gone_on(backed_up_at).await?;
+            Ok(Done::with_proof((), "after the backup more messages went out and more slots fired"))
+        })
+        .await?;
+    Ok((source, backup))
+}
+
+/// Row 10: scans everything that was said, the report itself among it.
+async fn scan(
+    proceedings: &mut Proceedings,
+    out: &Out,
+    aftermath: &Aftermath,
+    recovered: &mut Recovered,
+) -> Result<(), Halt> {
+    let mut inquiry = Inquiry::begin(CheckId::Redaction, &proceedings.sources, &proceedings.evidence);
+    let needles = aftermath.canaries.needles().to_vec();
+    proceedings
+        .stage(SCAN, async |_| {
+            let operator = recovered.target.operator(&aftermath.operator_token);
+            let live = redaction::collect_live(&mut inquiry, &recovered.target, &operator, &needles).await;
+            recovered.unwell = recovered.target.stop_roles().await;
+            let mut outputs = live;
+            outputs.extend(redaction::files_below(&aftermath.logs, "source logs"));
+            outputs.extend(redaction::files_below(&recovered.target.settings.logs(), "target logs"));
+            outputs.extend(redaction::files_below(out.path(), "report"));
+            outputs.push(redaction::Output::Text { name: "cowork backup".into(), text: aftermath.backup_output.clone() });
+            outputs.push(redaction::Output::Text { name: "cowork restore".into(), text: recovered.output.clone() });
+            redaction::judge(&mut inquiry, &needles, &outputs);
+            Ok(Done::plain(()))
+        })
+        .await?;
+    let check = inquiry.conclude("every output was scanned for every canary, and each positive control was found");
+    proceedings.judged(check).map_err(|cause| Halt::Stage { stage: SCAN.title, cause })
+}
+
+/// Removes the target, and proves that nothing is left.
+async fn tear_down(
+    proceedings: &mut Proceedings,
+    options: &Options,
+    work: WorkFolder,
+    recovered: Recovered,
+    aftermath: Aftermath,
+) -> Result<(), Halt> {
+    let keep = options.keep;
+    proceedings
+        .stage(TEAR_DOWN, async |_| {
+            drop(aftermath);
+            let unwell = recovered.unwell;
+            let cluster = recovered.target.cluster;
+            if keep {
+                // The cluster is its own process; whoever looks at the target stops it.
+                std::mem::forget(cluster);
+                return Ok(Done::with_proof((), "the target was kept for inspection, as asked"));
+            }
+            tokio::task::spawn_blocking(move || drop(cluster)).await?;
+            let path = work.path().to_owned();
+            work.remove().context("the work folder can't be removed")?;
+            anyhow::ensure!(!path.exists(), "the work folder is still there");
+            anyhow::ensure!(unwell.is_empty(), "these roles did not stop when asked to: {}", unwell.join(", "));
+            Ok(Done::with_proof((), "every role stopped when asked to; its cluster and its folder are gone"))
+        })
+        .await
+}
+
+/// Forms the report.
+fn conclude(
+    proceedings: &mut Proceedings,
+    options: &Options,
+    drill_id: DrillId,
+    started_at: Timestamp,
+    gathered: Gathered,
+    halt: Option<&Halt>,
+) -> anyhow::Result<(Report, Option<PathBuf>)> {
+    let mut notes = gathered.notes;
+    if let Some(halt) = halt {
+        let reason = format!("the drill ended early: {halt}");
+        for check in proceedings.not_run(&reason) {
+            proceedings.judged(check)?;
+        }
+        notes.push(reason);
+    }
+    let report = Report::conclude(Material {
+        drill_id,
+        started_at,
+        finished_at: proceedings.sources.now(),
+        build: options.build.clone(),
+        metadata: options.metadata.clone(),
+        environment: Environment {
+            postgres_version: gathered.postgres_version,
+            os: operating_system(),
+            cores: std::thread::available_parallelism().map_or(1, |cores| u32::try_from(cores.get()).unwrap_or(1)),
+        },
+        backup: gathered.backup,
+        objectives: options.objectives,
+        rto: gathered.rto,
+        rpo: gathered.rpo,
+        checks: std::mem::take(&mut proceedings.checks),
+        stages: std::mem::take(&mut proceedings.stages),
+        counts: gathered.counts,
+        object_counts: gathered.object_counts,
+        notes,
+        follow_ups: gathered.follow_ups,
+        journal: Some(proceedings.journal_head()),
+    });
+    proceedings.note("drill_concluded", json!({"verdict": report.verdict()}))?;
+    Ok((report, gathered.kept))
+}
+
+/// As `/etc/os-release` calls it.
+fn operating_system() -> Option<String> {
+    let release = std::fs::read_to_string("/etc/os-release").ok()?;
+    let name = release.lines().find_map(|line| line.strip_prefix("PRETTY_NAME="))?;
+    Some(name.trim_matches('"').to_owned())
+}
+
+impl Gathered {
+    /// What the report says of the backup.
+    pub(crate) fn describe(&mut self, backup: &Backup) {
+        let manifest = &backup.manifest;
+        self.postgres_version.clone_from(&manifest.source.postgres_version);
+        self.backup = Some(report::Backup {
+            backup_id: manifest.backup_id.to_string(),
+            taken_at: manifest.snapshot.taken_at,
+            tables: manifest.tables.len() as u64,
+            rows: manifest.tables.iter().map(|table| table.rows).sum(),
+            bytes: manifest.files.iter().map(|file| file.size).sum(),
+            blobs: manifest.blobs.count,
+            blob_bytes: manifest.blobs.bytes,
+        });
+    }
+}

@@ -1,0 +1,131 @@
+//! The configuration of a system that a drill runs: the file, the secrets that it refers to, the environment.
+//!
+//! The rehearsal's source and every target have the same five secret references (the seed's third row), some in
+//! files and some in the environment. A target gets the secrets' values from where an operator would: from outside
+//! of the backup.
+//!
+//! Not here: starting anything (`processes`).
+
+use std::collections::BTreeMap;
+use std::fs::OpenOptions;
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use clock::Sources;
+
+use crate::processes::WORK_FOLDER_VARIABLE;
+
+/// The values of the five secrets, as text. Never written anywhere but where [`Settings::write`] says.
+#[derive(Clone)]
+pub(crate) struct SecretValues(BTreeMap<&'static str, String>);
+
+/// Name in the configuration, and whether a drill keeps it in a file (else in the environment).
+const SECRETS: [(&str, bool); 5] =
+    [("adapter_key", true), ("oidc_client", false), ("cookie", false), ("gateway", false), ("channel", true)];
+
+impl SecretValues {
+    /// Fresh ones: 32 random bytes each, as base64.
+    pub(crate) fn generate(sources: &Sources) -> Self {
+        Self(SECRETS.iter().map(|(name, _)| (*name, STANDARD.encode(sources.bytes::<32>()))).collect())
+    }
+
+    pub(crate) fn values(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        self.0.iter().map(|(name, value)| (*name, value.as_str()))
+    }
+}
+
+impl std::fmt::Debug for SecretValues {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str("SecretValues")
+    }
+}
+
+/// What a system is configured to.
+#[derive(Debug, Clone)]
+pub(crate) struct Settings {
+    /// Where its files are: objects, secrets, logs.
+    pub(crate) folder: PathBuf,
+    pub(crate) database_url: String,
+    /// The same on the source and on a target: an agent's state is bound to paths.
+    pub(crate) workspaces: PathBuf,
+    /// Where a drill copy sends every delivery; `None` on a source.
+    pub(crate) redirect_to: Option<String>,
+    /// The work folder that marks its processes.
+    pub(crate) work_folder: PathBuf,
+    /// `PATH` of its processes, for Postgres' tools.
+    pub(crate) search_path: String,
+}
+
+impl Settings {
+    pub(crate) fn config_path(&self) -> PathBuf {
+        self.folder.join("cowork.toml")
+    }
+
+    pub(crate) fn objects(&self) -> PathBuf {
+        self.folder.join("objects")
+    }
+
+    pub(crate) fn logs(&self) -> PathBuf {
+        self.folder.join("logs")
+    }
+
+    /// Writes the folder: configuration, secret files, an empty object store. Gives back the environment that the
+    /// processes need.
+    pub(crate) fn write(&self, secrets: &SecretValues) -> io::Result<BTreeMap<String, String>> {
+        for folder in [self.objects(), self.logs(), self.folder.join("secrets"), self.workspaces.clone()] {
+            std::fs::create_dir_all(folder)?;
+        }
+        let mut environment = BTreeMap::from([
+            ("PATH".to_owned(), self.search_path.clone()),
+            (WORK_FOLDER_VARIABLE.to_owned(), self.work_folder.display().to_string()),
+        ]);
+        for (name, in_file) in SECRETS {
+            let value = &secrets.0[name];
+            if in_file {
+                write_private(&self.folder.join("secrets").join(name), value)?;
+            } else {
+                environment.insert(variable_of(name), value.clone());
+            }
+        }
+        std::fs::write(self.config_path(), self.toml())?;
+        Ok(environment)
+    }
+
+    fn toml(&self) -> String {
+        let mut text = format!(
+            "data_dir = {:?}\n\n[database]\nurl = {:?}\n\n[objects]\nfolder = {:?}\n",
+            self.folder,
+            self.database_url,
+            self.objects()
+        );
+        for (name, in_file) in SECRETS {
+            let reference = if in_file { format!("file:secrets/{name}") } else { format!("env:{}", variable_of(name)) };
+            text += &format!("\n[secrets.{name}]\nreference = {reference:?}\nversion = \"1\"\n");
+        }
+        // Short periods: a drill waits for leases and retries, and its machine does nothing else.
+        text += &format!(
+            "\n[web]\nlisten = \"127.0.0.1:0\"\n\n[worker]\nlisten = \"127.0.0.1:0\"\nworkspace_root = {:?}\n\
+             lease_ms = 2000\npoll_ms = 20\n\n[scheduler]\nlisten = \"127.0.0.1:0\"\npoll_ms = 50\n\n\
+             [gateway]\nlisten = \"127.0.0.1:0\"\npoll_ms = 20\nmax_attempts = 4\nbackoff_ms = 40\n\
+             backoff_max_ms = 200\n",
+            self.workspaces
+        );
+        if let Some(redirect_to) = &self.redirect_to {
+            text += &format!("redirect_to = {redirect_to:?}\n");
+        }
+        text
+    }
+}
+
+/// The environment variable of a secret that is not in a file.
+fn variable_of(name: &str) -> String {
+    format!("SECRET_{}", name.to_uppercase())
+}
+
+fn write_private(path: &Path, value: &str) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    file.write_all(value.as_bytes())
+}

@@ -1,0 +1,177 @@
+//! The recording sink: somebody outside the system who receives its deliveries and forgets none.
+//!
+//! It lives in the drill's process, so it outlives the system that is destroyed, and it is the oracle for "sent
+//! before": what it accepted was really sent, whatever the rows say afterwards.
+//!
+//! It behaves as its paths say: `/accept`, `/flaky` (refuses each delivery once), `/refuse` (never accepts). A thread
+//! that [`Sink::hold`] names is refused with a long `Retry-After`.
+//!
+//! Not here: judging what was received (`checks::gateway`).
+
+use std::collections::{HashMap, HashSet};
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::post;
+use clock::{Sources, Timestamp};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+/// One request that arrived.
+#[derive(Debug, Clone)]
+pub(crate) struct Received {
+    pub(crate) delivery: Uuid,
+    pub(crate) at: Timestamp,
+    pub(crate) thread: String,
+    pub(crate) sequence: i64,
+    pub(crate) text: String,
+    pub(crate) accepted: bool,
+    /// Whether the signature was the channel's, if the channel's secret is known.
+    pub(crate) signed: Option<bool>,
+    /// Where it was meant to go, if it was redirected.
+    pub(crate) redirected: bool,
+}
+
+#[derive(Debug, Default)]
+struct Records {
+    received: Vec<Received>,
+    refused_once: HashSet<Uuid>,
+    held_threads: HashSet<String>,
+    /// By channel name in the path.
+    signing_secrets: HashMap<String, String>,
+}
+
+/// A running sink. Stops when dropped.
+#[derive(Debug)]
+pub(crate) struct Sink {
+    address: SocketAddr,
+    records: Arc<Mutex<Records>>,
+    stop: CancellationToken,
+}
+
+#[derive(Clone)]
+struct Shared {
+    records: Arc<Mutex<Records>>,
+    sources: Sources,
+}
+
+impl Sink {
+    /// Listens on a free port of the loopback interface.
+    pub(crate) async fn start(sources: Sources) -> std::io::Result<Self> {
+        let records = Arc::new(Mutex::new(Records::default()));
+        let shared = Shared { records: records.clone(), sources };
+        let app = Router::new().route("/{behaviour}/{channel}", post(receive)).with_state(shared);
+        let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await?;
+        let address = listener.local_addr()?;
+        let stop = CancellationToken::new();
+        let stopped = stop.clone().cancelled_owned();
+        tokio::spawn(async move { axum::serve(listener, app).with_graceful_shutdown(stopped).await });
+        Ok(Self { address, records, stop })
+    }
+
+    /// The URL of `channel` with the given behaviour: `accept`, `flaky` or `refuse`.
+    pub(crate) fn url(&self, behaviour: &str, channel: &str) -> String {
+        format!("http://{}/{behaviour}/{channel}", self.address)
+    }
+
+    /// Checks the signatures of `channel` with `secret` (`whsec_...`) from now on.
+    pub(crate) fn expect_signature(&self, channel: &str, secret: &str) {
+        self.lock().signing_secrets.insert(channel.to_owned(), secret.to_owned());
+    }
+
+    /// Refuses deliveries to `thread` and asks to wait.
+    pub(crate) fn hold(&self, thread: &str) {
+        self.lock().held_threads.insert(thread.to_owned());
+    }
+
+    /// How many requests have arrived: a mark to take before a stage.
+    pub(crate) fn mark(&self) -> usize {
+        self.lock().received.len()
+    }
+
+    /// What arrived since `mark`.
+    pub(crate) fn since(&self, mark: usize) -> Vec<Received> {
+        self.lock().received[mark..].to_vec()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Records> {
+        self.records.lock().expect("no holder of this lock can panic")
+    }
+}
+
+impl Drop for Sink {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+async fn receive(
+    State(shared): State<Shared>,
+    Path((behaviour, channel)): Path<(String, String)>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    let (Some(delivery), Ok(body_json)) =
+        (text("webhook-id").and_then(|id| id.parse().ok()), serde_json::from_slice::<serde_json::Value>(&body))
+    else {
+        return StatusCode::BAD_REQUEST.into_response();
+    };
+    let data = &body_json["data"];
+    let thread = data["thread"].as_str().unwrap_or_default().to_owned();
+    let destination = text("cowork-destination").map(str::to_owned);
+    // A redirected delivery is signed for the channel that it was meant for.
+    let channel = destination.as_deref().map_or(channel.as_str(), channel_of);
+    let mut records = shared.records.lock().expect("no holder of this lock can panic");
+    let signed = records.signing_secrets.get(channel).map(|secret| verifies(secret, &body, &headers));
+    let held = records.held_threads.contains(&thread);
+    let accepted = !held
+        && match behaviour.as_str() {
+            "refuse" => false,
+            "flaky" => !records.refused_once.insert(delivery),
+            _ => true,
+        };
+    records.received.push(Received {
+        delivery,
+        at: shared.sources.now(),
+        thread,
+        sequence: data["sequence"].as_i64().unwrap_or_default(),
+        text: data["text"].as_str().unwrap_or_default().to_owned(),
+        accepted,
+        signed,
+        redirected: destination.is_some(),
+    });
+    match (accepted, held) {
+        (true, _) => StatusCode::NO_CONTENT.into_response(),
+        (false, true) => {
+            let wait: (HeaderName, HeaderValue) = (header::RETRY_AFTER, HeaderValue::from_static("3600"));
+            (StatusCode::SERVICE_UNAVAILABLE, [wait]).into_response()
+        }
+        (false, false) => StatusCode::SERVICE_UNAVAILABLE.into_response(),
+    }
+}
+
+/// The channel's name: the last segment of the path of its destination.
+fn channel_of(destination: &str) -> &str {
+    let path = destination.split(['?', '#']).next().unwrap_or_default();
+    path.rsplit('/').next().unwrap_or_default()
+}
+
+fn verifies(secret: &str, body: &[u8], headers: &HeaderMap) -> bool {
+    standardwebhooks::Webhook::new(secret).is_ok_and(|webhook| webhook.verify(body, headers).is_ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_destination_names_its_channel() {
+        assert_eq!(channel_of("http://127.0.0.1:1/flaky/support?sig=1"), "support");
+    }
+}
