@@ -47,7 +47,10 @@ impl Generation {
         let begun = begun?;
         let (generation, environment) = (begun.generation, begun.environment.as_str());
         if start.json {
-            println!("{}", json!({"generation": generation, "environment": environment, "started_at": begun.started_at}));
+            println!(
+                "{}",
+                json!({"generation": generation, "environment": environment, "started_at": begun.started_at})
+            );
         } else {
             println!("This system is in generation {generation}, as {environment}.");
         }
