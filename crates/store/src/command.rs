@@ -351,3 +351,6 @@ impl Store {
         Ok(rows.into_iter().map(|row| (row.session_id, row.ordinal)).collect())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -209,3 +209,6 @@ pub(crate) async fn end(connection: &mut PgConnection, lease: &Lease) -> Result<
     .map_err(StoreError::during("lease_end"))?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

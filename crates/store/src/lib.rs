@@ -32,6 +32,8 @@ mod org_key;
 mod run;
 mod session;
 mod slot;
+#[cfg(test)]
+mod testing;
 mod token;
 mod trigger;
 mod turn;

@@ -1,14 +1,16 @@
 //! What a reader of events can count on.
 
 use axum::body::Body;
+use axum::http::Request;
 use domain::event::{Event, MessageRole};
 use domain::projection::Projection;
 use ids::{InstanceId, OrgId};
 use serde_json::json;
 use store::{Append, Lease, NewCommand};
+use tower::ServiceExt;
 
 use super::*;
-use crate::testing::{Answer, World, request};
+use crate::testing::{World, request};
 
 struct Conversation {
     world: World,
@@ -40,11 +42,9 @@ impl Conversation {
         self.sequence = append.last();
     }
 
-    /// What a stream sends until the process drains.
-    async fn stream(&self, last_event_id: &str) -> Answer {
+    fn request(&self, last_event_id: &str) -> Request<Body> {
         let request = request("GET", &self.path, &self.world.operator).header("accept", "text/event-stream");
-        let request = request.header("last-event-id", last_event_id).body(Body::empty()).unwrap();
-        self.world.send(request).await
+        request.header("last-event-id", last_event_id).body(Body::empty()).unwrap()
     }
 }
 
@@ -87,18 +87,19 @@ async fn a_resumed_stream_has_no_hole_and_no_repeat() {
 async fn a_stream_ends_when_the_process_drains() {
     let mut talk = Conversation::new().await;
     talk.say(3).await;
-    let shutdown = talk.world.app.shutdown.clone();
-    let (answer, ()) = tokio::join!(talk.stream("1"), async move {
-        tokio::time::sleep(POLL).await;
-        shutdown.cancel();
-    });
-    assert_eq!(answer.headers["content-type"], "text/event-stream");
-    let text = String::from_utf8(answer.body.to_vec()).unwrap();
-    assert!(text.contains("id: 2\nevent: message_appended\ndata: {"), "{text}");
+    let response = crate::router(talk.world.app.clone()).oneshot(talk.request("1")).await.unwrap();
+    assert_eq!(response.headers()["content-type"], "text/event-stream");
+    let mut body = response.into_body().into_data_stream();
+    let first = body.next().await.unwrap().unwrap();
+    assert!(first.starts_with(b"id: 2\nevent: message_appended\ndata: {"), "{first:?}");
+    talk.world.app.shutdown.cancel();
+    while let Some(piece) = body.next().await {
+        piece.unwrap();
+    }
 }
 
 #[tokio::test]
 async fn a_last_event_id_that_is_no_sequence_is_refused() {
     let talk = Conversation::new().await;
-    talk.stream("yesterday").await.expect_problem(422, "invalid");
+    talk.world.send(talk.request("yesterday")).await.expect_problem(422, "invalid");
 }

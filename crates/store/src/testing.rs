@@ -1,0 +1,53 @@
+//! The world of this crate's tests: a database of its own, a clock that is told the time, one org.
+
+use std::sync::Arc;
+
+use clock::ManualClock;
+use domain::command::Wish;
+use ids::{CommandId, OrgId, SessionId};
+use testkit::TestDatabase;
+
+use crate::{Environment, Lease, NewCommand, NewSession, Store};
+
+pub(crate) struct World {
+    pub(crate) store: Store,
+    pub(crate) clock: Arc<ManualClock>,
+    pub(crate) org: OrgId,
+    _database: TestDatabase,
+}
+
+impl World {
+    pub(crate) async fn new() -> Self {
+        let database = TestDatabase::create().await;
+        let (clock, sources) = testkit::sources(1);
+        let store = Store::from_pool(database.pool(), sources);
+        store.migrate().await.unwrap();
+        store.generation_initialise(Environment::Production).await.unwrap();
+        let org = store.org_create("Acme", "role:test").await.unwrap().org_id;
+        Self { store, clock, org, _database: database }
+    }
+
+    pub(crate) async fn session(&self) -> SessionId {
+        let new = NewSession { org: self.org, created_by: None, title: "Plan".into(), agent: "scripted".into() };
+        self.store.session_create(1, &new).await.unwrap()
+    }
+
+    pub(crate) fn prompt(&self, session: SessionId, key: &str) -> NewCommand {
+        let wish = Wish::Prompt { text: "say hi".into() };
+        NewCommand { org: self.org, session, wish, idempotency_key: key.into(), created_by: None }
+    }
+
+    /// A session with a command to carry out.
+    pub(crate) async fn ready(&self) -> (SessionId, CommandId) {
+        let session = self.session().await;
+        let enqueued = self.store.command_enqueue(&self.prompt(session, "first")).await.unwrap();
+        (session, enqueued.command)
+    }
+
+    /// Claims for a minute.
+    pub(crate) async fn claim(&self, limit: i64) -> Vec<Lease> {
+        let sources = self.store.sources();
+        let until = sources.now() + chrono::TimeDelta::minutes(1);
+        self.store.lease_claim(1, sources.id(), until, limit).await.unwrap()
+    }
+}
