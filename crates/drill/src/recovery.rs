@@ -32,6 +32,12 @@ const WORKER: Name = Name::new("worker", "Enable one worker");
 const SCHEDULER: Name = Name::new("scheduler", "Enable two schedulers");
 const GATEWAY: Name = Name::new("gateway", "Enable the gateway");
 
+/// Counters of the probe `activity` that only a scheduler moves.
+const SCHEDULERS_COUNTERS: [&str; 3] = ["slots", "runs", "triggers_next_due"];
+/// Counters of the probe `activity` that only a gateway moves.
+const GATEWAYS_COUNTERS: [&str; 5] =
+    ["deliveries", "deliveries_sent", "delivery_attempts", "cursor_sequences", "inbound_messages"];
+
 /// A restored system with all of its roles.
 #[derive(Debug)]
 pub(crate) struct Recovered {
@@ -303,7 +309,7 @@ impl Stages<'_> {
     /// Row 8.
     async fn enable_schedulers(&mut self, operator: &Client, idle: &Activity) -> Result<(), Halt> {
         let mut inquiry = self.inquire(CheckId::SchedulerRecovery);
-        self.prove_idle(&mut inquiry, idle, &["slots", "runs"], "scheduler").await?;
+        self.prove_idle(&mut inquiry, idle, &SCHEDULERS_COUNTERS, "scheduler").await?;
         let (backup, aftermath, target) = (self.backup, self.aftermath, &mut *self.target);
         let sources = self.proceedings.sources.clone();
         self.proceedings
@@ -336,7 +342,7 @@ impl Stages<'_> {
         gathered: &mut Gathered,
     ) -> Result<(), Halt> {
         let mut inquiry = self.inquire(CheckId::GatewayRecovery);
-        self.prove_idle(&mut inquiry, idle, &["deliver"], "gateway").await?;
+        self.prove_idle(&mut inquiry, idle, &GATEWAYS_COUNTERS, "gateway").await?;
         let (backup, aftermath, target) = (self.backup, self.aftermath, &mut *self.target);
         let sources = self.proceedings.sources.clone();
         let mark = aftermath.sink.mark();
@@ -370,7 +376,7 @@ impl Stages<'_> {
         )
     }
 
-    /// The counters whose names begin with one of `names` have not moved since only web was there.
+    /// The counters `names` have not moved since only web was there.
     async fn prove_idle(
         &self,
         inquiry: &mut Inquiry,
@@ -380,12 +386,11 @@ impl Stages<'_> {
     ) -> Result<(), Halt> {
         let now = self.activity().await?;
         let moved = moved(idle, &now);
-        let watched: Vec<_> = now.keys().filter(|name| names.iter().any(|start| name.starts_with(start))).collect();
-        if watched.is_empty() {
-            inquiry.could_not("idleness", format!("the activity probe has no counter of the {role}"));
-        }
-        for name in watched {
-            inquiry.expect(!moved.contains(name), "role_not_idle", || {
+        for name in names {
+            if !now.contains_key(*name) {
+                inquiry.could_not("idleness", format!("the activity probe has no counter {name}"));
+            }
+            inquiry.expect(!moved.iter().any(|other| other == name), "role_not_idle", || {
                 format!("{name} moved although no {role} had been started")
             });
         }

@@ -135,7 +135,8 @@ async fn preflight(proceedings: &mut Proceedings, options: &Options) -> Result<B
                 std::fs::metadata(&found).with_context(|| format!("{tool} is not where Postgres' programs are"))?;
             }
             let swept = localpg::sweep(&options.work_parent);
-            Ok(Done::with_proof(binaries, format!("Postgres' programs are there; {swept:?}")))
+            let proof = format!("Postgres' programs are there; {} abandoned clusters were removed", swept.removed.len());
+            Ok(Done::with_proof(binaries, proof))
         })
         .await
 }

@@ -3,8 +3,8 @@
 //! It lives in the drill's process, so it outlives the system that is destroyed, and it is the oracle for "sent
 //! before": what it accepted was really sent, whatever the rows say afterwards.
 //!
-//! It behaves as its paths say: `/accept`, `/flaky` (refuses each delivery once), `/refuse` (never accepts). A thread
-//! that [`Sink::hold`] names is refused with a long `Retry-After`.
+//! It behaves as its paths say: `/accept`, `/flaky` (refuses each delivery once), `/refuse` (never accepts), `/later`
+//! (asks to wait). A thread that [`Sink::hold`] names is refused with a long `Retry-After`.
 //!
 //! Not here: judging what was received (`checks::gateway`).
 
@@ -15,12 +15,15 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{Path, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use clock::{Sources, Timestamp};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
+
+/// How long `/later` asks to wait, in seconds: longer than a backup of a small world takes.
+const LATER_S: &str = "12";
 
 /// One request that arrived.
 #[derive(Debug, Clone)]
@@ -132,7 +135,7 @@ async fn receive(
     let held = records.held_threads.contains(&thread);
     let accepted = !held
         && match behaviour.as_str() {
-            "refuse" => false,
+            "refuse" | "later" => false,
             "flaky" => !records.refused_once.insert(delivery),
             _ => true,
         };
@@ -146,12 +149,15 @@ async fn receive(
         signed,
         redirected: destination.is_some(),
     });
+    answer(accepted, held, &behaviour)
+}
+
+fn answer(accepted: bool, held: bool, behaviour: &str) -> Response {
+    let wait = |seconds| (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, seconds)]).into_response();
     match (accepted, held) {
         (true, _) => StatusCode::NO_CONTENT.into_response(),
-        (false, true) => {
-            let wait: (HeaderName, HeaderValue) = (header::RETRY_AFTER, HeaderValue::from_static("3600"));
-            (StatusCode::SERVICE_UNAVAILABLE, [wait]).into_response()
-        }
+        (false, true) => wait("3600"),
+        (false, false) if behaviour == "later" => wait(LATER_S),
         (false, false) => StatusCode::SERVICE_UNAVAILABLE.into_response(),
     }
 }

@@ -58,6 +58,7 @@ struct Channels {
     accept: KnownChannel,
     flaky: KnownChannel,
     refuse: KnownChannel,
+    later: KnownChannel,
 }
 
 #[derive(Debug)]
@@ -167,6 +168,9 @@ impl Life {
     /// Waits until the world has everything that a drill wants to see in a backup.
     pub(crate) async fn settle(&self, sink: &Sink) -> anyhow::Result<()> {
         let home = self.operator.in_org(self.orgs[0]);
+        // A delivery that is still pending when the backup is taken, and is due again when the target's gateway is there.
+        self.receive(&self.channels.later, 0, "later", "say not now").await?;
+        until("a delivery has to wait", async || sink.since(0).iter().any(|received| received.thread == "later")).await?;
         until("a delivery is sent", async || sink.since(0).iter().any(|received| received.accepted)).await?;
         until("a delivery dies", async || any_delivery(&home, "dead").await).await?;
         until("both workflows fire", async || {
@@ -346,7 +350,7 @@ async fn open_channels(
     canaries: &mut Canaries,
 ) -> anyhow::Result<Channels> {
     let mut open = Vec::new();
-    for behaviour in ["accept", "flaky", "refuse"] {
+    for behaviour in ["accept", "flaky", "refuse", "later"] {
         let url = format!("{}?X-Amz-Signature={}", sink.url(behaviour, behaviour), planted.signed_url_query);
         let channel = client.channel_create(behaviour, &url).await?;
         let Some(signing_secret) = channel.signing_secret else { bail!("a new channel came without its secret") };
@@ -354,8 +358,8 @@ async fn open_channels(
         canaries.add(CanaryClass::ChannelCredential, "a channel's signing secret", signing_secret.expose_secret());
         open.push(KnownChannel { org, channel: channel.channel_id, signing_secret });
     }
-    let [accept, flaky, refuse] = open.try_into().map_err(|_| anyhow!("three channels were made"))?;
-    Ok(Channels { accept, flaky, refuse })
+    let [accept, flaky, refuse, later] = open.try_into().map_err(|_| anyhow!("four channels were made"))?;
+    Ok(Channels { accept, flaky, refuse, later })
 }
 
 async fn plan_workflows(client: &Client, org: OrgId, sources: &Sources) -> anyhow::Result<Workflows> {
