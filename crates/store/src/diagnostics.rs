@@ -101,3 +101,29 @@ impl Store {
         .map_err(during())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use testkit::TestDatabase;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn every_table_is_counted() {
+        let database = TestDatabase::create().await;
+        let store = Store::from_pool(database.pool(), testkit::sources(1).1);
+        assert_eq!(store.diagnostics_schema_version().await.unwrap(), None);
+        store.migrate().await.unwrap();
+        assert_eq!(store.diagnostics_schema_version().await.unwrap(), Some(Store::schema_version()));
+        let tables: Vec<String> = sqlx::query_scalar(
+            "SELECT tablename::text FROM pg_tables WHERE schemaname = 'public' AND tablename <> '_sqlx_migrations'",
+        )
+        .fetch_all(&store.pool)
+        .await
+        .unwrap();
+        let counted: BTreeSet<String> = store.diagnostics_counts().await.unwrap().into_keys().collect();
+        assert_eq!(counted, tables.into_iter().collect());
+    }
+}

@@ -42,6 +42,7 @@ impl StoreError {
     }
 
     /// For `map_err`: names the value that can't be read.
+    #[expect(clippy::needless_pass_by_value, reason = "callers hand over an id or its text")]
     pub(crate) fn unreadable<E>(table: &'static str, column: &'static str, id: impl ToString) -> impl FnOnce(E) -> Self
     where
         E: std::error::Error + Send + Sync + 'static,

@@ -136,3 +136,32 @@ async fn record_first(
     let detail = json!({ "name": org.name, "owner": owner });
     audit::record(connection, sources, org_id, actor, "org.create", &target, detail).await
 }
+
+#[cfg(test)]
+mod tests {
+    use domain::tenancy::{Role, Scope};
+    use testkit::TestDatabase;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn of_two_that_make_the_first_org_at_once_one_does() {
+        let database = TestDatabase::create().await;
+        let store = Store::from_pool(database.pool(), testkit::sources(1).1);
+        store.migrate().await.unwrap();
+        let owner = NewMember { email: "ada@example.org".into(), display_name: "Ada".into(), role: Role::Owner };
+        let token = |byte| NewToken {
+            account: AccountId::from(uuid::Uuid::nil()),
+            name: "first".into(),
+            hash: [byte; 32],
+            last_four: "abcd".into(),
+            scopes: vec![Scope::Operator],
+        };
+        let first = |byte| {
+            store.org_create_first(FirstOrg { name: "A", owner: owner.clone(), token: token(byte) }, "role:test")
+        };
+        let (one, two) = tokio::join!(first(1), first(2));
+        assert_eq!([one.unwrap().is_some(), two.unwrap().is_some()].iter().filter(|made| **made).count(), 1);
+        assert_eq!(store.org_list(None, 10).await.unwrap().len(), 1);
+    }
+}

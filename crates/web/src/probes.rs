@@ -71,3 +71,37 @@ impl Probes {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use ids::BackupId;
+    use store::Environment;
+
+    use super::*;
+    use crate::testing::World;
+
+    fn probes_of(world: &World) -> Probes {
+        Probes {
+            store: world.app.store.clone(),
+            generation: world.app.generation.generation,
+            metrics: world.app.metrics.clone(),
+            shutdown: world.app.shutdown.clone(),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_process_that_drains_is_sent_no_more_work() {
+        let world = World::new().await;
+        assert_eq!(probes_of(&world).state().await, Ok(()));
+        world.app.shutdown.cancel();
+        assert_eq!(probes_of(&world).state().await, Err("draining"));
+    }
+
+    #[tokio::test]
+    async fn a_process_of_an_older_generation_is_not_ready() {
+        let world = World::new().await;
+        let backup: BackupId = world.app.store.sources().id();
+        world.app.store.generation_start(backup, Environment::Production).await.unwrap();
+        assert!(probes_of(&world).state().await.unwrap_err().contains("another generation"));
+    }
+}

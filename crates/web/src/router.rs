@@ -54,7 +54,6 @@ fn api(app: &App) -> Router<App> {
 }
 
 /// The panic itself was reported by the panic hook, with its place.
-#[expect(clippy::needless_pass_by_value, reason = "the layer's signature")]
 fn panicked(_: Box<dyn Any + Send>) -> Response {
     Problem::internal("a handler panicked").into_response()
 }

@@ -1,0 +1,188 @@
+//! The binary from outside: making a system, starting it, and what it says when something is missing.
+//!
+//! Not here: what roles do together (`e2e`), backup and restore, the drill.
+
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+
+use clock::Sources;
+use serde_json::Value;
+use store::{Environment, Store};
+use testkit::{TestDatabase, wait_until};
+
+/// A database and a folder to start the binary in.
+struct Place {
+    folder: tempfile::TempDir,
+    database: TestDatabase,
+}
+
+impl Place {
+    async fn new() -> Self {
+        Self { folder: tempfile::tempdir().unwrap(), database: TestDatabase::create().await }
+    }
+
+    async fn initialised() -> Self {
+        let place = Self::new().await;
+        let output = place.run(&["admin", "init", "--org", "Acme", "--email", "ada@example.org", "--json"]);
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        place
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_cowork"));
+        command.current_dir(self.folder.path()).env_clear().env("DATABASE_URL", self.database.url());
+        for role in ["WEB", "WORKER", "SCHEDULER", "GATEWAY"] {
+            command.env(format!("COWORK_{role}__LISTEN"), "127.0.0.1:0");
+        }
+        command.args(arguments);
+        command
+    }
+
+    fn run(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().unwrap()
+    }
+
+    async fn store(&self) -> Store {
+        Store::from_pool(self.database.pool(), Sources::system())
+    }
+
+    fn secret(&self, name: &str) -> std::path::PathBuf {
+        self.folder.path().join(format!("cowork-data/secrets/{name}.key"))
+    }
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// Checks that the command could not run and said so in three parts, of which one holds `part`.
+#[track_caller]
+fn expect_refusal(output: &Output, part: &str) {
+    let told = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{told}");
+    assert!(told.contains("cowork: ") && told.contains("  detail: ") && told.contains("  what to do: "), "{told}");
+    assert!(told.contains(part), "{told}");
+}
+
+/// Ended with the test, whatever happens.
+struct Served(Child);
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_flag_is_a_usage_error() {
+    let place = Place::new().await;
+    for arguments in [&["serve", "--rolls", "web"][..], &["serve", "--roles", "cook"], &["admin", "init"], &[]] {
+        assert_eq!(place.run(arguments).status.code(), Some(64), "{arguments:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_system_that_was_never_made_is_not_served() {
+    let place = Place::new().await;
+    expect_refusal(&place.run(&["serve"]), "This system is not initialised.");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_system_is_made_once_and_its_token_shown_once() {
+    let place = Place::new().await;
+    let init = ["admin", "init", "--org", "Acme", "--email", "ada@example.org", "--json"];
+    let made: Value = serde_json::from_slice(&place.run(&init).stdout).unwrap();
+    assert!(made["token"].as_str().unwrap().starts_with("cow_"));
+    assert_eq!(made["generation"], 1);
+
+    let again = place.run(&init);
+    assert_eq!(again.status.code(), Some(2));
+    let told: Value = serde_json::from_slice(&again.stderr).unwrap();
+    assert_eq!(told["error"]["what"], "This system is initialised already.");
+    assert!(again.stdout.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_secret_without_a_value_stops_every_role_and_is_named() {
+    let place = Place::initialised().await;
+    std::fs::remove_file(place.secret("cookie")).unwrap();
+    for role in ["web", "worker", "scheduler", "gateway"] {
+        expect_refusal(&place.run(&["serve", "--roles", role]), "secrets.cookie (version 1)");
+    }
+    let verified = place.run(&["admin", "verify", "--json"]);
+    assert_eq!(verified.status.code(), Some(1));
+    let report: Value = serde_json::from_slice(&verified.stdout).unwrap();
+    let unresolved = report["secrets"].as_array().unwrap().iter().filter(|secret| secret["resolved"] == false);
+    assert_eq!(unresolved.map(|secret| &secret["name"]).collect::<Vec<_>>(), ["cookie"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_whole_system_verifies() {
+    let place = Place::initialised().await;
+    let verified = place.run(&["admin", "verify", "--json"]);
+    assert_eq!(verified.status.code(), Some(0), "{}", text(&verified.stderr));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_drill_copy_sends_nothing_without_a_recorder() {
+    let place = Place::initialised().await;
+    let (store, backup) = (place.store().await, Sources::system().id());
+    store.generation_start(backup, Environment::Drill).await.unwrap();
+    expect_refusal(&place.run(&["serve", "--roles", "gateway"]), "gateway.redirect_to");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_port_in_use_is_told_with_its_role() {
+    let place = Place::initialised().await;
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let output = place.command(&["serve"]).env("COWORK_WEB__LISTEN", &address).output().unwrap();
+    expect_refusal(&output, &format!("The web role can't listen on {address}."));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn roles_say_where_they_listen_and_drain_when_told_to() {
+    let place = Place::initialised().await;
+    let ready = place.folder.path().join("ready.json");
+    let serve = ["serve", "--ready-file", "ready.json"];
+    let mut served = Served(place.command(&serve).stderr(Stdio::null()).spawn().unwrap());
+    wait_until("the ready file", async || ready.exists()).await;
+
+    let content: Value = serde_json::from_slice(&std::fs::read(&ready).unwrap()).unwrap();
+    assert_eq!(content["pid"], served.0.id());
+    let roles: Vec<_> = content["roles"].as_object().unwrap().keys().cloned().collect();
+    assert_eq!(roles, ["gateway", "scheduler", "web", "worker"]);
+    for address in content["roles"].as_object().unwrap().values() {
+        assert!(probe(address.as_str().unwrap()).starts_with("HTTP/1.1 200"), "{address}");
+    }
+
+    let pid = nix::unistd::Pid::from_raw(served.0.id().try_into().unwrap());
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
+    assert_eq!(served.0.wait().unwrap().code(), Some(0));
+    assert!(!ready.exists());
+    assert_eq!(place.store().await.instance_counts(1, chrono::DateTime::UNIX_EPOCH).await.unwrap(), []);
+}
+
+/// `GET /readyz`, without a client: what a supervisor's simplest probe does.
+fn probe(address: &str) -> String {
+    use std::io::{Read, Write};
+    let mut stream = std::net::TcpStream::connect(address).unwrap();
+    stream.write_all(b"GET /readyz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+#[test]
+fn a_configuration_that_does_not_exist_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = run_in(folder.path(), &["serve", "--config", "none.toml"]);
+    expect_refusal(&output, "none.toml");
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "nothing is left behind");
+}
+
+fn run_in(folder: &Path, arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_cowork"));
+    command.current_dir(folder).env_clear().args(arguments).output().unwrap()
+}
