@@ -137,7 +137,7 @@ fn state(text: &str) -> Result<CommandState, serde_json::Error> {
     serde_json::from_value(Value::from(text))
 }
 
-fn wish(kind: &str, payload: Value, command: CommandId) -> Result<Wish, StoreError> {
+fn wish(kind: &str, payload: &Value, command: CommandId) -> Result<Wish, StoreError> {
     let wish = serde_json::from_value(json!({"kind": kind, "payload": payload}));
     wish.map_err(StoreError::unreadable("commands", "payload", command.to_string()))
 }
@@ -161,7 +161,7 @@ pub(crate) async fn next(
     .await
     .map_err(StoreError::during("command_next"))?;
     let Some(row) = row else { return Ok(None) };
-    let wish = wish(&row.kind, row.payload, row.command_id)?;
+    let wish = wish(&row.kind, &row.payload, row.command_id)?;
     Ok(Some(NextCommand { command: row.command_id, ordinal: row.ordinal, wish, attempt: row.attempt }))
 }
 

@@ -7,7 +7,7 @@ use domain::command::CommandState;
 use domain::event::{Event, TurnOutcome};
 use ids::CheckpointId;
 use serde_json::Value;
-use store::{Lease, NextCommand};
+use store::{Lease, NewCheckpoint, NextCommand};
 
 use crate::Context;
 use crate::halt::{Halt, chain};
@@ -95,16 +95,12 @@ impl Session {
                 first.into_iter().for_each(|event| self.journal.push(event));
                 self.run(command).await
             }
-            Plan::AbortWaiting => {
-                let sentence = "the waiting turn was aborted".to_owned();
-                self.end(&command, TurnOutcome::Aborted, None, CommandState::Done, sentence, None).await
-            }
+            Plan::AbortWaiting => self.end(&command, Ended::with(TurnOutcome::Aborted)).await,
             Plan::SetAside => {
                 let attempts = command.attempt;
-                let sentence = format!("set aside: {attempts} attempts were lost, each with the worker that made it");
-                let error = Some(sentence.clone());
                 tracing::error!(command.id = %command.command, attempts, "a command was set aside");
-                self.end(&command, TurnOutcome::Dead, error, CommandState::Dead, sentence, None).await
+                let error = format!("set aside: {attempts} attempts were lost, each with the worker that made it");
+                self.end(&command, Ended { error: Some(error), ..Ended::with(TurnOutcome::Dead) }).await
             }
             Plan::Refuse(why) => {
                 let (state, sentence) = (CommandState::Refused, why.to_owned());
@@ -115,20 +111,45 @@ impl Session {
     }
 
     /// Ends the command's turn.
-    pub(crate) async fn end(
-        &mut self,
-        command: &NextCommand,
-        outcome: TurnOutcome,
-        error: Option<String>,
-        state: CommandState,
-        sentence: String,
-        checkpoint: Option<store::NewCheckpoint>,
-    ) -> Result<Option<NextCommand>, Halt> {
+    pub(crate) async fn end(&mut self, command: &NextCommand, ended: Ended) -> Result<Option<NextCommand>, Halt> {
+        let (state, sentence) = ended.judged();
+        let Ended { outcome, error, checkpoint } = ended;
         self.journal.push(Event::TurnEnded { command_id: command.command, outcome, error });
         let ending = Ending { command: command.command, state, sentence, turn: Some(outcome), checkpoint };
         let next = self.journal.finish(ending).await?;
         metrics::counter!("cowork_turns_total", "outcome" => label(outcome)).increment(1);
         Ok(next)
+    }
+}
+
+/// How a turn ended, for the record.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    pub(crate) outcome: TurnOutcome,
+    /// With `Failed` and `Dead`: what went wrong, for people.
+    pub(crate) error: Option<String>,
+    pub(crate) checkpoint: Option<NewCheckpoint>,
+}
+
+impl Ended {
+    fn with(outcome: TurnOutcome) -> Self {
+        Self { outcome, error: None, checkpoint: None }
+    }
+
+    pub(crate) fn failed(error: String) -> Self {
+        Self { error: Some(error), ..Self::with(TurnOutcome::Failed) }
+    }
+
+    fn judged(&self) -> (CommandState, String) {
+        let error = || self.error.clone().unwrap_or_default();
+        match self.outcome {
+            TurnOutcome::Completed => (CommandState::Done, "the turn is complete".into()),
+            TurnOutcome::AwaitingApproval => (CommandState::Done, "the turn waits for an approval".into()),
+            TurnOutcome::AwaitingAnswer => (CommandState::Done, "the turn waits for an answer".into()),
+            TurnOutcome::Aborted => (CommandState::Done, "the turn was aborted".into()),
+            TurnOutcome::Failed => (CommandState::Failed, error()),
+            TurnOutcome::Dead => (CommandState::Dead, error()),
+        }
     }
 }
 

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use agents::{Agent, Outcome, Turn, TurnResult};
-use domain::command::CommandState;
 use domain::event::TurnOutcome;
 use ids::CheckpointId;
 use objects::checkpoint::{self, CheckpointName, OpenError, SaveError, Saved};
@@ -23,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use crate::halt::{Halt, chain};
 use crate::journal::BATCH;
 use crate::keys::OrgKeysError;
-use crate::session::Session;
+use crate::session::{Ended, Session};
 use crate::sink::{Sink, Told, blob_row};
 use crate::workspace::{self, Found};
 
@@ -31,19 +30,6 @@ use crate::workspace::{self, Found};
 const APPEND_EVERY: Duration = Duration::from_millis(25);
 /// How long an agent may take to return once it was cancelled.
 const CANCEL_GRACE: Duration = Duration::from_secs(5);
-
-/// How a turn ended, for the record.
-struct Ended {
-    outcome: TurnOutcome,
-    error: Option<String>,
-    checkpoint: Option<NewCheckpoint>,
-}
-
-impl Ended {
-    fn failed(error: String) -> Self {
-        Self { outcome: TurnOutcome::Failed, error: Some(error), checkpoint: None }
-    }
-}
 
 /// Why a turn can't begin.
 pub(crate) enum Unready {
@@ -67,13 +53,13 @@ impl Session {
             Err(Unready::Broken(error)) => Ended::failed(error),
             Err(Unready::Halt(halt)) => return Err(halt),
         };
-        let saved = ended.checkpoint.as_ref().map(|new| new.checkpoint);
-        let (state, sentence) = judged(&ended);
-        let next = self.end(&command, ended.outcome, ended.error, state, sentence, ended.checkpoint).await?;
-        if let Some(checkpoint) = saved {
-            self.checkpoint = Some(checkpoint);
-            self.context.workspaces.mark(&self.workspace(), checkpoint).await;
+        if let Some(new) = &ended.checkpoint {
+            self.checkpoint = Some(new.checkpoint);
+            // Before the row names it: afterwards the session may be somebody else's, and the folder with it. If the
+            // row never does, the mark says nothing.
+            self.context.workspaces.mark(&self.workspace(), new.checkpoint).await;
         }
+        let next = self.end(&command, ended).await?;
         metrics::histogram!("cowork_turn_duration_ms").record(begun.elapsed().as_secs_f64() * 1_000.0);
         Ok(next)
     }
@@ -259,17 +245,6 @@ impl Drop for Abandoned {
     fn drop(&mut self) {
         self.0.abort();
     }
-}
-
-fn judged(ended: &Ended) -> (CommandState, String) {
-    let sentence = match (ended.outcome, &ended.error) {
-        (_, Some(error)) => return (CommandState::Failed, error.clone()),
-        (TurnOutcome::AwaitingApproval, None) => "the turn waits for an approval",
-        (TurnOutcome::AwaitingAnswer, None) => "the turn waits for an answer",
-        (TurnOutcome::Aborted, None) => "the turn was aborted",
-        (_, None) => "the turn is complete",
-    };
-    (CommandState::Done, sentence.to_owned())
 }
 
 pub(crate) fn manifest(row: &Checkpoint) -> Result<Blob, Unready> {

@@ -26,11 +26,13 @@ impl EventSink for Recorder {
 
 impl Recorder {
     fn said(&self) -> Vec<&str> {
-        let text = |event| match event {
-            &Event::MessageAppended { ref text, .. } => Some(text.as_str()),
-            _ => None,
-        };
-        self.events.iter().filter_map(text).collect()
+        let mut said = Vec::new();
+        for event in &self.events {
+            if let Event::MessageAppended { text, .. } = event {
+                said.push(text.as_str());
+            }
+        }
+        said
     }
 }
 

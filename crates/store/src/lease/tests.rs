@@ -95,7 +95,7 @@ async fn a_stale_token_is_refused_by_every_write() {
     let refused = [
         store.turn_start(&late, &append, &next).await.err(),
         store.turn_append(&late, &append).await.err(),
-        store.turn_publish(&late, &append, &[artifact.clone()]).await.err(),
+        store.turn_publish(&late, &append, std::slice::from_ref(&artifact)).await.err(),
         store.turn_finish(&late, &ending, &[artifact]).await.err(),
         store.lease_load(&late).await.err(),
         store.lease_release(&late, store.sources().now()).await.err(),
