@@ -164,10 +164,10 @@ fn blob(row: BlobRow) -> Result<Blob, AnyError> {
 
 fn ciphertext_fault(
     table: &'static str,
-    id: impl ToString,
+    id: impl Into<uuid::Uuid>,
     error: impl std::error::Error + 'static,
 ) -> CiphertextFault {
-    CiphertextFault { table, id: id.to_string(), error: chain(&error) }
+    CiphertextFault { table, id: id.into().to_string(), error: chain(&error) }
 }
 
 impl<T> Default for Checked<T> {

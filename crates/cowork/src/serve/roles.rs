@@ -96,13 +96,19 @@ impl Role {
             Self::Web => web::router(app(parts)),
             Self::Worker => {
                 let work = worker::run(worker_parts(parts), worker_config(config), parts.shutdown.clone());
-                tasks.spawn(async move { Ok(work.await) });
+                tasks.spawn(async move {
+                    work.await;
+                    Ok(())
+                });
                 Router::new()
             }
             Self::Scheduler => {
                 let settings = scheduler::Settings { poll: Duration::from_millis(config.scheduler.poll_ms) };
                 let (store, shutdown) = (parts.store.clone(), parts.shutdown.clone());
-                tasks.spawn(async move { Ok(scheduler::run(store, &settings, shutdown).await) });
+                tasks.spawn(async move {
+                    scheduler::run(store, &settings, shutdown).await;
+                    Ok(())
+                });
                 Router::new()
             }
             Self::Gateway => {
@@ -165,7 +171,7 @@ fn worker_parts(parts: &Parts) -> worker::Parts {
         store: parts.store.clone(),
         objects: parts.objects.clone(),
         kms: parts.kms.clone(),
-        agents: vec![Arc::new(agents::Scripted::default())],
+        agents: vec![Arc::new(agents::Scripted)],
         instance: parts.instance,
         generation: parts.generation.generation,
     }
