@@ -1,7 +1,7 @@
 # What people do here. Each target installs what it lacks; nothing else has to be set up.
 
 ARGS ?=
-OUT ?= drill-report
+OUT ?=
 
 .DEFAULT_GOAL := help
 .PHONY: help drill test drill-report bench-drill sqlx-prepare freeze-migrations install release
@@ -16,8 +16,8 @@ help: ## List the targets.
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 26
 	@echo "  ARGS='...' passes more to the program, OUT=folder says where a drill's report goes."
 
-drill: release ## Rehearse a disaster and its recovery; the report is in drill-report/.
-	target/release/cowork drill run --out $(OUT) $(ARGS)
+drill: release ## Rehearse a disaster and its recovery; the report is below drill-reports/.
+	target/release/cowork drill run $(if $(OUT),--out $(OUT)) $(ARGS)
 
 test: ## Formatting, clippy, frozen migrations, offline data, and every test.
 	@scripts/install test

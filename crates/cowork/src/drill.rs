@@ -97,7 +97,10 @@ impl Run {
             .map_err(|error| Failure::could_not("The program can't find itself.", error, "Start it by its path."))?;
         let absolute = |path: &PathBuf| process.working_directory.join(path);
         let started = process.sources.now().to_rfc3339_opts(SecondsFormat::Millis, true).replace([':', '.'], "-");
-        let out = self.out.clone().unwrap_or_else(|| PathBuf::from("drill-reports").join(started));
+        // Two drills may begin in the same millisecond.
+        let unique = u16::from_le_bytes(process.sources.bytes());
+        let default = || PathBuf::from("drill-reports").join(format!("{started}-{unique:04x}"));
+        let out = self.out.clone().unwrap_or_else(default);
         let quiet = self.quiet || self.json || !std::io::stderr().is_terminal();
         let variable = |name: &str| process.environment.get(name).filter(|value| !value.is_empty());
         let colour = !quiet && variable("NO_COLOR").is_none();
@@ -129,7 +132,9 @@ fn tell(outcome: &Outcome, as_json: bool) {
         ::drill::progress::Progress::new(Mode::PLAIN).table(&outcome.report, &outcome.out);
     }
     if let Some(kept) = &outcome.kept {
-        eprintln!("the target was kept in {}", kept.display());
+        eprintln!("the target was kept in {}", kept.folder.display());
+        eprintln!("  look at it:  psql '{}'", kept.database_url);
+        eprintln!("  remove it:   kill -INT {} && rm -r {}", kept.postgres_pid, kept.folder.display());
     }
 }
 

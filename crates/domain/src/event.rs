@@ -139,7 +139,8 @@ mod tests {
     #[test]
     fn an_event_is_a_kind_and_a_payload() {
         let event = Event::ApprovalRequested { request_id: "r1".into(), title: "delete it".into() };
-        let json = serde_json::json!({"kind": "approval_requested", "payload": {"request_id": "r1", "title": "delete it"}});
+        let json =
+            serde_json::json!({"kind": "approval_requested", "payload": {"request_id": "r1", "title": "delete it"}});
         assert_eq!(serde_json::to_value(&event).unwrap(), json);
         assert_eq!(serde_json::from_value::<Event>(json).unwrap(), event);
     }

@@ -241,9 +241,9 @@ impl Fold {
         let messages = self.messages.kept.iter().map(|message| {
             json!({"message_id": message.id, "role": message.role, "excerpt": message.excerpt, "chars": message.chars})
         });
-        let tool_calls = self.tool_calls.kept.iter().map(|call| {
-            json!({"tool_call_id": call.id, "title": call.title, "status": call.status, "output": call.output})
-        });
+        let tool_calls = self.tool_calls.kept.iter().map(
+            |call| json!({"tool_call_id": call.id, "title": call.title, "status": call.status, "output": call.output}),
+        );
         let waiting_for =
             self.waiting_for.as_ref().map(|(id, text, kind)| json!({"request_id": id, "text": text, "kind": kind}));
         json!({
@@ -271,8 +271,11 @@ impl Fold {
 pub(crate) fn differing_fields(stored: &Value, expected: &Value) -> Vec<String> {
     let empty = Map::new();
     let (stored, expected) = (stored.as_object().unwrap_or(&empty), expected.as_object().unwrap_or(&empty));
-    let mut names: Vec<String> =
-        expected.iter().filter(|(name, value)| stored.get(*name) != Some(value)).map(|(name, _)| name.clone()).collect();
+    let mut names: Vec<String> = expected
+        .iter()
+        .filter(|(name, value)| stored.get(*name) != Some(value))
+        .map(|(name, _)| name.clone())
+        .collect();
     names.extend(stored.keys().filter(|name| !expected.contains_key(*name)).cloned());
     names
 }

@@ -32,4 +32,4 @@ mod work;
 
 pub use crate::error::DrillError;
 pub use crate::options::{Options, PAUSES};
-pub use crate::run::{Outcome, run};
+pub use crate::run::{Kept, Outcome, run};

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context as _, bail};
 use client::Client;
+use ids::SessionId;
 use serde_json::Value;
 
 use crate::backup::Backup;
@@ -15,7 +16,7 @@ use crate::options::Options;
 use crate::pause;
 use crate::proceedings::{Done, Halt, Name, Proceedings};
 use crate::processes::{Finished, Role};
-use crate::rehearsal::{Aftermath, Means, start_cluster};
+use crate::rehearsal::{Aftermath, Means, start_target_cluster};
 use crate::report::{CheckId, FollowUp, FollowUpStatus, Severity, Span};
 use crate::run::Gathered;
 use crate::settings::Settings;
@@ -26,11 +27,16 @@ const RESTORE: Name = Name::new("restore", "Restore Postgres and the objects");
 const DATA: Name = Name::new("data", "Check the restored data");
 const GENERATION: Name = Name::new("generation", "Begin a new generation, as a drill");
 const WEB: Name = Name::new("web", "Boot web only");
+const OPERATOR: Name = Name::new("operator", "Read what an operator reads");
 const QUIET: Name = Name::quiet("quiet", "Watch that nothing moves");
-const READ: Name = Name::new("read", "Read through the API");
+const READ: Name = Name::new("read", "Read sessions and artifacts through the API");
 const WORKER: Name = Name::new("worker", "Enable one worker");
+const LEASE: Name = Name::quiet("lease", "Stop it, and wait for its lease to end");
+const SAVED: Name = Name::new("saved", "Open what it saved");
 const SCHEDULER: Name = Name::new("scheduler", "Enable two schedulers");
+const SLOTS: Name = Name::quiet("slots", "Wait for slots to fall due");
 const GATEWAY: Name = Name::new("gateway", "Enable the gateway");
+const SETTLE: Name = Name::quiet("settle", "Wait until nothing more is sent");
 
 /// Counters of the probe `activity` that only a scheduler moves.
 const SCHEDULERS_COUNTERS: [&str; 3] = ["slots", "runs", "triggers_next_due"];
@@ -92,7 +98,7 @@ async fn prepare(
 ) -> Result<Target, Halt> {
     proceedings
         .stage(PREPARE, async |_| {
-            let cluster = start_cluster(means).await?;
+            let cluster = start_target_cluster(means, options.keep).await?;
             cluster.create_database("cowork").context("the target's database can't be created")?;
             let settings = Settings {
                 folder: means.work.folder("target")?,
@@ -234,11 +240,7 @@ impl Stages<'_> {
     /// Starts a role. One that does not come up is a fault of the restored system: `false`.
     async fn start(&mut self, stage: Name, name: &str, role: Role, inquiry: &mut Inquiry) -> Result<bool, Halt> {
         let target = &mut *self.target;
-        self.proceedings
-            .stage(stage, async |_| {
-                Ok(Done::plain(inquiry.started(target.start(name, role).await)))
-            })
-            .await
+        self.proceedings.stage(stage, async |_| Ok(Done::plain(inquiry.started(target.start(name, role).await)))).await
     }
 
     /// Judges what is known; the rest can't be looked at any more.
@@ -252,11 +254,16 @@ impl Stages<'_> {
         let (backup, target) = (self.backup, &*self.target);
         let sql = backup.sql("activity");
         self.proceedings
+            .stage(OPERATOR, async |_| Ok(Done::plain(web_only::reads(&mut boot, &backup.manifest, operator).await)))
+            .await?;
+        self.proceedings
             .stage(QUIET, async |_| {
-                web_only::reads(&mut boot, &backup.manifest, operator).await;
                 let (moved, counters) = web_only::quiet_window(target, sql?).await?;
                 web_only::judge_quiet(&mut boot, &moved, &counters);
-                Ok(Done::with_proof((), format!("{} counters did not move for {:?}", counters.len(), web_only::QUIET_WINDOW)))
+                Ok(Done::with_proof(
+                    (),
+                    format!("{} counters did not move for {:?}", counters.len(), web_only::QUIET_WINDOW),
+                ))
             })
             .await?;
         self.judged(QUIET, boot, "the four reads say what the backup lets expect, and nothing moved")
@@ -275,7 +282,11 @@ impl Stages<'_> {
                 Ok(Done::plain(()))
             })
             .await?;
-        self.judged(READ, parity, "every projection stands at its last event, is what its events add up to, and is served")?;
+        self.judged(
+            READ,
+            parity,
+            "every projection stands at its last event, is what its events add up to, and is served",
+        )?;
         self.judged(READ, files, "every artifact is listed and downloads byte for byte")
     }
 
@@ -285,25 +296,38 @@ impl Stages<'_> {
         let (backup, aftermath, target) = (self.backup, self.aftermath, &mut *self.target);
         let (org, session) = aftermath.smoke_session;
         let client = operator.in_org(org);
-        let checkpoints = backup.manifest.table("checkpoints").map_or(0, |table| table.rows);
-        self.proceedings
+        let up = self
+            .proceedings
             .stage(WORKER, async |_| {
                 worker::judge_acknowledged(&mut inquiry, backup, &aftermath.acknowledged, aftermath.restarts);
                 let before = client.session_get(session).await?.session.last_sequence;
-                if !inquiry.started(target.start("worker-1", Role::Worker).await) {
-                    return Ok(Done::plain(()));
+                let up = inquiry.started(target.start("worker-1", Role::Worker).await);
+                if up {
+                    worker::smoke(&mut inquiry, &client, session, before).await;
                 }
-                worker::smoke(&mut inquiry, &client, session, before).await;
-                worker::stale_worker(&mut inquiry, target, &client, session).await;
-                worker::judge_checkpoint(&mut inquiry, target, checkpoints, 2).await;
-                Ok(Done::plain(()))
+                Ok(Done::plain(up))
             })
             .await?;
+        if up {
+            self.oversleep(&mut inquiry, &client, session).await?;
+        }
         self.judged(
             WORKER,
             inquiry,
             "the smoke prompt was carried out in the restored workspace and saved; a stale token was refused",
         )
+    }
+
+    /// The rest of row 7: a worker that sleeps through its lease, and what both of them saved.
+    async fn oversleep(&mut self, inquiry: &mut Inquiry, client: &Client, session: SessionId) -> Result<(), Halt> {
+        let target = &mut *self.target;
+        let checkpoints = self.backup.manifest.table("checkpoints").map_or(0, |table| table.rows);
+        self.proceedings
+            .stage(LEASE, async |_| Ok(Done::plain(worker::stale_worker(inquiry, target, client, session).await)))
+            .await?;
+        self.proceedings
+            .stage(SAVED, async |_| Ok(Done::plain(worker::judge_checkpoint(inquiry, target, checkpoints, 2).await)))
+            .await
     }
 
     /// Row 8.
@@ -312,25 +336,28 @@ impl Stages<'_> {
         self.prove_idle(&mut inquiry, idle, &SCHEDULERS_COUNTERS, "scheduler").await?;
         let (backup, aftermath, target) = (self.backup, self.aftermath, &mut *self.target);
         let sources = self.proceedings.sources.clone();
-        self.proceedings
+        let expectations = self
+            .proceedings
             .stage(SCHEDULER, async |_| {
                 scheduler::judge_history(&mut inquiry, backup, operator).await;
                 let generation_started_at = generation_started_at(target).await?;
                 for name in ["scheduler-1", "scheduler-2"] {
                     if !inquiry.started(target.start(name, Role::Scheduler).await) {
-                        return Ok(Done::plain(()));
+                        return Ok(Done::plain(None));
                     }
                 }
-                let expectations = scheduler::Expectations {
+                Ok(Done::plain(Some(scheduler::Expectations {
                     held: &aftermath.held,
                     fired_before_disaster: &aftermath.fired,
                     generation_started_at,
                     schedulers_started_at: sources.now(),
-                };
-                scheduler::judge_firing(&mut inquiry, backup, operator, &expectations, &sources).await;
-                Ok(Done::plain(()))
+                })))
             })
             .await?;
+        if let Some(expectations) = expectations {
+            let firing = scheduler::judge_firing(&mut inquiry, backup, operator, &expectations, &sources);
+            self.proceedings.stage(SLOTS, async |_| Ok(Done::plain(firing.await))).await?;
+        }
         self.judged(SCHEDULER, inquiry, "two schedulers fired exactly the slots that were due, each once")
     }
 
@@ -345,26 +372,29 @@ impl Stages<'_> {
         self.prove_idle(&mut inquiry, idle, &GATEWAYS_COUNTERS, "gateway").await?;
         let (backup, aftermath, target) = (self.backup, self.aftermath, &mut *self.target);
         let sources = self.proceedings.sources.clone();
-        let mark = aftermath.sink.mark();
-        let forgotten = self
+        let mut expectations = gateway::Expectations {
+            sink: &aftermath.sink,
+            mark: aftermath.sink.mark(),
+            channel: &aftermath.inbound_channel,
+            inbound: &aftermath.inbound,
+            gateway_url: String::new(),
+            snapshot_at: backup.manifest.snapshot.started_at,
+        };
+        let rows = self
             .proceedings
             .stage(GATEWAY, async |_| {
                 if !inquiry.started(target.start("gateway", Role::Gateway).await) {
-                    return Ok(Done::plain(gateway::Forgotten::default()));
+                    return Ok(Done::plain(None));
                 }
-                let expectations = gateway::Expectations {
-                    sink: &aftermath.sink,
-                    mark,
-                    channel: &aftermath.inbound_channel,
-                    inbound: &aftermath.inbound,
-                    gateway_url: target.url(Role::Gateway),
-                    snapshot_at: backup.manifest.snapshot.started_at,
-                };
-                let forgotten = gateway::check(&mut inquiry, backup, operator, &expectations, &sources).await;
-                Ok(Done::plain(forgotten))
+                expectations.gateway_url = target.url(Role::Gateway);
+                Ok(Done::plain(gateway::ask(&mut inquiry, backup, operator, &expectations, &sources).await))
             })
             .await?;
-        remember(gathered, forgotten, self.options);
+        if let Some(rows) = rows {
+            let settle = gateway::settle(&mut inquiry, &rows, &expectations);
+            let forgotten = self.proceedings.stage(SETTLE, async |_| Ok(Done::plain(settle.await))).await?;
+            remember(gathered, forgotten, self.options);
+        }
         for name in self.target.dead_roles() {
             inquiry.fault("role_died", format!("the role {name} died during the recovery"));
         }
@@ -377,13 +407,7 @@ impl Stages<'_> {
     }
 
     /// The counters `names` have not moved since only web was there.
-    async fn prove_idle(
-        &self,
-        inquiry: &mut Inquiry,
-        idle: &Activity,
-        names: &[&str],
-        role: &str,
-    ) -> Result<(), Halt> {
+    async fn prove_idle(&self, inquiry: &mut Inquiry, idle: &Activity, names: &[&str], role: &str) -> Result<(), Halt> {
         let now = self.activity().await?;
         let moved = moved(idle, &now);
         for name in names {

@@ -20,7 +20,7 @@ use self::canaries::Canaries;
 use crate::settings::SecretValues;
 use crate::sink::Sink;
 
-pub(crate) use self::world::{Means, Source, build, start_cluster};
+pub(crate) use self::world::{Means, Source, build, start_target_cluster};
 
 /// How large a world is.
 #[derive(Debug, Clone, Copy)]

@@ -37,7 +37,16 @@ pub struct Outcome {
     /// Somebody stopped it.
     pub interrupted: bool,
     /// Where the target was left, if it was to be kept.
-    pub kept: Option<PathBuf>,
+    pub kept: Option<Kept>,
+}
+
+/// A target that was left for inspection. Its Postgres runs; its roles were stopped.
+#[derive(Debug, Clone)]
+pub struct Kept {
+    pub folder: PathBuf,
+    pub database_url: String,
+    /// Ends it: `kill -INT PID`, then remove the folder.
+    pub postgres_pid: i32,
 }
 
 /// What the stages gathered for the report, besides checks and stages.
@@ -51,7 +60,7 @@ pub(crate) struct Gathered {
     pub(crate) rpo: Option<Span>,
     pub(crate) notes: Vec<String>,
     pub(crate) follow_ups: Vec<FollowUp>,
-    kept: Option<PathBuf>,
+    kept: Option<Kept>,
 }
 
 const PREFLIGHT: Name = Name::new("preflight", "Preflight");
@@ -114,7 +123,11 @@ async fn conduct(
     let mut recovered = recovery::recover(proceedings, options, &means, &aftermath, gathered).await?;
     scan(proceedings, out, &aftermath, &mut recovered).await?;
     if options.keep {
-        gathered.kept = Some(work.path().to_owned());
+        gathered.kept = Some(Kept {
+            folder: work.path().to_owned(),
+            database_url: recovered.target.database_url().to_owned(),
+            postgres_pid: recovered.target.cluster.pid(),
+        });
         work.keep();
     }
     tear_down(proceedings, options, work, recovered, aftermath).await?;
@@ -135,18 +148,15 @@ async fn preflight(proceedings: &mut Proceedings, options: &Options) -> Result<B
                 std::fs::metadata(&found).with_context(|| format!("{tool} is not where Postgres' programs are"))?;
             }
             let swept = localpg::sweep(&options.work_parent);
-            let proof = format!("Postgres' programs are there; {} abandoned clusters were removed", swept.removed.len());
+            let proof =
+                format!("Postgres' programs are there; {} abandoned clusters were removed", swept.removed.len());
             Ok(Done::with_proof(binaries, proof))
         })
         .await
 }
 
 /// The source's life and death.
-async fn rehearse(
-    proceedings: &mut Proceedings,
-    options: &Options,
-    means: &Means<'_>,
-) -> Result<Aftermath, Halt> {
+async fn rehearse(proceedings: &mut Proceedings, options: &Options, means: &Means<'_>) -> Result<Aftermath, Halt> {
     let size = Size { scale: options.scale };
     let source = proceedings
         .stage(SOURCE, async |handle| {
@@ -220,7 +230,8 @@ async fn scan(
             outputs.extend(redaction::files_below(&aftermath.logs, "source logs"));
             outputs.extend(redaction::files_below(&recovered.target.settings.logs(), "target logs"));
             outputs.extend(redaction::files_below(out.path(), "report"));
-            outputs.push(redaction::Output::Text { name: "cowork backup".into(), text: aftermath.backup_output.clone() });
+            outputs
+                .push(redaction::Output::Text { name: "cowork backup".into(), text: aftermath.backup_output.clone() });
             outputs.push(redaction::Output::Text { name: "cowork restore".into(), text: recovered.output.clone() });
             redaction::judge(&mut inquiry, &needles, &outputs);
             Ok(Done::plain(()))
@@ -267,7 +278,7 @@ fn conclude(
     started_at: Timestamp,
     gathered: Gathered,
     halt: Option<&Halt>,
-) -> anyhow::Result<(Report, Option<PathBuf>)> {
+) -> anyhow::Result<(Report, Option<Kept>)> {
     let mut notes = gathered.notes;
     if let Some(halt) = halt {
         let reason = format!("the drill ended early: {halt}");

@@ -100,5 +100,5 @@ fn delivery(cursor: &BehindCursor, message: &Message) -> NewDelivery {
             "text": message.text,
         },
     });
-    NewDelivery { sequence: message.sequence, payload }
+    NewDelivery { sequence: message.sequence, event_at: message.at, payload }
 }

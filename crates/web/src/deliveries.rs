@@ -140,7 +140,7 @@ mod tests {
             session_id: session,
             sequence: binding.cursor_sequence,
         };
-        let new = NewDelivery { sequence: 1, payload: json!({}) };
+        let new = NewDelivery { sequence: 1, event_at: store.sources().now(), payload: json!({}) };
         assert!(store.cursor_advance(&cursor, 1, &[new]).await.unwrap());
         let delivery: DeliveryId = store.delivery_list(org, None, None, 1).await.unwrap()[0].delivery_id;
         delivery.to_string()

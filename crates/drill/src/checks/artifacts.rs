@@ -75,7 +75,11 @@ async fn judge_contents(inquiry: &mut Inquiry, client: &Client, expected: &[&Art
             Ok(content) => {
                 bytes += content.len() as u64;
                 inquiry.expect(hex::encode(Sha256::digest(&content)) == row.sha256, "artifact_content", || {
-                    format!("artifact {} downloads with {} bytes that are not the backup's", row.artifact_id, content.len())
+                    format!(
+                        "artifact {} downloads with {} bytes that are not the backup's",
+                        row.artifact_id,
+                        content.len()
+                    )
                 });
             }
             Err(error) => inquiry

@@ -10,8 +10,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::time::Duration;
 
-use clock::{Sources, Timestamp};
 use client::Client;
+use clock::{Sources, Timestamp};
 use ids::{BindingId, DeliveryId};
 use serde::Deserialize;
 use serde_json::json;
@@ -32,7 +32,7 @@ const SMOKE_THREAD: &str = "drill-smoke";
 
 /// A line of the probe `deliveries`.
 #[derive(Debug, Deserialize)]
-struct DeliveryRow {
+pub(crate) struct DeliveryRow {
     delivery_id: DeliveryId,
     binding_id: BindingId,
     state: String,
@@ -56,24 +56,28 @@ pub(crate) struct Forgotten {
     pub(crate) repeated: usize,
 }
 
-pub(crate) async fn check(
+/// Talks to the gateway as senders, receivers and operators do. Gives back the deliveries that the backup had.
+pub(crate) async fn ask(
     inquiry: &mut Inquiry,
     backup: &Backup,
     operator: &Client,
     expectations: &Expectations<'_>,
     sources: &Sources,
-) -> Forgotten {
-    let Some(rows) = inquiry.learn::<Vec<DeliveryRow>>("the backup's deliveries", backup.probe("deliveries")) else {
-        return Forgotten::default();
-    };
+) -> Option<Vec<DeliveryRow>> {
+    let rows = inquiry.learn::<Vec<DeliveryRow>>("the backup's deliveries", backup.probe("deliveries"))?;
     let client = operator.in_org(expectations.channel.org);
     judge_smoke(inquiry, expectations, sources).await;
     judge_repeat(inquiry, expectations, sources).await;
     judge_retry(inquiry, &client, &rows, expectations).await;
     judge_dead_letter(inquiry, &client, expectations, sources).await;
-    wait_for_pending(&rows, expectations).await;
+    Some(rows)
+}
+
+/// Waits until what was pending has arrived and nothing more does, and judges the sink's record.
+pub(crate) async fn settle(inquiry: &mut Inquiry, rows: &[DeliveryRow], expectations: &Expectations<'_>) -> Forgotten {
+    wait_for_pending(rows, expectations).await;
     wait_until_settled(expectations.sink).await;
-    judge_sent(inquiry, &rows, expectations)
+    judge_sent(inquiry, rows, expectations)
 }
 
 /// A new message gets one answer.
@@ -111,12 +115,7 @@ async fn judge_repeat(inquiry: &mut Inquiry, expectations: &Expectations<'_>, so
 }
 
 /// An operator retries a dead letter.
-async fn judge_retry(
-    inquiry: &mut Inquiry,
-    client: &Client,
-    rows: &[DeliveryRow],
-    expectations: &Expectations<'_>,
-) {
+async fn judge_retry(inquiry: &mut Inquiry, client: &Client, rows: &[DeliveryRow], expectations: &Expectations<'_>) {
     let Some(dead) = rows.iter().find(|row| row.state == "dead") else {
         return inquiry.could_not("retry", "the backup has no dead letter to retry");
     };
@@ -133,12 +132,7 @@ async fn judge_retry(
 }
 
 /// A delivery whose receiver asks to wait is set aside by an operator, and is not tried again.
-async fn judge_dead_letter(
-    inquiry: &mut Inquiry,
-    client: &Client,
-    expectations: &Expectations<'_>,
-    sources: &Sources,
-) {
+async fn judge_dead_letter(inquiry: &mut Inquiry, client: &Client, expectations: &Expectations<'_>, sources: &Sources) {
     expectations.sink.hold(HELD_THREAD);
     let sent = post(expectations, "drill-held", HELD_THREAD, "say hold on", sources).await;
     if inquiry.learn("a message to a thread that is held", sent).is_none() {
@@ -241,7 +235,8 @@ fn judge_row(
 /// Within a thread, sequences only grow.
 fn judge_order(inquiry: &mut Inquiry, rows: &[DeliveryRow], now: &[Received]) {
     let bindings: HashMap<Uuid, BindingId> = rows.iter().map(|row| (row.delivery_id.into(), row.binding_id)).collect();
-    let dead: BTreeSet<Uuid> = rows.iter().filter(|row| row.state == "dead").map(|row| row.delivery_id.into()).collect();
+    let dead: BTreeSet<Uuid> =
+        rows.iter().filter(|row| row.state == "dead").map(|row| row.delivery_id.into()).collect();
     let mut last: HashMap<(String, Option<BindingId>), i64> = HashMap::new();
     for one in now.iter().filter(|one| one.accepted && !dead.contains(&one.delivery)) {
         let key = (one.thread.clone(), bindings.get(&one.delivery).copied());

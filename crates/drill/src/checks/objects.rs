@@ -68,7 +68,10 @@ pub(crate) fn judge_checkpoints(inquiry: &mut Inquiry, verification: Option<&Ver
     for failed in &checkpoints.failed {
         inquiry.fault(
             "checkpoint_unopened",
-            format!("checkpoint {} of session {} does not open: {}", failed.checkpoint_id, failed.session_id, failed.error),
+            format!(
+                "checkpoint {} of session {} does not open: {}",
+                failed.checkpoint_id, failed.session_id, failed.error
+            ),
         );
     }
 }

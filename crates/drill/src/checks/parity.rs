@@ -114,7 +114,8 @@ async fn stored_projections(connection: &mut PgConnection, sql: &str) -> anyhow:
 
 /// Judges what was read against the sessions that the backup had.
 pub(crate) fn judge(inquiry: &mut Inquiry, backup: &Backup, read: &Read) {
-    let sessions: Vec<SessionRow> = inquiry.learn("the backup's sessions", backup.probe("sessions")).unwrap_or_default();
+    let sessions: Vec<SessionRow> =
+        inquiry.learn("the backup's sessions", backup.probe("sessions")).unwrap_or_default();
     let events: i64 = read.refolded.values().map(|refolded| refolded.events).sum();
     inquiry.record(
         "parity",
@@ -153,7 +154,8 @@ fn judge_session(inquiry: &mut Inquiry, row: &SessionRow, read: &Read) {
 
 /// Judges what the API says: all sessions of the org, each at the sequence that the backup had.
 pub(crate) async fn judge_api(inquiry: &mut Inquiry, backup: &Backup, operator: &Client) {
-    let sessions: Vec<SessionRow> = inquiry.learn("the backup's sessions", backup.probe("sessions")).unwrap_or_default();
+    let sessions: Vec<SessionRow> =
+        inquiry.learn("the backup's sessions", backup.probe("sessions")).unwrap_or_default();
     let mut by_org: HashMap<OrgId, HashMap<SessionId, i64>> = HashMap::new();
     for row in &sessions {
         by_org.entry(row.org_id).or_default().insert(row.session_id, row.last_sequence);

@@ -3,9 +3,9 @@
 //!
 //! Not here: whether the rows make sense together; the later rows look at that.
 
-use archive::manifest::{Manifest, Table};
 use archive::catalogue::{self, SequencePosition};
 use archive::digest;
+use archive::manifest::{Manifest, Table};
 use serde_json::json;
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 
@@ -36,12 +36,11 @@ pub(crate) async fn check(inquiry: &mut Inquiry, manifest: &Manifest, database_u
 
 fn judge_table(inquiry: &mut Inquiry, count: &TableCount) {
     let name = &count.table;
-    let same_count = inquiry.expect(count.restored_rows == Some(count.backup_rows), "table_count", || {
-        match count.restored_rows {
+    let same_count =
+        inquiry.expect(count.restored_rows == Some(count.backup_rows), "table_count", || match count.restored_rows {
             Some(rows) => format!("table {name} has {rows} rows, the backup had {}", count.backup_rows),
             None => format!("table {name} is missing or can't be read, the backup had {} rows", count.backup_rows),
-        }
-    });
+        });
     if same_count {
         inquiry.expect(count.digest_equal == Some(true), "table_digest", || {
             format!("table {name} has as many rows as the backup, but their content differs")

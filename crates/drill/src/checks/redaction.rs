@@ -30,7 +30,12 @@ struct Scanned {
 }
 
 /// Collects what the running target says: diagnostics, metrics of every role, error bodies, process arguments.
-pub(crate) async fn collect_live(inquiry: &mut Inquiry, target: &Target, operator: &Client, needles: &[Needle]) -> Vec<Output> {
+pub(crate) async fn collect_live(
+    inquiry: &mut Inquiry,
+    target: &Target,
+    operator: &Client,
+    needles: &[Needle],
+) -> Vec<Output> {
     let mut outputs = Vec::new();
     for path in ["/api/diagnostics", "/api/metrics", "/api/workspace", "/api/audit", "/api/byok-keys", "/healthz"] {
         if let Some(text) = inquiry.learn("an operator read", operator.text(path).await) {
@@ -96,7 +101,10 @@ pub(crate) fn judge(inquiry: &mut Inquiry, needles: &[Needle], outputs: &[Output
             Ok((name, bytes, hits)) => {
                 for hit in &hits {
                     let (label, encoding) = (&hit.label, hit.encoding);
-                    inquiry.fault("canary_found", format!("{name} holds {label}, as {encoding:?}, at byte {}", hit.offset));
+                    inquiry.fault(
+                        "canary_found",
+                        format!("{name} holds {label}, as {encoding:?}, at byte {}", hit.offset),
+                    );
                 }
                 inquiry.held(1);
                 scanned.push(Scanned { output: name, bytes, hits: hits.len() });

@@ -11,8 +11,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
 use anyhow::anyhow;
-use clock::{Sources, Timestamp};
 use client::{Client, Run, Workflow, WorkflowAction};
+use clock::{Sources, Timestamp};
 use ids::{OrgId, RunId, WorkflowId};
 use serde::Deserialize;
 use serde_json::json;
@@ -86,9 +86,13 @@ pub(crate) async fn judge_history(inquiry: &mut Inquiry, backup: &Backup, operat
     let with_run: BTreeSet<Slot> = listed.iter().map(|run| (run.workflow_id, run.due_at)).collect();
     let fired = slots.iter().filter(|slot| slot.state == "fired");
     for slot in fired.filter(|slot| !with_run.contains(&(slot.workflow_id, slot.due_at))) {
-        inquiry.fault("slot_without_run", format!("workflow {} fired at {} and has no run for it", slot.workflow_id, slot.due_at));
+        inquiry.fault(
+            "slot_without_run",
+            format!("workflow {} fired at {} and has no run for it", slot.workflow_id, slot.due_at),
+        );
     }
-    inquiry.record("history", &json!({"slots": slots.len(), "runs_in_backup": runs.len(), "runs_listed": listed.len()}));
+    inquiry
+        .record("history", &json!({"slots": slots.len(), "runs_in_backup": runs.len(), "runs_listed": listed.len()}));
 }
 
 /// With two schedulers: resumes what waited, waits until everything due has fired, and judges what did.
@@ -141,7 +145,8 @@ async fn observe(
         Ok(runs.iter().map(|run| (run.workflow_id, run.due_at)).filter(|slot| !before.contains(slot)).collect())
     };
     let on_time = |fired: &[Slot]| fired.iter().filter(|slot| slot.1 > expectations.schedulers_started_at).count();
-    let held_fired = |fired: &[Slot]| expectations.held.iter().all(|held| fired.iter().any(|slot| slot.0 == held.workflow));
+    let held_fired =
+        |fired: &[Slot]| expectations.held.iter().all(|held| fired.iter().any(|slot| slot.0 == held.workflow));
     eventually(PATIENCE, async || {
         let fired = new_runs().await.ok()?;
         (held_fired(&fired) && on_time(&fired) >= ON_TIME_SLOTS).then_some(())
@@ -170,12 +175,7 @@ async fn caught_up(operator: &Client, orgs: &BTreeSet<OrgId>, until: Timestamp) 
     true
 }
 
-fn judge_doubles(
-    inquiry: &mut Inquiry,
-    fired: &[Slot],
-    before: &BTreeSet<Slot>,
-    expectations: &Expectations<'_>,
-) {
+fn judge_doubles(inquiry: &mut Inquiry, fired: &[Slot], before: &BTreeSet<Slot>, expectations: &Expectations<'_>) {
     let mut seen = before.clone();
     for slot in fired {
         inquiry.expect(seen.insert(*slot), "slot_fired_twice", || {
@@ -205,7 +205,10 @@ fn judge_active(inquiry: &mut Inquiry, trigger: &TriggerRow, observed: &Observed
         for due in fired.iter().filter(|due| **due <= expectations.generation_started_at) {
             inquiry.fault(
                 "missed_slot_fired",
-                format!("workflow {} fired for {due}, before the restore, though it skips what it missed", trigger.workflow_id),
+                format!(
+                    "workflow {} fired for {due}, before the restore, though it skips what it missed",
+                    trigger.workflow_id
+                ),
             );
         }
     }
@@ -218,7 +221,9 @@ fn judge_active(inquiry: &mut Inquiry, trigger: &TriggerRow, observed: &Observed
 
 /// The slots of an interval trigger in `(from, to]`.
 fn interval_slots(trigger: &TriggerRow, from: Timestamp, to: Timestamp) -> Vec<Timestamp> {
-    let (Some(every_s), Some(next)) = (trigger.spec["every_s"].as_i64(), trigger.next_due_at) else { return Vec::new() };
+    let (Some(every_s), Some(next)) = (trigger.spec["every_s"].as_i64(), trigger.next_due_at) else {
+        return Vec::new();
+    };
     if trigger.kind != "interval" || every_s < 1 {
         return Vec::new();
     }

@@ -60,7 +60,11 @@ pub(crate) async fn verify(launcher: &Launcher) -> anyhow::Result<(Verification,
     let done = launcher.run(&["admin", "verify", "--json"]).await?;
     let verification = serde_json::from_str(&done.stdout);
     let verification = verification.map_err(|error| {
-        anyhow::anyhow!("`cowork admin verify` ended with {:?} and no JSON ({error}): {}", done.exit_code, done.last_words())
+        anyhow::anyhow!(
+            "`cowork admin verify` ended with {:?} and no JSON ({error}): {}",
+            done.exit_code,
+            done.last_words()
+        )
     })?;
     Ok((verification, done))
 }
@@ -85,7 +89,10 @@ fn judge_references(inquiry: &mut Inquiry, manifest: &Manifest, references: &[Re
     for expected in &manifest.secrets {
         let (name, version) = (&expected.name, &expected.version);
         let Some(found) = references.iter().find(|reference| reference.name == *name) else {
-            inquiry.fault("secret_missing", format!("no secret {name} is configured here, the backup had version {version}"));
+            inquiry.fault(
+                "secret_missing",
+                format!("no secret {name} is configured here, the backup had version {version}"),
+            );
             continue;
         };
         inquiry.expect(found.version == *version, "secret_version", || {
@@ -107,7 +114,10 @@ fn judge_ciphertexts(inquiry: &mut Inquiry, manifest: &Manifest, ciphertexts: &C
     for failed in &ciphertexts.failed {
         inquiry.fault(
             "ciphertext_unopened",
-            format!("the ciphertext {} of {} does not open under the restored keys: {}", failed.id, failed.table, failed.error),
+            format!(
+                "the ciphertext {} of {} does not open under the restored keys: {}",
+                failed.id, failed.table, failed.error
+            ),
         );
     }
 }

@@ -33,12 +33,7 @@ struct CommandRow {
 }
 
 /// Commands that were acknowledged before the backup began must be in it.
-pub(crate) fn judge_acknowledged(
-    inquiry: &mut Inquiry,
-    backup: &Backup,
-    acknowledged: &[Acknowledged],
-    restarts: u64,
-) {
+pub(crate) fn judge_acknowledged(inquiry: &mut Inquiry, backup: &Backup, acknowledged: &[Acknowledged], restarts: u64) {
     let Some(rows) = inquiry.learn::<Vec<CommandRow>>("the backup's commands", backup.probe("commands_acknowledged"))
     else {
         return;
@@ -74,7 +69,10 @@ pub(crate) async fn smoke(inquiry: &mut Inquiry, client: &Client, session: Sessi
     if let Some(view) = inquiry.learn("the smoke session", client.session_get(session).await) {
         let last = events.last().map_or(before, |event| event.sequence);
         inquiry.expect(view.projection.sequence == last, "smoke_projection", || {
-            format!("after the smoke prompt the projection stands at {}, the events at {last}", view.projection.sequence)
+            format!(
+                "after the smoke prompt the projection stands at {}, the events at {last}",
+                view.projection.sequence
+            )
         });
     }
 }
@@ -111,7 +109,10 @@ pub(crate) async fn judge_checkpoint(inquiry: &mut Inquiry, target: &Target, exp
         format!("{} checkpoints after {turns} turns, {expected_before} before them", checkpoints.checked)
     });
     for failed in &checkpoints.failed {
-        inquiry.fault("checkpoint_unopened", format!("checkpoint {} does not open: {}", failed.checkpoint_id, failed.error));
+        inquiry.fault(
+            "checkpoint_unopened",
+            format!("checkpoint {} does not open: {}", failed.checkpoint_id, failed.error),
+        );
     }
 }
 
@@ -120,7 +121,8 @@ pub(crate) async fn stale_worker(inquiry: &mut Inquiry, target: &mut Target, cli
     let outcome = oversleep(target, client, session).await;
     let Some(seen) = inquiry.learn("the worker that overslept", outcome) else { return };
     inquiry.record("stale-worker", &json!({"leases_lost": seen.leases_lost, "attempts": seen.attempts}));
-    inquiry.expect(seen.done, "stale_takeover", || "no other worker finished the turn of a worker that slept".to_owned());
+    inquiry
+        .expect(seen.done, "stale_takeover", || "no other worker finished the turn of a worker that slept".to_owned());
     inquiry.expect(seen.attempts >= 2, "stale_attempts", || {
         "the turn of a worker that slept was not begun again by another".to_owned()
     });
@@ -181,12 +183,7 @@ fn leases_lost(metrics: &str) -> u64 {
     line.and_then(|line| line.rsplit(' ').next()?.parse().ok()).unwrap_or(0)
 }
 
-async fn run_prompt(
-    client: &Client,
-    session: SessionId,
-    key: &str,
-    text: &str,
-) -> anyhow::Result<client::Command> {
+async fn run_prompt(client: &Client, session: SessionId, key: &str, text: &str) -> anyhow::Result<client::Command> {
     let taken = client.command_submit(session, key, &Wish::Prompt { text: text.to_owned() }).await?;
     let finished = eventually(PATIENCE, async || {
         let command = client.command_get(session, taken.command_id).await.ok()?;

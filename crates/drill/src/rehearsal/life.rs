@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use anyhow::{Context as _, anyhow, bail};
 use chrono::TimeDelta;
-use clock::{Sources, Timestamp};
 use client::{Client, NewTrigger, NewWorkflow, Wish};
+use clock::{Sources, Timestamp};
 use futures::{StreamExt as _, TryStreamExt as _};
 use ids::{CommandId, OrgId, SessionId, WorkflowId};
 use redact::CanaryClass;
@@ -170,7 +170,8 @@ impl Life {
         let home = self.operator.in_org(self.orgs[0]);
         // A delivery that is still pending when the backup is taken, and is due again when the target's gateway is there.
         self.receive(&self.channels.later, 0, "later", "say not now").await?;
-        until("a delivery has to wait", async || sink.since(0).iter().any(|received| received.thread == "later")).await?;
+        until("a delivery has to wait", async || sink.since(0).iter().any(|received| received.thread == "later"))
+            .await?;
         until("a delivery is sent", async || sink.since(0).iter().any(|received| received.accepted)).await?;
         until("a delivery dies", async || any_delivery(&home, "dead").await).await?;
         until("both workflows fire", async || {
@@ -297,7 +298,8 @@ impl Life {
     /// Messages from outside, in threads of the three channels.
     async fn threads(&self) -> anyhow::Result<()> {
         for number in 0..6 {
-            self.receive(&self.channels.accept, number, &format!("support-{}", number % 3), "say at your service").await?;
+            self.receive(&self.channels.accept, number, &format!("support-{}", number % 3), "say at your service")
+                .await?;
         }
         for number in 0..2 {
             self.receive(&self.channels.flaky, number, &format!("flaky-{number}"), "say did you hear me").await?;

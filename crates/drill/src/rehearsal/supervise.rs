@@ -4,8 +4,8 @@
 //! Not here: the target's roles, which nobody restarts: there a role that dies is a fault.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
@@ -55,10 +55,9 @@ impl Supervised {
         match first.await {
             Ok(Ok(())) => Ok(Self { name: name.to_owned(), role, address, shared, disaster, task }),
             Ok(Err(error)) => Err(error),
-            Err(_) => Err(StartError::Spawn {
-                name: name.to_owned(),
-                source: std::io::Error::other("its supervisor ended"),
-            }),
+            Err(_) => {
+                Err(StartError::Spawn { name: name.to_owned(), source: std::io::Error::other("its supervisor ended") })
+            }
         }
     }
 

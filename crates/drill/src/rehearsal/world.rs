@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
-use clock::Sources;
 use client::Client;
+use clock::Sources;
 use localpg::{Binaries, Cluster};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -119,11 +119,20 @@ pub(crate) async fn build(means: &Means<'_>, size: Size) -> anyhow::Result<Sourc
     })
 }
 
-/// A cluster below the temporary folder. Starting one blocks, so it has a thread of its own.
-pub(crate) async fn start_cluster(means: &Means<'_>) -> anyhow::Result<Cluster> {
-    let (binaries, parent) = (means.binaries.clone(), means.work.path().to_owned());
-    let parent = parent.parent().map(Path::to_owned).unwrap_or(parent);
-    let start = move || Cluster::temporary_with(&binaries, &parent, localpg::Options::safe());
+/// A cluster beside the work folder, which is gone with it. Starting one blocks, so it has a thread of its own.
+async fn start_cluster(means: &Means<'_>) -> anyhow::Result<Cluster> {
+    let (binaries, work) = (means.binaries.clone(), means.work.path().to_owned());
+    let start = move || Cluster::temporary_with(&binaries, work.parent().unwrap_or(&work), localpg::Options::safe());
+    tokio::task::spawn_blocking(start).await?.context("a private Postgres cluster can't be started")
+}
+
+/// The target's cluster. One that is to be kept lives in the work folder, where no sweep looks.
+pub(crate) async fn start_target_cluster(means: &Means<'_>, keep: bool) -> anyhow::Result<Cluster> {
+    if !keep {
+        return start_cluster(means).await;
+    }
+    let (binaries, folder) = (means.binaries.clone(), means.work.path().join("postgres"));
+    let start = move || Cluster::start(&binaries, &folder, localpg::Options::safe());
     tokio::task::spawn_blocking(start).await?.context("a private Postgres cluster can't be started")
 }
 

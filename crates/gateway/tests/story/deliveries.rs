@@ -246,7 +246,8 @@ async fn a_turn_that_two_gateways_read_is_written_by_one() {
     world.turn(session, "hello").await;
     let cursor = world.store.cursor_behind(1).await.unwrap().remove(0);
     let end = cursor.sequence + 2;
-    let new = |sequence| [NewDelivery { sequence, payload: serde_json::json!({}) }];
+    let event_at = world.store.sources().now();
+    let new = |sequence| [NewDelivery { sequence, event_at, payload: serde_json::json!({}) }];
 
     assert!(world.store.cursor_advance(&cursor, end, &new(end)).await.unwrap());
     assert!(!world.store.cursor_advance(&cursor, end, &new(end - 1)).await.unwrap());
