@@ -11,7 +11,10 @@ use archive::{Archive, ArchiveError, Backup, Quiet, RestoreError, VerifyError, v
 use ids::BackupId;
 use world::{Target, World, chain, files};
 
-const ACTIONS: [(&str, fn(&Path)); 4] = [
+/// What is done to a file, and what that is called.
+type Action = (&'static str, fn(&Path));
+
+const ACTIONS: [Action; 4] = [
     ("truncated", |path| {
         let length = fs::metadata(path).unwrap().len();
         fs::OpenOptions::new().write(true).open(path).unwrap().set_len(length - 1).unwrap();
