@@ -103,13 +103,13 @@ impl Installation {
     }
 
     /// As [`Self::kms`], from the adapter key alone: `None` if one of its versions has no value.
-    pub(crate) fn kms_alone(&self) -> Result<Option<LocalKms>, Failure> {
+    pub(crate) fn kms_alone(&self) -> Result<Option<LocalKms>, LocalKmsError> {
         let configured = self.config.secret_references();
         let value = |named: &NamedReference| Some((named.version.clone(), self.reader.resolve(&named.reference).ok()?));
         let current = value(&configured.adapter_key);
         let previous = configured.previous_adapter_keys.iter().map(value).collect::<Option<Vec<_>>>();
         let Some((current, previous)) = current.zip(previous) else { return Ok(None) };
-        LocalKms::new(current, previous, self.store.sources().clone()).map(Some).map_err(unusable_key)
+        LocalKms::new(current, previous, self.store.sources().clone()).map(Some)
     }
 
     /// Lets go of the database, and stops it if this process started it.

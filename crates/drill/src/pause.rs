@@ -1,7 +1,7 @@
 //! A pause between two stages, for a person who wants to look, or to break something and see it caught.
 
 use redact::CanaryClass;
-use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::sync::oneshot;
 
 use crate::proceedings::{Done, Halt, Name, Proceedings};
 use crate::rehearsal::Aftermath;
@@ -21,10 +21,18 @@ pub(crate) async fn for_a_person(
     }
     proceedings
         .stage(PAUSE, async |_| {
-            BufReader::new(tokio::io::stdin()).read_line(&mut String::new()).await?;
+            enter().await??;
             Ok(Done::plain(()))
         })
         .await
+}
+
+/// On a thread of its own: at its end a runtime waits for the blocking calls that it made, and a drill that is
+/// interrupted would wait for Enter.
+fn enter() -> oneshot::Receiver<std::io::Result<usize>> {
+    let (pressed, enter) = oneshot::channel();
+    std::thread::spawn(move || pressed.send(std::io::stdin().read_line(&mut String::new())));
+    enter
 }
 
 fn directions(after: &str, target: &Target, aftermath: &Aftermath) -> Vec<String> {

@@ -64,12 +64,14 @@ pub(crate) async fn recover(
 ) -> Result<Recovered, Halt> {
     let mut target = prepare(proceedings, options, means, aftermath).await?;
     let from = proceedings.sources.now();
-    let (backup, restored) = restore(proceedings, &target, aftermath).await?;
+    let mut rows = Inquiry::begin(CheckId::PostgresRestore, &proceedings.sources, &proceedings.evidence);
+    let (backup, restored) = restore(proceedings, &target, aftermath, &mut rows).await?;
+    let Some(backup) = backup else { return Err(refused(proceedings, rows, &restored)) };
     gathered.describe(&backup);
     gathered.rpo = Some(Span { from: backup.manifest.snapshot.taken_at, to: aftermath.disaster_at });
     let mut stages = Stages { proceedings, options, aftermath, backup: &backup, target: &mut target };
     stages.pause(RESTORE).await?;
-    let parity = stages.check_data(gathered).await?;
+    let parity = stages.check_data(rows, gathered).await?;
     stages.begin_generation().await?;
     let mut boot = stages.inquire(CheckId::WebOnlyBoot);
     let web = stages.start(WEB, "web", Role::Web, &mut boot).await?;
@@ -114,12 +116,14 @@ async fn prepare(
         .await
 }
 
+/// Restores. No backup is given back if the tool says that the backup is broken: that is a verdict about the backup,
+/// not about the drill.
 async fn restore(
     proceedings: &mut Proceedings,
     target: &Target,
     aftermath: &Aftermath,
-) -> Result<(Backup, Finished), Halt> {
-    let mut inquiry = Inquiry::begin(CheckId::PostgresRestore, &proceedings.sources, &proceedings.evidence);
+    rows: &mut Inquiry,
+) -> Result<(Option<Backup>, Finished), Halt> {
     let archive = aftermath.archive.display().to_string();
     let arguments = [
         "restore",
@@ -132,26 +136,28 @@ async fn restore(
         "--no-start-generation",
         "--json",
     ];
-    let restored = proceedings
+    proceedings
         .stage(RESTORE, async |_| {
             let done = target.launcher.run(&arguments).await?;
+            rows.record_text("restore-output", &done.stdout);
             match done.exit_code {
-                Some(0) => {}
-                // The tool says that the backup is broken: that is a verdict about the backup, not about the drill.
-                Some(1) => inquiry.fault("restore_refused", format!("`cowork restore` refused: {}", done.last_words())),
+                Some(0) => Ok(Done::plain((Some(Backup::open(&aftermath.archive, &aftermath.backup_id)?), done))),
+                Some(1) => Ok(Done::plain((None, done))),
                 _ => bail!("`cowork restore` could not run: {}", done.stderr.trim()),
             }
-            let backup = Backup::open(&aftermath.archive, &aftermath.backup_id)?;
-            Ok(Done::plain((backup, done)))
         })
-        .await?;
-    if restored.1.exit_code == Some(0) {
-        return Ok(restored);
-    }
+        .await
+}
+
+/// The end of a drill whose backup is broken.
+fn refused(proceedings: &mut Proceedings, mut rows: Inquiry, restored: &Finished) -> Halt {
     let stage = RESTORE.title;
-    let cause = anyhow::anyhow!("the backup could not be restored: {}", restored.1.last_words());
-    proceedings.judged(inquiry.conclude("")).map_err(|cause| Halt::Stage { stage, cause })?;
-    Err(Halt::Stage { stage, cause })
+    let cause = format!("`cowork restore` refuses the backup: {}", restored.stderr.trim());
+    rows.fault("restore_refused", &cause);
+    match proceedings.judged(rows.conclude("")) {
+        Ok(()) => Halt::Stage { stage, cause: anyhow::anyhow!(cause) },
+        Err(cause) => Halt::Stage { stage, cause },
+    }
 }
 
 /// What the stages after the restore work with.
@@ -189,10 +195,9 @@ impl Stages<'_> {
     }
 
     /// Rows 1, 2 and 3, and the database's part of row 5, which stays open: while nothing runs but Postgres.
-    async fn check_data(&mut self, gathered: &mut Gathered) -> Result<Inquiry, Halt> {
-        let (mut rows, mut blobs) = (self.inquire(CheckId::PostgresRestore), self.inquire(CheckId::ObjectStoreRestore));
-        let (mut refs, mut parity) =
-            (self.inquire(CheckId::SecretReferences), self.inquire(CheckId::SessionProjectionParity));
+    async fn check_data(&mut self, mut rows: Inquiry, gathered: &mut Gathered) -> Result<Inquiry, Halt> {
+        let (mut blobs, mut refs) = (self.inquire(CheckId::ObjectStoreRestore), self.inquire(CheckId::SecretReferences));
+        let mut parity = self.inquire(CheckId::SessionProjectionParity);
         let (backup, target, aftermath) = (self.backup, &*self.target, self.aftermath);
         let (manifest, url) = (&backup.manifest, target.database_url());
         let objects_folder = target.settings.objects();
@@ -204,7 +209,7 @@ impl Stages<'_> {
                     postgres::check(&mut rows, manifest, url),
                     objects::check(&mut blobs, manifest, &backup.blobs, &objects_folder, url),
                     parity::read(manifest, url),
-                    secrets::verify(&target.launcher),
+                    secrets::verify(&target.launcher, None),
                 );
                 let verification = verified.as_ref().ok().map(|(verification, _)| verification);
                 objects::judge_checkpoints(&mut blobs, verification, checkpoints);
@@ -320,13 +325,15 @@ impl Stages<'_> {
 
     /// The rest of row 7: a worker that sleeps through its lease, and what both of them saved.
     async fn oversleep(&mut self, inquiry: &mut Inquiry, client: &Client, session: SessionId) -> Result<(), Halt> {
-        let target = &mut *self.target;
-        let checkpoints = self.backup.manifest.table("checkpoints").map_or(0, |table| table.rows);
+        let (backup, target) = (self.backup, &mut *self.target);
         self.proceedings
             .stage(LEASE, async |_| Ok(Done::plain(worker::stale_worker(inquiry, target, client, session).await)))
             .await?;
         self.proceedings
-            .stage(SAVED, async |_| Ok(Done::plain(worker::judge_checkpoint(inquiry, target, checkpoints, 2).await)))
+            .stage(SAVED, async |_| {
+                worker::judge_checkpoints(inquiry, backup, target, session, 2).await;
+                Ok(Done::plain(()))
+            })
             .await
     }
 

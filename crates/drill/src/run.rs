@@ -171,12 +171,12 @@ async fn rehearse(proceedings: &mut Proceedings, options: &Options, means: &Mean
     noted.map_err(|cause| Halt::Stage { stage: SOURCE.title, cause })?;
     let stop = CancellationToken::new();
     let life = source.life().clone();
-    let (busy, backed_up) = tokio::join!(life.go_on(stop.clone()), async {
+    // A drill that ends early takes the source with it: then nobody waits for what would have happened in it.
+    let (busy, (source, backup)) = tokio::try_join!(async { Ok(life.go_on(stop.clone()).await) }, async {
         let backed_up = back_up(proceedings, source).await;
         stop.cancel();
         backed_up
-    });
-    let (source, backup) = backed_up?;
+    })?;
     proceedings
         .stage(DISASTER, async |_| {
             busy.context("life came to a halt before the disaster")?;

@@ -7,10 +7,11 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Args;
+use futures::{FutureExt as _, StreamExt as _};
 use ids::{CheckpointId, SessionId};
 use objects::checkpoint::{CheckpointName, Verified};
 use objects::{Blob, Objects};
-use secrets::{Envelope, Kms, ReferenceStatus};
+use secrets::{ConfiguredSecrets, Envelope, Kms, LocalKmsError, ReferenceStatus};
 use serde::Serialize;
 use store::{BlobRow, Checkpoint, Store, byok_aad};
 use worker::OrgKeys;
@@ -22,11 +23,16 @@ use crate::process::Process;
 
 /// Rows read at a time.
 const PAGE: i64 = 500;
+/// Checkpoints opened at the same time.
+const AT_ONCE: usize = 8;
 
 #[derive(Debug, Args)]
 pub(crate) struct Verify {
     #[command(flatten)]
     config: ConfigArgs,
+    /// Of the checkpoints, open only those of this session
+    #[arg(long, value_name = "ID")]
+    session: Option<SessionId>,
     /// Answer with one line of JSON
     #[arg(long)]
     pub(crate) json: bool,
@@ -62,7 +68,7 @@ struct CheckpointFault {
 impl Verify {
     pub(crate) async fn run(self, process: Process) -> Result<ExitCode, Failure> {
         let installation = Installation::open(self.config.load(&process)?, &process).await?;
-        let report = report(&installation).await;
+        let report = report(&installation, self.session).await;
         installation.close().await;
         let report = report?;
         if self.json {
@@ -76,7 +82,7 @@ impl Verify {
 
 /// Everything, also if a secret is missing: an operator mends all faults in one go. Without the adapter key, though,
 /// nothing sealed can be looked at.
-async fn report(installation: &Installation) -> Result<Report, Failure> {
+async fn report(installation: &Installation, only: Option<SessionId>) -> Result<Report, Failure> {
     installation.generation().await?;
     let configured = installation.config.secret_references();
     let mut report = Report {
@@ -84,12 +90,18 @@ async fn report(installation: &Installation) -> Result<Report, Failure> {
         ciphertexts: Checked::default(),
         checkpoints: Checked::default(),
     };
-    let Some(kms) = installation.kms_alone()? else { return Ok(report) };
-    let kms: Arc<dyn Kms> = Arc::new(kms);
+    let kms: Arc<dyn Kms> = match installation.kms_alone() {
+        Ok(Some(kms)) => Arc::new(kms),
+        Ok(None) => return Ok(report),
+        Err(unusable) => {
+            report.unusable_key(&unusable);
+            return Ok(report);
+        }
+    };
     let keys = OrgKeys::new(installation.store.clone(), kms.clone());
     byok_keys(&installation.store, &*kms, &mut report.ciphertexts).await?;
     org_keys(&installation.store, &keys, &mut report.ciphertexts).await?;
-    checkpoints(installation, &keys, &mut report.checkpoints).await?;
+    checkpoints(installation, &keys, only, &mut report.checkpoints).await?;
     Ok(report)
 }
 
@@ -127,6 +139,7 @@ async fn org_keys(store: &Store, keys: &OrgKeys, checked: &mut Checked<Ciphertex
 async fn checkpoints(
     installation: &Installation,
     keys: &OrgKeys,
+    only: Option<SessionId>,
     checked: &mut Checked<CheckpointFault>,
 ) -> Result<(), Failure> {
     let objects = installation.objects()?;
@@ -135,9 +148,14 @@ async fn checkpoints(
         let page = installation.store.checkpoints_all(after, PAGE).await?;
         let Some(last) = page.last() else { return Ok(()) };
         after = Some((last.org, last.checkpoint));
-        for row in page {
-            let (checkpoint_id, session_id) = (row.checkpoint, row.session);
-            let opened = checkpoint(&objects, keys, row, &verified).await;
+        let wanted = page.into_iter().filter(|row| only.is_none_or(|session| row.session == session));
+        let mut opened = futures::stream::iter(wanted)
+            .map(|row| {
+                let ids = (row.checkpoint, row.session);
+                checkpoint(&objects, keys, row, &verified).map(move |opened| (ids, opened))
+            })
+            .buffered(AT_ONCE);
+        while let Some(((checkpoint_id, session_id), opened)) = opened.next().await {
             checked.note(opened, |error| CheckpointFault { checkpoint_id, session_id, error: chain(error.as_ref()) });
         }
     }
@@ -184,6 +202,16 @@ impl<T> Checked<T> {
 }
 
 impl Report {
+    /// A value that is no key is as bad as none.
+    fn unusable_key(&mut self, error: &LocalKmsError) {
+        for secret in self.secrets.iter_mut().filter(|secret| secret.name == ConfiguredSecrets::ADAPTER_KEY) {
+            if !matches!(error, LocalKmsError::Key { version, .. } if *version != secret.version) {
+                secret.resolved = false;
+                secret.error.get_or_insert_with(|| chain(error));
+            }
+        }
+    }
+
     fn good(&self) -> bool {
         let resolved = self.secrets.iter().all(|secret| secret.resolved);
         resolved && self.ciphertexts.failed.is_empty() && self.checkpoints.failed.is_empty()

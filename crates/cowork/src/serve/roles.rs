@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::serve::ListenerExt as _;
 use clap::ValueEnum;
 use config::Config;
 use gateway::{ChannelSecret, GatewayConfig};
@@ -128,6 +129,10 @@ impl fmt::Display for Role {
 }
 
 async fn listen(listener: TcpListener, router: Router, shutdown: CancellationToken) -> Result<(), Failure> {
+    // Without it a small answer after a small answer waits for the peer's delayed acknowledgement: 40 ms on Linux.
+    let listener = listener.tap_io(|stream| {
+        let _ = stream.set_nodelay(true);
+    });
     let served = axum::serve(listener, router).with_graceful_shutdown(shutdown.cancelled_owned()).await;
     served.map_err(|error| {
         Failure::could_not("A listener broke down.", error, "Look at this machine's limits on open files.")

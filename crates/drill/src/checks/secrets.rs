@@ -7,6 +7,7 @@
 //! Not here: looking for canaries in the roles' output (`redaction`).
 
 use archive::Manifest;
+use ids::SessionId;
 use serde::{Deserialize, Serialize};
 
 use super::Inquiry;
@@ -55,9 +56,14 @@ pub(crate) struct FailedCheckpoint {
     pub(crate) error: String,
 }
 
-/// Runs `cowork admin verify` on the target.
-pub(crate) async fn verify(launcher: &Launcher) -> anyhow::Result<(Verification, Finished)> {
-    let done = launcher.run(&["admin", "verify", "--json"]).await?;
+/// Runs `cowork admin verify` on the target; of one session's checkpoints only, if it is named.
+pub(crate) async fn verify(
+    launcher: &Launcher,
+    session: Option<SessionId>,
+) -> anyhow::Result<(Verification, Finished)> {
+    let session = session.map(|session| format!("--session={session}"));
+    let arguments: Vec<&str> = ["admin", "verify", "--json"].into_iter().chain(session.as_deref()).collect();
+    let done = launcher.run(&arguments).await?;
     let verification = serde_json::from_str(&done.stdout);
     let verification = verification.map_err(|error| {
         anyhow::anyhow!(

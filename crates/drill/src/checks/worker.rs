@@ -97,16 +97,29 @@ fn judge_memory(inquiry: &mut Inquiry, events: &[Event]) {
     });
 }
 
-/// After the turn the session's row names a new checkpoint; `cowork admin verify` opens it (row 2's command, again).
-pub(crate) async fn judge_checkpoint(inquiry: &mut Inquiry, target: &Target, expected_before: u64, turns: u64) {
-    let Some((verification, _)) =
-        inquiry.learn("`cowork admin verify` after the smoke prompt", super::secrets::verify(&target.launcher).await)
-    else {
-        return;
-    };
+/// A line of the probe `checkpoints`.
+#[derive(Debug, Deserialize)]
+struct CheckpointRow {
+    session_id: SessionId,
+}
+
+/// Each of the session's `turns` since the restore has saved a checkpoint, and all of the session's checkpoints open.
+pub(crate) async fn judge_checkpoints(
+    inquiry: &mut Inquiry,
+    backup: &Backup,
+    target: &Target,
+    session: SessionId,
+    turns: usize,
+) {
+    let before = inquiry.learn::<Vec<CheckpointRow>>("the backup's checkpoints", backup.probe("checkpoints"));
+    let verified = super::secrets::verify(&target.launcher, Some(session)).await;
+    let verified = inquiry.learn("`cowork admin verify` after the smoke prompt", verified);
+    let Some((before, (verification, _))) = before.zip(verified) else { return };
+    let before = before.iter().filter(|row| row.session_id == session).count();
     let checkpoints = verification.checkpoints;
-    inquiry.expect(checkpoints.checked >= expected_before + turns, "checkpoint_saved", || {
-        format!("{} checkpoints after {turns} turns, {expected_before} before them", checkpoints.checked)
+    inquiry.record("checkpoints", &json!({"before": before, "turns": turns, "opened": checkpoints.checked}));
+    inquiry.expect(checkpoints.checked == (before + turns) as u64, "checkpoint_saved", || {
+        format!("the session has {} checkpoints after {turns} turns, {before} before them", checkpoints.checked)
     });
     for failed in &checkpoints.failed {
         inquiry.fault(
