@@ -52,16 +52,16 @@ pub(crate) fn judge_acknowledged(inquiry: &mut Inquiry, backup: &Backup, acknowl
     }
 }
 
-/// The smoke prompt.
-pub(crate) async fn smoke(inquiry: &mut Inquiry, client: &Client, session: SessionId, before: i64) {
+/// The smoke prompt. `false` if no worker carried it out: then any other would wait behind it.
+pub(crate) async fn smoke(inquiry: &mut Inquiry, client: &Client, session: SessionId, before: i64) -> bool {
     let text = format!("read {}\nsay recovered\nwrite smoke.txt 512", MEMORY.0);
     let smoke = run_prompt(client, session, "drill-smoke", &text).await;
-    let Some(command) = inquiry.learn("the smoke prompt", smoke) else { return };
+    let Some(command) = inquiry.learn("the smoke prompt", smoke) else { return false };
     inquiry.expect(command.state == "done", "smoke_outcome", || {
         format!("the smoke prompt ended as {}: {}", command.state, command.outcome.as_deref().unwrap_or("no reason"))
     });
     let Some(events) = inquiry.learn("the smoke prompt's events", events_after(client, session, before).await) else {
-        return;
+        return true;
     };
     inquiry.record("smoke-events", &events.iter().map(|event| (event.sequence, &event.kind)).collect::<Vec<_>>());
     judge_events(inquiry, &events, before);
@@ -75,6 +75,7 @@ pub(crate) async fn smoke(inquiry: &mut Inquiry, client: &Client, session: Sessi
             )
         });
     }
+    true
 }
 
 fn judge_events(inquiry: &mut Inquiry, events: &[Event], before: i64) {
