@@ -1,1 +1,27 @@
-//! Nothing here: the stories are in `tests/`.
+//! What the stories share: the binary, processes that don't outlive their test, installations, drills, waiting for a
+//! state.
+//!
+//! Everything is seen from outside: exit codes, standard error, files, `/proc`, HTTP. Nothing of the system is linked
+//! but the client of its public API, and `localpg`, which tidies up after clusters whose owner a test has killed.
+//!
+//! Not here: the stories (`tests/`).
+
+mod binary;
+mod drill;
+mod folder;
+mod installation;
+mod processes;
+mod report;
+mod running;
+mod told;
+mod wait;
+
+pub use crate::binary::{binary, cowork};
+pub use crate::drill::{Drill, Ended, Paused, journal};
+pub use crate::folder::Folder;
+pub use crate::installation::{Installation, Served};
+pub use crate::processes::{kill, living_below, of_role};
+pub use crate::report::{CHECKS, Report};
+pub use crate::running::Running;
+pub use crate::told::{Told, tell, told};
+pub use crate::wait::{LIMIT, wait_for, wait_for_async};

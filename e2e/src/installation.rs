@@ -1,0 +1,117 @@
+//! An installation of the embedded default, in a folder of its own, and a `cowork serve` of it.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use client::Client;
+use nix::sys::signal::Signal;
+use serde_json::Value;
+
+use crate::binary::cowork;
+use crate::running::Running;
+use crate::told::{Told, told};
+use crate::wait::wait_for;
+
+/// A folder with a `cowork.toml` that takes free ports, and nothing else configured.
+#[derive(Debug)]
+pub struct Installation {
+    folder: PathBuf,
+}
+
+/// A process that serves all roles.
+#[derive(Debug)]
+pub struct Served {
+    pub running: Running,
+    addresses: BTreeMap<String, String>,
+    token: String,
+}
+
+const FREE_PORTS: &str = "[web]\nlisten = \"127.0.0.1:0\"\n[gateway]\nlisten = \"127.0.0.1:0\"\n";
+
+impl Installation {
+    /// In `folder`, with `more` below the ports in its configuration.
+    ///
+    /// # Panics
+    /// If the configuration can't be written.
+    #[must_use]
+    pub fn new(folder: &Path, more: &str) -> Self {
+        std::fs::write(folder.join("cowork.toml"), format!("{FREE_PORTS}{more}")).expect("a file can be written");
+        Self { folder: folder.to_owned() }
+    }
+
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    #[must_use]
+    pub fn data(&self) -> PathBuf {
+        self.folder.join("cowork-data")
+    }
+
+    /// Starts all roles and waits until they are ready.
+    ///
+    /// # Panics
+    /// If they don't come up.
+    #[must_use]
+    #[track_caller]
+    pub fn serve(&self) -> Served {
+        let ready = self.folder.join("ready.json");
+        // What a killed one left would be taken for the new one's.
+        let _ = std::fs::remove_file(&ready);
+        let mut command = cowork(&["serve", "--ready-file"]);
+        command.arg(&ready).current_dir(&self.folder);
+        let mut running = Running::start(command, &self.folder, "serve");
+        let file: Value = wait_for("the roles come up", || {
+            let ended = running.ended();
+            assert!(ended.is_none(), "serve ended with {ended:?}:\n{}", running.said());
+            serde_json::from_slice(&std::fs::read(&ready).ok()?).ok()
+        });
+        assert_eq!(file["pid"], running.pid());
+        let address =
+            |(role, address): (&String, &Value)| (role.clone(), address.as_str().unwrap_or_default().to_owned());
+        let addresses =
+            file["roles"].as_object().expect("the ready file names the roles").iter().map(address).collect();
+        let token =
+            std::fs::read_to_string(self.data().join("operator-token")).expect("the first start leaves a token");
+        Served { running, addresses, token: token.trim().to_owned() }
+    }
+
+    /// Calls the binary in this installation's folder.
+    #[must_use]
+    pub fn tell(&self, arguments: &[&str]) -> Told {
+        let mut command = cowork(arguments);
+        command.current_dir(&self.folder);
+        told(command)
+    }
+}
+
+impl Served {
+    #[must_use]
+    pub fn url(&self, role: &str) -> String {
+        format!("http://{}", self.addresses[role])
+    }
+
+    #[must_use]
+    pub fn roles(&self) -> Vec<&str> {
+        self.addresses.keys().map(String::as_str).collect()
+    }
+
+    /// The operator, as the token file lets one be.
+    #[must_use]
+    pub fn operator(&self) -> Client {
+        Client::new(self.url("web"), self.token.clone().into())
+    }
+
+    #[must_use]
+    pub fn token(&self) -> &str {
+        &self.token
+    }
+
+    /// SIGTERM; the exit code.
+    #[must_use]
+    pub fn stop(mut self) -> i32 {
+        self.running.signal(Signal::SIGTERM);
+        self.running.wait()
+    }
+}

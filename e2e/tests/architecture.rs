@@ -1,0 +1,185 @@
+//! The invariants of ARCHITECTURE.md that can be read off the workspace: who may use whom, where SQL stands, who reads
+//! the environment.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
+use walkdir::WalkDir;
+
+/// A crate, and those of ours that it may use. Each uses only crates that stand above it: arrows go down only.
+const MAY_USE: [(&str, &[&str]); 24] = [
+    ("ids", &[]),
+    ("clock", &[]),
+    ("attest", &[]),
+    ("localpg", &[]),
+    ("testkit", &["clock", "localpg"]),
+    ("domain", &["clock", "ids"]),
+    ("redact", &[]),
+    ("telemetry", &["clock", "redact"]),
+    ("secrets", &["clock", "ids"]),
+    ("config", &["redact", "secrets"]),
+    ("objects", &["ids"]),
+    ("store", &["clock", "domain", "ids"]),
+    ("agents", &["domain", "ids"]),
+    ("channels", &["clock", "domain", "ids", "redact"]),
+    ("client", &["ids"]),
+    ("web", &["clock", "domain", "ids", "objects", "secrets", "store"]),
+    ("worker", &["agents", "clock", "domain", "ids", "objects", "secrets", "store"]),
+    ("scheduler", &["clock", "domain", "ids", "store"]),
+    ("gateway", &["channels", "clock", "domain", "ids", "secrets", "store"]),
+    ("archive", &["clock", "ids", "objects"]),
+    ("drill", &["archive", "attest", "client", "clock", "ids", "localpg", "objects", "redact"]),
+    (
+        "cowork",
+        &[
+            "agents",
+            "archive",
+            "attest",
+            "channels",
+            "client",
+            "clock",
+            "config",
+            "domain",
+            "drill",
+            "gateway",
+            "ids",
+            "localpg",
+            "objects",
+            "redact",
+            "scheduler",
+            "secrets",
+            "store",
+            "telemetry",
+            "web",
+            "worker",
+        ],
+    ),
+    ("bench-drill", &["localpg"]),
+    ("e2e", &["client", "localpg"]),
+];
+
+/// The defendant. The judge shares none of its code.
+const DEFENDANT: [&str; 5] = ["store", "web", "worker", "scheduler", "gateway"];
+
+/// They talk to the database through `store`.
+const WITHOUT_SQL: [&str; 5] = ["web", "worker", "scheduler", "gateway", "cowork"];
+
+/// The binary reads it; the test kit is told its server by whoever runs the tests.
+const MAY_READ_THE_ENVIRONMENT: [&str; 2] = ["cowork", "testkit"];
+
+#[test]
+fn the_judge_shares_no_code_with_the_defendant() {
+    let uses = normal_dependencies();
+    let mut reached = BTreeSet::new();
+    let mut ahead = vec!["drill"];
+    while let Some(next) = ahead.pop() {
+        if reached.insert(next) {
+            ahead.extend(uses[next].iter().map(String::as_str));
+        }
+    }
+    assert!(reached.contains("archive"), "the closure is not one: {reached:?}");
+    let shared: Vec<_> = DEFENDANT.into_iter().filter(|name| reached.contains(name)).collect();
+    assert!(shared.is_empty(), "`drill` depends on {shared:?}");
+}
+
+#[test]
+fn every_crate_uses_only_those_that_it_may() {
+    let allowed: BTreeMap<_, _> = MAY_USE.into_iter().collect();
+    for (name, uses) in normal_dependencies() {
+        let may = allowed.get(name.as_str()).unwrap_or_else(|| panic!("{name} has no place in the table"));
+        let too_many: Vec<_> = uses.iter().filter(|other| !may.contains(&other.as_str())).collect();
+        assert!(too_many.is_empty(), "{name} may not use {too_many:?}");
+    }
+}
+
+#[test]
+fn the_arrows_of_the_table_go_down_only() {
+    let mut above = BTreeSet::new();
+    for (name, may) in MAY_USE {
+        let upward: Vec<_> = may.iter().filter(|other| !above.contains(*other)).collect();
+        assert!(upward.is_empty(), "{name} would use {upward:?}, which do not stand above it");
+        above.insert(name);
+    }
+}
+
+#[test]
+fn sql_about_our_tables_stands_in_store_only() {
+    for name in WITHOUT_SQL {
+        let found = lines_of(&root().join("crates").join(name).join("src"), |line| {
+            ["sqlx::query", "query!(", "query_as!(", "query_scalar!(", "QueryBuilder"]
+                .iter()
+                .any(|sql| line.contains(sql))
+        });
+        assert!(found.is_empty(), "statements outside of `store`: {found:#?}");
+    }
+}
+
+#[test]
+fn the_judge_names_no_table_that_the_manifest_could_name_for_it() {
+    let statements = lines_of(&root().join("crates/drill/src"), |line| {
+        let line = line.to_uppercase();
+        ["INSERT INTO ", "UPDATE ", "DELETE FROM ", "TRUNCATE "].iter().any(|verb| line.contains(&format!("\"{verb}")))
+    });
+    assert!(statements.is_empty(), "the judge writes: {statements:#?}");
+}
+
+#[test]
+fn nothing_below_the_binary_reads_the_environment() {
+    for (name, _) in MAY_USE {
+        let source = root().join("crates").join(name).join("src");
+        if MAY_READ_THE_ENVIRONMENT.contains(&name) || !source.is_dir() {
+            continue;
+        }
+        let found = lines_of(&source, |line| {
+            ["env::var", "env::vars", "env::current_dir", "env::args", "env::temp_dir", "env::home_dir"]
+                .iter()
+                .any(|call| line.contains(call))
+        });
+        assert!(found.is_empty(), "{name} reads the environment: {found:#?}");
+    }
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("this package is below the workspace").to_owned()
+}
+
+/// Every crate of ours with those of ours that it is built from. What only its tests use does not count.
+fn normal_dependencies() -> BTreeMap<String, BTreeSet<String>> {
+    let arguments = ["metadata", "--format-version", "1", "--offline", "--no-deps"];
+    let output =
+        Command::new(env!("CARGO")).args(arguments).current_dir(root()).output().expect("cargo can be started");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let metadata: Value = serde_json::from_slice(&output.stdout).expect("cargo speaks JSON");
+    let packages = metadata["packages"].as_array().expect("a workspace has packages");
+    let name = |value: &Value| value["name"].as_str().expect("everything has a name").to_owned();
+    let ours: BTreeSet<String> = packages.iter().map(name).collect();
+    let uses = |package: &Value| {
+        let all = package["dependencies"].as_array().into_iter().flatten();
+        all.filter(|dependency| dependency["kind"] != "dev").map(name).filter(|other| ours.contains(other)).collect()
+    };
+    packages.iter().map(|package| (name(package), uses(package))).collect()
+}
+
+/// `FILE:LINE` of the lines of code below `folder` for which `wanted` holds. Comments and the files of unit tests are
+/// not looked at.
+fn lines_of(folder: &Path, wanted: impl Fn(&str) -> bool) -> Vec<String> {
+    let files = WalkDir::new(folder).into_iter().map(|entry| entry.expect("sources can be read"));
+    let sources = files.filter(|entry| entry.path().extension().is_some_and(|ending| ending == "rs"));
+    let mut found = Vec::new();
+    for source in sources.filter(|entry| !is_test(entry.path())) {
+        let text = std::fs::read_to_string(source.path()).expect("sources are text");
+        let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
+        for (number, line) in code.lines().enumerate() {
+            if !line.trim_start().starts_with("//") && wanted(line) {
+                found.push(format!("{}:{}: {}", source.path().display(), number + 1, line.trim()));
+            }
+        }
+    }
+    found
+}
+
+fn is_test(path: &Path) -> bool {
+    path.components().any(|part| matches!(part.as_os_str().to_str(), Some("tests" | "tests.rs" | "testing.rs")))
+}
