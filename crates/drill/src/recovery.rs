@@ -7,11 +7,12 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context as _, bail};
 use client::Client;
+use clock::Timestamp;
 use ids::SessionId;
 use serde_json::Value;
 
 use crate::backup::Backup;
-use crate::checks::{Inquiry, artifacts, gateway, objects, parity, postgres, scheduler, secrets, web_only, worker};
+use crate::checks::{Inquiry, artifacts, gateway, objects, parity, postgres, reading, scheduler, secrets, web_only, worker};
 use crate::options::Options;
 use crate::pause;
 use crate::proceedings::{Done, Halt, Name, Proceedings};
@@ -72,6 +73,7 @@ pub(crate) async fn recover(
     let mut stages = Stages { proceedings, options, aftermath, backup: &backup, target: &mut target };
     stages.pause(RESTORE).await?;
     let parity = stages.check_data(rows, gathered).await?;
+    let restored_at = stages.proceedings.sources.now();
     stages.begin_generation().await?;
     let mut boot = stages.inquire(CheckId::WebOnlyBoot);
     let web = stages.start(WEB, "web", Role::Web, &mut boot).await?;
@@ -85,7 +87,7 @@ pub(crate) async fn recover(
     let idle = stages.activity().await?;
     stages.enable_worker(&operator).await?;
     stages.pause(WORKER).await?;
-    stages.enable_schedulers(&operator, &idle).await?;
+    stages.enable_schedulers(&operator, &idle, restored_at).await?;
     stages.pause(SCHEDULER).await?;
     stages.enable_gateway(&operator, &idle, gathered).await?;
     gathered.rto = Some(Span { from, to: proceedings.sources.now() });
@@ -205,16 +207,21 @@ impl Stages<'_> {
         (gathered.counts, gathered.object_counts) = self
             .proceedings
             .stage(DATA, async |_| {
-                let (counts, object_counts, read, verified) = tokio::join!(
-                    postgres::check(&mut rows, manifest, url),
+                let (reading, engine, object_counts, verified) = tokio::join!(
+                    reading::read(manifest, url),
+                    postgres::engine_check(url),
                     objects::check(&mut blobs, manifest, &backup.blobs, &objects_folder, url),
-                    parity::read(manifest, url),
                     secrets::verify(&target.launcher, None),
                 );
                 let verification = verified.as_ref().ok().map(|(verification, _)| verification);
                 objects::judge_checkpoints(&mut blobs, verification, checkpoints);
                 secrets::judge(&mut refs, manifest, &verified, &aftermath.secrets);
-                if let Some(read) = parity.learn("events and projections could not be read", read) {
+                let reading = reading.context("the tables could not be read")?;
+                let counts = postgres::check(&mut rows, manifest, &reading.digests, url).await;
+                if let Some(engine) = rows.learn("the engine's own check could not run", engine) {
+                    postgres::judge_engine(&mut rows, &engine);
+                }
+                if let Some(read) = parity.learn("events and projections could not be folded", reading.parity) {
                     parity::judge(&mut parity, backup, &read);
                 }
                 Ok(Done::with_proof((counts, object_counts), "no role of the target has been started"))
@@ -301,19 +308,16 @@ impl Stages<'_> {
         let (backup, aftermath, target) = (self.backup, self.aftermath, &mut *self.target);
         let (org, session) = aftermath.smoke_session;
         let client = operator.in_org(org);
-        let up = self
+        let works = self
             .proceedings
             .stage(WORKER, async |_| {
                 worker::judge_acknowledged(&mut inquiry, backup, &aftermath.acknowledged, aftermath.restarts);
                 let before = client.session_get(session).await?.session.last_sequence;
                 let up = inquiry.started(target.start("worker-1", Role::Worker).await);
-                if up {
-                    worker::smoke(&mut inquiry, &client, session, before).await;
-                }
-                Ok(Done::plain(up))
+                Ok(Done::plain(up && worker::smoke(&mut inquiry, &client, session, before).await))
             })
             .await?;
-        if up {
+        if works {
             self.oversleep(&mut inquiry, &client, session).await?;
         }
         self.judged(
@@ -338,7 +342,12 @@ impl Stages<'_> {
     }
 
     /// Row 8.
-    async fn enable_schedulers(&mut self, operator: &Client, idle: &Activity) -> Result<(), Halt> {
+    async fn enable_schedulers(
+        &mut self,
+        operator: &Client,
+        idle: &Activity,
+        restored_at: Timestamp,
+    ) -> Result<(), Halt> {
         let mut inquiry = self.inquire(CheckId::SchedulerRecovery);
         self.prove_idle(&mut inquiry, idle, &SCHEDULERS_COUNTERS, "scheduler").await?;
         let (backup, aftermath, target) = (self.backup, self.aftermath, &mut *self.target);
@@ -347,7 +356,6 @@ impl Stages<'_> {
             .proceedings
             .stage(SCHEDULER, async |_| {
                 scheduler::judge_history(&mut inquiry, backup, operator).await;
-                let generation_started_at = generation_started_at(target).await?;
                 for name in ["scheduler-1", "scheduler-2"] {
                     if !inquiry.started(target.start(name, Role::Scheduler).await) {
                         return Ok(Done::plain(None));
@@ -356,7 +364,7 @@ impl Stages<'_> {
                 Ok(Done::plain(Some(scheduler::Expectations {
                     held: &aftermath.held,
                     fired_before_disaster: &aftermath.fired,
-                    generation_started_at,
+                    restored_at,
                     schedulers_started_at: sources.now(),
                 })))
             })
@@ -427,14 +435,6 @@ impl Stages<'_> {
         }
         Ok(())
     }
-}
-
-/// When the new generation began, by the judge's own reading of its row.
-async fn generation_started_at(target: &Target) -> anyhow::Result<clock::Timestamp> {
-    use sqlx::Connection as _;
-    let mut connection = sqlx::PgConnection::connect(target.database_url()).await?;
-    let started_at = sqlx::query_scalar("SELECT max(started_at) FROM generations").fetch_one(&mut connection).await?;
-    Ok(started_at)
 }
 
 /// What went out again because the rows had forgotten it.
