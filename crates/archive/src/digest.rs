@@ -8,6 +8,7 @@
 //! of rows. Text of a `float` or an enum-like cast is only comparable between servers that print it alike, which
 //! Postgres keeps stable across major versions for every type our schema uses.
 
+use bytes::Bytes;
 use futures::TryStreamExt;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -54,13 +55,30 @@ pub async fn pin(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
 /// # Errors
 /// If the statement fails or the connection breaks. The connection is of no further use then.
 pub async fn table_digest(connection: &mut PgConnection, sql: &str) -> Result<TableDigest, sqlx::Error> {
+    table_digest_with(connection, sql, |_| {}).await
+}
+
+/// As [`table_digest`], and hands each row's line to `look`: in `COPY`'s text format, without its line end, in no order
+/// that means anything. For whoever wants to read what is digested without reading it twice.
+///
+/// # Errors
+/// As [`table_digest`].
+pub async fn table_digest_with(
+    connection: &mut PgConnection,
+    sql: &str,
+    mut look: impl FnMut(Bytes),
+) -> Result<TableDigest, sqlx::Error> {
     pin(connection).await?;
     let statement = format!("COPY ({sql}) TO STDOUT (FORMAT text, ENCODING 'UTF8')");
     let mut lines = connection.copy_out_raw(&statement).await?;
     let mut sum = Accumulator::default();
     // The protocol promises one message per row.
-    while let Some(line) = lines.try_next().await? {
-        sum.add(line.strip_suffix(b"\n").unwrap_or(&line));
+    while let Some(mut line) = lines.try_next().await? {
+        if line.ends_with(b"\n") {
+            line.truncate(line.len() - 1);
+        }
+        sum.add(&line);
+        look(line);
     }
     Ok(sum.finish())
 }

@@ -179,6 +179,16 @@ pub struct Probe {
     pub sql: String,
     /// The answer at the time of the snapshot; `None`: it was not asked then.
     pub recorded: Option<Recorded>,
+    /// Set if the answer is these columns of one table, so that whoever reads the whole table need not ask.
+    pub columns_of: Option<ColumnsOf>,
+}
+
+/// Columns of a table in the schema `public`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ColumnsOf {
+    pub table: String,
+    pub columns: Vec<String>,
 }
 
 /// A probe's answer: a file of one JSON object per line.

@@ -52,7 +52,8 @@ pub(crate) async fn measure(
     let mut measured = Measured { tables: Vec::new(), not_compared, probes: Vec::new() };
     let mut jobs = Vec::new();
     for spec in &request.spec.probes {
-        let probe = Probe { name: spec.name.clone(), sql: spec.sql.clone(), recorded: None };
+        let columns_of = spec.columns_of.clone();
+        let probe = Probe { name: spec.name.clone(), sql: spec.sql.clone(), recorded: None, columns_of };
         match spec.recorded {
             true => jobs.push(Job::Probe { file: folder.join(format!("probes/{}.jsonl", spec.name)), probe }),
             false => measured.probes.push(probe),

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use sqlx::{Connection, Executor, PgConnection};
+use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 
 use crate::blobs::{self, BlobFaults};
 use crate::layout::ArchiveError;
@@ -108,6 +108,9 @@ fn after(database_loaded: bool) -> &'static str {
     if database_loaded { " after the database was loaded" } else { "" }
 }
 
+/// The setting that a restored database carries until its generation is begun: the backup's id.
+const GENERATION_PENDING: &str = "cowork.generation_pending";
+
 /// Restores. Dropping the future gives it up, and takes away what it had copied.
 ///
 /// # Errors
@@ -122,6 +125,7 @@ pub async fn restore(request: RestoreRequest, progress: Arc<dyn Progress>) -> Re
     let loaded = AtomicBool::new(false);
     let database = async {
         let start = Instant::now();
+        forbid_roles(&request).await.map_err(RestoreError::Settle)?;
         load(&request, progress.as_ref()).await?;
         loaded.store(true, Ordering::Relaxed);
         settle(&request.database_url).await.map_err(RestoreError::Settle)?;
@@ -181,6 +185,20 @@ fn check_apart(source: &Source, target: &Source) -> Result<(), RestoreError> {
         return Err(RestoreError::Encoding { target, source_encoding });
     }
     Ok(())
+}
+
+/// Marks the database, before it holds a single row, as one that no role may serve until a generation is begun: a
+/// restore that dies half way, or is left without its last step, must not wake up as the system that it is a copy of.
+/// A setting of the database, so that no table differs from the backup.
+async fn forbid_roles(request: &RestoreRequest) -> Result<(), sqlx::Error> {
+    let mut connection = PgConnection::connect(&request.database_url).await?;
+    let sql = format!(
+        "-- restore_forbid_roles\nDO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET {GENERATION_PENDING} = %L', \
+         current_database(), '{}'); END $$",
+        request.backup.id()
+    );
+    connection.execute(AssertSqlSafe(sql)).await?;
+    connection.close().await
 }
 
 /// `pg_restore` in one transaction. Serial: two jobs on two cores were slower, and can't share a transaction.

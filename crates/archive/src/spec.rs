@@ -1,7 +1,7 @@
 //! What the owner of the tables tells a backup about them. The SQL itself stands where all SQL about our tables does,
 //! in `store`; from here it goes into the manifest.
 
-use crate::manifest::{Group, NotCompared};
+use crate::manifest::{ColumnsOf, Group, NotCompared};
 
 /// SQL about the tables of a system.
 #[derive(Debug, Clone)]
@@ -30,6 +30,8 @@ pub struct ProbeSpec {
     pub sql: String,
     /// Whether the answer at the time of the snapshot goes into the backup.
     pub recorded: bool,
+    /// Set if the answer is these columns of one table.
+    pub columns_of: Option<ColumnsOf>,
 }
 
 #[derive(Debug, Clone)]

@@ -60,6 +60,11 @@ impl Command {
         }
     }
 
+    /// Whether it runs roles, whose output is a log.
+    pub(crate) fn is_role(&self) -> bool {
+        matches!(self, Self::Serve(_))
+    }
+
     pub(crate) async fn run(self, process: Process) -> Result<ExitCode, Failure> {
         match self {
             Self::Serve(serve) => serve.run(process).await,

@@ -47,8 +47,12 @@ impl Failure {
     }
 
     /// Tells it on standard error: for people, or as one line of JSON.
-    pub(crate) fn print(&self, json: bool) {
-        eprintln!("{}", telemetry::redactor().redact(&self.render(json)));
+    ///
+    /// What a role prints is a log, and host paths have no place in it; what a command prints is for whoever typed it.
+    pub(crate) fn print(&self, json: bool, role: bool) {
+        let (text, redactor) = (self.render(json), telemetry::redactor());
+        let told = if role { redactor.redact(&text).into_owned() } else { redactor.redact_for_operator(&text) };
+        eprintln!("{told}");
     }
 
     pub(crate) fn render(&self, json: bool) -> String {

@@ -68,6 +68,19 @@ impl Installation {
         self.store.generation_current().await?.ok_or_else(not_initialised)
     }
 
+    /// As [`Self::generation`], of a system that roles may serve: not of one that was restored and waits for its
+    /// generation to be begun.
+    pub(crate) async fn generation_to_serve(&self) -> Result<Generation, Failure> {
+        match self.store.generation_pending().await? {
+            None => self.generation().await,
+            Some(backup) => Err(Failure::could_not(
+                "This system was restored, and its generation has not been begun.",
+                format!("the backup {backup}; until then nobody knows whether it is the system or a copy of it"),
+                format!("Run `cowork admin generation start --backup {backup} --environment production`, or `drill`."),
+            )),
+        }
+    }
+
     /// Every configured secret.
     pub(crate) fn secrets(&self) -> Result<ResolvedSecrets, Failure> {
         let resolved = self.config.secret_references().resolve_all(&self.reader);

@@ -15,6 +15,7 @@ mod process;
 mod restore;
 mod serve;
 
+use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -32,9 +33,9 @@ fn main() -> ExitCode {
             return if error.use_stderr() { ExitCode::from(EXIT_USAGE) } else { ExitCode::SUCCESS };
         }
     };
-    let json = cli.command.json();
+    let (json, role) = (cli.command.json(), cli.command.is_role());
     run(cli).unwrap_or_else(|failure| {
-        failure.print(json);
+        failure.print(json, role && !std::io::stderr().is_terminal());
         failure.exit_code()
     })
 }

@@ -112,7 +112,7 @@ async fn serve(
 /// Reads everything that roles are made of. Every secret must have a value, whether a role uses it or not: a system
 /// that was restored without one says so now.
 async fn parts(installation: &Installation, metrics: Metrics, shutdown: &CancellationToken) -> Result<Parts, Failure> {
-    let generation = installation.generation().await?;
+    let generation = installation.generation_to_serve().await?;
     let secrets = installation.secrets()?;
     for value in secrets.values() {
         telemetry::register_secret(value.expose());

@@ -12,6 +12,7 @@ pub(crate) mod gateway;
 pub(crate) mod objects;
 pub(crate) mod parity;
 pub(crate) mod postgres;
+pub(crate) mod reading;
 pub(crate) mod redaction;
 pub(crate) mod scheduler;
 pub(crate) mod secrets;
@@ -23,6 +24,7 @@ use std::future::Future;
 
 use attest::EvidenceFolder;
 use clock::Sources;
+use redact::Redactor;
 use serde::Serialize;
 
 use crate::processes::StartError;
@@ -57,12 +59,12 @@ impl Inquiry {
 
     /// Something is wrong.
     pub(crate) fn fault(&mut self, code: &str, sentence: impl AsRef<str>) {
-        self.check.find(code, sentence);
+        self.check.find(code, public(sentence.as_ref()));
     }
 
     /// Something could not be learned: the check can't pass, whatever else held.
     pub(crate) fn could_not(&mut self, what: &str, cause: impl Display) {
-        self.check.doubt(format!("{what}: {cause:#}"));
+        self.check.doubt(public(&format!("{what}: {cause:#}")));
     }
 
     /// Keeps what was seen, before it is judged. A check whose evidence can't be written can't pass.
@@ -100,6 +102,11 @@ impl Inquiry {
     pub(crate) fn conclude(self, summary: &str) -> Check {
         self.check.close(self.sources.now(), summary)
     }
+}
+
+/// A sentence as it may stand in a report: without host paths, addresses and whatever else looks like a secret.
+pub(crate) fn public(sentence: &str) -> String {
+    Redactor::new().redact(sentence).into_owned()
 }
 
 /// Waits until `condition` gives something, at most for `patience`.

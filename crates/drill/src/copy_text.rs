@@ -1,33 +1,11 @@
-//! Reading rows from `COPY ... TO STDOUT` in text format: a line a row, tabs between columns, `\N` for NULL,
-//! backslash escapes for the rest (Postgres' manual, "COPY", "Text Format").
-//!
-//! For the judge's large reads: nothing is buffered but one row.
+//! A row from `COPY ... TO STDOUT` in text format: tabs between columns, `\N` for NULL, backslash escapes for the rest
+//! (Postgres' manual, "COPY", "Text Format").
 
 use std::borrow::Cow;
 
-use futures::TryStreamExt;
-use sqlx::PgConnection;
-
-/// Reads every row of `sql` (a `SELECT`) and hands its columns to `row`.
-///
-/// # Errors
-/// What the server says, or the first error that `row` gives.
-pub(crate) async fn each_row<E: From<sqlx::Error>>(
-    connection: &mut PgConnection,
-    sql: &str,
-    mut row: impl FnMut(&[Option<Cow<'_, str>>]) -> Result<(), E>,
-) -> Result<u64, E> {
-    let statement = format!("COPY ({sql}) TO STDOUT (FORMAT text, ENCODING 'UTF8')");
-    let mut lines = connection.copy_out_raw(&statement).await?;
-    let mut rows = 0;
-    // The protocol promises one message per row.
-    while let Some(line) = lines.try_next().await? {
-        let line = line.strip_suffix(b"\n").unwrap_or(&line);
-        let columns: Vec<_> = line.split(|byte| *byte == b'\t').map(column).collect();
-        row(&columns)?;
-        rows += 1;
-    }
-    Ok(rows)
+/// The columns of a line without its line end.
+pub(crate) fn columns(line: &[u8]) -> Vec<Option<Cow<'_, str>>> {
+    line.split(|byte| *byte == b'\t').map(column).collect()
 }
 
 fn column(field: &[u8]) -> Option<Cow<'_, str>> {

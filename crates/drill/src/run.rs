@@ -17,7 +17,7 @@ use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use crate::backup::Backup;
-use crate::checks::{Inquiry, redaction};
+use crate::checks::{Inquiry, public, redaction};
 use crate::error::DrillError;
 use crate::options::Options;
 use crate::out::Out;
@@ -25,7 +25,7 @@ use crate::proceedings::{Done, Halt, Name, Proceedings};
 use crate::progress::Progress;
 use crate::recovery::{self, Recovered};
 use crate::rehearsal::{self, Aftermath, Means, Size, Source};
-use crate::report::{self, CheckId, Environment, FollowUp, Material, Report, Span};
+use crate::report::{self, CheckId, Environment, FollowUp, Material, Report, Span, html, json, markdown};
 use crate::work::{self, WorkFolder};
 
 /// A drill that came to its end.
@@ -47,6 +47,13 @@ pub struct Kept {
     pub database_url: String,
     /// Ends it: `kill -INT PID`, then remove the folder.
     pub postgres_pid: i32,
+}
+
+/// Which drill this is.
+#[derive(Debug, Clone, Copy)]
+struct Identity {
+    drill_id: DrillId,
+    started_at: Timestamp,
 }
 
 /// What the stages gathered for the report, besides checks and stages.
@@ -89,12 +96,13 @@ pub async fn run(options: Options, sources: Sources, cancel: CancellationToken) 
     let progress = Progress::new(options.mode);
     let mut proceedings = Proceedings::new(sources.clone(), evidence, journal, progress, cancel);
     let started_at = sources.now();
+    let identity = Identity { drill_id, started_at };
     let begun = json!({"drill_id": drill_id, "build": options.build, "scale": options.scale, "seed": options.seed,
         "abandoned_drills_removed": swept});
     proceedings.note("drill_started", begun).map_err(failed)?;
     let mut gathered = Gathered::default();
-    let halt = conduct(&mut proceedings, &options, work, &out, &mut gathered).await.err();
-    let report = conclude(&mut proceedings, &options, drill_id, started_at, gathered, halt.as_ref());
+    let halt = conduct(&mut proceedings, &options, identity, work, &out, &mut gathered).await.err();
+    let report = conclude(&mut proceedings, &options, identity, gathered, halt.as_ref());
     let (report, kept) = report.map_err(failed)?;
     report.write(out.path()).context("its forms can't be written").map_err(failed)?;
     proceedings.close_journal().map_err(failed)?;
@@ -106,6 +114,7 @@ pub async fn run(options: Options, sources: Sources, cancel: CancellationToken) 
 async fn conduct(
     proceedings: &mut Proceedings,
     options: &Options,
+    identity: Identity,
     mut work: WorkFolder,
     out: &Out,
     gathered: &mut Gathered,
@@ -121,7 +130,8 @@ async fn conduct(
     };
     let aftermath = rehearse(proceedings, options, &means).await?;
     let mut recovered = recovery::recover(proceedings, options, &means, &aftermath, gathered).await?;
-    scan(proceedings, out, &aftermath, &mut recovered).await?;
+    let drafts = drafts(&report(proceedings, options, identity, gathered));
+    scan(proceedings, out, &aftermath, drafts, &mut recovered).await?;
     if options.keep {
         gathered.kept = Some(Kept {
             folder: work.path().to_owned(),
@@ -217,6 +227,7 @@ async fn scan(
     proceedings: &mut Proceedings,
     out: &Out,
     aftermath: &Aftermath,
+    drafts: Vec<redaction::Output>,
     recovered: &mut Recovered,
 ) -> Result<(), Halt> {
     let mut inquiry = Inquiry::begin(CheckId::Redaction, &proceedings.sources, &proceedings.evidence);
@@ -227,6 +238,7 @@ async fn scan(
             let live = redaction::collect_live(&mut inquiry, &recovered.target, &operator, &needles).await;
             recovered.unwell = recovered.target.stop_roles().await;
             let mut outputs = live;
+            outputs.extend(drafts);
             outputs.extend(redaction::files_below(&aftermath.logs, "source logs"));
             outputs.extend(redaction::files_below(&recovered.target.settings.logs(), "target logs"));
             outputs.extend(redaction::files_below(out.path(), "report"));
@@ -270,48 +282,61 @@ async fn tear_down(
         .await
 }
 
-/// Forms the report.
+/// The report as it will be written, but for row 10 and the stages that are still to come: what row 10 scans.
+fn drafts(report: &Report) -> Vec<redaction::Output> {
+    let forms = [
+        ("report.json", json::render(report)),
+        ("report.md", markdown::render(report)),
+        ("report.html", html::render(report)),
+    ];
+    forms.map(|(name, text)| redaction::Output::Text { name: name.to_owned(), text }).into()
+}
+
+/// Forms the report. What was not judged because the drill ended early could not be verified.
 fn conclude(
     proceedings: &mut Proceedings,
     options: &Options,
-    drill_id: DrillId,
-    started_at: Timestamp,
-    gathered: Gathered,
+    identity: Identity,
+    mut gathered: Gathered,
     halt: Option<&Halt>,
 ) -> anyhow::Result<(Report, Option<Kept>)> {
-    let mut notes = gathered.notes;
     if let Some(halt) = halt {
-        let reason = format!("the drill ended early: {halt}");
+        let reason = public(&format!("the drill ended early: {halt}"));
         for check in proceedings.not_run(&reason) {
             proceedings.judged(check)?;
         }
-        notes.push(reason);
+        gathered.notes.push(reason);
     }
-    let report = Report::conclude(Material {
-        drill_id,
-        started_at,
+    let report = report(proceedings, options, identity, &gathered);
+    proceedings.note("drill_concluded", json!({"verdict": report.verdict()}))?;
+    Ok((report, gathered.kept))
+}
+
+fn report(proceedings: &Proceedings, options: &Options, identity: Identity, gathered: &Gathered) -> Report {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    Report::conclude(Material {
+        drill_id: identity.drill_id,
+        started_at: identity.started_at,
         finished_at: proceedings.sources.now(),
         build: options.build.clone(),
         metadata: options.metadata.clone(),
         environment: Environment {
-            postgres_version: gathered.postgres_version,
+            postgres_version: gathered.postgres_version.clone(),
             os: operating_system(),
-            cores: std::thread::available_parallelism().map_or(1, |cores| u32::try_from(cores.get()).unwrap_or(1)),
+            cores: u32::try_from(cores).unwrap_or(u32::MAX),
         },
-        backup: gathered.backup,
+        backup: gathered.backup.clone(),
         objectives: options.objectives,
         rto: gathered.rto,
         rpo: gathered.rpo,
-        checks: std::mem::take(&mut proceedings.checks),
-        stages: std::mem::take(&mut proceedings.stages),
-        counts: gathered.counts,
-        object_counts: gathered.object_counts,
-        notes,
-        follow_ups: gathered.follow_ups,
+        checks: proceedings.checks.clone(),
+        stages: proceedings.stages.clone(),
+        counts: gathered.counts.clone(),
+        object_counts: gathered.object_counts.clone(),
+        notes: gathered.notes.clone(),
+        follow_ups: gathered.follow_ups.clone(),
         journal: Some(proceedings.journal_head()),
-    });
-    proceedings.note("drill_concluded", json!({"verdict": report.verdict()}))?;
-    Ok((report, gathered.kept))
+    })
 }
 
 /// As `/etc/os-release` calls it.

@@ -47,11 +47,11 @@ struct Pattern {
     holds: fn(&[u8], &Captures<'_>) -> bool,
 }
 
-/// `bytes` without what looks like a secret.
-pub(crate) fn redact(bytes: &[u8]) -> Cow<'_, [u8]> {
+/// `bytes` without what looks like a secret; host paths are left where `keep_paths`.
+pub(crate) fn redact(bytes: &[u8], keep_paths: bool) -> Cow<'_, [u8]> {
     static PATTERNS: LazyLock<Vec<Pattern>> = LazyLock::new(all);
     let mut redacted = Cow::Borrowed(bytes);
-    for pattern in PATTERNS.iter() {
+    for pattern in PATTERNS.iter().filter(|pattern| !(keep_paths && pattern.is_path())) {
         if let Cow::Owned(next) = pattern.apply(&redacted) {
             redacted = Cow::Owned(next);
         }
@@ -65,6 +65,10 @@ pub(crate) fn field_is_secret(name: &str) -> bool {
 }
 
 impl Pattern {
+    fn is_path(&self) -> bool {
+        self.replacement.contains("host_path")
+    }
+
     fn apply<'a>(&self, bytes: &'a [u8]) -> Cow<'a, [u8]> {
         if !self.hints.is_empty() && !bytes.iter().any(|byte| self.hints.contains(byte)) {
             return Cow::Borrowed(bytes);

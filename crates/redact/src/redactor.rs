@@ -65,12 +65,22 @@ impl Redactor {
         }
     }
 
+    /// `text` without secrets, but with its host paths: for the person who typed the command, and nobody else.
+    #[must_use]
+    pub fn redact_for_operator(&self, text: &str) -> String {
+        String::from_utf8(self.without_secrets(text.as_bytes(), true).into_owned()).unwrap_or_else(lossy)
+    }
+
     /// `bytes` without secrets.
     #[must_use]
     pub fn redact_bytes<'a>(&self, bytes: &'a [u8]) -> Cow<'a, [u8]> {
+        self.without_secrets(bytes, false)
+    }
+
+    fn without_secrets<'a>(&self, bytes: &'a [u8], keep_paths: bool) -> Cow<'a, [u8]> {
         let known = self.known();
         let without_known = known.as_deref().map_or(Cow::Borrowed(bytes), |known| without(known, bytes));
-        let redacted = match patterns::redact(&without_known) {
+        let redacted = match patterns::redact(&without_known, keep_paths) {
             Cow::Borrowed(_) => without_known,
             Cow::Owned(redacted) => Cow::Owned(redacted),
         };

@@ -29,6 +29,8 @@ pub struct BackupProbe {
     pub sql: &'static str,
     /// Whether the backup keeps the answer. `false` where rows are many and their digest says as much.
     pub recorded: bool,
+    /// A table and its columns, if they are all that the answer consists of.
+    pub columns_of: Option<(&'static str, &'static [&'static str])>,
 }
 
 /// Tables that the drill's report counts together.
@@ -49,7 +51,15 @@ pub struct BackupFilter {
 
 macro_rules! probe {
     ($name:literal, $recorded:literal) => {
-        BackupProbe { name: $name, sql: include_str!(concat!("backup_spec/", $name, ".sql")), recorded: $recorded }
+        probe!($name, $recorded, None)
+    };
+    ($name:literal, $recorded:literal, $columns_of:expr) => {
+        BackupProbe {
+            name: $name,
+            sql: include_str!(concat!("backup_spec/", $name, ".sql")),
+            recorded: $recorded,
+            columns_of: $columns_of,
+        }
     };
 }
 
@@ -69,8 +79,16 @@ pub const BACKUP_SPEC: BackupSpec = BackupSpec {
         probe!("delivery_cursors", true),
         probe!("inbound_messages", true),
         probe!("runs", true),
-        probe!("session_events", false),
-        probe!("session_projections", false),
+        probe!(
+            "session_events",
+            false,
+            Some(("events", &["org_id", "session_id", "sequence", "kind", "payload"]))
+        ),
+        probe!(
+            "session_projections",
+            false,
+            Some(("projections", &["org_id", "session_id", "sequence", "content"]))
+        ),
         probe!("sessions", true),
         probe!("slots", true),
         probe!("triggers", true),

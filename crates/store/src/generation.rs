@@ -4,8 +4,12 @@
 
 use clock::Timestamp;
 use ids::{BackupId, SystemId};
+use sqlx::Executor as _;
 
 use crate::{Store, StoreError};
+
+const UNMARK: &str = "-- generation_unmark
+    DO $$ BEGIN EXECUTE format('ALTER DATABASE %I RESET cowork.generation_pending', current_database()); END $$";
 
 /// One life of the system.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,6 +54,14 @@ impl Store {
         .map_err(StoreError::during("generation_current"))
     }
 
+    /// The backup that this database was restored from, if no generation has been begun since: no role may serve it.
+    pub async fn generation_pending(&self) -> Result<Option<String>, StoreError> {
+        let sql = "-- generation_pending\nSELECT current_setting('cowork.generation_pending', true)";
+        let pending: Option<String> =
+            sqlx::query_scalar(sql).fetch_one(&self.pool).await.map_err(StoreError::during("generation_pending"))?;
+        Ok(pending.filter(|backup| !backup.is_empty()))
+    }
+
     /// Begins the first generation. Gives back the one that is current afterwards, whoever began it.
     pub async fn generation_initialise(&self, environment: Environment) -> Result<Generation, StoreError> {
         sqlx::query!(
@@ -63,6 +75,8 @@ impl Store {
         .execute(&self.pool)
         .await
         .map_err(StoreError::during("generation_initialise"))?;
+        // A restore that failed may have left its mark on a database that then becomes a system of its own.
+        self.pool.execute(UNMARK).await.map_err(StoreError::during("generation_unmark"))?;
         Ok(self.generation_current().await?.expect("a generation was just inserted"))
     }
 
@@ -87,6 +101,8 @@ impl Store {
         .execute(&mut *tx)
         .await
         .map_err(during())?;
+        // `cowork restore` marks the database, so that it is not served without this step.
+        tx.execute(UNMARK).await.map_err(during())?;
         tx.commit().await.map_err(during())?;
         Ok(self.generation_current().await?.expect("a generation was just inserted"))
     }

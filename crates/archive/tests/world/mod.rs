@@ -175,7 +175,12 @@ pub(crate) fn spec() -> BackupSpec {
         probes: from
             .probes
             .iter()
-            .map(|probe| ProbeSpec { name: probe.name.into(), sql: probe.sql.into(), recorded: probe.recorded })
+            .map(|probe| ProbeSpec {
+                name: probe.name.into(),
+                sql: probe.sql.into(),
+                recorded: probe.recorded,
+                columns_of: None,
+            })
             .collect(),
         groups: from
             .groups

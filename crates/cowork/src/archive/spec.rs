@@ -1,6 +1,6 @@
 //! Handing what the store and the configuration know to a backup.
 
-use archive::manifest::{Group, NotCompared, SecretVersion};
+use archive::manifest::{ColumnsOf, Group, NotCompared, SecretVersion};
 use archive::{BackupSpec, ProbeSpec, TableFilter};
 use config::Config;
 use store::{BACKUP_SPEC, Store};
@@ -14,6 +14,10 @@ pub(crate) fn spec() -> BackupSpec {
         name: probe.name.to_owned(),
         sql: probe.sql.to_owned(),
         recorded: probe.recorded,
+        columns_of: probe.columns_of.map(|(table, columns)| ColumnsOf {
+            table: table.to_owned(),
+            columns: columns.iter().map(|column| (*column).to_owned()).collect(),
+        }),
     };
     let filter = |filter: &store::BackupFilter| TableFilter {
         table: filter.table.to_owned(),

@@ -3,18 +3,16 @@
 //!
 //! Not here: the fold itself (`fold`).
 
-use std::collections::HashMap;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashMap};
 
-use archive::Manifest;
 use client::Client;
 use ids::{OrgId, SessionId};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use sqlx::{Connection, PgConnection};
 
 use super::Inquiry;
 use crate::backup::Backup;
-use crate::copy_text;
 use crate::fold::{Fold, differing_fields};
 
 /// A session as the backup knew it: a line of the probe `sessions`.
@@ -26,90 +24,82 @@ pub(crate) struct SessionRow {
 }
 
 /// What one session's events gave, folded by the judge.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Refolded {
+    fold: Fold,
     events: i64,
     last_sequence: i64,
-    content: Value,
+    /// Events whose predecessors have not come yet: a table has no order.
+    early: BTreeMap<i64, (String, String)>,
     damage: Option<String>,
 }
 
 type Key = (OrgId, SessionId);
 
-/// What the database part of this row saw.
-#[derive(Debug)]
+/// What the tables of events and projections hold.
+#[derive(Debug, Default)]
 pub(crate) struct Read {
     refolded: HashMap<Key, Refolded>,
     /// Sequence and content of each stored projection.
     stored: HashMap<Key, (i64, Value)>,
 }
 
-/// Reads every event and every projection, and folds.
-pub(crate) async fn read(manifest: &Manifest, database_url: &str) -> anyhow::Result<Read> {
-    let sql = |name: &str| {
-        let probe = manifest.probe(name);
-        probe.map(|probe| probe.sql.as_str()).ok_or_else(|| anyhow::anyhow!("the manifest has no probe {name}"))
-    };
-    let mut connection = PgConnection::connect(database_url).await?;
-    let refolded = refold(&mut connection, sql("session_events")?).await?;
-    let stored = stored_projections(&mut connection, sql("session_projections")?).await?;
-    Ok(Read { refolded, stored })
-}
-
-/// Folds rows of (org, session, sequence, kind, payload) in this order.
-async fn refold(connection: &mut PgConnection, sql: &str) -> anyhow::Result<HashMap<Key, Refolded>> {
-    let mut done = HashMap::new();
-    let mut current: Option<(Key, Fold, Refolded)> = None;
-    copy_text::each_row::<anyhow::Error>(connection, sql, |columns| {
+impl Read {
+    /// Takes a row of the probe `session_events`: org, session, sequence, kind, payload.
+    pub(crate) fn take_event(&mut self, columns: &[Option<Cow<'_, str>>]) -> anyhow::Result<()> {
         let [Some(org), Some(session), Some(sequence), Some(kind), Some(payload)] = columns else {
             anyhow::bail!("an event has a column that is NULL");
         };
-        let (key, sequence): (Key, i64) = ((org.parse()?, session.parse()?), sequence.parse()?);
-        if current.as_ref().is_none_or(|(open, ..)| *open != key) {
-            finish(&mut done, current.take());
-            let fresh = Refolded { events: 0, last_sequence: 0, content: Value::Null, damage: None };
-            current = Some((key, Fold::default(), fresh));
-        }
-        let (_, fold, refolded) = current.as_mut().expect("it was just set");
-        refolded.step(fold, sequence, kind, payload);
+        let refolded = self.refolded.entry((org.parse()?, session.parse()?)).or_default();
+        refolded.take(sequence.parse()?, kind, payload);
         Ok(())
-    })
-    .await?;
-    finish(&mut done, current);
-    Ok(done)
-}
+    }
 
-fn finish(done: &mut HashMap<Key, Refolded>, session: Option<(Key, Fold, Refolded)>) {
-    if let Some((key, fold, refolded)) = session {
-        done.insert(key, Refolded { content: fold.content(), ..refolded });
+    /// Takes a row of the probe `session_projections`: org, session, sequence, content.
+    pub(crate) fn take_projection(&mut self, columns: &[Option<Cow<'_, str>>]) -> anyhow::Result<()> {
+        let [Some(org), Some(session), Some(sequence), Some(content)] = columns else {
+            anyhow::bail!("a projection has a column that is NULL");
+        };
+        self.stored.insert((org.parse()?, session.parse()?), (sequence.parse()?, serde_json::from_str(content)?));
+        Ok(())
+    }
+
+    /// Says that no row will come any more.
+    pub(crate) fn finish(&mut self) {
+        self.refolded.values_mut().for_each(Refolded::finish);
     }
 }
 
 impl Refolded {
-    fn step(&mut self, fold: &mut Fold, sequence: i64, kind: &str, payload: &str) {
-        if sequence != self.last_sequence + 1 && self.damage.is_none() {
-            self.damage = Some(format!("event {sequence} follows event {}", self.last_sequence));
+    fn take(&mut self, sequence: i64, kind: &str, payload: &str) {
+        self.events += 1;
+        if sequence != self.last_sequence + 1 {
+            let earlier = self.early.insert(sequence, (kind.to_owned(), payload.to_owned()));
+            if earlier.is_some() || sequence <= self.last_sequence {
+                self.damage.get_or_insert(format!("event {sequence} is there twice"));
+            }
+            return;
         }
-        if let Err(error) = fold.apply(kind, payload) {
+        self.step(sequence, kind, payload);
+        while let Some((kind, payload)) = self.early.remove(&(self.last_sequence + 1)) {
+            self.step(self.last_sequence + 1, &kind, &payload);
+        }
+    }
+
+    fn step(&mut self, sequence: i64, kind: &str, payload: &str) {
+        if let Err(error) = self.fold.apply(kind, payload) {
             self.damage.get_or_insert(format!("event {sequence} can't be read: {error}"));
         }
-        self.events += 1;
         self.last_sequence = sequence;
     }
-}
 
-/// Rows of (org, session, sequence, content).
-async fn stored_projections(connection: &mut PgConnection, sql: &str) -> anyhow::Result<HashMap<Key, (i64, Value)>> {
-    let mut stored = HashMap::new();
-    copy_text::each_row::<anyhow::Error>(connection, sql, |columns| {
-        let [Some(org), Some(session), Some(sequence), Some(content)] = columns else {
-            anyhow::bail!("a projection has a column that is NULL");
-        };
-        stored.insert((org.parse()?, session.parse()?), (sequence.parse()?, serde_json::from_str(content)?));
-        Ok(())
-    })
-    .await?;
-    Ok(stored)
+    /// Events that still wait for a predecessor wait for one that is not there.
+    fn finish(&mut self) {
+        for (sequence, (kind, payload)) in std::mem::take(&mut self.early) {
+            self.damage.get_or_insert(format!("event {sequence} follows event {}", self.last_sequence));
+            self.step(sequence, &kind, &payload);
+        }
+    }
 }
 
 /// Judges what was read against the sessions that the backup had.
@@ -146,8 +136,9 @@ fn judge_session(inquiry: &mut Inquiry, row: &SessionRow, read: &Read) {
     inquiry.expect(*sequence == row.last_sequence, "projection_sequence", || {
         format!("the projection of session {session} stands at {sequence}, its last event is {}", row.last_sequence)
     });
-    inquiry.expect(*content == refolded.content, "projection_content", || {
-        let fields = differing_fields(content, &refolded.content).join(", ");
+    let expected = refolded.fold.content();
+    inquiry.expect(*content == expected, "projection_content", || {
+        let fields = differing_fields(content, &expected).join(", ");
         format!("the projection of session {session} is not what its events add up to; it differs in: {fields}")
     });
 }
@@ -187,5 +178,38 @@ async fn sample_projection(inquiry: &mut Inquiry, client: &Client, sample: Optio
         inquiry.expect(view.projection.sequence >= sequence, "projection_served", || {
             format!("the API serves session {session} at {}, its last event is {sequence}", view.projection.sequence)
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(text: &str) -> Option<Cow<'_, str>> {
+        Some(Cow::Borrowed(text))
+    }
+
+    fn read(sequences: &[&str]) -> Refolded {
+        let (mut read, id) = (Read::default(), "00000000-0000-0000-0000-000000000001");
+        for sequence in sequences {
+            let payload = json!({"message_id": "m", "role": "agent", "text": sequence}).to_string();
+            let columns = [text(id), text(id), text(sequence), text("message_appended"), text(&payload)];
+            read.take_event(&columns).unwrap();
+        }
+        read.finish();
+        read.refolded.into_values().next().unwrap()
+    }
+
+    #[test]
+    fn events_are_folded_in_their_order_whatever_the_tables() {
+        let refolded = read(&["3", "1", "4", "2"]);
+        assert_eq!(refolded.damage, None);
+        assert_eq!(refolded.fold.content()["messages"][0]["excerpt"], "1234");
+    }
+
+    #[test]
+    fn a_hole_and_a_repeat_are_damage() {
+        assert_eq!(read(&["1", "2", "4"]).damage.unwrap(), "event 4 follows event 2");
+        assert_eq!(read(&["1", "2", "2"]).damage.unwrap(), "event 2 is there twice");
     }
 }

@@ -4,7 +4,7 @@
 //! Not here: whether the rows make sense together; the later rows look at that.
 
 use archive::catalogue::{self, SequencePosition};
-use archive::digest;
+use archive::digest::{self, TableDigest};
 use archive::manifest::{Manifest, Table};
 use serde_json::json;
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
@@ -13,9 +13,13 @@ use super::Inquiry;
 use crate::report::TableCount;
 
 /// What the report shows of every table.
-pub(crate) async fn check(inquiry: &mut Inquiry, manifest: &Manifest, database_url: &str) -> Vec<TableCount> {
-    let (digests, rest) = tokio::join!(digest_tables(manifest, database_url), engine_check(database_url));
-    let counts = inquiry.learn("the tables could not be read", digests).unwrap_or_default();
+pub(crate) async fn check(
+    inquiry: &mut Inquiry,
+    manifest: &Manifest,
+    digests: &[Option<TableDigest>],
+    database_url: &str,
+) -> Vec<TableCount> {
+    let counts = count_tables(manifest, digests);
     inquiry.record("table-counts", &counts);
     for count in &counts {
         judge_table(inquiry, count);
@@ -27,9 +31,6 @@ pub(crate) async fn check(inquiry: &mut Inquiry, manifest: &Manifest, database_u
     let sequences = read_sequences(database_url).await;
     if let Some(values) = inquiry.learn("the sequences could not be read", sequences) {
         judge_sequences(inquiry, manifest, &values);
-    }
-    if let Some(engine) = inquiry.learn("the engine's own check could not run", rest) {
-        judge_engine(inquiry, &engine);
     }
     counts
 }
@@ -48,31 +49,16 @@ fn judge_table(inquiry: &mut Inquiry, count: &TableCount) {
     }
 }
 
-async fn digest_tables(manifest: &Manifest, database_url: &str) -> Result<Vec<TableCount>, sqlx::Error> {
-    let mut connection = PgConnection::connect(database_url).await?;
-    digest::pin(&mut connection).await?;
-    let mut counts = Vec::with_capacity(manifest.tables.len());
-    for table in &manifest.tables {
-        let seen = match digest::table_digest(&mut connection, &table.sql).await {
-            Ok(seen) => Some(seen),
-            // The statement failed: the table or a column is gone. The connection may be unusable, so take another.
-            Err(sqlx::Error::Database(_)) => {
-                connection = PgConnection::connect(database_url).await?;
-                digest::pin(&mut connection).await?;
-                None
-            }
-            Err(other) => return Err(other),
-        };
-        counts.push(TableCount {
-            table: table.name.clone(),
-            group: group_of(manifest, table),
-            backup_rows: table.rows,
-            restored_rows: seen.as_ref().map(|seen| seen.rows),
-            digest_equal: seen.map(|seen| seen.digest == table.digest),
-            note: None,
-        });
-    }
-    Ok(counts)
+fn count_tables(manifest: &Manifest, digests: &[Option<TableDigest>]) -> Vec<TableCount> {
+    let count = |(table, seen): (&Table, &Option<TableDigest>)| TableCount {
+        table: table.name.clone(),
+        group: group_of(manifest, table),
+        backup_rows: table.rows,
+        restored_rows: seen.as_ref().map(|seen| seen.rows),
+        digest_equal: seen.as_ref().map(|seen| seen.digest == table.digest),
+        note: None,
+    };
+    manifest.tables.iter().zip(digests).map(count).collect()
 }
 
 fn group_of(manifest: &Manifest, table: &Table) -> String {
@@ -118,7 +104,7 @@ fn judge_sequences(inquiry: &mut Inquiry, manifest: &Manifest, positions: &[Sequ
 
 /// What `amcheck` said: relations that it looked at, and its complaints.
 #[derive(Debug, Default, serde::Serialize)]
-struct EngineCheck {
+pub(crate) struct EngineCheck {
     heaps: usize,
     indexes: usize,
     complaints: Vec<String>,
@@ -128,7 +114,7 @@ struct EngineCheck {
 ///
 /// The extension lives in a schema of its own and in a transaction that is rolled back, so the target is left as it
 /// was.
-async fn engine_check(database_url: &str) -> Result<EngineCheck, sqlx::Error> {
+pub(crate) async fn engine_check(database_url: &str) -> Result<EngineCheck, sqlx::Error> {
     let mut connection = PgConnection::connect(database_url).await?;
     let mut tx = connection.begin().await?;
     tx.execute("CREATE SCHEMA drill_amcheck; CREATE EXTENSION amcheck SCHEMA drill_amcheck").await?;
@@ -161,7 +147,7 @@ const INDEXES: &str = "SELECT c.oid::regclass::text FROM pg_class c JOIN pg_name
     JOIN pg_am a ON a.oid = c.relam
     WHERE c.relkind = 'i' AND c.relpersistence = 'p' AND a.amname = 'btree' AND n.nspname = 'public' ORDER BY 1";
 
-fn judge_engine(inquiry: &mut Inquiry, engine: &EngineCheck) {
+pub(crate) fn judge_engine(inquiry: &mut Inquiry, engine: &EngineCheck) {
     inquiry.record("engine", engine);
     inquiry.held(engine.heaps + engine.indexes);
     for complaint in &engine.complaints {

@@ -62,7 +62,8 @@ type Slot = (WorkflowId, Timestamp);
 pub(crate) struct Expectations<'a> {
     pub(crate) held: &'a [Held],
     pub(crate) fired_before_disaster: &'a [Slot],
-    pub(crate) generation_started_at: Timestamp,
+    /// Just before the new generation began: what was due by then is missed.
+    pub(crate) restored_at: Timestamp,
     pub(crate) schedulers_started_at: Timestamp,
 }
 
@@ -202,7 +203,7 @@ fn judge_active(inquiry: &mut Inquiry, trigger: &TriggerRow, observed: &Observed
     let fired: BTreeSet<Timestamp> =
         observed.fired.iter().filter(|slot| slot.0 == trigger.workflow_id).map(|slot| slot.1).collect();
     if trigger.missed_policy == "skip" {
-        for due in fired.iter().filter(|due| **due <= expectations.generation_started_at) {
+        for due in fired.iter().filter(|due| **due <= expectations.restored_at) {
             inquiry.fault(
                 "missed_slot_fired",
                 format!(

@@ -174,3 +174,9 @@ proptest! {
         prop_assert!(serde_json::from_str::<Value>(&redacted).is_ok(), "{line} -> {redacted}");
     }
 }
+
+#[test]
+fn an_operator_sees_paths_and_no_secrets() {
+    let told = Redactor::new().redact_for_operator("chmod o+x /srv/cowork/data for ana@example.org");
+    assert_eq!(told, "chmod o+x /srv/cowork/data for [redacted:email]");
+}
