@@ -54,12 +54,6 @@ impl Report {
         self.ids().into_iter().filter(|id| self.verdict_of(id) == verdict).collect()
     }
 
-    /// How many findings one row has.
-    #[must_use]
-    pub fn findings_of(&self, id: &str) -> u64 {
-        self.row(id)["findings_total"].as_u64().unwrap_or_default()
-    }
-
     /// That row `id` failed, and that a finding with this code names `what`.
     ///
     /// # Panics

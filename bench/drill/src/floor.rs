@@ -21,6 +21,8 @@ pub(crate) struct Floor {
     pub(crate) blobs: usize,
     pub(crate) blob_bytes: u64,
     pub(crate) dump_bytes: u64,
+    /// Length of all rows' text.
+    pub(crate) row_bytes: u64,
 }
 
 pub(crate) fn measure(cowork: &Path, kept: &Path, scratch: &Path) -> anyhow::Result<Floor> {
@@ -33,10 +35,19 @@ pub(crate) fn measure(cowork: &Path, kept: &Path, scratch: &Path) -> anyhow::Res
     let files = files_below(&copied);
     let (hash, blob_bytes) = hash(&files)?;
     let boot = boot_web(cowork, &kept.join("target"), scratch)?;
-    Ok(Floor { restore, copy, hash, boot, blobs: files.len(), blob_bytes, dump_bytes: std::fs::metadata(dump)?.len() })
+    let dump_bytes = std::fs::metadata(dump)?.len();
+    let row_bytes = row_bytes(&backup)?;
+    Ok(Floor { restore, copy, hash, boot, blobs: files.len(), blob_bytes, dump_bytes, row_bytes })
+}
+
+fn row_bytes(backup: &Path) -> anyhow::Result<u64> {
+    let manifest: serde_json::Value = serde_json::from_slice(&std::fs::read(backup.join("manifest.json"))?)?;
+    let tables = manifest["tables"].as_array().context("the manifest has no tables")?;
+    Ok(tables.iter().filter_map(|table| table["bytes"].as_u64()).sum())
 }
 
 fn pg_restore(dump: &Path, scratch: &Path) -> anyhow::Result<Duration> {
+    #[expect(clippy::disallowed_methods, reason = "this is a binary: the one place that reads it")]
     let path = std::env::var_os("PATH");
     let binaries = Binaries::find(path.as_deref())?;
     let cluster = Cluster::temporary_with(&binaries, scratch, Options::safe())?;

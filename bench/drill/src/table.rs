@@ -43,8 +43,9 @@ fn heading(scale: u32, report: &Value, floor: &Floor) -> String {
     let mib = |bytes: u64| bytes >> 20;
     let environment = &report["environment"];
     format!(
-        "Scale {scale}: {} rows, {} MiB of dump, {} blobs of {} MiB. {} cores, {}, Postgres {}.\n\n",
+        "Scale {scale}: {} rows of {} MiB, {} MiB of dump, {} blobs of {} MiB. {} cores, {}, Postgres {}.\n\n",
         report["backup"]["rows"],
+        mib(floor.row_bytes),
         mib(floor.dump_bytes),
         floor.blobs,
         mib(floor.blob_bytes),

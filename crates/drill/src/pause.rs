@@ -22,7 +22,7 @@ pub(crate) async fn for_a_person(
     proceedings
         .stage(PAUSE, async |_| {
             enter().await??;
-            Ok(Done::plain(()))
+            Ok(Done::nothing())
         })
         .await
 }

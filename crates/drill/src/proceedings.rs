@@ -43,6 +43,13 @@ impl<T> Done<T> {
     }
 }
 
+impl Done<()> {
+    /// For a stage that is there for what it does.
+    pub(crate) fn nothing() -> Self {
+        Self::plain(())
+    }
+}
+
 /// A stage's name.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Name {

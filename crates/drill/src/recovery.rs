@@ -12,13 +12,15 @@ use ids::SessionId;
 use serde_json::Value;
 
 use crate::backup::Backup;
-use crate::checks::{Inquiry, artifacts, gateway, objects, parity, postgres, reading, scheduler, secrets, web_only, worker};
+use crate::checks::{
+    Inquiry, artifacts, gateway, objects, parity, postgres, reading, scheduler, secrets, web_only, worker,
+};
 use crate::options::Options;
 use crate::pause;
 use crate::proceedings::{Done, Halt, Name, Proceedings};
 use crate::processes::{Finished, Role};
 use crate::rehearsal::{Aftermath, Means, start_target_cluster};
-use crate::report::{CheckId, FollowUp, FollowUpStatus, Severity, Span};
+use crate::report::{CheckId, FollowUp, FollowUpStatus, Severity, Span, TableCount};
 use crate::run::Gathered;
 use crate::settings::Settings;
 use crate::target::{Target, moved};
@@ -81,7 +83,7 @@ pub(crate) async fn recover(
     if !web {
         return Err(stages.give_up(WEB, boot));
     }
-    stages.check_boot(&operator, boot).await?;
+    stages.check_boot(&operator, &gathered.counts, boot).await?;
     stages.check_reads(&operator, parity).await?;
     stages.pause(WEB).await?;
     let idle = stages.activity().await?;
@@ -198,7 +200,8 @@ impl Stages<'_> {
 
     /// Rows 1, 2 and 3, and the database's part of row 5, which stays open: while nothing runs but Postgres.
     async fn check_data(&mut self, mut rows: Inquiry, gathered: &mut Gathered) -> Result<Inquiry, Halt> {
-        let (mut blobs, mut refs) = (self.inquire(CheckId::ObjectStoreRestore), self.inquire(CheckId::SecretReferences));
+        let (mut blobs, mut refs) =
+            (self.inquire(CheckId::ObjectStoreRestore), self.inquire(CheckId::SecretReferences));
         let mut parity = self.inquire(CheckId::SessionProjectionParity);
         let (backup, target, aftermath) = (self.backup, &*self.target, self.aftermath);
         let (manifest, url) = (&backup.manifest, target.database_url());
@@ -262,11 +265,14 @@ impl Stages<'_> {
     }
 
     /// Row 4: what the web role alone serves, and that nothing else moves.
-    async fn check_boot(&mut self, operator: &Client, mut boot: Inquiry) -> Result<(), Halt> {
+    async fn check_boot(&mut self, operator: &Client, counted: &[TableCount], mut boot: Inquiry) -> Result<(), Halt> {
         let (backup, target) = (self.backup, &*self.target);
         let sql = backup.sql("activity");
         self.proceedings
-            .stage(OPERATOR, async |_| Ok(Done::plain(web_only::reads(&mut boot, &backup.manifest, operator).await)))
+            .stage(OPERATOR, async |_| {
+                web_only::reads(&mut boot, &backup.manifest, counted, operator).await;
+                Ok(Done::nothing())
+            })
             .await?;
         self.proceedings
             .stage(QUIET, async |_| {
@@ -291,7 +297,7 @@ impl Stages<'_> {
                     parity::judge_api(&mut parity, backup, operator),
                     artifacts::check(&mut files, backup, operator)
                 );
-                Ok(Done::plain(()))
+                Ok(Done::nothing())
             })
             .await?;
         self.judged(
@@ -331,12 +337,15 @@ impl Stages<'_> {
     async fn oversleep(&mut self, inquiry: &mut Inquiry, client: &Client, session: SessionId) -> Result<(), Halt> {
         let (backup, target) = (self.backup, &mut *self.target);
         self.proceedings
-            .stage(LEASE, async |_| Ok(Done::plain(worker::stale_worker(inquiry, target, client, session).await)))
+            .stage(LEASE, async |_| {
+                worker::stale_worker(inquiry, target, client, session).await;
+                Ok(Done::nothing())
+            })
             .await?;
         self.proceedings
             .stage(SAVED, async |_| {
                 worker::judge_checkpoints(inquiry, backup, target, session, 2).await;
-                Ok(Done::plain(()))
+                Ok(Done::nothing())
             })
             .await
     }
@@ -371,7 +380,12 @@ impl Stages<'_> {
             .await?;
         if let Some(expectations) = expectations {
             let firing = scheduler::judge_firing(&mut inquiry, backup, operator, &expectations, &sources);
-            self.proceedings.stage(SLOTS, async |_| Ok(Done::plain(firing.await))).await?;
+            self.proceedings
+                .stage(SLOTS, async |_| {
+                    firing.await;
+                    Ok(Done::nothing())
+                })
+                .await?;
         }
         self.judged(SCHEDULER, inquiry, "two schedulers fired exactly the slots that were due, each once")
     }

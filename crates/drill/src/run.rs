@@ -246,7 +246,7 @@ async fn scan(
                 .push(redaction::Output::Text { name: "cowork backup".into(), text: aftermath.backup_output.clone() });
             outputs.push(redaction::Output::Text { name: "cowork restore".into(), text: recovered.output.clone() });
             redaction::judge(&mut inquiry, &needles, &outputs);
-            Ok(Done::plain(()))
+            Ok(Done::nothing())
         })
         .await?;
     let check = inquiry.conclude("every output was scanned for every canary, and each positive control was found");

@@ -43,8 +43,7 @@ impl TryFrom<Row> for Member {
     type Error = StoreError;
 
     fn try_from(row: Row) -> Result<Self, StoreError> {
-        let role =
-            row.role.parse().map_err(StoreError::unreadable("memberships", "role", row.account_id))?;
+        let role = row.role.parse().map_err(StoreError::unreadable("memberships", "role", row.account_id))?;
         let Row { account_id, email, display_name, created_at, .. } = row;
         Ok(Self { account_id, email, display_name, role, created_at })
     }

@@ -79,16 +79,8 @@ pub const BACKUP_SPEC: BackupSpec = BackupSpec {
         probe!("delivery_cursors", true),
         probe!("inbound_messages", true),
         probe!("runs", true),
-        probe!(
-            "session_events",
-            false,
-            Some(("events", &["org_id", "session_id", "sequence", "kind", "payload"]))
-        ),
-        probe!(
-            "session_projections",
-            false,
-            Some(("projections", &["org_id", "session_id", "sequence", "content"]))
-        ),
+        probe!("session_events", false, Some(("events", &["org_id", "session_id", "sequence", "kind", "payload"]))),
+        probe!("session_projections", false, Some(("projections", &["org_id", "session_id", "sequence", "content"]))),
         probe!("sessions", true),
         probe!("slots", true),
         probe!("triggers", true),

@@ -82,11 +82,7 @@ impl Store {
 
     /// Begins the generation of a system that was just restored from `backup`, and voids every lease and claim of
     /// the one before.
-    pub async fn generation_start(
-        &self,
-        backup: BackupId,
-        environment: Environment,
-    ) -> Result<Generation, StoreError> {
+    pub async fn generation_start(&self, backup: BackupId, environment: Environment) -> Result<Generation, StoreError> {
         let during = || StoreError::during("generation_start");
         let mut tx = self.pool.begin().await.map_err(during())?;
         sqlx::query!(

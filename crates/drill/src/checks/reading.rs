@@ -47,7 +47,8 @@ type Line = (Wanted, Bytes);
 pub(crate) async fn read(manifest: &Manifest, database_url: &str) -> anyhow::Result<Reading> {
     let (lines, queue) = sync_channel::<Line>(AHEAD);
     let folding = tokio::task::spawn_blocking(move || fold(&queue));
-    let wanted = [wanted(manifest, "session_events", Kind::Events), wanted(manifest, "session_projections", Kind::Projections)];
+    let wanted =
+        [wanted(manifest, "session_events", Kind::Events), wanted(manifest, "session_projections", Kind::Projections)];
     let wanted = wanted.into_iter().collect::<anyhow::Result<Vec<_>>>()?;
     let mut connection = PgConnection::connect(database_url).await?;
     let mut digests = Vec::with_capacity(manifest.tables.len());

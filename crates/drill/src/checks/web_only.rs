@@ -11,6 +11,7 @@ use client::{Client, Diagnostics, Workspace};
 use serde_json::{Value, json};
 
 use super::Inquiry;
+use crate::report::TableCount;
 use crate::target::{Target, moved};
 
 /// How long nothing may move.
@@ -20,18 +21,21 @@ pub(crate) const QUIET_WINDOW: Duration = Duration::from_secs(2);
 const NOT_COMPARED: [&str; 2] = ["generations", "role_instances"];
 
 /// Reads the four, and judges each.
-pub(crate) async fn reads(inquiry: &mut Inquiry, manifest: &Manifest, operator: &Client) {
+///
+/// Whether the rows are those of the backup is row 1's question; here it is whether diagnostics and metrics tell what
+/// is there, so they are compared with what the judge counted itself (`counted`).
+pub(crate) async fn reads(inquiry: &mut Inquiry, manifest: &Manifest, counted: &[TableCount], operator: &Client) {
     let healthy = inquiry.learn("GET /healthz", operator.healthz().await);
     inquiry.expect(healthy == Some(true), "healthz", || "GET /healthz does not say that all is well".to_owned());
     if let Some(workspace) = inquiry.learn("GET /api/workspace", operator.workspace().await) {
         judge_workspace(inquiry, manifest, &workspace);
     }
     if let Some(diagnostics) = inquiry.learn("GET /api/diagnostics", operator.diagnostics().await) {
-        judge_diagnostics(inquiry, manifest, &diagnostics);
+        judge_diagnostics(inquiry, counted, &diagnostics);
     }
     if let Some(metrics) = inquiry.learn("GET /api/metrics", operator.metrics().await) {
         inquiry.record_text("metrics", &metrics);
-        judge_metrics(inquiry, manifest, &metrics);
+        judge_metrics(inquiry, manifest, counted, &metrics);
     }
 }
 
@@ -56,7 +60,7 @@ fn judge_workspace(inquiry: &mut Inquiry, manifest: &Manifest, workspace: &Works
     });
 }
 
-fn judge_diagnostics(inquiry: &mut Inquiry, manifest: &Manifest, diagnostics: &Diagnostics) {
+fn judge_diagnostics(inquiry: &mut Inquiry, counted: &[TableCount], diagnostics: &Diagnostics) {
     inquiry.record("diagnostics", &json!({"roles": diagnostics.roles, "counts": diagnostics.counts}));
     let instances = |role: &str| diagnostics.roles.get(role).copied();
     inquiry.expect(instances("web") == Some(1), "web_instances", || {
@@ -67,12 +71,15 @@ fn judge_diagnostics(inquiry: &mut Inquiry, manifest: &Manifest, diagnostics: &D
             format!("diagnostics counts {:?} instances of {role}, none was started", instances(role))
         });
     }
-    let compared = manifest.tables.iter().filter(|table| !NOT_COMPARED.contains(&table.name.as_str()));
-    for table in compared.filter(|table| !table.name.starts_with('_')) {
-        let seen = diagnostics.counts.get(&table.name).copied();
-        inquiry.expect(seen.and_then(|rows| u64::try_from(rows).ok()) == Some(table.rows), "diagnostics_count", || {
-            let seen = seen.map_or("no count".to_owned(), |rows| rows.to_string());
-            format!("diagnostics gives {seen} for table {}, the backup had {} rows", table.name, table.rows)
+    let compared = counted.iter().filter(|count| !NOT_COMPARED.contains(&count.table.as_str()));
+    for count in compared.filter(|count| !count.table.starts_with('_')) {
+        let told = diagnostics.counts.get(&count.table).and_then(|rows| u64::try_from(*rows).ok());
+        inquiry.expect(told.is_some() && told == count.restored_rows, "diagnostics_count", || {
+            let told = told.map_or("no count".to_owned(), |rows| rows.to_string());
+            format!(
+                "diagnostics gives {told} for table {}, the judge counts {:?} rows",
+                count.table, count.restored_rows
+            )
         });
     }
     for secret in diagnostics.secrets.iter().filter(|secret| !secret.resolved) {
@@ -80,10 +87,10 @@ fn judge_diagnostics(inquiry: &mut Inquiry, manifest: &Manifest, diagnostics: &D
     }
 }
 
-fn judge_metrics(inquiry: &mut Inquiry, manifest: &Manifest, metrics: &str) {
-    let sessions = manifest.table("sessions").map(|table| table.rows);
+fn judge_metrics(inquiry: &mut Inquiry, manifest: &Manifest, counted: &[TableCount], metrics: &str) {
+    let sessions = counted.iter().find(|count| count.table == "sessions").and_then(|count| count.restored_rows);
     inquiry.expect(gauge(metrics, "cowork_sessions") == sessions, "metrics_sessions", || {
-        format!("cowork_sessions is {:?}, the backup had {sessions:?}", gauge(metrics, "cowork_sessions"))
+        format!("cowork_sessions is {:?}, the judge counts {sessions:?}", gauge(metrics, "cowork_sessions"))
     });
     let generation = u64::try_from(manifest.system.generation + 1).ok();
     inquiry.expect(gauge(metrics, "cowork_generation") == generation, "metrics_generation", || {
