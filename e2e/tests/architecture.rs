@@ -29,8 +29,8 @@ const MAY_USE: [(&str, &[&str]); 24] = [
     ("worker", &["agents", "clock", "domain", "ids", "objects", "secrets", "store"]),
     ("scheduler", &["clock", "domain", "ids", "store"]),
     ("gateway", &["channels", "clock", "domain", "ids", "secrets", "store"]),
-    ("archive", &["clock", "ids", "objects"]),
-    ("drill", &["archive", "attest", "client", "clock", "ids", "localpg", "objects", "redact"]),
+    ("archive", &["clock", "ids"]),
+    ("drill", &["archive", "attest", "client", "clock", "ids", "localpg", "redact"]),
     (
         "cowork",
         &[

@@ -177,6 +177,7 @@ async fn a_damaged_backup_is_refused_and_the_target_stays_empty() {
     told.failed(2, &["archive.json"]);
     a_restore_into_its_own_source_is_refused(&backed_up).await;
     a_strangers_database_is_refused(&backed_up).await;
+    a_restored_copy_is_not_served_before_its_generation(&backed_up).await;
     a_full_archive_disk_leaves_no_backup(&backed_up);
     a_key_that_is_none_is_told_by_its_name(&backed_up);
 }
@@ -204,6 +205,25 @@ async fn a_strangers_database_is_refused(backed_up: &BackedUp) {
     let trees: Vec<String> = sqlx::query_scalar("SELECT tree FROM orchard").fetch_all(&pool).await.unwrap();
     assert_eq!(trees, ["plum"]);
     assert!(is_empty(&target.data().join("objects")));
+}
+
+/// Restored without its last step, it is neither the system nor a drill copy of it, and nobody may act in its name.
+async fn a_restored_copy_is_not_served_before_its_generation(backed_up: &BackedUp) {
+    let database = TestDatabase::create().await;
+    let target = backed_up.target("pending", &database);
+    let (archive, id) = (backed_up.archive.display().to_string(), BackedUp::backup(&backed_up.archive));
+    let id = id.file_name().unwrap().to_str().unwrap().to_owned();
+    let restore = ["restore", "--archive", &archive, "--backup", "latest", "--environment", "drill"];
+    target.tell(&[restore.as_slice(), &["--no-start-generation"]].concat()).succeeded();
+    let marks = async || -> i64 {
+        let sql = "SELECT count(*) FROM pg_db_role_setting WHERE setconfig::text LIKE '%cowork.generation_pending%'
+            AND setdatabase = (SELECT oid FROM pg_database WHERE datname = current_database())";
+        sqlx::query_scalar(sql).fetch_one(&database.pool()).await.unwrap()
+    };
+    assert_eq!(marks().await, 1);
+    target.tell(&["serve", "--roles", "gateway"]).failed(2, &["generation has not been begun", &id]);
+    target.tell(&["admin", "generation", "start", "--environment", "drill", "--backup", &id]).succeeded();
+    assert_eq!(marks().await, 0);
 }
 
 /// By the command that a drill's third row asks, as an answer and not as an inability.
