@@ -55,19 +55,19 @@ pub async fn pin(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
 /// # Errors
 /// If the statement fails or the connection breaks. The connection is of no further use then.
 pub async fn table_digest(connection: &mut PgConnection, sql: &str) -> Result<TableDigest, sqlx::Error> {
-    table_digest_with(connection, sql, |_| {}).await
+    Ok(accumulate(connection, sql, |_| {}).await?.finish())
 }
 
-/// As [`table_digest`], and hands each row's line to `look`: in `COPY`'s text format, without its line end, in no order
-/// that means anything. For whoever wants to read what is digested without reading it twice.
+/// As [`table_digest`], for whoever reads a table in parts or wants to read what is digested without reading it twice:
+/// hands each row's line to `look`, in `COPY`'s text format, without its line end, in no order that means anything.
 ///
 /// # Errors
 /// As [`table_digest`].
-pub async fn table_digest_with(
+pub async fn accumulate(
     connection: &mut PgConnection,
     sql: &str,
     mut look: impl FnMut(Bytes),
-) -> Result<TableDigest, sqlx::Error> {
+) -> Result<Accumulator, sqlx::Error> {
     pin(connection).await?;
     let statement = format!("COPY ({sql}) TO STDOUT (FORMAT text, ENCODING 'UTF8')");
     let mut lines = connection.copy_out_raw(&statement).await?;
@@ -80,7 +80,7 @@ pub async fn table_digest_with(
         sum.add(&line);
         look(line);
     }
-    Ok(sum.finish())
+    Ok(sum)
 }
 
 /// Adds up rows.
@@ -98,9 +98,20 @@ impl Accumulator {
         self.rows += 1;
         self.bytes += line.len() as u64;
         let hash: [u8; 32] = Sha256::digest(line).into();
+        let mut limbs = hash.rchunks_exact(8).map(|bytes| bytes.try_into().expect("a chunk has eight bytes"));
+        self.add_limbs(std::array::from_fn(|_| u64::from_be_bytes(limbs.next().expect("a hash has four chunks"))));
+    }
+
+    /// Adds what was seen of other rows of the same table.
+    pub fn absorb(&mut self, other: &Self) {
+        self.rows += other.rows;
+        self.bytes += other.bytes;
+        self.add_limbs(other.limbs);
+    }
+
+    fn add_limbs(&mut self, added: [u64; 4]) {
         let mut carry = false;
-        for (limb, bytes) in self.limbs.iter_mut().zip(hash.rchunks_exact(8)) {
-            let add = u64::from_be_bytes(bytes.try_into().expect("a chunk has eight bytes"));
+        for (limb, add) in self.limbs.iter_mut().zip(added) {
             let (sum, over) = limb.overflowing_add(add);
             let (sum, over_again) = sum.overflowing_add(u64::from(carry));
             *limb = sum;
@@ -136,6 +147,17 @@ mod tests {
     fn one_row_is_its_plain_hash_and_no_rows_are_zero() {
         assert_eq!(digest(&["a"]).digest, hex::encode(Sha256::digest(b"a")));
         assert_eq!(digest(&[]).digest, "0".repeat(64));
+    }
+
+    #[test]
+    fn a_table_read_in_parts_has_the_digest_of_the_whole() {
+        let mut sum = Accumulator::default();
+        for part in [["a", "b"], ["c", "d"]] {
+            let mut one = Accumulator::default();
+            part.iter().for_each(|row| one.add(row.as_bytes()));
+            sum.absorb(&one);
+        }
+        assert_eq!(sum.finish(), digest(&["a", "b", "c", "d"]));
     }
 
     #[test]

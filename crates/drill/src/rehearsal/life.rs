@@ -238,7 +238,7 @@ impl Life {
 
     async fn bulk_session(&self, number: u32) -> anyhow::Result<()> {
         let (_, client, session) = self.session(number, &format!("Report {number} · отчёт")).await?;
-        let text = format!("stream 40 4900\nwrite report-{number}.txt 4096");
+        let text = format!("stream 40 6300\nwrite report-{number}.txt 4096");
         self.prompt(&client, session, &text).await
     }
 
