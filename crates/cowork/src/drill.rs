@@ -134,7 +134,8 @@ fn tell(outcome: &Outcome, as_json: bool) {
     if let Some(kept) = &outcome.kept {
         eprintln!("the target was kept in {}", kept.folder.display());
         eprintln!("  look at it:  psql '{}'", kept.database_url);
-        eprintln!("  remove it:   kill -INT {} && rm -r {}", kept.postgres_pid, kept.folder.display());
+        let kill = kept.postgres_pid.map_or_else(String::new, |pid| format!("kill -INT {pid} && "));
+        eprintln!("  remove it:   {kill}rm -r {}", kept.folder.display());
     }
 }
 

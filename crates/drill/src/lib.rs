@@ -18,6 +18,7 @@ mod error;
 mod fold;
 mod inbound;
 mod options;
+mod origin;
 mod out;
 mod pause;
 mod proceedings;

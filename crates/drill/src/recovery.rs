@@ -13,16 +13,16 @@ use serde_json::Value;
 
 use crate::backup::Backup;
 use crate::checks::{
-    Inquiry, artifacts, gateway, objects, parity, postgres, reading, scheduler, secrets, web_only, worker,
+    Inquiry, artifacts, gateway, objects, parity, postgres, public, reading, scheduler, secrets, web_only, worker,
 };
 use crate::options::Options;
+use crate::origin::{Ground, Refusal, Restored};
 use crate::pause;
 use crate::proceedings::{Done, Halt, Name, Proceedings};
-use crate::processes::{Finished, Role};
-use crate::rehearsal::{Aftermath, Means, start_target_cluster};
+use crate::processes::Role;
+use crate::rehearsal::{Aftermath, Means};
 use crate::report::{CheckId, FollowUp, FollowUpStatus, Severity, Span, TableCount};
 use crate::run::Gathered;
-use crate::settings::Settings;
 use crate::target::{Target, moved};
 
 const PREPARE: Name = Name::new("prepare", "Prepare an empty target");
@@ -65,11 +65,14 @@ pub(crate) async fn recover(
     aftermath: &Aftermath,
     gathered: &mut Gathered,
 ) -> Result<Recovered, Halt> {
-    let mut target = prepare(proceedings, options, means, aftermath).await?;
+    let ground = prepare(proceedings, options, means, aftermath).await?;
     let from = proceedings.sources.now();
     let mut rows = Inquiry::begin(CheckId::PostgresRestore, &proceedings.sources, &proceedings.evidence);
-    let (backup, restored) = restore(proceedings, &target, aftermath, &mut rows).await?;
-    let Some(backup) = backup else { return Err(refused(proceedings, rows, &restored)) };
+    let restored = match restore(proceedings, means, aftermath, ground, &mut rows).await? {
+        Ok(restored) => restored,
+        Err(refusal) => return Err(refused(proceedings, rows, &refusal)),
+    };
+    let Restored { mut target, backup, output } = restored;
     gathered.describe(&backup);
     gathered.rpo = Some(Span { from: backup.manifest.snapshot.taken_at, to: aftermath.disaster_at });
     let mut stages = Stages { proceedings, options, aftermath, backup: &backup, target: &mut target };
@@ -93,7 +96,7 @@ pub(crate) async fn recover(
     stages.pause(SCHEDULER).await?;
     stages.enable_gateway(&operator, &idle, gathered).await?;
     gathered.rto = Some(Span { from, to: proceedings.sources.now() });
-    Ok(Recovered { target, output: restored.stdout + &restored.stderr, unwell: Vec::new() })
+    Ok(Recovered { target, output, unwell: Vec::new() })
 }
 
 async fn prepare(
@@ -101,65 +104,39 @@ async fn prepare(
     options: &Options,
     means: &Means<'_>,
     aftermath: &Aftermath,
-) -> Result<Target, Halt> {
+) -> Result<Ground, Halt> {
     proceedings
         .stage(PREPARE, async |_| {
-            let cluster = start_target_cluster(means, options.keep).await?;
-            cluster.create_database("cowork").context("the target's database can't be created")?;
-            let settings = Settings {
-                folder: means.work.folder("target")?,
-                database_url: cluster.url("cowork"),
-                workspaces: aftermath.workspaces.clone(),
-                redirect_to: Some(aftermath.sink.url("accept", "redirected")),
-                work_folder: means.work.path().to_owned(),
-                search_path: means.search_path.to_owned(),
-            };
-            let target = Target::prepare(cluster, settings, &aftermath.secrets, &options.executable)?;
-            Ok(Done::with_proof(target, "the target's database and object folder are empty"))
+            let (ground, proof) = aftermath.origin.prepare(means, options.keep).await?;
+            Ok(Done::with_proof(ground, proof))
         })
         .await
 }
 
-/// Restores. No backup is given back if the tool says that the backup is broken: that is a verdict about the backup,
-/// not about the drill.
+/// Restores, and keeps what the tools said.
 async fn restore(
     proceedings: &mut Proceedings,
-    target: &Target,
+    means: &Means<'_>,
     aftermath: &Aftermath,
+    ground: Ground,
     rows: &mut Inquiry,
-) -> Result<(Option<Backup>, Finished), Halt> {
-    let archive = aftermath.archive.display().to_string();
-    let arguments = [
-        "restore",
-        "--archive",
-        &archive,
-        "--backup",
-        &aftermath.backup_id,
-        "--environment",
-        "drill",
-        "--no-start-generation",
-        "--json",
-    ];
+) -> Result<Result<Restored, Refusal>, Halt> {
     proceedings
         .stage(RESTORE, async |_| {
-            let done = target.launcher.run(&arguments).await?;
-            rows.record_text("restore-output", &done.stdout);
-            match done.exit_code {
-                Some(0) => Ok(Done::plain((Some(Backup::open(&aftermath.archive, &aftermath.backup_id)?), done))),
-                Some(1) => Ok(Done::plain((None, done))),
-                _ => bail!("`cowork restore` could not run: {}", done.stderr.trim()),
-            }
+            let outcome = aftermath.origin.restore(ground, means, aftermath).await?;
+            let said = outcome.as_ref().map_or_else(|refusal| &refusal.output, |restored| &restored.output);
+            rows.record_text("restore-output", &public(said));
+            Ok(Done::plain(outcome))
         })
         .await
 }
 
 /// The end of a drill whose backup is broken.
-fn refused(proceedings: &mut Proceedings, mut rows: Inquiry, restored: &Finished) -> Halt {
+fn refused(proceedings: &mut Proceedings, mut rows: Inquiry, refusal: &Refusal) -> Halt {
     let stage = RESTORE.title;
-    let cause = format!("`cowork restore` refuses the backup: {}", restored.stderr.trim());
-    rows.fault("restore_refused", &cause);
+    rows.fault(refusal.code, &refusal.cause);
     match proceedings.judged(rows.conclude("")) {
-        Ok(()) => Halt::Stage { stage, cause: anyhow::anyhow!(cause) },
+        Ok(()) => Halt::Stage { stage, cause: anyhow::anyhow!(refusal.cause.clone()) },
         Err(cause) => Halt::Stage { stage, cause },
     }
 }
@@ -239,8 +216,8 @@ impl Stages<'_> {
     /// The copy learns that it is a drill before any role starts.
     async fn begin_generation(&mut self) -> Result<(), Halt> {
         let target = &*self.target;
-        let arguments =
-            ["admin", "generation", "start", "--environment", "drill", "--backup", &self.aftermath.backup_id, "--json"];
+        let backup_id = self.backup.manifest.backup_id.to_string();
+        let arguments = ["admin", "generation", "start", "--environment", "drill", "--backup", &backup_id, "--json"];
         self.proceedings
             .stage(GENERATION, async |_| {
                 let done = target.launcher.run(&arguments).await?;

@@ -17,6 +17,7 @@ use ids::{ChannelId, CommandId, OrgId, SessionId, WorkflowId};
 use secrecy::SecretString;
 
 use self::canaries::Canaries;
+use crate::origin::Origin;
 use crate::settings::SecretValues;
 use crate::sink::Sink;
 
@@ -64,8 +65,8 @@ pub(crate) struct KnownChannel {
 /// What is left of the source: what the world outside of it knows.
 #[derive(Debug)]
 pub(crate) struct Aftermath {
-    pub(crate) archive: PathBuf,
-    pub(crate) backup_id: String,
+    /// Where its backup is.
+    pub(crate) origin: Origin,
     pub(crate) operator_token: SecretString,
     /// Kept outside of the system, as an operator's secret manager is.
     pub(crate) secrets: SecretValues,

@@ -12,7 +12,7 @@ use anyhow::Context as _;
 use attest::{EvidenceFolder, Journal};
 use clock::{SeededEntropy, Sources, SystemClock, Timestamp};
 use ids::DrillId;
-use localpg::Binaries;
+use localpg::{Binaries, Cluster};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
@@ -45,8 +45,8 @@ pub struct Outcome {
 pub struct Kept {
     pub folder: PathBuf,
     pub database_url: String,
-    /// Ends it: `kill -INT PID`, then remove the folder.
-    pub postgres_pid: i32,
+    /// Ends it: `kill -INT PID`, then remove the folder. `None`: its server is not ours.
+    pub postgres_pid: Option<i32>,
 }
 
 /// Which drill this is.
@@ -136,7 +136,7 @@ async fn conduct(
         gathered.kept = Some(Kept {
             folder: work.path().to_owned(),
             database_url: recovered.target.database_url().to_owned(),
-            postgres_pid: recovered.target.cluster.pid(),
+            postgres_pid: recovered.target.cluster.as_ref().map(Cluster::pid),
         });
         work.keep();
     }

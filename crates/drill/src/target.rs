@@ -21,13 +21,14 @@ pub(crate) struct Target {
     pub(crate) settings: Settings,
     pub(crate) launcher: Launcher,
     pub(crate) roles: Vec<RoleProcess>,
-    pub(crate) cluster: Cluster,
+    /// `None`: the database's server is not ours to stop.
+    pub(crate) cluster: Option<Cluster>,
 }
 
 impl Target {
-    /// Writes the target's folder around an empty database.
+    /// Writes the target's folder around its database.
     pub(crate) fn prepare(
-        cluster: Cluster,
+        cluster: Option<Cluster>,
         settings: Settings,
         secrets: &SecretValues,
         executable: &std::path::Path,

@@ -19,6 +19,7 @@ use super::canaries::{Canaries, Planted};
 use super::life::{self, Life};
 use super::supervise::Supervised;
 use super::{Aftermath, Size};
+use crate::origin::{Origin, OurArchive};
 use crate::processes::{Launcher, Role};
 use crate::settings::{SecretValues, Settings};
 use crate::sink::Sink;
@@ -209,8 +210,7 @@ impl Source {
         }
         let known = self.life.conclude();
         Ok(Aftermath {
-            archive: self.archive,
-            backup_id: backup.0,
+            origin: Origin::Archive(OurArchive { folder: self.archive, backup_id: backup.0 }),
             backup_output: backup.1,
             operator_token: self.operator_token,
             secrets: self.secrets,

@@ -1,0 +1,46 @@
+//! A backup of ours: `cowork restore` gives it back, its manifest says what must be there.
+//!
+//! Not here: reading the manifest (`backup`).
+
+use std::path::PathBuf;
+
+use anyhow::bail;
+use localpg::Cluster;
+
+use super::{DATABASE, Refusal, Restored, settings};
+use crate::backup::Backup;
+use crate::rehearsal::{Aftermath, Means};
+use crate::target::Target;
+
+/// A backup in an archive.
+#[derive(Debug)]
+pub(crate) struct OurArchive {
+    pub(crate) folder: PathBuf,
+    pub(crate) backup_id: String,
+}
+
+impl OurArchive {
+    pub(super) async fn restore(
+        &self,
+        cluster: Cluster,
+        means: &Means<'_>,
+        aftermath: &Aftermath,
+    ) -> anyhow::Result<Result<Restored, Refusal>> {
+        let settings = settings(means, aftermath, cluster.url(DATABASE))?;
+        let target = Target::prepare(Some(cluster), settings, &aftermath.secrets, means.executable)?;
+        let archive = self.folder.display().to_string();
+        let arguments = ["restore", "--archive", &archive, "--backup", &self.backup_id, "--environment", "drill"];
+        let done = target.launcher.run(&[arguments.as_slice(), &["--no-start-generation", "--json"]].concat()).await?;
+        match done.exit_code {
+            Some(0) => {
+                let backup = Backup::open(&self.folder, &self.backup_id)?;
+                Ok(Ok(Restored { target, backup, output: done.stdout + &done.stderr }))
+            }
+            Some(1) => {
+                let cause = format!("`cowork restore` refuses the backup: {}", done.stderr.trim());
+                Ok(Err(Refusal { code: "restore_refused", cause, output: done.stdout }))
+            }
+            _ => bail!("`cowork restore` could not run: {}", done.stderr.trim()),
+        }
+    }
+}
