@@ -99,16 +99,42 @@ pub const BACKUP_SPEC: BackupSpec = BackupSpec {
         BackupGroup { name: "audit", tables: &["audit_records"] },
         BackupGroup {
             name: "artifacts and checkpoints",
-            tables: &["blobs", "artifacts", "checkpoints", "checkpoint_blobs"],
+            tables: &["blobs", "artifacts", "checkpoints", "checkpoint_blobs", "blob_deletions"],
         },
-        BackupGroup { name: "identity", tables: &["orgs", "accounts", "memberships", "api_tokens", "org_keys"] },
-        BackupGroup { name: "system", tables: &["generations", "role_instances", "_sqlx_migrations"] },
+        BackupGroup {
+            name: "identity",
+            tables: &[
+                "orgs",
+                "accounts",
+                "memberships",
+                "api_tokens",
+                "org_keys",
+                "subject_erasures",
+                "subject_erasure_sessions",
+            ],
+        },
+        BackupGroup {
+            name: "system",
+            tables: &["generations", "role_instances", "remembered_effects", "restore_reports", "_sqlx_migrations"],
+        },
     ],
-    filters: &[BackupFilter {
-        table: "generations",
-        condition: "generation <= {generation}",
-        reason: "a restore begins a generation of its own",
-    }],
+    filters: &[
+        BackupFilter {
+            table: "generations",
+            condition: "generation <= {generation}",
+            reason: "a restore begins a generation of its own",
+        },
+        BackupFilter {
+            table: "remembered_effects",
+            condition: "generation <= {generation}",
+            reason: "a restore remembers for a generation of its own",
+        },
+        BackupFilter {
+            table: "restore_reports",
+            condition: "generation <= {generation}",
+            reason: "a restore reports on a generation of its own",
+        },
+    ],
     not_compared: &[("role_instances", "unlogged: it tells which processes are alive, and survives no backup")],
 };
 

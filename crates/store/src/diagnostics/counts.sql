@@ -4,6 +4,7 @@ UNION ALL SELECT 'api_tokens', count(*) FROM api_tokens
 UNION ALL SELECT 'artifacts', count(*) FROM artifacts
 UNION ALL SELECT 'audit_records', count(*) FROM audit_records
 UNION ALL SELECT 'bindings', count(*) FROM bindings
+UNION ALL SELECT 'blob_deletions', count(*) FROM blob_deletions
 UNION ALL SELECT 'blobs', count(*) FROM blobs
 UNION ALL SELECT 'byok_keys', count(*) FROM byok_keys
 UNION ALL SELECT 'channels', count(*) FROM channels
@@ -19,11 +20,15 @@ UNION ALL SELECT 'memberships', count(*) FROM memberships
 UNION ALL SELECT 'org_keys', count(*) FROM org_keys
 UNION ALL SELECT 'orgs', count(*) FROM orgs
 UNION ALL SELECT 'projections', count(*) FROM projections
+UNION ALL SELECT 'remembered_effects', count(*) FROM remembered_effects
+UNION ALL SELECT 'restore_reports', count(*) FROM restore_reports
 UNION ALL SELECT 'role_instances', count(*) FROM role_instances
 UNION ALL SELECT 'runs', count(*) FROM runs
 UNION ALL SELECT 'session_leases', count(*) FROM session_leases
 UNION ALL SELECT 'sessions', count(*) FROM sessions
 UNION ALL SELECT 'slots', count(*) FROM slots
+UNION ALL SELECT 'subject_erasure_sessions', count(*) FROM subject_erasure_sessions
+UNION ALL SELECT 'subject_erasures', count(*) FROM subject_erasures
 UNION ALL SELECT 'subscriptions', count(*) FROM subscriptions
 UNION ALL SELECT 'triggers', count(*) FROM triggers
 UNION ALL SELECT 'usage_records', count(*) FROM usage_records
