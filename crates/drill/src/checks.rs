@@ -28,7 +28,8 @@ use redact::Redactor;
 use serde::Serialize;
 
 use crate::processes::StartError;
-use crate::report::{Check, CheckId, OpenCheck};
+use crate::report::{Check, CheckId, Code, Comparison, OpenCheck};
+use crate::rigging::{Pace, Rigging};
 
 /// One check in the making: an [`OpenCheck`] with the clock and the folder that its evidence goes to.
 #[derive(Debug)]
@@ -36,16 +37,24 @@ pub(crate) struct Inquiry {
     check: OpenCheck,
     sources: Sources,
     folder: EvidenceFolder,
+    rigging: Rigging,
 }
 
 impl Inquiry {
-    pub(crate) fn begin(id: CheckId, sources: &Sources, folder: &EvidenceFolder) -> Self {
-        Self { check: OpenCheck::new(id, sources.now()), sources: sources.clone(), folder: folder.clone() }
+    pub(crate) fn begin(id: CheckId, sources: &Sources, folder: &EvidenceFolder, rigging: &Rigging) -> Self {
+        let check = OpenCheck::new(id, sources.now());
+        Self { check, sources: sources.clone(), folder: folder.clone(), rigging: rigging.clone() }
     }
 
-    /// Counts one comparison; if it did not hold, `sentence` says what is wrong. `code` is stable, for programs.
-    pub(crate) fn expect(&mut self, holds: bool, code: &str, sentence: impl FnOnce() -> String) -> bool {
+    /// How long this drill waits for what.
+    pub(crate) fn pace(&self) -> Pace {
+        self.rigging.pace
+    }
+
+    /// Counts one comparison; if it did not hold, `sentence` says what is wrong.
+    pub(crate) fn expect(&mut self, holds: bool, code: Code, sentence: impl FnOnce() -> String) -> bool {
         self.held(1);
+        let holds = holds || self.blind_to(code);
         if !holds {
             self.fault(code, sentence());
         }
@@ -58,8 +67,16 @@ impl Inquiry {
     }
 
     /// Something is wrong.
-    pub(crate) fn fault(&mut self, code: &str, sentence: impl AsRef<str>) {
-        self.check.find(code, public(sentence.as_ref()));
+    pub(crate) fn fault(&mut self, code: Code, sentence: impl AsRef<str>) {
+        debug_assert!(code.rows().contains(&self.check.id()), "{code:?} is no code of this row");
+        if !self.blind_to(code) {
+            self.check.find(code.as_str(), public(sentence.as_ref()));
+        }
+    }
+
+    /// Whether this comparison was left out.
+    fn blind_to(&self, code: Code) -> bool {
+        self.rigging.blind == Some(Comparison { row: self.check.id(), code })
     }
 
     /// Something could not be learned: the check can't pass, whatever else held.
@@ -93,7 +110,7 @@ impl Inquiry {
         let up = started.is_ok();
         self.held(usize::from(up));
         if let Err(error) = started {
-            self.fault("role_did_not_start", error.to_string());
+            self.fault(Code::RoleDidNotStart, error.to_string());
         }
         up
     }

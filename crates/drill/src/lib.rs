@@ -25,6 +25,7 @@ mod proceedings;
 mod processes;
 mod recovery;
 mod rehearsal;
+mod rigging;
 mod run;
 mod settings;
 mod sink;

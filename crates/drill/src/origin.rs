@@ -13,6 +13,7 @@ use localpg::Cluster;
 pub(crate) use self::archive::OurArchive;
 use crate::backup::Backup;
 use crate::rehearsal::{Aftermath, Means, start_target_cluster};
+use crate::report::Code;
 use crate::settings::Settings;
 use crate::target::Target;
 
@@ -43,7 +44,7 @@ pub(crate) struct Restored {
 #[derive(Debug)]
 pub(crate) struct Refusal {
     /// Of the finding.
-    pub(crate) code: &'static str,
+    pub(crate) code: Code,
     pub(crate) cause: String,
     pub(crate) output: String,
 }
@@ -83,6 +84,7 @@ fn settings(means: &Means<'_>, aftermath: &Aftermath, database_url: String) -> a
         database_url,
         workspaces: aftermath.workspaces.clone(),
         redirect_to: Some(aftermath.sink.url("accept", "redirected")),
+        lease: means.pace.lease,
         work_folder: means.work.path().to_owned(),
         search_path: means.search_path.to_owned(),
     })

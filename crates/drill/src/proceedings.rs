@@ -12,8 +12,10 @@ use serde::Serialize;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
+use crate::checks::Inquiry;
 use crate::progress::{Progress, StageHandle};
 use crate::report::{Check, CheckId, Outcome, Stage};
+use crate::rigging::Rigging;
 
 /// Why a drill did not go on.
 #[derive(Debug, thiserror::Error)]
@@ -77,6 +79,7 @@ pub(crate) struct Proceedings {
     pub(crate) cancel: CancellationToken,
     pub(crate) stages: Vec<Stage>,
     pub(crate) checks: Vec<Check>,
+    pub(crate) rigging: Rigging,
     journal: Journal,
 }
 
@@ -87,8 +90,14 @@ impl Proceedings {
         journal: Journal,
         progress: Progress,
         cancel: CancellationToken,
+        rigging: Rigging,
     ) -> Self {
-        Self { sources, evidence, progress, cancel, stages: Vec::new(), checks: Vec::new(), journal }
+        Self { sources, evidence, progress, cancel, stages: Vec::new(), checks: Vec::new(), rigging, journal }
+    }
+
+    /// Begins a check.
+    pub(crate) fn inquire(&self, id: CheckId) -> Inquiry {
+        Inquiry::begin(id, &self.sources, &self.evidence, &self.rigging)
     }
 
     /// Writes an entry, durably.

@@ -21,7 +21,7 @@ use crate::pause;
 use crate::proceedings::{Done, Halt, Name, Proceedings};
 use crate::processes::Role;
 use crate::rehearsal::{Aftermath, Means};
-use crate::report::{CheckId, FollowUp, FollowUpStatus, Severity, Span, TableCount};
+use crate::report::{CheckId, Code, FollowUp, FollowUpStatus, Severity, Span, TableCount};
 use crate::run::Gathered;
 use crate::target::{Target, moved};
 
@@ -67,7 +67,7 @@ pub(crate) async fn recover(
 ) -> Result<Recovered, Halt> {
     let ground = prepare(proceedings, options, means, aftermath).await?;
     let from = proceedings.sources.now();
-    let mut rows = Inquiry::begin(CheckId::PostgresRestore, &proceedings.sources, &proceedings.evidence);
+    let mut rows = proceedings.inquire(CheckId::PostgresRestore);
     let restored = match restore(proceedings, means, aftermath, ground, &mut rows).await? {
         Ok(restored) => restored,
         Err(refusal) => return Err(refused(proceedings, rows, &refusal)),
@@ -161,7 +161,7 @@ impl Stages<'_> {
     }
 
     fn inquire(&self, id: CheckId) -> Inquiry {
-        Inquiry::begin(id, &self.proceedings.sources, &self.proceedings.evidence)
+        self.proceedings.inquire(id)
     }
 
     fn judged(&mut self, stage: Name, inquiry: Inquiry, summary: &str) -> Result<(), Halt> {
@@ -253,14 +253,13 @@ impl Stages<'_> {
             .await?;
         self.proceedings
             .stage(QUIET, async |_| {
-                let (moved, counters) = web_only::quiet_window(target, sql?).await?;
-                web_only::judge_quiet(&mut boot, &moved, &counters);
-                Ok(Done::with_proof(
-                    (),
-                    format!("{} counters did not move for {:?}", counters.len(), web_only::QUIET_WINDOW),
-                ))
+                let window = boot.pace().quiet;
+                let seen = web_only::quiet_window(target, operator, sql?, window).await?;
+                web_only::judge_quiet(&mut boot, &seen);
+                Ok(Done::with_proof((), format!("{} counters did not move for {window:?}", seen.counters.len())))
             })
             .await?;
+        self.judge_living(&mut boot);
         self.judged(QUIET, boot, "the four reads say what the backup lets expect, and nothing moved")
     }
 
@@ -277,6 +276,7 @@ impl Stages<'_> {
                 Ok(Done::nothing())
             })
             .await?;
+        self.judge_living(&mut parity);
         self.judged(
             READ,
             parity,
@@ -303,6 +303,7 @@ impl Stages<'_> {
         if works {
             self.oversleep(&mut inquiry, &client, session).await?;
         }
+        self.judge_living(&mut inquiry);
         self.judged(
             WORKER,
             inquiry,
@@ -364,6 +365,7 @@ impl Stages<'_> {
                 })
                 .await?;
         }
+        self.judge_living(&mut inquiry);
         self.judged(SCHEDULER, inquiry, "two schedulers fired exactly the slots that were due, each once")
     }
 
@@ -401,15 +403,20 @@ impl Stages<'_> {
             let forgotten = self.proceedings.stage(SETTLE, async |_| Ok(Done::plain(settle.await))).await?;
             remember(gathered, forgotten, self.options);
         }
-        for name in self.target.dead_roles() {
-            inquiry.fault("role_died", format!("the role {name} died during the recovery"));
-        }
+        self.judge_living(&mut inquiry);
         self.judged(
             GATEWAY,
             inquiry,
             "what was sent before the backup stayed sent, what was pending went out once and in order; retry and dead \
              letter work",
         )
+    }
+
+    /// No role that was started has ended since.
+    fn judge_living(&mut self, inquiry: &mut Inquiry) {
+        for name in self.target.dead_roles() {
+            inquiry.fault(Code::RoleDied, format!("the role {name} has ended by itself"));
+        }
     }
 
     /// The counters `names` have not moved since only web was there.
@@ -420,7 +427,7 @@ impl Stages<'_> {
             if !now.contains_key(*name) {
                 inquiry.could_not("idleness", format!("the activity probe has no counter {name}"));
             }
-            inquiry.expect(!moved.iter().any(|other| other == name), "role_not_idle", || {
+            inquiry.expect(!moved.iter().any(|other| other == name), Code::RoleNotIdle, || {
                 format!("{name} moved although no {role} had been started")
             });
         }

@@ -8,6 +8,7 @@
 //! out (`redact`; the drill scans the written report as one of its checks).
 
 mod check;
+mod code;
 pub mod html;
 pub mod json;
 pub mod markdown;
@@ -18,6 +19,7 @@ mod timeline;
 mod wording;
 
 pub use check::{Check, CheckId, FINDINGS_TOLD, Finding, OpenCheck};
+pub use code::{Code, Comparison, UnknownComparison};
 pub use model::{
     Backup, Environment, FollowUp, FollowUpStatus, Measured, Metadata, MetadataRow, ObjectCount, Objectives, Outcome,
     Severity, Span, Stage, TableCount, Verdict, plain,

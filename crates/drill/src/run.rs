@@ -17,7 +17,7 @@ use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use crate::backup::Backup;
-use crate::checks::{Inquiry, public, redaction};
+use crate::checks::{public, redaction};
 use crate::error::DrillError;
 use crate::options::Options;
 use crate::out::Out;
@@ -26,6 +26,7 @@ use crate::progress::Progress;
 use crate::recovery::{self, Recovered};
 use crate::rehearsal::{self, Aftermath, Means, Size, Source};
 use crate::report::{self, CheckId, Environment, FollowUp, Material, Report, Span, html, json, markdown};
+use crate::rigging::Rigging;
 use crate::work::{self, WorkFolder};
 
 /// A drill that came to its end.
@@ -94,7 +95,7 @@ pub async fn run(options: Options, sources: Sources, cancel: CancellationToken) 
         .map_err(|source| DrillError::Work { parent: options.work_parent.clone(), source })?;
     let evidence = EvidenceFolder::new(out.path());
     let progress = Progress::new(options.mode);
-    let mut proceedings = Proceedings::new(sources.clone(), evidence, journal, progress, cancel);
+    let mut proceedings = Proceedings::new(sources.clone(), evidence, journal, progress, cancel, Rigging::default());
     let started_at = sources.now();
     let identity = Identity { drill_id, started_at };
     let begun = json!({"drill_id": drill_id, "build": options.build, "scale": options.scale, "seed": options.seed,
@@ -127,6 +128,7 @@ async fn conduct(
         search_path: &options.search_path,
         work: &work,
         sources: &sources,
+        pace: proceedings.rigging.pace,
     };
     let aftermath = rehearse(proceedings, options, &means).await?;
     let mut recovered = recovery::recover(proceedings, options, &means, &aftermath, gathered).await?;
@@ -230,7 +232,7 @@ async fn scan(
     drafts: Vec<redaction::Output>,
     recovered: &mut Recovered,
 ) -> Result<(), Halt> {
-    let mut inquiry = Inquiry::begin(CheckId::Redaction, &proceedings.sources, &proceedings.evidence);
+    let mut inquiry = proceedings.inquire(CheckId::Redaction);
     let needles = aftermath.canaries.needles().to_vec();
     proceedings
         .stage(SCAN, async |_| {

@@ -11,6 +11,7 @@ use std::fs::OpenOptions;
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -53,6 +54,8 @@ pub(crate) struct Settings {
     pub(crate) workspaces: PathBuf,
     /// Where a drill copy sends every delivery; `None` on a source.
     pub(crate) redirect_to: Option<String>,
+    /// Of a worker, on a session.
+    pub(crate) lease: Duration,
     /// The work folder that marks its processes.
     pub(crate) work_folder: PathBuf,
     /// `PATH` of its processes, for Postgres' tools.
@@ -108,10 +111,11 @@ impl Settings {
         // Short periods: a drill waits for leases and retries, and its machine does nothing else.
         text += &format!(
             "\n[web]\nlisten = \"127.0.0.1:0\"\n\n[worker]\nlisten = \"127.0.0.1:0\"\nworkspace_root = {:?}\n\
-             lease_ms = 2000\npoll_ms = 20\n\n[scheduler]\nlisten = \"127.0.0.1:0\"\npoll_ms = 50\n\n\
+             lease_ms = {}\npoll_ms = 20\n\n[scheduler]\nlisten = \"127.0.0.1:0\"\npoll_ms = 50\n\n\
              [gateway]\nlisten = \"127.0.0.1:0\"\npoll_ms = 20\nmax_attempts = 4\nbackoff_ms = 40\n\
              backoff_max_ms = 200\n",
-            self.workspaces
+            self.workspaces,
+            self.lease.as_millis()
         );
         if let Some(redirect_to) = &self.redirect_to {
             text += &format!("redirect_to = {redirect_to:?}\n");

@@ -15,6 +15,7 @@ use sha2::{Digest as _, Sha256};
 use super::Inquiry;
 use crate::api;
 use crate::backup::Backup;
+use crate::report::Code;
 
 /// Downloads at the same time.
 const CONCURRENCY: usize = 8;
@@ -55,11 +56,11 @@ async fn judge_list(inquiry: &mut Inquiry, client: &Client, expected: &[&Artifac
         let same = listed.get(&row.artifact_id).is_some_and(|artifact| {
             (&artifact.name, artifact.size, &artifact.sha256) == (&row.name, row.size, &row.sha256)
         });
-        inquiry.expect(same, "artifact_metadata", || {
+        inquiry.expect(same, Code::ArtifactMetadata, || {
             format!("artifact {} is not listed as the backup had it", row.artifact_id)
         });
     }
-    inquiry.expect(listed.len() == expected.len(), "artifact_count", || {
+    inquiry.expect(listed.len() == expected.len(), Code::ArtifactCount, || {
         format!("the API lists {} artifacts, the backup had {}", listed.len(), expected.len())
     });
 }
@@ -74,7 +75,7 @@ async fn judge_contents(inquiry: &mut Inquiry, client: &Client, expected: &[&Art
         match content {
             Ok(content) => {
                 bytes += content.len() as u64;
-                inquiry.expect(hex::encode(Sha256::digest(&content)) == row.sha256, "artifact_content", || {
+                inquiry.expect(hex::encode(Sha256::digest(&content)) == row.sha256, Code::ArtifactContent, || {
                     format!(
                         "artifact {} downloads with {} bytes that are not the backup's",
                         row.artifact_id,
@@ -83,7 +84,7 @@ async fn judge_contents(inquiry: &mut Inquiry, client: &Client, expected: &[&Art
                 });
             }
             Err(error) => inquiry
-                .fault("artifact_unavailable", format!("artifact {} can't be downloaded: {error}", row.artifact_id)),
+                .fault(Code::ArtifactUnavailable, format!("artifact {} can't be downloaded: {error}", row.artifact_id)),
         }
     }
     bytes

@@ -8,7 +8,6 @@
 //! Not here: a recovery ledger, which would remember it.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::time::Duration;
 
 use client::Client;
 use clock::{Sources, Timestamp};
@@ -22,11 +21,10 @@ use crate::api;
 use crate::backup::Backup;
 use crate::inbound;
 use crate::rehearsal::{Inbound, KnownChannel};
+use crate::report::Code;
+use crate::rigging::Pace;
 use crate::sink::{Received, Sink};
 
-const PATIENCE: Duration = Duration::from_secs(60);
-/// How long nothing more may arrive before the sink's record is judged.
-const SETTLED: Duration = Duration::from_millis(1_500);
 const HELD_THREAD: &str = "drill-held";
 const SMOKE_THREAD: &str = "drill-smoke";
 
@@ -75,8 +73,8 @@ pub(crate) async fn ask(
 
 /// Waits until what was pending has arrived and nothing more does, and judges the sink's record.
 pub(crate) async fn settle(inquiry: &mut Inquiry, rows: &[DeliveryRow], expectations: &Expectations<'_>) -> Forgotten {
-    wait_for_pending(rows, expectations).await;
-    wait_until_settled(expectations.sink).await;
+    wait_for_pending(rows, expectations, inquiry.pace()).await;
+    wait_until_settled(expectations.sink, inquiry.pace()).await;
     judge_sent(inquiry, rows, expectations)
 }
 
@@ -87,14 +85,14 @@ async fn judge_smoke(inquiry: &mut Inquiry, expectations: &Expectations<'_>, sou
     if inquiry.learn("a new message to the gateway", sent).is_none() {
         return;
     }
-    let answered = eventually(PATIENCE, async || {
+    let answered = eventually(inquiry.pace().patience, async || {
         let answers = in_thread(expectations, SMOKE_THREAD);
         answers.iter().any(|received| received.accepted && received.text.contains("back again")).then_some(())
     });
     let answered = answered.await.is_some();
-    inquiry.expect(answered, "smoke_unanswered", || "a new message to the gateway was not answered".to_owned());
+    inquiry.expect(answered, Code::SmokeUnanswered, || "a new message to the gateway was not answered".to_owned());
     let signed = in_thread(expectations, SMOKE_THREAD).iter().all(|received| received.signed == Some(true));
-    inquiry.expect(signed, "signature", || {
+    inquiry.expect(signed, Code::Signature, || {
         "a delivery is not signed as its receiver expects: the channel secret is not the one of before".to_owned()
     });
 }
@@ -108,7 +106,7 @@ async fn judge_repeat(inquiry: &mut Inquiry, expectations: &Expectations<'_>, so
     let answer = post(expectations, &earlier.event_id, &earlier.thread, &earlier.text, sources).await;
     if let Some(answer) = inquiry.learn("a repeated message to the gateway", answer) {
         let same = answer.duplicate && answer.command_id == earlier.command;
-        inquiry.expect(same, "inbound_taken_twice", || {
+        inquiry.expect(same, Code::InboundTakenTwice, || {
             format!("the message {} was accepted before the backup and is taken again", earlier.event_id)
         });
     }
@@ -123,12 +121,12 @@ async fn judge_retry(inquiry: &mut Inquiry, client: &Client, rows: &[DeliveryRow
         return;
     }
     let id = Uuid::from(dead.delivery_id);
-    let arrived = eventually(PATIENCE, async || {
+    let arrived = eventually(inquiry.pace().patience, async || {
         let since = expectations.sink.since(expectations.mark);
         since.iter().any(|received| received.delivery == id && received.accepted).then_some(())
     });
     let arrived = arrived.await.is_some();
-    inquiry.expect(arrived, "retry", || format!("the dead letter {id} was retried and did not arrive"));
+    inquiry.expect(arrived, Code::Retry, || format!("the dead letter {id} was retried and did not arrive"));
 }
 
 /// A delivery whose receiver asks to wait is set aside by an operator, and is not tried again.
@@ -138,11 +136,13 @@ async fn judge_dead_letter(inquiry: &mut Inquiry, client: &Client, expectations:
     if inquiry.learn("a message to a thread that is held", sent).is_none() {
         return;
     }
-    let held = eventually(PATIENCE, async || Some(in_thread(expectations, HELD_THREAD).first()?.delivery)).await;
+    let held =
+        eventually(inquiry.pace().patience, async || Some(in_thread(expectations, HELD_THREAD).first()?.delivery))
+            .await;
     let Some(held) = held else {
         return inquiry.could_not("dead letter", "the delivery that was to be set aside was never tried");
     };
-    let pending = eventually(PATIENCE, async || {
+    let pending = eventually(inquiry.pace().patience, async || {
         let pending = api::deliveries(client, Some("pending")).await.ok()?;
         pending.into_iter().find(|delivery| Uuid::from(delivery.delivery_id) == held && delivery.attempt > 0)
     });
@@ -152,15 +152,16 @@ async fn judge_dead_letter(inquiry: &mut Inquiry, client: &Client, expectations:
     if inquiry.learn("setting a delivery aside", client.delivery_dead_letter(held.into()).await).is_some() {
         let dead = api::deliveries(client, Some("dead")).await.unwrap_or_default();
         let dead = dead.iter().any(|delivery| Uuid::from(delivery.delivery_id) == held);
-        inquiry.expect(dead, "dead_letter", || format!("the delivery {held} was set aside and is not a dead letter"));
+        inquiry
+            .expect(dead, Code::DeadLetter, || format!("the delivery {held} was set aside and is not a dead letter"));
     }
 }
 
 /// Waits for what the backup knew as pending; what does not come is judged as lost.
-async fn wait_for_pending(rows: &[DeliveryRow], expectations: &Expectations<'_>) {
+async fn wait_for_pending(rows: &[DeliveryRow], expectations: &Expectations<'_>, pace: Pace) {
     let pending: HashSet<Uuid> =
         rows.iter().filter(|row| row.state == "pending").map(|row| row.delivery_id.into()).collect();
-    eventually(PATIENCE, async || {
+    eventually(pace.patience, async || {
         let since = expectations.sink.since(expectations.mark);
         let arrived: HashSet<Uuid> = since.iter().filter(|one| one.accepted).map(|one| one.delivery).collect();
         pending.is_subset(&arrived).then_some(())
@@ -169,10 +170,10 @@ async fn wait_for_pending(rows: &[DeliveryRow], expectations: &Expectations<'_>)
 }
 
 /// Waits until nothing has arrived for a while.
-async fn wait_until_settled(sink: &Sink) {
-    eventually(PATIENCE, async || {
+async fn wait_until_settled(sink: &Sink, pace: Pace) {
+    eventually(pace.patience, async || {
         let before = sink.mark();
-        tokio::time::sleep(SETTLED).await;
+        tokio::time::sleep(pace.settled).await;
         (sink.mark() == before).then_some(())
     })
     .await;
@@ -189,9 +190,9 @@ fn judge_sent(inquiry: &mut Inquiry, rows: &[DeliveryRow], expectations: &Expect
     let by_id: HashMap<Uuid, &DeliveryRow> = rows.iter().map(|row| (row.delivery_id.into(), row)).collect();
     let mut forgotten = Forgotten::default();
     for (id, times) in &accepted_now {
-        inquiry.expect(*times == 1, "delivery_duplicated", || format!("the delivery {id} arrived {times} times"));
+        inquiry.expect(*times == 1, Code::DeliveryDuplicated, || format!("the delivery {id} arrived {times} times"));
         let known_sent = by_id.get(id).is_some_and(|row| row.state == "sent");
-        inquiry.expect(!known_sent, "delivery_sent_again", || {
+        inquiry.expect(!known_sent, Code::DeliverySentAgain, || {
             format!("the delivery {id} was sent before the backup, and went out again")
         });
         forgotten.repeated += usize::from(!known_sent && accepted_before.contains(id));
@@ -201,7 +202,7 @@ fn judge_sent(inquiry: &mut Inquiry, rows: &[DeliveryRow], expectations: &Expect
     }
     judge_order(inquiry, rows, &now);
     let redirected = now.iter().filter(|one| one.redirected).count();
-    inquiry.expect(redirected == now.len(), "reached_destination", || {
+    inquiry.expect(redirected == now.len(), Code::ReachedDestination, || {
         format!("{} deliveries of the copy were not redirected", now.len() - redirected)
     });
     inquiry.record(
@@ -222,10 +223,10 @@ fn judge_row(
 ) {
     let id = Uuid::from(row.delivery_id);
     match row.state.as_str() {
-        "sent" => inquiry.expect(accepted_before.contains(&id), "delivery_never_arrived", || {
+        "sent" => inquiry.expect(accepted_before.contains(&id), Code::DeliveryNeverArrived, || {
             format!("the backup knows the delivery {id} as sent, but it never arrived")
         }),
-        "pending" => inquiry.expect(accepted_now.contains_key(&id), "delivery_lost", || {
+        "pending" => inquiry.expect(accepted_now.contains_key(&id), Code::DeliveryLost, || {
             format!("the delivery {id} was pending in the backup and did not arrive after the restore")
         }),
         _ => true,
@@ -241,7 +242,7 @@ fn judge_order(inquiry: &mut Inquiry, rows: &[DeliveryRow], now: &[Received]) {
     for one in now.iter().filter(|one| one.accepted && !dead.contains(&one.delivery)) {
         let key = (one.thread.clone(), bindings.get(&one.delivery).copied());
         let before = last.insert(key, one.sequence).unwrap_or(0);
-        inquiry.expect(one.sequence > before, "out_of_order", || {
+        inquiry.expect(one.sequence > before, Code::OutOfOrder, || {
             format!("in thread {} the delivery of event {} came after that of event {before}", one.thread, one.sequence)
         });
     }

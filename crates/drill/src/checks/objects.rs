@@ -18,7 +18,7 @@ use walkdir::WalkDir;
 
 use super::Inquiry;
 use super::secrets::Verification;
-use crate::report::ObjectCount;
+use crate::report::{Code, ObjectCount};
 
 /// How a blob in the restored store compares with what the backup says of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,13 +61,13 @@ pub(crate) fn judge_checkpoints(inquiry: &mut Inquiry, verification: Option<&Ver
         return;
     };
     let checkpoints = &verification.checkpoints;
-    inquiry.expect(checkpoints.checked == expected, "checkpoint_count", || {
+    inquiry.expect(checkpoints.checked == expected, Code::CheckpointCount, || {
         format!("{} checkpoints were there to be opened, the backup had {expected}", checkpoints.checked)
     });
     inquiry.held(usize::try_from(checkpoints.checked).unwrap_or(0).saturating_sub(checkpoints.failed.len()));
     for failed in &checkpoints.failed {
         inquiry.fault(
-            "checkpoint_unopened",
+            Code::CheckpointUnopened,
             format!(
                 "checkpoint {} of session {} does not open: {}",
                 failed.checkpoint_id, failed.session_id, failed.error
@@ -78,20 +78,14 @@ pub(crate) fn judge_checkpoints(inquiry: &mut Inquiry, verification: Option<&Ver
 
 fn judge_blob(inquiry: &mut Inquiry, blob: &BlobEntry, seen: &Seen) {
     let key = &blob.key;
-    let code = match seen {
-        Seen::Same => "",
-        Seen::Missing => "blob_missing",
-        Seen::Size(_) => "blob_size",
-        Seen::Content => "blob_content",
-        Seen::Unreadable(_) => "blob_unreadable",
+    let (code, sentence) = match seen {
+        Seen::Same => return inquiry.held(1),
+        Seen::Missing => (Code::BlobMissing, format!("blob {key} is missing")),
+        Seen::Size(size) => (Code::BlobSize, format!("blob {key} has {size} bytes, the backup had {}", blob.size)),
+        Seen::Content => (Code::BlobContent, format!("blob {key} has the right size, but its content was changed")),
+        Seen::Unreadable(cause) => (Code::BlobUnreadable, format!("blob {key} can't be read: {cause}")),
     };
-    inquiry.expect(*seen == Seen::Same, code, || match seen {
-        Seen::Missing => format!("blob {key} is missing"),
-        Seen::Size(size) => format!("blob {key} has {size} bytes, the backup had {}", blob.size),
-        Seen::Content => format!("blob {key} has the right size, but its content was changed"),
-        Seen::Unreadable(cause) => format!("blob {key} can't be read: {cause}"),
-        Seen::Same => String::new(),
-    });
+    inquiry.expect(false, code, || sentence);
 }
 
 fn judge_orphans(inquiry: &mut Inquiry, expected: &[BlobEntry], objects: &Path) {
@@ -101,7 +95,7 @@ fn judge_orphans(inquiry: &mut Inquiry, expected: &[BlobEntry], objects: &Path) 
         let key = entry.path().strip_prefix(objects).unwrap_or(entry.path()).display().to_string();
         if !known.contains_key(key.as_str()) {
             orphans += 1;
-            inquiry.fault("blob_orphan", format!("object {key} is named by no row of the backup"));
+            inquiry.fault(Code::BlobOrphan, format!("object {key} is named by no row of the backup"));
         }
     }
     inquiry.record("orphans", &json!({"orphans": orphans}));
@@ -116,13 +110,13 @@ async fn rows_name(manifest: &Manifest, database_url: &str) -> Result<BTreeMap<S
 
 fn judge_skew(inquiry: &mut Inquiry, expected: &[BlobEntry], named: &BTreeMap<String, (u64, String)>) {
     for blob in expected {
-        inquiry.expect(named.get(&blob.key) == Some(&(blob.size, blob.sha256.clone())), "blob_unnamed", || {
+        inquiry.expect(named.get(&blob.key) == Some(&(blob.size, blob.sha256.clone())), Code::BlobUnnamed, || {
             format!("no row names blob {} as the backup did", blob.key)
         });
     }
     let known: HashMap<&str, ()> = expected.iter().map(|blob| (blob.key.as_str(), ())).collect();
     for key in named.keys().filter(|key| !known.contains_key(key.as_str())) {
-        inquiry.fault("blob_dangling", format!("a row names blob {key}, which the backup does not have"));
+        inquiry.fault(Code::BlobDangling, format!("a row names blob {key}, which the backup does not have"));
     }
 }
 

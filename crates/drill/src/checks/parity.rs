@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use super::Inquiry;
 use crate::backup::Backup;
 use crate::fold::{Fold, differing_fields};
+use crate::report::Code;
 
 /// A session as the backup knew it: a line of the probe `sessions`.
 #[derive(Debug, Clone, Deserialize)]
@@ -117,27 +118,27 @@ pub(crate) fn judge(inquiry: &mut Inquiry, backup: &Backup, read: &Read) {
     let known = read.stored.keys().chain(read.refolded.keys());
     let expected: std::collections::HashSet<Key> = sessions.iter().map(|row| (row.org_id, row.session_id)).collect();
     for (_, session) in known.filter(|key| !expected.contains(key)) {
-        inquiry.fault("session_added", format!("session {session} has rows that the backup did not have"));
+        inquiry.fault(Code::SessionAdded, format!("session {session} has rows that the backup did not have"));
     }
 }
 
 fn judge_session(inquiry: &mut Inquiry, row: &SessionRow, read: &Read) {
     let (session, key) = (row.session_id, (row.org_id, row.session_id));
     let (Some(refolded), Some((sequence, content))) = (read.refolded.get(&key), read.stored.get(&key)) else {
-        inquiry.fault("session_missing", format!("session {session} has lost its projection or all its events"));
+        inquiry.fault(Code::SessionMissing, format!("session {session} has lost its projection or all its events"));
         return;
     };
     if let Some(damage) = &refolded.damage {
-        inquiry.fault("event_damage", format!("the events of session {session} are damaged: {damage}"));
+        inquiry.fault(Code::EventDamage, format!("the events of session {session} are damaged: {damage}"));
     }
-    inquiry.expect(refolded.last_sequence == row.last_sequence, "event_sequence", || {
+    inquiry.expect(refolded.last_sequence == row.last_sequence, Code::EventSequence, || {
         format!("session {session} ends at event {}, the backup had {}", refolded.last_sequence, row.last_sequence)
     });
-    inquiry.expect(*sequence == row.last_sequence, "projection_sequence", || {
+    inquiry.expect(*sequence == row.last_sequence, Code::ProjectionSequence, || {
         format!("the projection of session {session} stands at {sequence}, its last event is {}", row.last_sequence)
     });
     let expected = refolded.fold.content();
-    inquiry.expect(*content == expected, "projection_content", || {
+    inquiry.expect(*content == expected, Code::ProjectionContent, || {
         let fields = differing_fields(content, &expected).join(", ");
         format!("the projection of session {session} is not what its events add up to; it differs in: {fields}")
     });
@@ -159,12 +160,12 @@ pub(crate) async fn judge_api(inquiry: &mut Inquiry, backup: &Backup, operator: 
         };
         let seen: HashMap<SessionId, i64> = listed.iter().map(|s| (s.session_id, s.last_sequence)).collect();
         for (session, sequence) in &expected {
-            inquiry.expect(seen.get(session) == Some(sequence), "session_listed", || {
+            inquiry.expect(seen.get(session) == Some(sequence), Code::SessionListed, || {
                 let seen = seen.get(session).map_or("not at all".to_owned(), |seen| format!("at event {seen}"));
                 format!("the API lists session {session} {seen}, the backup had event {sequence}")
             });
         }
-        inquiry.expect(seen.len() == expected.len(), "session_count", || {
+        inquiry.expect(seen.len() == expected.len(), Code::SessionCount, || {
             format!("the API lists {} sessions of org {org}, the backup had {}", seen.len(), expected.len())
         });
         sample_projection(inquiry, &client, expected.into_iter().next()).await;
@@ -175,7 +176,7 @@ pub(crate) async fn judge_api(inquiry: &mut Inquiry, backup: &Backup, operator: 
 async fn sample_projection(inquiry: &mut Inquiry, client: &Client, sample: Option<(SessionId, i64)>) {
     let Some((session, sequence)) = sample else { return };
     if let Some(view) = inquiry.learn("a session could not be read", client.session_get(session).await) {
-        inquiry.expect(view.projection.sequence >= sequence, "projection_served", || {
+        inquiry.expect(view.projection.sequence >= sequence, Code::ProjectionServed, || {
             format!("the API serves session {session} at {}, its last event is {sequence}", view.projection.sequence)
         });
     }

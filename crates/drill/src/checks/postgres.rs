@@ -10,7 +10,7 @@ use serde_json::json;
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 
 use super::Inquiry;
-use crate::report::TableCount;
+use crate::report::{Code, TableCount};
 
 /// What the report shows of every table.
 pub(crate) async fn check(
@@ -37,13 +37,14 @@ pub(crate) async fn check(
 
 fn judge_table(inquiry: &mut Inquiry, count: &TableCount) {
     let name = &count.table;
-    let same_count =
-        inquiry.expect(count.restored_rows == Some(count.backup_rows), "table_count", || match count.restored_rows {
+    let same_count = inquiry.expect(count.restored_rows == Some(count.backup_rows), Code::TableCount, || {
+        match count.restored_rows {
             Some(rows) => format!("table {name} has {rows} rows, the backup had {}", count.backup_rows),
             None => format!("table {name} is missing or can't be read, the backup had {} rows", count.backup_rows),
-        });
+        }
+    });
     if same_count {
-        inquiry.expect(count.digest_equal == Some(true), "table_digest", || {
+        inquiry.expect(count.digest_equal == Some(true), Code::TableDigest, || {
             format!("table {name} has as many rows as the backup, but their content differs")
         });
     }
@@ -78,10 +79,10 @@ fn judge_catalogue(inquiry: &mut Inquiry, expected: &[String], seen: &[String]) 
     inquiry.record("catalogue", &json!({"expected": expected.len(), "missing": missing, "added": added}));
     inquiry.held(expected.len() - missing.len());
     for line in missing {
-        inquiry.fault("catalogue_missing", format!("the catalogue lacks what the backup had: {line}"));
+        inquiry.fault(Code::CatalogueMissing, format!("the catalogue lacks what the backup had: {line}"));
     }
     for line in added {
-        inquiry.fault("catalogue_added", format!("the catalogue has what the backup had not: {line}"));
+        inquiry.fault(Code::CatalogueAdded, format!("the catalogue has what the backup had not: {line}"));
     }
 }
 
@@ -95,7 +96,7 @@ fn judge_sequences(inquiry: &mut Inquiry, manifest: &Manifest, positions: &[Sequ
         let same = |seen: &&SequencePosition| (&seen.schema, &seen.name) == (&sequence.schema, &sequence.name);
         let value = positions.iter().find(same).map(|seen| seen.next);
         let bounds = sequence.next_at_least..=sequence.next_at_most;
-        inquiry.expect(value.is_some_and(|value| bounds.contains(&value)), "sequence_value", || {
+        inquiry.expect(value.is_some_and(|value| bounds.contains(&value)), Code::SequenceValue, || {
             let would_give = value.map_or_else(|| "is missing".to_owned(), |value| format!("would give {value} next"));
             format!("sequence {} {would_give}, the backup had {} to {}", sequence.name, bounds.start(), bounds.end())
         });
@@ -151,7 +152,7 @@ pub(crate) fn judge_engine(inquiry: &mut Inquiry, engine: &EngineCheck) {
     inquiry.record("engine", engine);
     inquiry.held(engine.heaps + engine.indexes);
     for complaint in &engine.complaints {
-        inquiry.fault("engine_complaint", format!("Postgres finds damage: {complaint}"));
+        inquiry.fault(Code::EngineComplaint, format!("Postgres finds damage: {complaint}"));
     }
 }
 

@@ -13,6 +13,7 @@ use walkdir::WalkDir;
 
 use super::Inquiry;
 use crate::processes::Role;
+use crate::report::Code;
 use crate::target::Target;
 
 /// Something that was said, and by whom.
@@ -102,7 +103,7 @@ pub(crate) fn judge(inquiry: &mut Inquiry, needles: &[Needle], outputs: &[Output
                 for hit in &hits {
                     let (label, encoding) = (&hit.label, hit.encoding);
                     inquiry.fault(
-                        "canary_found",
+                        Code::CanaryFound,
                         format!("{name} holds {label}, as {encoding:?}, at byte {}", hit.offset),
                     );
                 }
@@ -135,7 +136,7 @@ fn positive_control(inquiry: &mut Inquiry, scanner: &Scanner, needles: &[Needle]
         for form in [needle.value.as_slice(), encoded.as_bytes()] {
             let line = [b"{\"message\": \"", form, b"\"}"].concat();
             let found = scanner.scan(&line).iter().any(|hit| hit.label == needle.label);
-            inquiry.expect(found, "positive_control", || format!("{} was planted and not found", needle.label));
+            inquiry.expect(found, Code::PositiveControl, || format!("{} was planted and not found", needle.label));
         }
     }
 }

@@ -8,7 +8,6 @@
 //! Not here: what a run's session does (`worker`).
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::time::Duration;
 
 use anyhow::anyhow;
 use client::{Client, Run, Workflow, WorkflowAction};
@@ -21,10 +20,8 @@ use super::{Inquiry, eventually};
 use crate::api;
 use crate::backup::Backup;
 use crate::rehearsal::Held;
-
-const PATIENCE: Duration = Duration::from_secs(60);
-/// How many slots of a busy workflow the drill waits for.
-const ON_TIME_SLOTS: usize = 3;
+use crate::report::Code;
+use crate::rigging::Pace;
 
 /// A line of the probe `slots`.
 #[derive(Debug, Deserialize)]
@@ -80,7 +77,7 @@ pub(crate) async fn judge_history(inquiry: &mut Inquiry, backup: &Backup, operat
     };
     let listed_ids: BTreeSet<RunId> = listed.iter().map(|run| run.run_id).collect();
     for run in &runs {
-        inquiry.expect(listed_ids.contains(&run.run_id), "run_missing", || {
+        inquiry.expect(listed_ids.contains(&run.run_id), Code::RunMissing, || {
             format!("the slot of workflow {} due {} has lost its run {}", run.workflow_id, run.due_at, run.run_id)
         });
     }
@@ -88,7 +85,7 @@ pub(crate) async fn judge_history(inquiry: &mut Inquiry, backup: &Backup, operat
     let fired = slots.iter().filter(|slot| slot.state == "fired");
     for slot in fired.filter(|slot| !with_run.contains(&(slot.workflow_id, slot.due_at))) {
         inquiry.fault(
-            "slot_without_run",
+            Code::SlotWithoutRun,
             format!("workflow {} fired at {} and has no run for it", slot.workflow_id, slot.due_at),
         );
     }
@@ -108,7 +105,7 @@ pub(crate) async fn judge_firing(
     let before = inquiry.learn::<Vec<RunRow>>("the backup's runs", backup.probe("runs"));
     let Some((triggers, before)) = triggers.zip(before) else { return };
     let before: BTreeSet<Slot> = before.iter().map(|run| (run.workflow_id, run.due_at)).collect();
-    let observed = observe(operator, &triggers, &before, expectations, sources).await;
+    let observed = observe(operator, &triggers, &before, expectations, sources, inquiry.pace()).await;
     let Some(observed) = inquiry.learn("the schedulers could not be observed", observed) else { return };
     inquiry.record(
         "firing",
@@ -136,6 +133,7 @@ async fn observe(
     before: &BTreeSet<Slot>,
     expectations: &Expectations<'_>,
     sources: &Sources,
+    pace: Pace,
 ) -> anyhow::Result<Observed> {
     for held in expectations.held {
         operator.in_org(held.org).workflow_act(held.workflow, WorkflowAction::Resume).await?;
@@ -148,15 +146,15 @@ async fn observe(
     let on_time = |fired: &[Slot]| fired.iter().filter(|slot| slot.1 > expectations.schedulers_started_at).count();
     let held_fired =
         |fired: &[Slot]| expectations.held.iter().all(|held| fired.iter().any(|slot| slot.0 == held.workflow));
-    eventually(PATIENCE, async || {
+    eventually(pace.patience, async || {
         let fired = new_runs().await.ok()?;
-        (held_fired(&fired) && on_time(&fired) >= ON_TIME_SLOTS).then_some(())
+        (held_fired(&fired) && on_time(&fired) >= pace.on_time_slots).then_some(())
     })
     .await
-    .ok_or_else(|| anyhow!("the schedulers did not fire what was due within {} s", PATIENCE.as_secs()))?;
+    .ok_or_else(|| anyhow!("the schedulers did not fire what was due within {} s", pace.patience.as_secs()))?;
     // Whatever was due by now must have fired once the schedulers' own next due time lies behind it.
     let until = sources.now();
-    eventually(PATIENCE, async || caught_up(operator, &orgs, until).await.then_some(())).await;
+    eventually(pace.patience, async || caught_up(operator, &orgs, until).await.then_some(())).await;
     let fired = new_runs().await?;
     Ok(Observed { fired: fired.into_iter().filter(|slot| slot.1 <= until).collect(), until })
 }
@@ -179,10 +177,10 @@ async fn caught_up(operator: &Client, orgs: &BTreeSet<OrgId>, until: Timestamp) 
 fn judge_doubles(inquiry: &mut Inquiry, fired: &[Slot], before: &BTreeSet<Slot>, expectations: &Expectations<'_>) {
     let mut seen = before.clone();
     for slot in fired {
-        inquiry.expect(seen.insert(*slot), "slot_fired_twice", || {
+        inquiry.expect(seen.insert(*slot), Code::SlotFiredTwice, || {
             format!("workflow {} fired twice for the slot due {}", slot.0, slot.1)
         });
-        inquiry.expect(!expectations.fired_before_disaster.contains(slot), "slot_fired_again", || {
+        inquiry.expect(!expectations.fired_before_disaster.contains(slot), Code::SlotFiredAgain, || {
             format!("workflow {} fired again for the slot due {}, which had fired before the disaster", slot.0, slot.1)
         });
     }
@@ -192,7 +190,7 @@ fn judge_doubles(inquiry: &mut Inquiry, fired: &[Slot], before: &BTreeSet<Slot>,
 fn judge_held(inquiry: &mut Inquiry, held: &Held, triggers: &[TriggerRow], fired: &[Slot]) {
     let due = triggers.iter().find(|trigger| trigger.workflow_id == held.workflow).and_then(|row| row.next_due_at);
     let slots: Vec<Timestamp> = fired.iter().filter(|slot| slot.0 == held.workflow).map(|slot| slot.1).collect();
-    inquiry.expect(due.is_some() && slots == Vec::from_iter(due), "held_slot", || {
+    inquiry.expect(due.is_some() && slots == Vec::from_iter(due), Code::HeldSlot, || {
         format!("workflow {} was due at {due:?} and fired for {slots:?}", held.workflow)
     });
 }
@@ -205,7 +203,7 @@ fn judge_active(inquiry: &mut Inquiry, trigger: &TriggerRow, observed: &Observed
     if trigger.missed_policy == "skip" {
         for due in fired.iter().filter(|due| **due <= expectations.restored_at) {
             inquiry.fault(
-                "missed_slot_fired",
+                Code::MissedSlotFired,
                 format!(
                     "workflow {} fired for {due}, before the restore, though it skips what it missed",
                     trigger.workflow_id
@@ -214,7 +212,7 @@ fn judge_active(inquiry: &mut Inquiry, trigger: &TriggerRow, observed: &Observed
         }
     }
     for due in interval_slots(trigger, expectations.schedulers_started_at, observed.until) {
-        inquiry.expect(fired.contains(&due), "slot_lost", || {
+        inquiry.expect(fired.contains(&due), Code::SlotLost, || {
             format!("workflow {} did not fire for the slot due {due}", trigger.workflow_id)
         });
     }

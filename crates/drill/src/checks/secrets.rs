@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Inquiry;
 use crate::processes::{Finished, Launcher};
+use crate::report::Code;
 use crate::settings::SecretValues;
 
 /// What `cowork admin verify --json` prints.
@@ -96,15 +97,15 @@ fn judge_references(inquiry: &mut Inquiry, manifest: &Manifest, references: &[Re
         let (name, version) = (&expected.name, &expected.version);
         let Some(found) = references.iter().find(|reference| reference.name == *name) else {
             inquiry.fault(
-                "secret_missing",
+                Code::SecretMissing,
                 format!("no secret {name} is configured here, the backup had version {version}"),
             );
             continue;
         };
-        inquiry.expect(found.version == *version, "secret_version", || {
+        inquiry.expect(found.version == *version, Code::SecretVersion, || {
             format!("secret {name} is configured here as version {}, the backup had {version}", found.version)
         });
-        inquiry.expect(found.resolved, "secret_unresolved", || {
+        inquiry.expect(found.resolved, Code::SecretUnresolved, || {
             format!("secret {name} does not resolve: {}", found.error.as_deref().unwrap_or("no reason was given"))
         });
     }
@@ -112,14 +113,14 @@ fn judge_references(inquiry: &mut Inquiry, manifest: &Manifest, references: &[Re
 
 fn judge_ciphertexts(inquiry: &mut Inquiry, manifest: &Manifest, ciphertexts: &Ciphertexts) {
     let expected: i64 = manifest.key_versions.iter().map(|version| version.ciphertexts).sum();
-    inquiry.expect(i64::try_from(ciphertexts.checked) == Ok(expected), "ciphertext_count", || {
+    inquiry.expect(i64::try_from(ciphertexts.checked) == Ok(expected), Code::CiphertextCount, || {
         format!("{} ciphertexts were there to be opened, the backup had {expected}", ciphertexts.checked)
     });
     let opened = usize::try_from(ciphertexts.checked).unwrap_or(0).saturating_sub(ciphertexts.failed.len());
     inquiry.held(opened);
     for failed in &ciphertexts.failed {
         inquiry.fault(
-            "ciphertext_unopened",
+            Code::CiphertextUnopened,
             format!(
                 "the ciphertext {} of {} does not open under the restored keys: {}",
                 failed.id, failed.table, failed.error
@@ -135,7 +136,7 @@ fn judge_plaintext(inquiry: &mut Inquiry, manifest: &Manifest, finished: &Finish
     };
     for (name, value) in secrets.values() {
         let outputs = [&exported, &finished.stdout, &finished.stderr];
-        inquiry.expect(outputs.iter().all(|output| !output.contains(value)), "plaintext_exported", || {
+        inquiry.expect(outputs.iter().all(|output| !output.contains(value)), Code::PlaintextExported, || {
             format!("the value of secret {name} was exported in the clear")
         });
     }

@@ -11,11 +11,8 @@ use client::{Client, Diagnostics, Workspace};
 use serde_json::{Value, json};
 
 use super::Inquiry;
-use crate::report::TableCount;
+use crate::report::{Code, TableCount};
 use crate::target::{Target, moved};
-
-/// How long nothing may move.
-pub(crate) const QUIET_WINDOW: Duration = Duration::from_secs(2);
 
 /// Tables whose rows the restore itself adds to, or that only the living write.
 const NOT_COMPARED: [&str; 2] = ["generations", "role_instances"];
@@ -26,7 +23,7 @@ const NOT_COMPARED: [&str; 2] = ["generations", "role_instances"];
 /// is there, so they are compared with what the judge counted itself (`counted`).
 pub(crate) async fn reads(inquiry: &mut Inquiry, manifest: &Manifest, counted: &[TableCount], operator: &Client) {
     let healthy = inquiry.learn("GET /healthz", operator.healthz().await);
-    inquiry.expect(healthy == Some(true), "healthz", || "GET /healthz does not say that all is well".to_owned());
+    inquiry.expect(healthy == Some(true), Code::Healthz, || "GET /healthz does not say that all is well".to_owned());
     if let Some(workspace) = inquiry.learn("GET /api/workspace", operator.workspace().await) {
         judge_workspace(inquiry, manifest, &workspace);
     }
@@ -46,16 +43,16 @@ fn judge_workspace(inquiry: &mut Inquiry, manifest: &Manifest, workspace: &Works
         &json!({"system_id": workspace.system_id, "generation": workspace.generation,
             "environment": workspace.environment, "schema_version": workspace.schema_version, "build": workspace.build}),
     );
-    inquiry.expect(workspace.system_id == system.system_id, "system_id", || {
+    inquiry.expect(workspace.system_id == system.system_id, Code::SystemId, || {
         format!("the system says that it is {}, the backup was of {}", workspace.system_id, system.system_id)
     });
-    inquiry.expect(workspace.generation == system.generation + 1, "generation", || {
+    inquiry.expect(workspace.generation == system.generation + 1, Code::Generation, || {
         format!("the system is in generation {}, expected {}", workspace.generation, system.generation + 1)
     });
-    inquiry.expect(workspace.environment == "drill", "environment", || {
+    inquiry.expect(workspace.environment == "drill", Code::Environment, || {
         format!("the system says that its environment is {}, not a drill", workspace.environment)
     });
-    inquiry.expect(workspace.schema_version == system.schema_version, "schema_version", || {
+    inquiry.expect(workspace.schema_version == system.schema_version, Code::SchemaVersion, || {
         format!("the schema is at {}, the backup's was at {}", workspace.schema_version, system.schema_version)
     });
 }
@@ -63,18 +60,18 @@ fn judge_workspace(inquiry: &mut Inquiry, manifest: &Manifest, workspace: &Works
 fn judge_diagnostics(inquiry: &mut Inquiry, counted: &[TableCount], diagnostics: &Diagnostics) {
     inquiry.record("diagnostics", &json!({"roles": diagnostics.roles, "counts": diagnostics.counts}));
     let instances = |role: &str| diagnostics.roles.get(role).copied();
-    inquiry.expect(instances("web") == Some(1), "web_instances", || {
+    inquiry.expect(instances("web") == Some(1), Code::WebInstances, || {
         format!("diagnostics counts {:?} web roles, one was started", instances("web"))
     });
     for role in ["worker", "scheduler", "gateway"] {
-        inquiry.expect(instances(role) == Some(0), "role_not_idle", || {
+        inquiry.expect(instances(role) == Some(0), Code::RoleNotIdle, || {
             format!("diagnostics counts {:?} instances of {role}, none was started", instances(role))
         });
     }
     let compared = counted.iter().filter(|count| !NOT_COMPARED.contains(&count.table.as_str()));
     for count in compared.filter(|count| !count.table.starts_with('_')) {
         let told = diagnostics.counts.get(&count.table).and_then(|rows| u64::try_from(*rows).ok());
-        inquiry.expect(told.is_some() && told == count.restored_rows, "diagnostics_count", || {
+        inquiry.expect(told.is_some() && told == count.restored_rows, Code::DiagnosticsCount, || {
             let told = told.map_or("no count".to_owned(), |rows| rows.to_string());
             format!(
                 "diagnostics gives {told} for table {}, the judge counts {:?} rows",
@@ -83,17 +80,17 @@ fn judge_diagnostics(inquiry: &mut Inquiry, counted: &[TableCount], diagnostics:
         });
     }
     for secret in diagnostics.secrets.iter().filter(|secret| !secret.resolved) {
-        inquiry.fault("secret_unresolved", format!("diagnostics says that secret {} does not resolve", secret.name));
+        inquiry.fault(Code::SecretUnresolved, format!("diagnostics says that secret {} does not resolve", secret.name));
     }
 }
 
 fn judge_metrics(inquiry: &mut Inquiry, manifest: &Manifest, counted: &[TableCount], metrics: &str) {
     let sessions = counted.iter().find(|count| count.table == "sessions").and_then(|count| count.restored_rows);
-    inquiry.expect(gauge(metrics, "cowork_sessions") == sessions, "metrics_sessions", || {
+    inquiry.expect(gauge(metrics, "cowork_sessions") == sessions, Code::MetricsSessions, || {
         format!("cowork_sessions is {:?}, the judge counts {sessions:?}", gauge(metrics, "cowork_sessions"))
     });
     let generation = u64::try_from(manifest.system.generation + 1).ok();
-    inquiry.expect(gauge(metrics, "cowork_generation") == generation, "metrics_generation", || {
+    inquiry.expect(gauge(metrics, "cowork_generation") == generation, Code::MetricsGeneration, || {
         format!("cowork_generation is {:?}, expected {generation:?}", gauge(metrics, "cowork_generation"))
     });
 }
@@ -104,20 +101,52 @@ fn gauge(metrics: &str, name: &str) -> Option<u64> {
     value.trim().split('.').next()?.parse().ok()
 }
 
-/// Watches that nothing moves while only the web role is there.
-pub(crate) async fn quiet_window(target: &Target, sql: &str) -> anyhow::Result<(Vec<String>, BTreeMap<String, Value>)> {
-    let before = target.activity(sql).await?;
-    tokio::time::sleep(QUIET_WINDOW).await;
-    let after = target.activity(sql).await?;
-    Ok((moved(&before, &after), after))
+/// What a while of watching gave.
+#[derive(Debug)]
+pub(crate) struct Watched {
+    pub(crate) counters: BTreeMap<String, Value>,
+    moved: Vec<String>,
+    /// How often `/healthz` was asked, and how often it did not say that all is well.
+    asked: usize,
+    unwell: usize,
 }
 
-pub(crate) fn judge_quiet(inquiry: &mut Inquiry, moved: &[String], counters: &BTreeMap<String, Value>) {
-    inquiry.record("quiet-window", &json!({"window_s": QUIET_WINDOW.as_secs(), "counters": counters, "moved": moved}));
+/// How often `/healthz` is asked while nothing may move.
+const HEALTH_EVERY: Duration = Duration::from_millis(50);
+
+/// Watches that nothing moves while only the web role is there, and that it goes on to be well.
+pub(crate) async fn quiet_window(
+    target: &Target,
+    operator: &Client,
+    sql: &str,
+    window: Duration,
+) -> anyhow::Result<Watched> {
+    let before = target.activity(sql).await?;
+    let end = tokio::time::Instant::now() + window;
+    let (mut asked, mut unwell) = (0, 0);
+    while tokio::time::Instant::now() < end {
+        asked += 1;
+        unwell += usize::from(!matches!(operator.healthz().await, Ok(true)));
+        tokio::time::sleep(HEALTH_EVERY).await;
+    }
+    let counters = target.activity(sql).await?;
+    Ok(Watched { moved: moved(&before, &counters), counters, asked, unwell })
+}
+
+pub(crate) fn judge_quiet(inquiry: &mut Inquiry, seen: &Watched) {
+    let Watched { counters, moved, asked, unwell } = seen;
+    inquiry.record(
+        "quiet-window",
+        &json!({"window_s": inquiry.pace().quiet.as_secs_f64(), "counters": counters, "moved": moved,
+            "health_asked": asked, "health_not_well": unwell}),
+    );
     inquiry.held(counters.len().saturating_sub(moved.len()));
     for name in moved {
-        inquiry.fault("not_quiet", format!("{name} moved although only the web role was there"));
+        inquiry.fault(Code::NotQuiet, format!("{name} moved although only the web role was there"));
     }
+    inquiry.expect(*unwell == 0, Code::HealthUnstable, || {
+        format!("GET /healthz did not say that all is well {unwell} of {asked} times while nothing happened")
+    });
 }
 
 #[cfg(test)]

@@ -18,12 +18,13 @@ use super::{Inquiry, eventually};
 use crate::backup::Backup;
 use crate::processes::Role;
 use crate::rehearsal::Acknowledged;
+use crate::report::Code;
+use crate::rigging::Pace;
 use crate::target::Target;
 
-const PATIENCE: Duration = Duration::from_secs(60);
 /// What the rehearsal wrote into the workspace before the backup, and what reading it must give.
 const MEMORY: (&str, &str) = ("memory.txt", "the answer is 42");
-/// Longer than a lease: the worker that sleeps through it must find its lease gone.
+/// Long enough to be stopped in the middle of it.
 const LONG_TURN_MS: u64 = 1_000;
 
 /// A line of the probe `commands_acknowledged`.
@@ -46,7 +47,7 @@ pub(crate) fn judge_acknowledged(inquiry: &mut Inquiry, backup: &Backup, acknowl
         &json!({"acknowledged_before_backup": due.len(), "in_backup": kept.len(), "source_roles_restarted": restarts}),
     );
     for command in due {
-        inquiry.expect(kept.contains(&command.command), "command_lost", || {
+        inquiry.expect(kept.contains(&command.command), Code::CommandLost, || {
             format!("command {} was acknowledged before the backup and is not in it", command.command)
         });
     }
@@ -55,9 +56,9 @@ pub(crate) fn judge_acknowledged(inquiry: &mut Inquiry, backup: &Backup, acknowl
 /// The smoke prompt. `false` if no worker carried it out: then any other would wait behind it.
 pub(crate) async fn smoke(inquiry: &mut Inquiry, client: &Client, session: SessionId, before: i64) -> bool {
     let text = format!("read {}\nsay recovered\nwrite smoke.txt 512", MEMORY.0);
-    let smoke = run_prompt(client, session, "drill-smoke", &text).await;
+    let smoke = run_prompt(client, session, "drill-smoke", &text, inquiry.pace().patience).await;
     let Some(command) = inquiry.learn("the smoke prompt", smoke) else { return false };
-    inquiry.expect(command.state == "done", "smoke_outcome", || {
+    inquiry.expect(command.state == "done", Code::SmokeOutcome, || {
         format!("the smoke prompt ended as {}: {}", command.state, command.outcome.as_deref().unwrap_or("no reason"))
     });
     let Some(events) = inquiry.learn("the smoke prompt's events", events_after(client, session, before).await) else {
@@ -68,7 +69,7 @@ pub(crate) async fn smoke(inquiry: &mut Inquiry, client: &Client, session: Sessi
     judge_memory(inquiry, &events);
     if let Some(view) = inquiry.learn("the smoke session", client.session_get(session).await) {
         let last = events.last().map_or(before, |event| event.sequence);
-        inquiry.expect(view.projection.sequence == last, "smoke_projection", || {
+        inquiry.expect(view.projection.sequence == last, Code::SmokeProjection, || {
             format!(
                 "after the smoke prompt the projection stands at {}, the events at {last}",
                 view.projection.sequence
@@ -80,9 +81,9 @@ pub(crate) async fn smoke(inquiry: &mut Inquiry, client: &Client, session: Sessi
 
 fn judge_events(inquiry: &mut Inquiry, events: &[Event], before: i64) {
     let contiguous = events.iter().zip(before + 1..).all(|(event, sequence)| event.sequence == sequence);
-    inquiry.expect(contiguous, "smoke_sequence", || format!("the events after {before} have a hole or a repeat"));
+    inquiry.expect(contiguous, Code::SmokeSequence, || format!("the events after {before} have a hole or a repeat"));
     for kind in ["turn_started", "message_appended", "artifact_created", "turn_ended"] {
-        inquiry.expect(events.iter().any(|event| event.kind == kind), "smoke_events", || {
+        inquiry.expect(events.iter().any(|event| event.kind == kind), Code::SmokeEvents, || {
             format!("the smoke prompt wrote no event {kind}")
         });
     }
@@ -93,7 +94,7 @@ fn judge_memory(inquiry: &mut Inquiry, events: &[Event]) {
     use sha2::Digest as _;
     let expected = hex::encode(sha2::Sha256::digest(MEMORY.1.as_bytes()));
     let said = events.iter().any(|event| event.payload.to_string().contains(&expected));
-    inquiry.expect(said, "workspace_lost", || {
+    inquiry.expect(said, Code::WorkspaceLost, || {
         format!("the agent did not find in its workspace the file {} that it had saved before the backup", MEMORY.0)
     });
 }
@@ -119,12 +120,12 @@ pub(crate) async fn judge_checkpoints(
     let before = before.iter().filter(|row| row.session_id == session).count();
     let checkpoints = verification.checkpoints;
     inquiry.record("checkpoints", &json!({"before": before, "turns": turns, "opened": checkpoints.checked}));
-    inquiry.expect(checkpoints.checked == (before + turns) as u64, "checkpoint_saved", || {
+    inquiry.expect(checkpoints.checked == (before + turns) as u64, Code::CheckpointSaved, || {
         format!("the session has {} checkpoints after {turns} turns, {before} before them", checkpoints.checked)
     });
     for failed in &checkpoints.failed {
         inquiry.fault(
-            "checkpoint_unopened",
+            Code::CheckpointUnopened,
             format!("checkpoint {} does not open: {}", failed.checkpoint_id, failed.error),
         );
     }
@@ -132,18 +133,19 @@ pub(crate) async fn judge_checkpoints(
 
 /// A worker that sleeps through its lease: it is stopped in the middle of a turn, another takes over, it wakes up.
 pub(crate) async fn stale_worker(inquiry: &mut Inquiry, target: &mut Target, client: &Client, session: SessionId) {
-    let outcome = oversleep(target, client, session).await;
+    let outcome = oversleep(target, client, session, inquiry.pace()).await;
     let Some(seen) = inquiry.learn("the worker that overslept", outcome) else { return };
     inquiry.record("stale-worker", &json!({"leases_lost": seen.leases_lost, "attempts": seen.attempts}));
-    inquiry
-        .expect(seen.done, "stale_takeover", || "no other worker finished the turn of a worker that slept".to_owned());
-    inquiry.expect(seen.attempts >= 2, "stale_attempts", || {
+    inquiry.expect(seen.done, Code::StaleTakeover, || {
+        "no other worker finished the turn of a worker that slept".to_owned()
+    });
+    inquiry.expect(seen.attempts >= 2, Code::StaleAttempts, || {
         "the turn of a worker that slept was not begun again by another".to_owned()
     });
-    inquiry.expect(seen.leases_lost >= 1, "stale_token_accepted", || {
+    inquiry.expect(seen.leases_lost >= 1, Code::StaleTokenAccepted, || {
         "a worker that overslept its lease was not refused when it wrote".to_owned()
     });
-    inquiry.expect(seen.turns_ended == 1 && seen.contiguous, "stale_write", || {
+    inquiry.expect(seen.turns_ended == 1 && seen.contiguous, Code::StaleWrite, || {
         format!("the session of a worker that slept has {} ends of one turn, or a hole in its events", seen.turns_ended)
     });
 }
@@ -157,11 +159,11 @@ struct Overslept {
     leases_lost: u64,
 }
 
-async fn oversleep(target: &mut Target, client: &Client, session: SessionId) -> anyhow::Result<Overslept> {
+async fn oversleep(target: &mut Target, client: &Client, session: SessionId, pace: Pace) -> anyhow::Result<Overslept> {
     let before = client.session_get(session).await?.session.last_sequence;
     let text = format!("say begun\nsleep {LONG_TURN_MS}\nsay finished");
     let command = client.command_submit(session, "drill-stale", &Wish::Prompt { text }).await?.command_id;
-    let started = eventually(PATIENCE, async || {
+    let started = eventually(pace.patience, async || {
         let events = events_after(client, session, before).await.ok()?;
         events.iter().any(|event| event.kind == "turn_started").then_some(())
     });
@@ -170,14 +172,14 @@ async fn oversleep(target: &mut Target, client: &Client, session: SessionId) -> 
     let sleeper = sleeper.ok_or_else(|| anyhow!("no worker was started"))?;
     target.roles[sleeper].signal(Signal::SIGSTOP);
     target.start("worker-2", Role::Worker).await?;
-    let done = eventually(PATIENCE, async || {
+    let done = eventually(pace.patience, async || {
         let command = client.command_get(session, command).await.ok()?;
         (command.state != "pending").then_some(command.state == "done")
     });
     let done = done.await.unwrap_or(false);
     target.roles[sleeper].signal(Signal::SIGCONT);
     let metrics = Client::new(target.roles[sleeper].url(Role::Worker), String::new().into());
-    let lost = eventually(PATIENCE, async || {
+    let lost = eventually(pace.patience, async || {
         let text = metrics.text("/metrics").await.ok()?;
         Some(leases_lost(&text)).filter(|lost| *lost > 0)
     });
@@ -197,13 +199,19 @@ fn leases_lost(metrics: &str) -> u64 {
     line.and_then(|line| line.rsplit(' ').next()?.parse().ok()).unwrap_or(0)
 }
 
-async fn run_prompt(client: &Client, session: SessionId, key: &str, text: &str) -> anyhow::Result<client::Command> {
+async fn run_prompt(
+    client: &Client,
+    session: SessionId,
+    key: &str,
+    text: &str,
+    patience: Duration,
+) -> anyhow::Result<client::Command> {
     let taken = client.command_submit(session, key, &Wish::Prompt { text: text.to_owned() }).await?;
-    let finished = eventually(PATIENCE, async || {
+    let finished = eventually(patience, async || {
         let command = client.command_get(session, taken.command_id).await.ok()?;
         (command.state != "pending").then_some(command)
     });
-    finished.await.ok_or_else(|| anyhow!("no worker finished it within {} s", PATIENCE.as_secs()))
+    finished.await.ok_or_else(|| anyhow!("no worker finished it within {} s", patience.as_secs()))
 }
 
 async fn events_after(client: &Client, session: SessionId, after: i64) -> Result<Vec<Event>, client::Error> {

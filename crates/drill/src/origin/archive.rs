@@ -10,6 +10,7 @@ use localpg::Cluster;
 use super::{DATABASE, Refusal, Restored, settings};
 use crate::backup::Backup;
 use crate::rehearsal::{Aftermath, Means};
+use crate::report::Code;
 use crate::target::Target;
 
 /// A backup in an archive.
@@ -38,7 +39,7 @@ impl OurArchive {
             }
             Some(1) => {
                 let cause = format!("`cowork restore` refuses the backup: {}", done.stderr.trim());
-                Ok(Err(Refusal { code: "restore_refused", cause, output: done.stdout }))
+                Ok(Err(Refusal { code: Code::RestoreRefused, cause, output: done.stdout }))
             }
             _ => bail!("`cowork restore` could not run: {}", done.stderr.trim()),
         }

@@ -21,6 +21,7 @@ use super::supervise::Supervised;
 use super::{Aftermath, Size};
 use crate::origin::{Origin, OurArchive};
 use crate::processes::{Launcher, Role};
+use crate::rigging::Pace;
 use crate::settings::{SecretValues, Settings};
 use crate::sink::Sink;
 use crate::work::WorkFolder;
@@ -49,6 +50,7 @@ pub(crate) struct Means<'a> {
     pub(crate) search_path: &'a str,
     pub(crate) work: &'a WorkFolder,
     pub(crate) sources: &'a Sources,
+    pub(crate) pace: Pace,
 }
 
 /// What `cowork admin init --json` prints, as far as it matters here.
@@ -82,6 +84,7 @@ pub(crate) async fn build(means: &Means<'_>, size: Size) -> anyhow::Result<Sourc
         database_url: cluster.url("cowork"),
         workspaces: means.work.folder("workspaces")?,
         redirect_to: None,
+        lease: means.pace.lease,
         work_folder: means.work.path().to_owned(),
         search_path: means.search_path.to_owned(),
     };

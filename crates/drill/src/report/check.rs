@@ -279,9 +279,19 @@ impl OpenCheck {
     /// Something is wrong. The check fails.
     pub fn find(&mut self, code: &str, sentence: impl AsRef<str>) {
         self.findings_total += 1;
+        let finding = || Finding { code: code.to_owned(), sentence: plain(sentence.as_ref()) };
         if self.findings.len() < FINDINGS_TOLD {
-            self.findings.push(Finding { code: code.to_owned(), sentence: plain(sentence.as_ref()) });
+            self.findings.push(finding());
+        } else if let Some(place) = self.place_for(code) {
+            self.findings[place] = finding();
         }
+    }
+
+    /// Where the first finding with this code goes when no more can be told: in the place of a code that is told again
+    /// elsewhere. Each code is told at least once.
+    fn place_for(&self, code: &str) -> Option<usize> {
+        let told = |code: &str| self.findings.iter().filter(|finding| finding.code == code).count();
+        (told(code) == 0).then(|| self.findings.iter().rposition(|finding| told(&finding.code) > 1)).flatten()
     }
 
     /// Something could not be looked at. The check can't pass any more; it fails if something is wrong besides.
@@ -407,6 +417,16 @@ mod tests {
         let check = judged(|check| (0..60).for_each(|n| check.find("row_missing", format!("row {n} is missing"))));
         assert_eq!((check.findings.len(), check.findings_total, check.findings_untold()), (FINDINGS_TOLD, 60, 10));
         assert_eq!(check.summary, "row 0 is missing (and 59 more findings)");
+    }
+
+    #[test]
+    fn a_code_is_told_however_many_findings_of_others_came_before() {
+        let check = judged(|check| {
+            (0..60).for_each(|n| check.find("row_missing", format!("row {n} is missing")));
+            check.find("row_added", "row 61 was not there before");
+        });
+        assert_eq!((check.findings.len(), check.findings_total), (FINDINGS_TOLD, 61));
+        assert_eq!(check.findings.last().unwrap().code, "row_added");
     }
 
     #[test]

@@ -1,0 +1,209 @@
+//! The codes of findings: one for each comparison that a check makes, stable, for programs.
+//!
+//! A row and a code together name one [`Comparison`]. The list here is the only one: a check can't report what is not
+//! in it, and `docs/reference/finding-codes.md` repeats it.
+//!
+//! Not here: making the comparisons (`checks`).
+
+use std::fmt;
+use std::str::FromStr;
+
+use super::check::CheckId;
+
+macro_rules! codes {
+    ($($name:ident = $text:literal in [$($row:ident),+]: $meaning:literal;)+) => {
+        /// What a finding is about.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Code {
+            $(#[doc = $meaning] $name,)+
+        }
+
+        impl Code {
+            pub const ALL: &[Self] = &[$(Self::$name,)+];
+
+            /// As it stands in reports.
+            #[must_use]
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$name => $text,)+ }
+            }
+
+            /// What is wrong, in a sentence without its names.
+            #[must_use]
+            pub fn meaning(self) -> &'static str {
+                match self { $(Self::$name => $meaning,)+ }
+            }
+
+            /// The rows that can find it.
+            #[must_use]
+            pub fn rows(self) -> &'static [CheckId] {
+                match self { $(Self::$name => &[$(CheckId::$row,)+],)+ }
+            }
+        }
+    };
+}
+
+codes! {
+    RestoreRefused = "restore_refused" in [PostgresRestore]: "the restore refuses the backup, because it is not whole";
+    TableCount = "table_count" in [PostgresRestore]: "a table is missing, or has another number of rows than the backup";
+    TableDigest = "table_digest" in [PostgresRestore]: "a table has as many rows as the backup, with another content";
+    CatalogueMissing = "catalogue_missing" in [PostgresRestore]:
+        "a column, default, constraint, index, grant or other definition of the backup is missing";
+    CatalogueAdded = "catalogue_added" in [PostgresRestore]: "a definition is there that the backup did not have";
+    SequenceValue = "sequence_value" in [PostgresRestore]: "a sequence would not go on where the backup's would";
+    EngineComplaint = "engine_complaint" in [PostgresRestore]: "Postgres finds damage in a heap or an index";
+
+    BlobMissing = "blob_missing" in [ObjectStoreRestore]: "a blob of the backup is missing";
+    BlobSize = "blob_size" in [ObjectStoreRestore]: "a blob has another size than in the backup";
+    BlobContent = "blob_content" in [ObjectStoreRestore]: "a blob has its size, and another content";
+    BlobUnreadable = "blob_unreadable" in [ObjectStoreRestore]: "a blob can't be read";
+    BlobOrphan = "blob_orphan" in [ObjectStoreRestore]: "an object is there that no row of the backup names";
+    BlobUnnamed = "blob_unnamed" in [ObjectStoreRestore]: "no restored row names a blob as the backup did";
+    BlobDangling = "blob_dangling" in [ObjectStoreRestore]: "a restored row names a blob that the backup does not have";
+    CheckpointCount = "checkpoint_count" in [ObjectStoreRestore]: "another number of checkpoints than in the backup";
+    CheckpointUnopened = "checkpoint_unopened" in [ObjectStoreRestore, WorkerRecovery]: "a checkpoint does not open";
+
+    SecretMissing = "secret_missing" in [SecretReferences]: "a secret of the backup is not configured";
+    SecretVersion = "secret_version" in [SecretReferences]: "a secret is configured in another version";
+    SecretUnresolved = "secret_unresolved" in [SecretReferences, WebOnlyBoot]: "a secret's reference does not resolve";
+    CiphertextCount = "ciphertext_count" in [SecretReferences]: "another number of ciphertexts than in the backup";
+    CiphertextUnopened = "ciphertext_unopened" in [SecretReferences]:
+        "a stored ciphertext does not open under the restored keys";
+    PlaintextExported = "plaintext_exported" in [SecretReferences]: "a secret's value stands in the manifest or in what a command printed";
+
+    RoleDidNotStart = "role_did_not_start" in [WebOnlyBoot, WorkerRecovery, SchedulerRecovery, GatewayRecovery]:
+        "a role did not come up";
+    RoleDied = "role_died" in [WebOnlyBoot, SessionProjectionParity, WorkerRecovery, SchedulerRecovery, GatewayRecovery]:
+        "a role that was up has ended by itself";
+    RoleNotIdle = "role_not_idle" in [WebOnlyBoot, SchedulerRecovery, GatewayRecovery]:
+        "a role that was not started yet has done something, or is said to be there";
+    Healthz = "healthz" in [WebOnlyBoot]: "`/healthz` does not say that all is well";
+    HealthUnstable = "health_unstable" in [WebOnlyBoot]: "`/healthz` said that all is well, and did not go on to say so";
+    SystemId = "system_id" in [WebOnlyBoot]: "the system says that it is another one";
+    Generation = "generation" in [WebOnlyBoot]: "the system is not in the generation after the backup's";
+    Environment = "environment" in [WebOnlyBoot]: "the copy does not know that it is a drill";
+    SchemaVersion = "schema_version" in [WebOnlyBoot]: "the schema is at another version than the backup's";
+    WebInstances = "web_instances" in [WebOnlyBoot]: "diagnostics counts another number of web roles than were started";
+    DiagnosticsCount = "diagnostics_count" in [WebOnlyBoot]: "diagnostics counts a table's rows otherwise than the judge";
+    MetricsSessions = "metrics_sessions" in [WebOnlyBoot]: "the metrics count sessions otherwise than the judge";
+    MetricsGeneration = "metrics_generation" in [WebOnlyBoot]: "the metrics give another generation";
+    NotQuiet = "not_quiet" in [WebOnlyBoot]: "something moved although only the web role was there";
+
+    SessionAdded = "session_added" in [SessionProjectionParity]: "a session has rows that the backup did not have";
+    SessionMissing = "session_missing" in [SessionProjectionParity]: "a session has lost its projection or all its events";
+    EventDamage = "event_damage" in [SessionProjectionParity]: "a session's events have a hole or a repeat, or can't be read";
+    EventSequence = "event_sequence" in [SessionProjectionParity]: "a session's events end elsewhere than in the backup";
+    ProjectionSequence = "projection_sequence" in [SessionProjectionParity]: "a projection does not stand at its session's last event";
+    ProjectionContent = "projection_content" in [SessionProjectionParity]: "a projection is not what its events add up to";
+    SessionListed = "session_listed" in [SessionProjectionParity]: "the API does not list a session at its last event";
+    SessionCount = "session_count" in [SessionProjectionParity]: "the API lists another number of sessions";
+    ProjectionServed = "projection_served" in [SessionProjectionParity]: "the API serves a session that is behind its last event";
+
+    ArtifactMetadata = "artifact_metadata" in [ArtifactMetadata]: "an artifact is not listed as the backup had it";
+    ArtifactCount = "artifact_count" in [ArtifactMetadata]: "the API lists another number of artifacts";
+    ArtifactContent = "artifact_content" in [ArtifactMetadata]: "an artifact downloads with other bytes";
+    ArtifactUnavailable = "artifact_unavailable" in [ArtifactMetadata]: "an artifact can't be downloaded";
+
+    CommandLost = "command_lost" in [WorkerRecovery]: "a command was acknowledged before the backup and is not in it";
+    SmokeOutcome = "smoke_outcome" in [WorkerRecovery]: "the smoke prompt was not carried out well";
+    SmokeSequence = "smoke_sequence" in [WorkerRecovery]: "the smoke prompt's events have a hole or a repeat";
+    SmokeEvents = "smoke_events" in [WorkerRecovery]: "the smoke prompt lacks an event";
+    SmokeProjection = "smoke_projection" in [WorkerRecovery]: "after the smoke prompt the projection is not at the last event";
+    WorkspaceLost = "workspace_lost" in [WorkerRecovery]: "the agent did not find what it had saved before the backup";
+    CheckpointSaved = "checkpoint_saved" in [WorkerRecovery]: "a turn was acknowledged without a checkpoint";
+    StaleTakeover = "stale_takeover" in [WorkerRecovery]: "nobody finished the turn of a worker that slept";
+    StaleAttempts = "stale_attempts" in [WorkerRecovery]: "the turn of a worker that slept was not begun again";
+    StaleTokenAccepted = "stale_token_accepted" in [WorkerRecovery]: "a worker that overslept its lease was not refused";
+    StaleWrite = "stale_write" in [WorkerRecovery]: "a worker that overslept its lease wrote";
+
+    RunMissing = "run_missing" in [SchedulerRecovery]: "a run of the backup is not listed";
+    SlotWithoutRun = "slot_without_run" in [SchedulerRecovery]: "a slot had fired and has no run";
+    SlotFiredTwice = "slot_fired_twice" in [SchedulerRecovery]: "a slot fired twice";
+    SlotFiredAgain = "slot_fired_again" in [SchedulerRecovery]: "a slot fired that had fired before the disaster";
+    HeldSlot = "held_slot" in [SchedulerRecovery]: "a workflow that was resumed did not fire exactly its newest missed slot";
+    MissedSlotFired = "missed_slot_fired" in [SchedulerRecovery]: "a slot fired that was missed and was to be skipped";
+    SlotLost = "slot_lost" in [SchedulerRecovery]: "a slot fell due and did not fire";
+
+    SmokeUnanswered = "smoke_unanswered" in [GatewayRecovery]: "a new message was not answered";
+    Signature = "signature" in [GatewayRecovery]: "a delivery is not signed as its receiver expects";
+    InboundTakenTwice = "inbound_taken_twice" in [GatewayRecovery]: "a message that was accepted before is taken again";
+    Retry = "retry" in [GatewayRecovery]: "a dead letter was retried and did not arrive";
+    DeadLetter = "dead_letter" in [GatewayRecovery]: "a delivery was set aside and is not a dead letter";
+    DeliveryDuplicated = "delivery_duplicated" in [GatewayRecovery]: "a delivery arrived more than once";
+    DeliverySentAgain = "delivery_sent_again" in [GatewayRecovery]: "a delivery was sent before the backup, and went out again";
+    DeliveryNeverArrived = "delivery_never_arrived" in [GatewayRecovery]: "the backup knows a delivery as sent that never arrived";
+    DeliveryLost = "delivery_lost" in [GatewayRecovery]: "a delivery was pending in the backup and did not arrive";
+    OutOfOrder = "out_of_order" in [GatewayRecovery]: "deliveries of one thread arrived out of order";
+    ReachedDestination = "reached_destination" in [GatewayRecovery]: "a delivery of the copy was not redirected";
+
+    CanaryFound = "canary_found" in [Redaction]: "an output holds a canary";
+    PositiveControl = "positive_control" in [Redaction]: "a canary that was planted for the scanner was not found";
+}
+
+/// One comparison of one row: what can be disabled to see whether anything depends on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Comparison {
+    pub row: CheckId,
+    pub code: Code,
+}
+
+impl Comparison {
+    /// Every comparison that the judge makes.
+    pub fn all() -> impl Iterator<Item = Self> {
+        let rows = |code: Code| code.rows().iter().map(move |row| Self { row: *row, code });
+        Code::ALL.iter().flat_map(move |code| rows(*code))
+    }
+}
+
+/// `postgres-restore:table_count`
+impl fmt::Display for Comparison {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{}:{}", self.row.as_str(), self.code.as_str())
+    }
+}
+
+/// No comparison has this name.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("no comparison is called {0:?}; they are called like postgres-restore:table_count")]
+pub struct UnknownComparison(String);
+
+impl FromStr for Comparison {
+    type Err = UnknownComparison;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::all().find(|known| known.to_string() == text).ok_or_else(|| UnknownComparison(text.to_owned()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn no_two_codes_have_one_name() {
+        let names: BTreeSet<_> = Code::ALL.iter().map(|code| code.as_str()).collect();
+        assert_eq!(names.len(), Code::ALL.len());
+    }
+
+    #[test]
+    fn a_comparison_is_found_by_its_name() {
+        for comparison in Comparison::all() {
+            assert_eq!(comparison.to_string().parse(), Ok(comparison));
+        }
+        assert!("postgres-restore:canary_found".parse::<Comparison>().is_err());
+    }
+
+    #[test]
+    fn the_reference_lists_every_code_and_no_other() {
+        let reference = include_str!("../../../../docs/reference/finding-codes.md");
+        let listed: Vec<&str> = reference.lines().filter(|line| line.starts_with("| `")).collect();
+        let expected: Vec<String> = Code::ALL.iter().map(|code| line(*code)).collect();
+        assert_eq!(listed, expected, "docs/reference/finding-codes.md has to say:\n{}", expected.join("\n"));
+    }
+
+    fn line(code: Code) -> String {
+        let rows: Vec<_> = code.rows().iter().map(|row| (*row as usize + 1).to_string()).collect();
+        format!("| `{}` | {} | {} |", code.as_str(), rows.join(", "), code.meaning())
+    }
+}

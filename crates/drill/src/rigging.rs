@@ -1,0 +1,46 @@
+//! What a drill of the judge itself changes about a drill: its pace, and the comparison that is left out. An operator's
+//! drill has none of it, and no option leads here.
+
+use std::time::Duration;
+
+use crate::report::Comparison;
+
+/// How long a drill waits where waiting is part of the question.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Pace {
+    /// Nothing may move for this long while only the web role is there.
+    pub(crate) quiet: Duration,
+    /// Nothing more may arrive for this long before the sink's record is judged.
+    pub(crate) settled: Duration,
+    /// How many slots of a busy workflow are waited for.
+    pub(crate) on_time_slots: usize,
+    /// A worker's lease.
+    pub(crate) lease: Duration,
+    /// How long one thing that is bound to happen may take.
+    pub(crate) patience: Duration,
+}
+
+impl Pace {
+    /// That of a drill whose verdict somebody relies on.
+    pub(crate) const CALM: Self = Self {
+        quiet: Duration::from_secs(2),
+        settled: Duration::from_millis(1_500),
+        on_time_slots: 3,
+        lease: Duration::from_secs(2),
+        patience: Duration::from_secs(60),
+    };
+}
+
+/// What is different from an operator's drill.
+#[derive(Debug, Clone)]
+pub(crate) struct Rigging {
+    pub(crate) pace: Pace,
+    /// A comparison that is taken to hold, whatever was seen: the drill has to be noticed as blind.
+    pub(crate) blind: Option<Comparison>,
+}
+
+impl Default for Rigging {
+    fn default() -> Self {
+        Self { pace: Pace::CALM, blind: None }
+    }
+}
