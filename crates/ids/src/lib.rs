@@ -98,6 +98,8 @@ id! {
     AuditId,
     /// A process that was started as one role or several.
     InstanceId,
+    /// One open recovery ledger of one process: the owner of a chain of segments.
+    WriterId,
     /// One restorable state in an archive.
     BackupId,
     /// One run of a drill.

@@ -3,7 +3,7 @@
 //! Promised: when `put` has returned, the object survives a power cut. Not promised: that an object is named by a row;
 //! a worker that dies between the two leaves an orphan behind.
 //!
-//! Not here: deleting. Nothing in this program takes an object away yet.
+//! Not here: who may delete. Only the recovery ledger does, of its own objects; what rows name is never taken away.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -60,7 +60,8 @@ pub enum ObjectsError {
 #[derive(Debug, Clone)]
 pub struct Objects {
     store: Arc<dyn ObjectStore>,
-    folder: PathBuf,
+    /// `None`: another provider's, which has nothing to sync.
+    folder: Option<PathBuf>,
 }
 
 impl Objects {
@@ -75,12 +76,21 @@ impl Objects {
         let store = LocalFileSystem::new_with_prefix(&folder)
             .map_err(|source| ObjectsError::Store { key: String::new(), source })?
             .with_fsync(true);
-        Ok(Self { store: Arc::new(store), folder })
+        Ok(Self { store: Arc::new(store), folder: Some(folder) })
     }
 
+    /// Over another provider, or one that misbehaves on purpose. What it says it has stored must be durable, and what
+    /// was stored must be found by every listing that begins later.
+    #[must_use]
+    pub fn over(store: Arc<dyn ObjectStore>) -> Self {
+        Self { store, folder: None }
+    }
+
+    /// # Panics
+    /// If this was not opened as a folder.
     #[must_use]
     pub fn folder(&self) -> &Path {
-        &self.folder
+        self.folder.as_deref().expect("these objects lie in a folder")
     }
 
     /// Writes an object for good.
@@ -115,7 +125,10 @@ impl Objects {
         if Blob::of(&blob.key, &self.get(&blob.key).await?) != blob {
             return Err(ObjectsError::Conflict(blob.key));
         }
-        let parent = self.folder.join(&blob.key).parent().unwrap_or(&self.folder).to_owned();
+        let Some(folder) = &self.folder else {
+            return Ok(blob);
+        };
+        let parent = folder.join(&blob.key).parent().unwrap_or(folder).to_owned();
         let synced = tokio::task::spawn_blocking(move || {
             std::fs::File::open(&parent).and_then(|folder| folder.sync_all()).map_err(|source| (parent, source))
         });
@@ -171,6 +184,42 @@ impl Objects {
             .boxed()
     }
 
+    /// Like [`Objects::list`], but only the keys that sort after `after`, which is a whole key.
+    #[must_use]
+    pub fn list_after(&self, prefix: &str, after: &str) -> BoxStream<'static, Result<Listed, ObjectsError>> {
+        let prefix = prefix.to_owned();
+        let within = object_store::path::Path::from(prefix.as_str());
+        self.store
+            .list_with_offset(Some(&within), &object_store::path::Path::from(after))
+            .map_ok(|meta| Listed { key: meta.location.to_string(), size: meta.size })
+            .map_err(move |source| failed(&prefix, source))
+            .boxed()
+    }
+
+    /// The names of the folders right below the folder `prefix`, sorted.
+    ///
+    /// # Errors
+    /// If it can't be looked into. A folder that is not there has none below it.
+    pub async fn folders(&self, prefix: &str) -> Result<Vec<String>, ObjectsError> {
+        let within = object_store::path::Path::from(prefix);
+        let found = self.store.list_with_delimiter(Some(&within)).await.map_err(|source| failed(prefix, source))?;
+        let mut names: Vec<String> =
+            found.common_prefixes.iter().filter_map(|path| path.filename().map(str::to_owned)).collect();
+        names.sort();
+        Ok(names)
+    }
+
+    /// Takes an object away. One that is not there is no error. Not promised: that it stays away after a power cut.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub async fn delete(&self, key: &str) -> Result<(), ObjectsError> {
+        match self.store.delete(&path(key)?).await {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+            Err(source) => Err(failed(key, source)),
+        }
+    }
+
     /// # Errors
     /// If the folder can't be looked into.
     pub async fn is_empty(&self) -> Result<bool, ObjectsError> {
@@ -218,6 +267,23 @@ mod tests {
         std::fs::remove_file(folder.path().join("k")).unwrap();
         assert!(matches!(objects.get_blob(&blob).await, Err(ObjectsError::NotFound(_))));
         assert!(matches!(objects.stream("k").await.map(|_| ()), Err(ObjectsError::NotFound(_))));
+    }
+
+    #[tokio::test]
+    async fn folders_and_later_keys_are_found_and_what_is_deleted_is_gone() {
+        let folder = tempfile::tempdir().unwrap();
+        let objects = Objects::open_folder(folder.path()).unwrap();
+        assert!(objects.folders("hours").await.unwrap().is_empty());
+        for key in ["hours/2/a", "hours/1/a", "hours/1/b"] {
+            objects.put(key, "x".into()).await.unwrap();
+        }
+        assert_eq!(objects.folders("hours").await.unwrap(), ["1", "2"]);
+        let later: Vec<_> = objects.list_after("hours/1", "hours/1/a").try_collect().await.unwrap();
+        assert_eq!(later, [Listed { key: "hours/1/b".into(), size: 1 }]);
+        assert!(objects.list_after("none", "none/a").next().await.is_none());
+        objects.delete("hours/1/b").await.unwrap();
+        objects.delete("hours/1/b").await.unwrap();
+        assert!(matches!(objects.get("hours/1/b").await, Err(ObjectsError::NotFound(_))));
     }
 
     #[tokio::test]
