@@ -24,7 +24,7 @@ pub struct Worker {
     pub concurrency: usize,
     /// How long a claim holds without a heartbeat. A killed worker's session goes on elsewhere after this.
     pub lease_ms: u64,
-    /// How often an idle worker looks for work.
+    /// How often an idle worker looks for work that nobody told it of.
     pub poll_ms: u64,
 }
 
@@ -67,7 +67,7 @@ impl Default for Web {
 
 impl Default for Worker {
     fn default() -> Self {
-        Self { listen: local(0), workspace_root: PathBuf::new(), concurrency: 8, lease_ms: 30_000, poll_ms: 50 }
+        Self { listen: local(0), workspace_root: PathBuf::new(), concurrency: 8, lease_ms: 10_000, poll_ms: 500 }
     }
 }
 
@@ -81,7 +81,7 @@ impl Default for Gateway {
     fn default() -> Self {
         Self {
             listen: local(8081),
-            poll_ms: 100,
+            poll_ms: 200,
             max_attempts: 8,
             backoff_ms: 1_000,
             backoff_max_ms: 300_000,

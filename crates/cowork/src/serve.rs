@@ -100,6 +100,11 @@ async fn serve(
     let heartbeat = heartbeat::start(parts.store.clone(), instance, parts.metrics.clone()).await?;
     ready.write(&parts, &listeners)?;
     let mut tasks = JoinSet::new();
+    let (store, stop) = (parts.store.clone(), shutdown.clone());
+    tasks.spawn(async move {
+        store.wakes_carry(&stop).await;
+        Ok(())
+    });
     for (role, listener) in listeners {
         role.start(&parts, &installation.config, listener, &mut tasks);
     }

@@ -31,6 +31,7 @@ const POSTPONED: TimeDelta = TimeDelta::seconds(10);
 
 /// Renders until `shutdown`; tells `rendered` when there is something to send.
 pub(crate) async fn run(store: &Store, poll: Duration, rendered: &Notify, shutdown: &CancellationToken) {
+    let mut behind = store.wakes().cursor();
     while !shutdown.is_cancelled() {
         let busy = match round(store).await {
             Ok(cursors) => cursors > 0,
@@ -45,6 +46,7 @@ pub(crate) async fn run(store: &Store, poll: Duration, rendered: &Notify, shutdo
         }
         tokio::select! {
             () = shutdown.cancelled() => {}
+            () = behind.woken() => {}
             () = tokio::time::sleep(poll) => {}
         }
     }

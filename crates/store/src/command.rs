@@ -13,6 +13,7 @@ use sqlx::PgConnection;
 
 use crate::lease::NextCommand;
 use crate::turn::Finish;
+use crate::wake::Wake;
 use crate::{Store, StoreError, audit};
 
 /// A wish to be written down.
@@ -282,6 +283,10 @@ impl Store {
             audit::record(&mut tx, &self.sources, new.org, &actor, &action, &target, detail).await?;
         }
         tx.commit().await?;
+        self.wakes.tell(Wake::Work);
+        if matches!(new.wish, Wish::Abort {}) {
+            self.wakes.tell(Wake::Abort);
+        }
         Ok(enqueued)
     }
 

@@ -14,6 +14,7 @@ use crate::binding::{BindingError, NewBinding};
 use crate::channel::Channel;
 use crate::command::{EnqueueError, NewCommand};
 use crate::session::NewSession;
+use crate::wake::Wake;
 use crate::{Store, binding, command, session};
 
 /// What a session runs that a channel message began.
@@ -101,6 +102,7 @@ impl Store {
             return Ok(None);
         }
         tx.commit().await?;
+        self.wakes.tell(Wake::Work);
         Ok(Some(Received { command, session, duplicate: false }))
     }
 

@@ -17,6 +17,7 @@ use sqlx::PgConnection;
 use sqlx::types::Json;
 
 use crate::command;
+use crate::wake::Wake;
 use crate::{Store, StoreError};
 
 /// Permission to advance one session until `expires_at`.
@@ -174,7 +175,9 @@ impl Store {
         .execute(&mut *tx)
         .await
         .map_err(during())?;
-        tx.commit().await.map_err(during())
+        tx.commit().await.map_err(during())?;
+        self.wakes.tell(Wake::Work);
+        Ok(())
     }
 }
 

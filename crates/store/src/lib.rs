@@ -38,6 +38,7 @@ mod token;
 mod trigger;
 mod turn;
 mod usage;
+mod wake;
 mod workflow;
 
 use clock::Sources;
@@ -71,6 +72,7 @@ pub use crate::token::{Identity, NewToken, Token};
 pub use crate::trigger::{DueTrigger, SettledSlots, Trigger};
 pub use crate::turn::Finish;
 pub use crate::usage::{Subscription, UsageKind, UsageTotal};
+pub use crate::wake::{SessionWaiter, Waiter, Wake, Wakes};
 pub use crate::workflow::{NewWorkflow, Workflow, WorkflowError};
 
 /// The schema's history. Applied by [`Store::migrate`].
@@ -81,6 +83,7 @@ pub static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!();
 pub struct Store {
     pool: PgPool,
     sources: Sources,
+    wakes: Wakes,
 }
 
 impl Store {
@@ -95,12 +98,12 @@ impl Store {
             .connect_with(options)
             .await
             .map_err(ConnectError::Unreachable)?;
-        Ok(Self { pool, sources })
+        Ok(Self::from_pool(pool, sources))
     }
 
     #[must_use]
     pub fn from_pool(pool: PgPool, sources: Sources) -> Self {
-        Self { pool, sources }
+        Self { pool, sources, wakes: Wakes::default() }
     }
 
     #[must_use]

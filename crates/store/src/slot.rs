@@ -19,6 +19,7 @@ use crate::run::{self, Run};
 use crate::session::{self, NewSession};
 use crate::trigger::SettledSlots;
 use crate::usage::{self, UsageKind};
+use crate::wake::Wake;
 use crate::workflow::word;
 use crate::{Store, StoreError, WorkflowError};
 
@@ -155,6 +156,7 @@ impl Store {
         let run = fire(&mut tx, &self.sources, &work, slot.due_at).await.map_err(during())?;
         self.workflow_audit(&mut tx, org, workflow, actor, "workflow.start").await.map_err(during())?;
         tx.commit().await.map_err(during())?;
+        self.wakes.tell(Wake::Work);
         Ok(run)
     }
 

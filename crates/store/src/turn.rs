@@ -18,6 +18,7 @@ use crate::checkpoint::{self, NewCheckpoint};
 use crate::event::{self, Append};
 use crate::lease::{self, Lease, NextCommand};
 use crate::usage::{self, UsageKind};
+use crate::wake::Wake;
 use crate::{Store, StoreError, command, run};
 
 /// How a command ends.
@@ -58,13 +59,17 @@ impl Store {
         .execute(&mut *tx)
         .await
         .map_err(during())?;
-        tx.commit().await.map_err(during())
+        tx.commit().await.map_err(during())?;
+        self.wakes.tell(Wake::Events(lease.session));
+        Ok(())
     }
 
     /// Appends events in the middle of a turn.
     pub async fn turn_append(&self, lease: &Lease, append: &Append<'_>) -> Result<(), StoreError> {
         let mut connection = self.pool.acquire().await.map_err(StoreError::during("turn_append"))?;
-        event::append(&mut connection, lease, append, self.sources.now()).await
+        event::append(&mut connection, lease, append, self.sources.now()).await?;
+        self.wakes.tell(Wake::Events(lease.session));
+        Ok(())
     }
 
     /// Appends events with the artifacts that they announce, whose blobs are durable.
@@ -80,7 +85,9 @@ impl Store {
         for new in artifacts {
             artifact::insert(&mut tx, &self.sources, lease.org, lease.session, new).await.map_err(during())?;
         }
-        tx.commit().await.map_err(during())
+        tx.commit().await.map_err(during())?;
+        self.wakes.tell(Wake::Events(lease.session));
+        Ok(())
     }
 
     /// Ends a command. With another one to carry out the lease stays, and it is given back; else the lease is given up.
@@ -101,25 +108,30 @@ impl Store {
             let sequence = finish.append.last();
             checkpoint::insert(&mut tx, lease.org, lease.session, sequence, new, now).await.map_err(during())?;
         }
-        self.settle(&mut tx, lease, finish, now).await.map_err(during())?;
+        let behind = self.settle(&mut tx, lease, finish, now).await.map_err(during())?;
         let next = command::next(&mut tx, lease.org, lease.session).await?;
         if next.is_none() {
             lease::end(&mut tx, lease).await?;
         }
         tx.commit().await.map_err(during())?;
+        self.wakes.tell(Wake::Events(lease.session));
+        if behind {
+            self.wakes.tell(Wake::Cursor);
+        }
         Ok(next)
     }
 
-    /// What hangs from the end of a command. The session's row is locked, and its token was compared.
+    /// What hangs from the end of a command. The session's row is locked, and its token was compared. Says whether a
+    /// thread is behind now.
     async fn settle(
         &self,
         connection: &mut PgConnection,
         lease: &Lease,
         finish: &Finish<'_>,
         now: Timestamp,
-    ) -> Result<(), sqlx::Error> {
+    ) -> Result<bool, sqlx::Error> {
         command::finish(connection, lease.org, finish, now).await?;
-        let Some(outcome) = finish.turn else { return Ok(()) };
+        let Some(outcome) = finish.turn else { return Ok(false) };
         settle_session(connection, lease, finish, outcome).await?;
         if outcome == TurnOutcome::Aborted {
             command::aborts_heard(connection, lease.org, lease.session, now).await?;
@@ -174,8 +186,8 @@ async fn settle_session(
     Ok(())
 }
 
-async fn wake_gateway(connection: &mut PgConnection, lease: &Lease, now: Timestamp) -> Result<(), sqlx::Error> {
-    sqlx::query!(
+async fn wake_gateway(connection: &mut PgConnection, lease: &Lease, now: Timestamp) -> Result<bool, sqlx::Error> {
+    let woken = sqlx::query!(
         "-- turn_wake_gateway
         UPDATE delivery_cursors SET behind = true, updated_at = $3
         WHERE org_id = $1 AND session_id = $2 AND NOT behind",
@@ -185,5 +197,5 @@ async fn wake_gateway(connection: &mut PgConnection, lease: &Lease, now: Timesta
     )
     .execute(connection)
     .await?;
-    Ok(())
+    Ok(woken.rows_affected() > 0)
 }

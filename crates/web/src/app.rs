@@ -7,6 +7,7 @@ use secrets::{ConfiguredSecrets, Kms, SecretBytes, SecretReader};
 use store::{Generation, Store};
 use tokio_util::sync::CancellationToken;
 
+use crate::events::tail::Tails;
 use crate::metrics::Exposition;
 
 /// The parts of the web role. Cheap to clone.
@@ -21,6 +22,8 @@ pub struct App {
     /// Version of the program, as people see it.
     pub build: &'static str,
     pub metrics: Exposition,
+    /// The newest events of sessions that are followed.
+    pub tails: Tails,
     /// Cancelled when the process drains: streams end, so that their clients go elsewhere.
     pub shutdown: CancellationToken,
 }

@@ -3,35 +3,39 @@
 //! A stream goes on after the sequence that its reader names and sends every event after it, in order, once. It ends
 //! when the process drains; the reader then comes back with `Last-Event-ID`, to any other process.
 //!
-//! Not here: appending (`worker`).
+//! Not here: appending (`worker`), reading what is new once for all readers ([`tail`]).
+
+pub(crate) mod tail;
 
 use std::convert::Infallible;
 use std::time::Duration;
 
 use axum::Router;
+use axum::body::{Body, Bytes};
 use axum::extract::State;
-use axum::http::{HeaderMap, header};
-use axum::response::sse::{self, KeepAlive, Sse};
+use axum::http::{HeaderMap, HeaderName, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use domain::event::Recorded;
 use futures::{Stream, StreamExt};
 use ids::{OrgId, SessionId};
 use serde::Deserialize;
+use tokio::time::Instant;
 
 use crate::app::App;
 use crate::auth::Reader;
+use crate::events::tail::Frame;
 use crate::extract::{Json, Path, Query};
 use crate::page::Page;
 use crate::problem::Problem;
 
-/// Events of one page, at most; a stream reads as many at a time.
-const LIMIT_MAX: i64 = 1_000;
+/// Events of one page, at most.
+const LIMIT_MAX: i64 = tail::PAGE;
 const LIMIT_DEFAULT: i64 = 200;
-/// Between two looks for new events of a stream that has seen all.
-const POLL: Duration = Duration::from_millis(50);
 /// A comment so often, so that both sides notice a dead connection.
 const HEARTBEAT: Duration = Duration::from_secs(15);
+const COMMENT: &[u8] = b":\n\n";
+const STREAM_HEADERS: [(HeaderName, &str); 2] =
+    [(header::CONTENT_TYPE, "text/event-stream"), (header::CACHE_CONTROL, "no-cache")];
 
 pub(crate) fn routes() -> Router<App> {
     Router::new().route("/api/sessions/{session_id}/events", get(list_or_stream))
@@ -54,12 +58,12 @@ async fn list_or_stream(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let last = app.store.session_last_sequence(caller.org, session).await?;
-    last.ok_or_else(|| Problem::not_found("session"))?;
+    let last = last.ok_or_else(|| Problem::not_found("session"))?;
     let after = from.after.or(from.cursor).unwrap_or(0);
     if wants_stream(&headers) {
         let after = last_event_id(&headers)?.unwrap_or(after);
-        let events = follow(app, caller.org, session, after).map(|event| Ok::<_, Infallible>(message(&event)));
-        return Ok(Sse::new(events).keep_alive(KeepAlive::new().interval(HEARTBEAT)).into_response());
+        let stream = follow(app, caller.org, session, last, after).map(Ok::<_, Infallible>);
+        return Ok((STREAM_HEADERS, Body::from_stream(stream)).into_response());
     }
     let limit = from.limit.unwrap_or(LIMIT_DEFAULT).clamp(1, LIMIT_MAX);
     let events = app.store.events_after(caller.org, session, after, limit).await?;
@@ -77,35 +81,44 @@ fn last_event_id(headers: &HeaderMap) -> Result<Option<i64>, Problem> {
     sequence.map(Some).ok_or_else(|| Problem::invalid("Last-Event-ID is the sequence of an event"))
 }
 
-/// Reads a page at a time, so a reader that is slow or far behind costs no more memory than one that is not.
-fn follow(app: App, org: OrgId, session: SessionId, mut after: i64) -> impl Stream<Item = Recorded> {
+/// What a stream sends: every event after `after`, in order, once; and a comment now and then. A reader that does not
+/// read is not asked for more, so nothing piles up for it.
+fn follow(app: App, org: OrgId, session: SessionId, last: i64, mut after: i64) -> impl Stream<Item = Bytes> {
     async_stream::stream! {
+        let mut tail = app.tails.follow(&app.store, org, session, last);
+        let mut heartbeat = tokio::time::interval_at(Instant::now() + HEARTBEAT, HEARTBEAT);
         while !app.shutdown.is_cancelled() {
-            let events = match app.store.events_after(org, session, after, LIMIT_MAX).await {
-                Ok(events) => events,
-                Err(error) => {
-                    tracing::error!(error = &error as &dyn std::error::Error, "a stream of events broke off");
-                    return;
+            let kept = tail.borrow_and_update().clone();
+            let Some(frames) = kept.past(after) else {
+                let Some(frames) = page(&app, org, session, after).await else { return };
+                for frame in frames {
+                    after = frame.sequence;
+                    yield frame.bytes;
                 }
+                continue;
             };
-            if events.is_empty() {
-                tokio::select! {
-                    () = app.shutdown.cancelled() => return,
-                    () = tokio::time::sleep(POLL) => continue,
-                }
+            for frame in frames {
+                after = frame.sequence;
+                yield frame.bytes.clone();
             }
-            for event in events {
-                after = event.sequence;
-                yield event;
+            tokio::select! {
+                () = app.shutdown.cancelled() => return,
+                changed = tail.changed() => if changed.is_err() { return },
+                _ = heartbeat.tick() => yield Bytes::from_static(COMMENT),
             }
         }
     }
 }
 
-fn message(event: &Recorded) -> sse::Event {
-    let item = serde_json::to_value(event).expect("an event is plain data");
-    let kind = item["kind"].as_str().unwrap_or_default().to_owned();
-    sse::Event::default().id(event.sequence.to_string()).event(kind).data(item.to_string())
+/// `None`: there is none, though there should be, or the database does not answer. The reader comes back.
+async fn page(app: &App, org: OrgId, session: SessionId, after: i64) -> Option<Vec<Frame>> {
+    match app.store.events_after(org, session, after, tail::PAGE).await {
+        Ok(events) => (!events.is_empty()).then(|| events.iter().map(tail::frame).collect()),
+        Err(error) => {
+            tracing::error!(error = &error as &dyn std::error::Error, "a stream of events broke off");
+            None
+        }
+    }
 }
 
 #[cfg(test)]

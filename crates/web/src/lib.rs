@@ -38,6 +38,7 @@ mod workspace;
 
 pub use crate::api_token::ApiToken;
 pub use crate::app::{App, AppSecrets};
+pub use crate::events::tail::Tails;
 pub use crate::metrics::Exposition;
 pub use crate::probes::{Probes, probes};
 pub use crate::router::router;

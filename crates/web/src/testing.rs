@@ -168,6 +168,7 @@ async fn app(store: Store, folder: &std::path::Path) -> App {
         secrets: Arc::new(AppSecrets { configured, reader, channel: resolved.channel }),
         build: "test",
         metrics: Exposition::new(String::new),
+        tails: crate::events::tail::Tails::default(),
         shutdown: CancellationToken::new(),
         store,
     }

@@ -60,7 +60,7 @@ pub struct Config {
     pub concurrency: usize,
     /// How long a killed worker's sessions wait for another.
     pub lease: Duration,
-    /// Between two looks for work, or for an abort.
+    /// Between two looks for work, or for an abort, that nobody told of.
     pub poll: Duration,
     /// How long running turns may take to end once a shutdown was asked for. Then their leases are given up.
     pub drain: Duration,
@@ -106,6 +106,7 @@ pub async fn run(parts: Parts, config: Config, shutdown: CancellationToken) {
 /// Claims and starts sessions; at the end waits for those that run.
 async fn work(context: &Arc<Context>, shutdown: &CancellationToken, done: &CancellationToken) {
     let mut sessions = JoinSet::new();
+    let mut work = context.parts.store.wakes().work();
     while !shutdown.is_cancelled() {
         for lease in claim(context, context.config.concurrency - sessions.len()).await {
             sessions.spawn(session::advance(context.clone(), lease));
@@ -113,6 +114,7 @@ async fn work(context: &Arc<Context>, shutdown: &CancellationToken, done: &Cance
         tokio::select! {
             () = shutdown.cancelled() => {}
             Some(_) = sessions.join_next() => while sessions.try_join_next().is_some() {},
+            () = work.woken() => {}
             () = tokio::time::sleep(context.config.poll) => {}
         }
     }
@@ -163,9 +165,11 @@ async fn renew(context: &Context) {
 
 /// Looks for wishes to abort the turns that run, so that they are heard at once.
 async fn watch(context: &Context, done: &CancellationToken) {
+    let mut abort = context.parts.store.wakes().abort();
     loop {
         tokio::select! {
             () = done.cancelled() => return,
+            () = abort.woken() => {}
             () = tokio::time::sleep(context.config.poll) => {}
         }
         let running = context.holdings.running();

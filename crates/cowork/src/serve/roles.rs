@@ -18,7 +18,7 @@ use telemetry::Metrics;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use web::{App, AppSecrets, Exposition, Probes};
+use web::{App, AppSecrets, Exposition, Probes, Tails};
 
 use crate::failure::Failure;
 
@@ -153,6 +153,7 @@ fn app(parts: &Parts) -> App {
         generation: parts.generation.clone(),
         build: BUILD,
         metrics: exposition(parts),
+        tails: Tails::default(),
         shutdown: parts.shutdown.clone(),
     }
 }

@@ -7,6 +7,7 @@ use domain::projection::Projection;
 use ids::{InstanceId, OrgId};
 use serde_json::json;
 use store::{Append, Lease, NewCommand};
+use testkit::wait_until;
 use tower::ServiceExt;
 
 use super::*;
@@ -48,6 +49,11 @@ impl Conversation {
     }
 }
 
+fn sequence(frame: &Bytes) -> i64 {
+    let text = std::str::from_utf8(frame).unwrap();
+    text.strip_prefix("id: ").unwrap().split_once('\n').unwrap().0.parse().unwrap()
+}
+
 async fn lease(world: &World, org: OrgId, session: SessionId) -> Lease {
     let store = &world.app.store;
     let wish = domain::command::Wish::Prompt { text: "hi".into() };
@@ -75,12 +81,31 @@ async fn a_list_goes_on_where_it_ended() {
 async fn a_resumed_stream_has_no_hole_and_no_repeat() {
     let mut talk = Conversation::new().await;
     talk.say(2_500).await;
-    let stream = follow(talk.world.app.clone(), talk.lease.org, talk.lease.session, 7);
-    let mut stream = std::pin::pin!(stream.map(|event| event.sequence));
+    let stream = follow(talk.world.app.clone(), talk.lease.org, talk.lease.session, talk.sequence, 7);
+    let mut stream = std::pin::pin!(stream.map(|frame| sequence(&frame)));
     let before: Vec<i64> = stream.by_ref().take(2_494).collect().await;
     assert_eq!(before, (8..=2_501).collect::<Vec<_>>());
     let (next, ()) = tokio::join!(stream.next(), talk.say(1));
     assert_eq!(next, Some(2_502));
+}
+
+#[tokio::test]
+async fn readers_of_one_session_see_each_event_once_wherever_they_began() {
+    let mut talk = Conversation::new().await;
+    talk.say(600).await;
+    let (app, org, session) = (talk.world.app.clone(), talk.lease.org, talk.lease.session);
+    let follow = |after| Box::pin(follow(app.clone(), org, session, 300, after).map(|frame| sequence(&frame)));
+    let mut readers: Vec<_> = [0, 250, 590, 601].into_iter().map(|after| (after, follow(after))).collect();
+    for (after, reader) in &mut readers {
+        let count = usize::try_from(601 - *after).unwrap();
+        assert_eq!(reader.take(count).collect::<Vec<i64>>().await, (*after + 1..=601).collect::<Vec<_>>());
+    }
+    talk.say(1).await;
+    for (_, reader) in &mut readers {
+        assert_eq!(reader.next().await, Some(602));
+    }
+    drop(readers);
+    wait_until("the tail ends with its last reader", async || app.tails.is_empty()).await;
 }
 
 #[tokio::test]

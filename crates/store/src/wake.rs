@@ -1,0 +1,335 @@
+//! Wake-ups: hints that there is something to look at, so that nobody has to look often.
+//!
+//! A hint is told after the transaction that it is about has committed: at once to whoever waits in this process, and
+//! through NOTIFY to the others. One task of a process sends its hints, gathered for [`GAP`], from a connection of its
+//! own: NOTIFY in the transactions that write would make their commits queue up behind each other. One task listens.
+//!
+//! Promised: nothing. A hint may come twice, late, or never; who waits for one also looks by itself from time to time,
+//! and looks once when the connection is back.
+//!
+//! Not here: what is looked at then.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use ids::SessionId;
+use sqlx::postgres::{PgListener, PgPool};
+use tokio::sync::{Notify, watch};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::Store;
+
+/// Between two messages of a process. Each takes a lock that all notifying transactions of the server share.
+const GAP: Duration = Duration::from_millis(2);
+/// Before a lost connection is tried again.
+const RECONNECT: Duration = Duration::from_millis(500);
+const CHANNEL: &str = "cowork_wakes";
+/// Sessions named in one message: 33 bytes each, of the 8,000 that Postgres takes.
+const NAMED: usize = 200;
+/// Sessions that are remembered for the next message; with more, everybody is told to look.
+const REMEMBERED: usize = 2_000;
+
+/// What there is to look at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Wake {
+    /// A session has something to do and nobody does it.
+    Work,
+    /// Somebody wants a running turn to end.
+    Abort,
+    /// A thread has something to render.
+    Cursor,
+    /// A session has new events.
+    Events(SessionId),
+}
+
+/// The wake-ups of a process. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub struct Wakes(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    work: watch::Sender<()>,
+    abort: watch::Sender<()>,
+    cursor: watch::Sender<()>,
+    sessions: Mutex<HashMap<SessionId, watch::Sender<()>>>,
+    outgoing: Mutex<Outgoing>,
+    told: Notify,
+}
+
+/// Hints for other processes, gathered until the next message.
+#[derive(Debug, Default)]
+struct Outgoing {
+    work: bool,
+    abort: bool,
+    cursor: bool,
+    sessions: HashSet<SessionId>,
+    /// Too many to name.
+    everything: bool,
+}
+
+/// Waits for hints of one kind.
+#[derive(Debug)]
+pub struct Waiter(watch::Receiver<()>);
+
+impl Waiter {
+    /// Returns when there was a hint since it last returned, or since the waiter was made.
+    pub async fn woken(&mut self) {
+        // The sender lives as long as the process's wakes.
+        if self.0.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+/// Waits for new events of one session.
+#[derive(Debug)]
+pub struct SessionWaiter {
+    waiter: Waiter,
+    session: SessionId,
+    wakes: Wakes,
+}
+
+impl SessionWaiter {
+    /// As [`Waiter::woken`].
+    pub async fn woken(&mut self) {
+        self.waiter.woken().await;
+    }
+}
+
+impl Drop for SessionWaiter {
+    fn drop(&mut self) {
+        let mut sessions = locked(&self.wakes.0.sessions);
+        // This waiter is still counted.
+        if sessions.get(&self.session).is_some_and(|sender| sender.receiver_count() <= 1) {
+            sessions.remove(&self.session);
+        }
+    }
+}
+
+impl Wakes {
+    #[must_use]
+    pub fn work(&self) -> Waiter {
+        Waiter(self.0.work.subscribe())
+    }
+
+    #[must_use]
+    pub fn abort(&self) -> Waiter {
+        Waiter(self.0.abort.subscribe())
+    }
+
+    #[must_use]
+    pub fn cursor(&self) -> Waiter {
+        Waiter(self.0.cursor.subscribe())
+    }
+
+    #[must_use]
+    pub fn session(&self, session: SessionId) -> SessionWaiter {
+        let receiver = locked(&self.0.sessions).entry(session).or_default().subscribe();
+        SessionWaiter { waiter: Waiter(receiver), session, wakes: self.clone() }
+    }
+
+    /// To be called when what it is about is committed.
+    pub(crate) fn tell(&self, wake: Wake) {
+        self.wake(wake);
+        locked(&self.0.outgoing).add(wake);
+        self.0.told.notify_one();
+    }
+
+    fn wake(&self, wake: Wake) {
+        match wake {
+            Wake::Work => self.0.work.send_replace(()),
+            Wake::Abort => self.0.abort.send_replace(()),
+            Wake::Cursor => self.0.cursor.send_replace(()),
+            Wake::Events(session) => {
+                if let Some(sender) = locked(&self.0.sessions).get(&session) {
+                    sender.send_replace(());
+                }
+            }
+        }
+    }
+
+    fn wake_everybody(&self) {
+        [Wake::Work, Wake::Abort, Wake::Cursor].into_iter().for_each(|wake| self.wake(wake));
+        locked(&self.0.sessions).values().for_each(|sender| sender.send_replace(()));
+    }
+
+    /// Hands on what another process told. What can't be read is of a newer program: then everybody looks.
+    fn hear(&self, own: Uuid, message: &str) {
+        let Some((sender, hints)) = message.split_once(' ') else { return self.wake_everybody() };
+        if sender.parse() == Ok(own) {
+            return;
+        }
+        for hint in hints.split(',') {
+            match hint {
+                "work" => self.wake(Wake::Work),
+                "abort" => self.wake(Wake::Abort),
+                "cursor" => self.wake(Wake::Cursor),
+                session => match session.parse::<Uuid>() {
+                    Ok(session) => self.wake(Wake::Events(session.into())),
+                    Err(_) => return self.wake_everybody(),
+                },
+            }
+        }
+    }
+}
+
+impl Outgoing {
+    fn add(&mut self, wake: Wake) {
+        match wake {
+            Wake::Work => self.work = true,
+            Wake::Abort => self.abort = true,
+            Wake::Cursor => self.cursor = true,
+            Wake::Events(_) if self.sessions.len() >= REMEMBERED => self.everything = true,
+            Wake::Events(session) => {
+                self.sessions.insert(session);
+            }
+        }
+    }
+
+    /// `SENDER HINT,HINT,...`; `SENDER all` if there are too many.
+    fn messages(self, own: Uuid) -> Vec<String> {
+        if self.everything {
+            return vec![format!("{own} all")];
+        }
+        let kinds = [(self.work, "work"), (self.abort, "abort"), (self.cursor, "cursor")];
+        let kinds = kinds.into_iter().filter(|(told, _)| *told).map(|(_, name)| name.to_owned());
+        let sessions = self.sessions.into_iter().map(|session| session.as_uuid().simple().to_string());
+        let hints: Vec<String> = kinds.chain(sessions).collect();
+        hints.chunks(NAMED).map(|hints| format!("{own} {}", hints.join(","))).collect()
+    }
+}
+
+impl Store {
+    /// What tells this process that there is something to look at.
+    #[must_use]
+    pub fn wakes(&self) -> &Wakes {
+        &self.wakes
+    }
+
+    /// Carries hints between this process and the others until `shutdown`. Takes two connections of the pool. Without
+    /// it hints stay in this process.
+    pub async fn wakes_carry(&self, shutdown: &CancellationToken) {
+        let own = self.sources.id::<Uuid>();
+        tokio::select! {
+            () = shutdown.cancelled() => {}
+            () = send(&self.wakes, &self.pool, own) => {}
+            () = listen(&self.wakes, &self.pool, own) => {}
+        }
+    }
+}
+
+async fn send(wakes: &Wakes, pool: &PgPool, own: Uuid) {
+    loop {
+        wakes.0.told.notified().await;
+        let messages = std::mem::take(&mut *locked(&wakes.0.outgoing)).messages(own);
+        let sql = "-- wakes_send\nSELECT pg_notify($1, message) FROM unnest($2::text[]) AS message";
+        if let Err(error) = sqlx::query(sql).bind(CHANNEL).bind(&messages).execute(pool).await {
+            tracing::debug!(%error, "wake-ups were not sent; others will see by themselves");
+            tokio::time::sleep(RECONNECT).await;
+        }
+        tokio::time::sleep(GAP).await;
+    }
+}
+
+async fn listen(wakes: &Wakes, pool: &PgPool, own: Uuid) {
+    loop {
+        if let Err(error) = hear_all(wakes, pool, own).await {
+            tracing::debug!(%error, "no wake-ups are heard; this process looks by itself");
+        }
+        tokio::time::sleep(RECONNECT).await;
+    }
+}
+
+/// Until the connection is lost.
+async fn hear_all(wakes: &Wakes, pool: &PgPool, own: Uuid) -> Result<(), sqlx::Error> {
+    let mut listener = PgListener::connect_with(pool).await?;
+    listener.listen(CHANNEL).await?;
+    // What was told before nobody heard.
+    wakes.wake_everybody();
+    while let Some(message) = listener.try_recv().await? {
+        wakes.hear(own, message.payload());
+    }
+    Ok(())
+}
+
+/// Nothing is left half done in these locks.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use testkit::TestDatabase;
+
+    use super::*;
+
+    fn session(n: u128) -> SessionId {
+        Uuid::from_u128(n).into()
+    }
+
+    #[tokio::test]
+    async fn a_hint_wakes_those_who_wait_for_it_and_nobody_else() {
+        let wakes = Wakes::default();
+        let (mut one, two) = (wakes.session(session(1)), wakes.session(session(2)));
+        wakes.tell(Wake::Events(session(1)));
+        one.woken().await;
+        assert!(!two.waiter.0.has_changed().unwrap());
+        drop((one, two));
+        assert!(locked(&wakes.0.sessions).is_empty(), "nobody waits, nothing is kept");
+    }
+
+    #[tokio::test]
+    async fn a_hint_before_the_wait_is_not_lost() {
+        let wakes = Wakes::default();
+        let mut work = wakes.work();
+        wakes.tell(Wake::Work);
+        work.woken().await;
+    }
+
+    #[tokio::test]
+    async fn what_one_process_tells_another_hears() {
+        let database = TestDatabase::create().await;
+        let store = || Store::from_pool(database.pool(), testkit::system_sources());
+        let (teller, hearer) = (store(), store());
+        let stop = CancellationToken::new();
+        let carry = |store: Store| {
+            let stop = stop.clone();
+            tokio::spawn(async move { store.wakes_carry(&stop).await })
+        };
+        let mut connected = hearer.wakes().work();
+        let tasks = [carry(hearer.clone()), carry(teller.clone())];
+        // Everybody is woken once when the connection is there.
+        connected.woken().await;
+        let mut events = hearer.wakes().session(session(7));
+        teller.wakes().tell(Wake::Events(session(7)));
+        events.woken().await;
+        stop.cancel();
+        for task in tasks {
+            task.await.unwrap();
+        }
+    }
+
+    #[test]
+    fn many_sessions_fit_the_messages_that_postgres_takes_and_too_many_wake_everybody() {
+        let outgoing = |count: u128| {
+            let mut outgoing = Outgoing::default();
+            (0..count).for_each(|n| outgoing.add(Wake::Events(session(n))));
+            outgoing.add(Wake::Cursor);
+            outgoing.messages(Uuid::nil())
+        };
+        let messages = outgoing(1_000);
+        assert_eq!(messages.len(), 6);
+        assert!(messages.iter().all(|message| message.len() < 8_000));
+        assert_eq!(outgoing(REMEMBERED as u128 + 1), [format!("{} all", Uuid::nil())]);
+
+        let wakes = Wakes::default();
+        let mut waiter = wakes.session(session(1));
+        wakes.hear(Uuid::from_u128(9), &messages.concat());
+        assert!(waiter.waiter.0.has_changed().unwrap(), "what can't be read wakes everybody");
+        waiter.waiter.0.mark_unchanged();
+        wakes.hear(Uuid::nil(), &format!("{} all", Uuid::nil()));
+        assert!(!waiter.waiter.0.has_changed().unwrap(), "what a process told itself, it knows");
+    }
+}
