@@ -43,7 +43,9 @@ pub(crate) struct Kept {
 
 /// The tails of a process. Cheap to clone.
 #[derive(Debug, Clone, Default)]
-pub struct Tails(Arc<Mutex<HashMap<(OrgId, SessionId), watch::Sender<Kept>>>>);
+pub struct Tails(Arc<Mutex<Followers>>);
+
+type Followers = HashMap<(OrgId, SessionId), watch::Sender<Kept>>;
 
 /// A reader's side of a tail.
 pub(crate) type Followed = watch::Receiver<Kept>;
