@@ -37,12 +37,15 @@ pub struct Outgoing<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Accepted;
 
-/// It has not.
+/// It has not, or did not say so.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SendError {
-    /// It may later. Whether the message arrived is unknown.
+    /// It may later. It has not taken this attempt.
     #[error("{reason}")]
     Transient { retry_after: Option<Duration>, reason: String },
+    /// Nobody here knows: the request was on its way, and no answer says what became of it.
+    #[error("{reason}")]
+    Ambiguous { retry_after: Option<Duration>, reason: String },
     /// It never will, as things are.
     #[error("{reason}")]
     Permanent { reason: String },
@@ -53,6 +56,7 @@ impl SendError {
     pub fn failure(&self) -> Failure {
         match self {
             Self::Transient { retry_after, .. } => Failure::Transient { retry_after: *retry_after },
+            Self::Ambiguous { retry_after, .. } => Failure::Ambiguous { retry_after: *retry_after },
             Self::Permanent { .. } => Failure::Permanent,
         }
     }

@@ -100,6 +100,7 @@ fn refused(status: StatusCode, failure: Failure) -> SendError {
     let reason = format!("the destination answered {status}");
     match failure {
         Failure::Transient { retry_after } => SendError::Transient { retry_after, reason },
+        Failure::Ambiguous { retry_after } => SendError::Ambiguous { retry_after, reason },
         Failure::Permanent if status.is_redirection() => {
             SendError::Permanent { reason: format!("{reason}; redirects are not followed, correct the destination") }
         }
@@ -161,6 +162,42 @@ mod tests {
         assert_eq!(check(&signed(&theirs, now, "{}"), "{}"), Err(VerifyError::Signature));
         assert_eq!(check(&signed(&ours, now - 400, "{}"), "{}"), Err(VerifyError::Stale));
         assert_eq!(check(&HeaderMap::new(), "{}"), Err(VerifyError::Header(HEADER_WEBHOOK_ID)));
+    }
+
+    /// What sending to a far side gives that takes a connection and then does as `far_side` says.
+    async fn send_to(far_side: impl FnOnce(std::net::TcpStream) + Send + 'static, timeout: Duration) -> SendError {
+        let sources = Sources::system();
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let destination = format!("http://{}/", listener.local_addr().unwrap()).parse().unwrap();
+        let far_side = tokio::task::spawn_blocking(move || far_side(listener.accept().unwrap().0));
+        let outgoing = Outgoing {
+            delivery_id: sources.id(),
+            destination: &destination,
+            signing_secret: &fresh_secret(&sources),
+            payload: &serde_json::json!({}),
+            at: sources.now(),
+        };
+        let error = Webhook::new(timeout, Route::Direct).unwrap().send(outgoing).await.unwrap_err();
+        far_side.await.unwrap();
+        error
+    }
+
+    #[tokio::test]
+    async fn a_message_that_may_have_arrived_is_told_from_one_that_did_not() {
+        use std::io::{Read, Write};
+        let read = |mut stream: &std::net::TcpStream| stream.read(&mut [0; 4096]).unwrap();
+        let broken = send_to(move |stream| assert!(read(&stream) > 0), Duration::from_secs(5)).await;
+        assert!(matches!(broken, SendError::Ambiguous { .. }), "{broken:?}");
+        // Holds the connection until the sender gives up, which ends the read.
+        let silent = move |stream: std::net::TcpStream| while read(&stream) > 0 {};
+        let late = send_to(silent, Duration::from_millis(200)).await;
+        assert!(matches!(late, SendError::Ambiguous { .. }), "{late:?}");
+        let busy = move |mut stream: std::net::TcpStream| {
+            read(&stream);
+            stream.write_all(b"HTTP/1.1 503 Busy\r\ncontent-length: 0\r\n\r\n").unwrap();
+        };
+        let refused = send_to(busy, Duration::from_secs(5)).await;
+        assert!(matches!(refused, SendError::Transient { .. }), "{refused:?}");
     }
 
     #[tokio::test]

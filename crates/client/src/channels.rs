@@ -13,6 +13,8 @@ pub struct Channel {
     pub channel_id: ChannelId,
     pub name: String,
     pub destination: String,
+    /// Whether the far side takes a repeated delivery once.
+    pub deduplicates: bool,
     /// Only in the answer to its creation.
     pub signing_secret: Option<SecretString>,
 }
@@ -33,7 +35,7 @@ pub struct Delivery {
     pub binding_id: BindingId,
     pub channel_id: ChannelId,
     pub sequence: i64,
-    /// `pending`, `sent`, `dead`.
+    /// `pending`, `sent`, `dead`, `unknown`.
     pub state: String,
     pub attempt: i32,
     pub last_error: Option<String>,
@@ -43,7 +45,17 @@ pub struct Delivery {
 
 impl Client {
     pub async fn channel_create(&self, name: &str, destination: &str) -> Result<Channel, Error> {
-        let channel = json!({"kind": "webhook", "name": name, "destination": destination});
+        self.channel_make(name, destination, true).await
+    }
+
+    /// A channel whose far side takes every delivery as a new message, also a repeated one.
+    pub async fn channel_create_without_deduplication(&self, name: &str, destination: &str) -> Result<Channel, Error> {
+        self.channel_make(name, destination, false).await
+    }
+
+    async fn channel_make(&self, name: &str, destination: &str, deduplicates: bool) -> Result<Channel, Error> {
+        let channel =
+            json!({"kind": "webhook", "name": name, "destination": destination, "deduplicates": deduplicates});
         self.post("/api/channels", &channel).await
     }
 

@@ -45,6 +45,9 @@ pub struct Backlog {
     pub leases_held: i64,
     pub deliveries_pending: i64,
     pub deliveries_dead: i64,
+    pub deliveries_unknown: i64,
+    /// Effects that the recovery ledger does not know yet.
+    pub effects_untold: i64,
 }
 
 /// A secret reference and whether it resolves; never the value.

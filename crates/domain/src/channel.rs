@@ -5,6 +5,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use ids::CommandId;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
@@ -34,6 +35,8 @@ pub enum DeliveryState {
     Sent,
     /// Set aside for a person: look at it, retry it or leave it.
     Dead,
+    /// It may have arrived, and the far side could not tell a repeat: a person decides whether it goes out again.
+    Unknown,
 }
 
 macro_rules! column_text {
@@ -58,7 +61,7 @@ macro_rules! column_text {
 
 column_text! {
     ChannelKind { Webhook = "webhook" }
-    DeliveryState { Pending = "pending", Sent = "sent", Dead = "dead" }
+    DeliveryState { Pending = "pending", Sent = "sent", Dead = "dead", Unknown = "unknown" }
 }
 
 /// A word that this build does not know.
@@ -140,6 +143,8 @@ impl fmt::Debug for Destination {
 /// What a thread is told at the end of a turn.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Message {
+    /// The command whose turn ended. A command's turn ends once, so of a session each command has at most one message.
+    pub command: CommandId,
     /// The event that it renders.
     pub sequence: i64,
     pub text: String,
@@ -166,9 +171,10 @@ impl Renderer {
             Event::ApprovalRequested { title, .. } => {
                 self.asked = Some(format!("The agent asks for approval: {title}"));
             }
-            Event::TurnEnded { outcome, error, .. } => {
+            Event::TurnEnded { command_id, outcome, error } => {
                 let text = std::mem::take(self).text(*outcome, error.as_deref())?;
-                return Some(Message { sequence: recorded.sequence, text, at: recorded.created_at });
+                let (command, sequence, at) = (*command_id, recorded.sequence, recorded.created_at);
+                return Some(Message { command, sequence, text, at });
             }
             _ => {}
         }

@@ -28,6 +28,8 @@ pub struct Patience {
 pub enum Failure {
     /// The same message may be accepted later.
     Transient { retry_after: Option<Duration> },
+    /// It may have been accepted: the request was on its way when its answer got lost.
+    Ambiguous { retry_after: Option<Duration> },
     /// The same message will never be accepted there.
     Permanent,
 }
@@ -39,16 +41,23 @@ pub enum Next {
     RetryAfter(Duration),
     /// Set aside for a person.
     Dead,
+    /// Set aside for a person, who finds out whether it arrived.
+    Unknown,
 }
 
-/// Decides after the failure of attempt number `attempt` (from 1). `draw` is uniformly random over all of `u32`.
+/// Decides after the failure of attempt number `attempt` (from 1). `deduplicates`: whether the far side takes a repeat
+/// once; where it does not, what may have arrived is not tried again. `draw` is uniformly random over all of `u32`.
 #[must_use]
-pub fn next(patience: &Patience, attempt: i32, failure: Failure, draw: u32) -> Next {
-    match failure {
-        Failure::Permanent => Next::Dead,
-        Failure::Transient { .. } if attempt >= patience.max_attempts => Next::Dead,
-        Failure::Transient { retry_after: Some(asked) } => Next::RetryAfter(asked.min(RETRY_AFTER_MAX)),
-        Failure::Transient { retry_after: None } => Next::RetryAfter(jittered(ceiling(patience, attempt), draw)),
+pub fn next(patience: &Patience, attempt: i32, failure: Failure, deduplicates: bool, draw: u32) -> Next {
+    let retry_after = match failure {
+        Failure::Permanent => return Next::Dead,
+        Failure::Ambiguous { .. } if !deduplicates => return Next::Unknown,
+        Failure::Ambiguous { retry_after } | Failure::Transient { retry_after } => retry_after,
+    };
+    match retry_after {
+        _ if attempt >= patience.max_attempts => Next::Dead,
+        Some(asked) => Next::RetryAfter(asked.min(RETRY_AFTER_MAX)),
+        None => Next::RetryAfter(jittered(ceiling(patience, attempt), draw)),
     }
 }
 
@@ -69,11 +78,13 @@ pub enum Answer {
     Refused(Failure),
 }
 
-/// Reads an HTTP status. Redirects are not followed, so they are refusals: the destination has to be corrected.
+/// Reads an HTTP status. Redirects are not followed, so they are refusals: the destination has to be corrected. 502 and 504
+/// are a proxy's words: it does not know what became of the request behind it.
 #[must_use]
 pub fn judge(status: u16, retry_after: Option<Duration>) -> Answer {
     match status {
         200..=299 => Answer::Accepted,
+        502 | 504 => Answer::Refused(Failure::Ambiguous { retry_after }),
         408 | 409 | 423 | 425 | 429 | 500..=599 => Answer::Refused(Failure::Transient { retry_after }),
         _ => Answer::Refused(Failure::Permanent),
     }
@@ -90,9 +101,9 @@ mod tests {
     const PLAIN: Failure = Failure::Transient { retry_after: None };
 
     fn wait(attempt: i32, draw: u32) -> Duration {
-        match next(&PATIENCE, attempt, PLAIN, draw) {
+        match next(&PATIENCE, attempt, PLAIN, true, draw) {
             Next::RetryAfter(wait) => wait,
-            Next::Dead => panic!("attempt {attempt} was the last"),
+            set_aside => panic!("attempt {attempt} was the last: {set_aside:?}"),
         }
     }
 
@@ -112,16 +123,27 @@ mod tests {
 
     #[test]
     fn the_last_attempt_leaves_a_dead_letter() {
-        assert_eq!(next(&PATIENCE, 8, PLAIN, 0), Next::Dead);
-        assert_eq!(next(&PATIENCE, 1, Failure::Permanent, 0), Next::Dead);
+        assert_eq!(next(&PATIENCE, 8, PLAIN, true, 0), Next::Dead);
+        assert_eq!(next(&PATIENCE, 1, Failure::Permanent, true, 0), Next::Dead);
     }
 
     #[test]
     fn retry_after_wins_within_reason() {
         let asked = |seconds| Failure::Transient { retry_after: Some(Duration::from_secs(seconds)) };
-        assert_eq!(next(&PATIENCE, 1, asked(900), 7), Next::RetryAfter(Duration::from_secs(900)));
-        assert_eq!(next(&PATIENCE, 1, asked(u64::MAX), 7), Next::RetryAfter(RETRY_AFTER_MAX));
-        assert_eq!(next(&PATIENCE, 8, asked(1), 7), Next::Dead);
+        assert_eq!(next(&PATIENCE, 1, asked(900), true, 7), Next::RetryAfter(Duration::from_secs(900)));
+        assert_eq!(next(&PATIENCE, 1, asked(u64::MAX), true, 7), Next::RetryAfter(RETRY_AFTER_MAX));
+        assert_eq!(next(&PATIENCE, 8, asked(1), true, 7), Next::Dead);
+    }
+
+    #[test]
+    fn what_may_have_arrived_is_tried_again_only_where_a_repeat_is_taken_once() {
+        let lost = judge(504, None);
+        assert_eq!(lost, Answer::Refused(Failure::Ambiguous { retry_after: None }));
+        let Answer::Refused(lost) = lost else { panic!("it was refused") };
+        assert_eq!(next(&PATIENCE, 1, lost, false, 0), Next::Unknown);
+        assert_eq!(next(&PATIENCE, 1, lost, true, 0), Next::RetryAfter(Duration::ZERO));
+        assert_eq!(next(&PATIENCE, 8, lost, true, 0), Next::Dead);
+        assert_eq!(next(&PATIENCE, 1, PLAIN, false, 0), Next::RetryAfter(Duration::ZERO));
     }
 
     #[test]

@@ -4,9 +4,9 @@
 //! `render` turns what sessions said into deliveries; `send` carries deliveries out. Any number of gateways may run
 //! side by side.
 //!
-//! Guaranteed: a message that came in is one prompt, however often it comes; the deliveries of a thread arrive in order,
-//! each at least once, and every repeat carries the same id. Not guaranteed: exactly once, which takes a far side that
-//! looks at the id.
+//! Guaranteed: a message that came in is one prompt, however often it comes; the deliveries of a thread arrive in order.
+//! On a channel that deduplicates each arrives at least once, and every repeat carries the same id; on another each
+//! arrives at most once, and one that may not have arrived waits for a person.
 //!
 //! A drill copy of a system is kept from the outside world here: [`route`].
 //!
@@ -19,6 +19,7 @@ mod render;
 mod route;
 mod secret;
 mod send;
+mod settle;
 
 use std::sync::Arc;
 use std::time::Duration;

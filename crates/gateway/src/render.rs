@@ -102,5 +102,5 @@ fn delivery(cursor: &BehindCursor, message: &Message) -> NewDelivery {
             "text": message.text,
         },
     });
-    NewDelivery { sequence: message.sequence, event_at: message.at, payload }
+    NewDelivery { command: message.command, sequence: message.sequence, payload }
 }

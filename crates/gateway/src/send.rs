@@ -1,8 +1,8 @@
 //! Sends deliveries.
 //!
-//! Claims what is due in batches, sends each claim as a task of its own, and records what became of it under the
-//! claim's fencing counter. An attempt ends well before its lease does, so no two gateways send one delivery unless one
-//! of them was stopped in its tracks; then the far side sees the same id twice and the late result touches no row.
+//! Claims what is due in rounds, sends each claim as a task of its own, and hands what became of it to `settle`. An attempt
+//! ends well before its lease does, so no two gateways send one delivery unless one of them was stopped in its tracks;
+//! then the far side sees the same id twice and the late result touches no row.
 //!
 //! Not here: order and leases (`store::delivery`), when to try again (`domain::retry`).
 
@@ -13,18 +13,16 @@ use channels::{Channel, Outgoing, SendError};
 use chrono::TimeDelta;
 use domain::channel::ChannelKind;
 use domain::retry::{Next, Patience, next};
-use store::{ClaimedDelivery, NotSent, StoreError};
-use tokio::sync::Notify;
-use tokio::task::JoinSet;
+use store::{ClaimedDelivery, Outcome, Settlement};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
+use crate::settle::{self, Done};
 use crate::{GatewayConfig, Parts, chain};
 
 /// A lease outlives the attempt by this: time to record the result, also when the database is away for a moment.
 const GRACE: Duration = Duration::from_secs(15);
-/// A result that can't be recorded is tried so often.
-const RECORDINGS: u32 = 5;
-const RECORDING_PAUSE: Duration = Duration::from_millis(500);
 /// Characters of an error that are kept.
 const ERROR_CHARS: usize = 500;
 
@@ -48,22 +46,23 @@ impl Sender {
     async fn claim(&self, free: usize) -> Vec<ClaimedDelivery> {
         let limit = i64::try_from(free).unwrap_or(i64::MAX);
         let generation = self.parts.generation.generation;
-        self.parts.store.delivery_claim(generation, limit, self.lease).await.unwrap_or_else(|error| {
+        let claims = self.parts.store.delivery_claim(generation, limit, self.lease).await.unwrap_or_else(|error| {
             tracing::warn!(error = chain(&error), "deliveries can't be claimed");
-            Vec::new()
-        })
+            store::Claims::default()
+        });
+        for delivery in claims.unknown {
+            settle::unknown(delivery, "the gateway that sent it was lost");
+        }
+        claims.deliveries
     }
 
-    /// Sends one delivery and records what became of it.
-    async fn carry_out(self: Arc<Self>, claim: ClaimedDelivery) {
-        let recorded = match self.attempt(&claim).await {
-            Ok(()) => self.record_sent(&claim).await,
-            Err(error) => self.record_not_sent(&claim, &error).await,
+    /// Sends one delivery.
+    async fn carry_out(&self, claim: ClaimedDelivery) -> Settlement {
+        let outcome = match self.attempt(&claim).await {
+            Ok(()) => Outcome::Sent,
+            Err(error) => self.not_sent(&claim, &error),
         };
-        if let Err(error) = recorded {
-            tracing::warn!(delivery.id = %claim.delivery_id, attempt = claim.attempt, error = chain(&error),
-                "the result of a delivery was not recorded");
-        }
+        Settlement { claim, outcome }
     }
 
     async fn attempt(&self, claim: &ClaimedDelivery) -> Result<(), SendError> {
@@ -97,81 +96,58 @@ impl Sender {
         })
     }
 
-    async fn record_sent(&self, claim: &ClaimedDelivery) -> Result<(), StoreError> {
-        persistently(|| self.parts.store.delivery_sent(claim)).await?;
-        let age = self.parts.store.sources().now() - claim.created_at;
-        metrics::counter!("cowork_deliveries_sent_total").increment(1);
-        metrics::histogram!("cowork_delivery_latency_ms").record(age.as_seconds_f64() * 1_000.0);
-        tracing::info!(delivery.id = %claim.delivery_id, attempt = claim.attempt, "a delivery was sent");
-        Ok(())
-    }
-
-    async fn record_not_sent(&self, claim: &ClaimedDelivery, error: &SendError) -> Result<(), StoreError> {
+    fn not_sent(&self, claim: &ClaimedDelivery, error: &SendError) -> Outcome {
         let reason: String = error.to_string().chars().take(ERROR_CHARS).collect();
-        let then = self.then(claim, error);
-        persistently(|| self.parts.store.delivery_not_sent(claim, then, &reason)).await?;
-        metrics::counter!("cowork_delivery_attempts_failed_total").increment(1);
-        if then == NotSent::Dead {
-            metrics::counter!("cowork_deliveries_dead_total").increment(1);
-        }
-        tracing::warn!(delivery.id = %claim.delivery_id, attempt = claim.attempt, dead = then == NotSent::Dead, reason,
-            "a delivery was not accepted");
-        Ok(())
-    }
-
-    fn then(&self, claim: &ClaimedDelivery, error: &SendError) -> NotSent {
         let sources = self.parts.store.sources();
-        match next(&self.patience, claim.attempt, error.failure(), u32::from_le_bytes(sources.bytes())) {
-            Next::Dead => NotSent::Dead,
+        let draw = u32::from_le_bytes(sources.bytes());
+        match next(&self.patience, claim.attempt, error.failure(), claim.deduplicates, draw) {
+            Next::Dead => Outcome::Dead(reason),
+            Next::Unknown => Outcome::Unknown(reason),
             Next::RetryAfter(wait) => {
-                NotSent::RetryAt(sources.now() + TimeDelta::from_std(wait).unwrap_or(TimeDelta::days(1)))
+                let wait = TimeDelta::from_std(wait).unwrap_or(TimeDelta::days(1));
+                Outcome::RetryAt(sources.now() + wait, reason)
             }
         }
     }
-}
-
-/// A result is worth some effort: a forgotten one is sent again when the lease ends.
-async fn persistently<F, R>(mut record: F) -> Result<(), StoreError>
-where
-    F: FnMut() -> R,
-    R: Future<Output = Result<(), StoreError>>,
-{
-    for _ in 1..RECORDINGS {
-        match record().await {
-            Err(StoreError::Database { .. }) => tokio::time::sleep(RECORDING_PAUSE).await,
-            recorded => return recorded,
-        }
-    }
-    record().await
 }
 
 /// Sends until `shutdown`, then waits for what is in flight, which an attempt's timeout bounds.
 pub(crate) async fn run(sender: Arc<Sender>, rendered: &Notify, shutdown: &CancellationToken) {
-    let mut in_flight = JoinSet::new();
-    while !shutdown.is_cancelled() {
-        let free = sender.concurrency - in_flight.len();
-        if free > 0 {
-            for claim in sender.claim(free).await {
-                in_flight.spawn(sender.clone().carry_out(claim));
+    let room = Arc::new(Semaphore::new(sender.concurrency));
+    let (done, mut to_settle) = mpsc::channel(sender.concurrency);
+    let settled = Notify::new();
+    let send = async {
+        let tasks = TaskTracker::new();
+        while !shutdown.is_cancelled() {
+            round(&sender, &room, &done, &tasks).await;
+            tokio::select! {
+                () = shutdown.cancelled() => {}
+                () = settled.notified() => {}
+                () = rendered.notified() => {}
+                () = tokio::time::sleep(sender.poll) => {}
             }
         }
-        tokio::select! {
-            () = shutdown.cancelled() => {}
-            Some(ended) = in_flight.join_next() => note(ended),
-            () = rendered.notified() => {}
-            () = tokio::time::sleep(sender.poll) => {}
-        }
-        while let Some(ended) = in_flight.try_join_next() {
-            note(ended);
-        }
+        tasks.close();
+        tasks.wait().await;
+        drop(done);
+    };
+    tokio::join!(send, settle::run(&sender.parts, &mut to_settle, &settled));
+}
+
+/// Claims as much as there is room for, and begins to send it.
+async fn round(sender: &Arc<Sender>, room: &Arc<Semaphore>, done: &mpsc::Sender<Done>, tasks: &TaskTracker) {
+    let free = room.available_permits();
+    if free == 0 {
+        return;
     }
-    while let Some(ended) = in_flight.join_next().await {
-        note(ended);
+    for claim in sender.claim(free).await {
+        let place = room.clone().try_acquire_owned().expect("only rounds take places, and as many as are free");
+        tasks.spawn(one(sender.clone(), claim, place, done.clone()));
     }
 }
 
-fn note(ended: Result<(), tokio::task::JoinError>) {
-    if let Err(error) = ended {
-        tracing::error!(error = chain(&error), "a sending task was lost");
-    }
+async fn one(sender: Arc<Sender>, claim: ClaimedDelivery, place: OwnedSemaphorePermit, done: mpsc::Sender<Done>) {
+    let settlement = sender.carry_out(claim).await;
+    // Whoever settles outlives all senders.
+    let _ = done.send(Done { settlement, place }).await;
 }

@@ -94,6 +94,8 @@ id! {
     ByokKeyId,
     /// A metered quantity.
     UsageId,
+    /// An effect that the recovery ledger does not know yet.
+    OutboxId,
     /// An entry of the audit trail.
     AuditId,
     /// A process that was started as one role or several.

@@ -115,7 +115,14 @@ pub const BACKUP_SPEC: BackupSpec = BackupSpec {
         },
         BackupGroup {
             name: "system",
-            tables: &["generations", "role_instances", "remembered_effects", "restore_reports", "_sqlx_migrations"],
+            tables: &[
+                "generations",
+                "ledger_outbox",
+                "role_instances",
+                "remembered_effects",
+                "restore_reports",
+                "_sqlx_migrations",
+            ],
         },
     ],
     filters: &[

@@ -17,6 +17,8 @@ pub struct NewChannel {
     pub destination: Destination,
     /// Version of the configured channel secret that its signing secret is derived from.
     pub secret_version: String,
+    /// Whether the far side takes a repeated delivery once.
+    pub deduplicates: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +29,7 @@ pub struct Channel {
     pub name: String,
     pub destination: Destination,
     pub secret_version: String,
+    pub deduplicates: bool,
     pub created_at: Timestamp,
 }
 
@@ -37,6 +40,7 @@ struct Row {
     name: String,
     destination: String,
     secret_version: String,
+    deduplicates: bool,
     created_at: Timestamp,
 }
 
@@ -54,6 +58,7 @@ impl TryFrom<Row> for Channel {
             name: row.name,
             destination,
             secret_version: row.secret_version,
+            deduplicates: row.deduplicates,
             created_at: row.created_at,
         })
     }
@@ -67,14 +72,16 @@ impl Store {
         let mut tx = self.pool.begin().await.map_err(during())?;
         sqlx::query!(
             "-- channel_create
-            INSERT INTO channels (org_id, channel_id, kind, name, destination, secret_version, created_at)
-            VALUES ($1, $2, $3, $4, $5, $6, $7)",
+            INSERT INTO channels (org_id, channel_id, kind, name, destination, secret_version, deduplicates,
+                created_at)
+            VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
             new.org as OrgId,
             channel_id as ChannelId,
             new.kind.as_str(),
             new.name,
             new.destination.as_str(),
             new.secret_version,
+            new.deduplicates,
             created_at,
         )
         .execute(&mut *tx)
@@ -86,8 +93,8 @@ impl Store {
             .await
             .map_err(during())?;
         tx.commit().await.map_err(during())?;
-        let NewChannel { org, kind, name, destination, secret_version } = new.clone();
-        Ok(Channel { org, channel_id, kind, name, destination, secret_version, created_at })
+        let NewChannel { org, kind, name, destination, secret_version, deduplicates } = new.clone();
+        Ok(Channel { org, channel_id, kind, name, destination, secret_version, deduplicates, created_at })
     }
 
     /// Whose it is, is in the answer: messages come in at an address that names the channel alone.
@@ -96,7 +103,7 @@ impl Store {
             Row,
             r#"-- channel_find
             SELECT org_id AS "org_id: OrgId", channel_id AS "channel_id: ChannelId", kind, name, destination,
-                secret_version, created_at
+                secret_version, deduplicates, created_at
             FROM channels WHERE channel_id = $1"#,
             channel as ChannelId,
         )
@@ -117,7 +124,7 @@ impl Store {
             Row,
             r#"-- channel_list
             SELECT org_id AS "org_id: OrgId", channel_id AS "channel_id: ChannelId", kind, name, destination,
-                secret_version, created_at
+                secret_version, deduplicates, created_at
             FROM channels WHERE org_id = $1 AND ($2::uuid IS NULL OR channel_id > $2)
             ORDER BY channel_id LIMIT $3"#,
             org as OrgId,

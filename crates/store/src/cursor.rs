@@ -8,7 +8,7 @@
 
 use chrono::TimeDelta;
 use clock::Timestamp;
-use ids::{BindingId, ChannelId, DeliveryId, OrgId, SessionId};
+use ids::{BindingId, ChannelId, CommandId, DeliveryId, OrgId, SessionId};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use sqlx::PgConnection;
@@ -30,10 +30,10 @@ pub struct BehindCursor {
 /// A message to be sent.
 #[derive(Debug, Clone)]
 pub struct NewDelivery {
+    /// The command that it tells the end of.
+    pub command: CommandId,
     /// The event that it renders.
     pub sequence: i64,
-    /// When that event was written.
-    pub event_at: Timestamp,
     /// What is posted, whole: the same at every attempt.
     pub payload: Value,
 }
@@ -91,7 +91,7 @@ impl Store {
                 next_attempt_at, created_at)
             VALUES ($1, $2, $3, $4, $5, $6, 'pending', $7, $7)",
             cursor.org as OrgId,
-            delivery_id(cursor.binding_id, delivery) as DeliveryId,
+            delivery_id(cursor.binding_id, delivery.command) as DeliveryId,
             cursor.channel_id as ChannelId,
             cursor.binding_id as BindingId,
             delivery.sequence,
@@ -119,21 +119,22 @@ impl Store {
     }
 }
 
-/// The id of the delivery that renders one event in one thread: the same whenever and wherever it is rendered.
+/// The id of the delivery that tells one thread how one command ended: the same whenever and wherever it is rendered.
 ///
-/// A receiver knows a delivery by its id. A restored system that renders an event again which the lost one had rendered
-/// after the backup must use the same; an event that took the same place in its session's second life is another, which
-/// its instant tells. A version 7 UUID whose random bits are a hash (RFC 9562, section 5.7).
-fn delivery_id(binding: BindingId, delivery: &NewDelivery) -> DeliveryId {
-    let at = delivery.event_at;
-    let mut hash = Sha256::new_with_prefix(b"cowork delivery v1");
+/// A receiver knows a delivery by its id, and so does the recovery ledger. A restored system renders again what the lost
+/// one had rendered after the backup, and runs a command again that the lost one had run: either way the far side has
+/// heard of this command already, whatever the sequence and the instant are this time. A version 7 UUID whose time is
+/// the command's and whose random bits are a hash (RFC 9562, section 5.7).
+fn delivery_id(binding: BindingId, command: CommandId) -> DeliveryId {
+    let mut hash = Sha256::new_with_prefix(b"cowork delivery v2");
     hash.update(binding.as_uuid().as_bytes());
-    hash.update(delivery.sequence.to_be_bytes());
-    hash.update(at.timestamp_micros().to_be_bytes());
+    hash.update(command.as_uuid().as_bytes());
     let hash = hash.finalize();
-    let millis = u64::try_from(at.timestamp_millis()).unwrap_or(0);
-    let random = hash[..10].try_into().expect("ten bytes are ten bytes");
-    uuid::Builder::from_unix_timestamp_millis(millis, &random).into_uuid().into()
+    let mut bytes = *command.as_uuid().as_bytes();
+    bytes[6..].copy_from_slice(&hash[..10]);
+    let mut builder = uuid::Builder::from_bytes(bytes);
+    builder.set_version(uuid::Version::SortRand).set_variant(uuid::Variant::RFC4122);
+    builder.into_uuid().into()
 }
 
 /// Waits for a turn that is just ending and holds off the next one. Without it, a turn that ends between our look at
@@ -179,14 +180,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_event_is_delivered_under_the_same_id_whenever_it_is_rendered() {
-        let binding = uuid::Uuid::from_u128(1).into();
-        let at = clock::Timestamp::UNIX_EPOCH + TimeDelta::days(20_000);
-        let delivery = |sequence, event_at| NewDelivery { sequence, event_at, payload: Value::Null };
-        let id = delivery_id(binding, &delivery(7, at));
-        assert_eq!(delivery_id(binding, &delivery(7, at)), id);
-        assert_ne!(delivery_id(binding, &delivery(8, at)), id);
-        assert_ne!(delivery_id(binding, &delivery(7, at + TimeDelta::microseconds(1))), id);
-        assert_eq!(id.as_uuid().get_version_num(), 7);
+    fn a_command_is_told_to_a_thread_under_one_id() {
+        let id = |binding, command| {
+            delivery_id(uuid::Uuid::from_u128(binding).into(), uuid::Uuid::from_u128(command).into())
+        };
+        let made = 0x0192_54d3_8000_7118_b0d3_641a_68f9_4a69;
+        assert_eq!(id(1, made), id(1, made));
+        assert_ne!(id(1, made), id(2, made));
+        assert_ne!(id(1, made), id(1, made + 1));
+        assert_eq!(id(1, made).as_uuid().get_version_num(), 7);
+        assert_eq!(id(1, made).as_uuid().as_bytes()[..6], made.to_be_bytes()[..6]);
     }
 }

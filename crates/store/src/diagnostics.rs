@@ -15,6 +15,10 @@ pub struct Backlog {
     pub leases_held: i64,
     pub deliveries_pending: i64,
     pub deliveries_dead: i64,
+    /// They may have arrived, and wait for a person.
+    pub deliveries_unknown: i64,
+    /// Effects that the recovery ledger does not know yet.
+    pub effects_untold: i64,
     /// Triggers of active workflows whose slot has come and that nobody has claimed.
     pub triggers_due: i64,
 }
@@ -48,6 +52,8 @@ impl Store {
             leases_held: row.leases_held,
             deliveries_pending: row.deliveries_pending,
             deliveries_dead: row.deliveries_dead,
+            deliveries_unknown: row.deliveries_unknown,
+            effects_untold: row.effects_untold,
             triggers_due: row.triggers_due,
         })
     }

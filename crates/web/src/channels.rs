@@ -33,13 +33,15 @@ struct ChannelView {
     kind: ChannelKind,
     name: String,
     destination: String,
+    /// Whether the far side takes a repeated delivery once, by its `webhook-id`.
+    deduplicates: bool,
     created_at: Timestamp,
 }
 
 impl From<Channel> for ChannelView {
     fn from(channel: Channel) -> Self {
-        let Channel { channel_id, kind, name, destination, created_at, .. } = channel;
-        Self { channel_id, kind, name, destination: destination.as_str().to_owned(), created_at }
+        let Channel { channel_id, kind, name, destination, deduplicates, created_at, .. } = channel;
+        Self { channel_id, kind, name, destination: destination.as_str().to_owned(), deduplicates, created_at }
     }
 }
 
@@ -56,6 +58,13 @@ struct Create {
     kind: ChannelKind,
     name: String,
     destination: String,
+    #[serde(default = "standard")]
+    deduplicates: bool,
+}
+
+/// Standard Webhooks asks receivers to take a `webhook-id` once.
+fn standard() -> bool {
+    true
 }
 
 async fn create(
@@ -71,6 +80,7 @@ async fn create(
         name: validate::text("name", &new.name, 1..=200)?,
         destination,
         secret_version: app.secrets.configured.channel.version.clone(),
+        deduplicates: new.deduplicates,
     };
     let channel = app.store.channel_create(&new, &caller.actor()).await?;
     let signing_secret = derive_channel_secret(&app.secrets.channel, channel.channel_id);
@@ -102,6 +112,21 @@ mod tests {
         let listed = world.get("/api/channels").await.expect(200);
         assert_eq!(listed["items"][0]["channel_id"], created["channel_id"]);
         assert_eq!(listed["items"][0].get("signing_secret"), None);
+    }
+
+    #[tokio::test]
+    async fn a_channel_deduplicates_unless_it_says_otherwise() {
+        let world = World::new().await;
+        let destination = "https://chat.example/hook";
+        let new = json!({"kind": "webhook", "name": "ops", "destination": destination});
+        assert_eq!(world.post("/api/channels", new).await.expect(201)["deduplicates"], true);
+        let new = json!({"kind": "webhook", "name": "sms", "destination": destination, "deduplicates": false});
+        assert_eq!(world.post("/api/channels", new).await.expect(201)["deduplicates"], false);
+        let listed = world.get("/api/channels").await.expect(200);
+        assert_eq!(
+            (&listed["items"][0]["deduplicates"], &listed["items"][1]["deduplicates"]),
+            (&json!(true), &json!(false))
+        );
     }
 
     #[tokio::test]

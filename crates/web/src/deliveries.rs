@@ -128,7 +128,7 @@ mod tests {
         let session = store.session_create(1, &new).await.unwrap();
         let destination = "https://chat.example/hook".parse().unwrap();
         let (kind, secret_version) = (ChannelKind::Webhook, "1".into());
-        let new = NewChannel { org, kind, name: "ops".into(), destination, secret_version };
+        let new = NewChannel { org, kind, name: "ops".into(), destination, secret_version, deduplicates: true };
         let channel = store.channel_create(&new, "role:test").await.unwrap().channel_id;
         let new = NewBinding { org, channel, thread: "general".into(), session };
         let binding = store.binding_create(&new, "role:test").await.unwrap();
@@ -140,7 +140,7 @@ mod tests {
             session_id: session,
             sequence: binding.cursor_sequence,
         };
-        let new = NewDelivery { sequence: 1, event_at: store.sources().now(), payload: json!({}) };
+        let new = NewDelivery { command: store.sources().id(), sequence: 1, payload: json!({}) };
         assert!(store.cursor_advance(&cursor, 1, &[new]).await.unwrap());
         let delivery: DeliveryId = store.delivery_list(org, None, None, 1).await.unwrap()[0].delivery_id;
         delivery.to_string()

@@ -54,6 +54,8 @@ struct BacklogView {
     leases_held: i64,
     deliveries_pending: i64,
     deliveries_dead: i64,
+    deliveries_unknown: i64,
+    effects_untold: i64,
     triggers_due: i64,
 }
 
@@ -102,6 +104,8 @@ impl From<Backlog> for BacklogView {
             leases_held: backlog.leases_held,
             deliveries_pending: backlog.deliveries_pending,
             deliveries_dead: backlog.deliveries_dead,
+            deliveries_unknown: backlog.deliveries_unknown,
+            effects_untold: backlog.effects_untold,
             triggers_due: backlog.triggers_due,
         }
     }
@@ -130,6 +134,8 @@ mod tests {
             "commands_pending": 0,
             "deliveries_dead": 0,
             "deliveries_pending": 0,
+            "deliveries_unknown": 0,
+            "effects_untold": 0,
             "leases_held": 0,
             "oldest_command_age_ms": null,
             "triggers_due": 0

@@ -72,6 +72,12 @@ impl Gauges {
             ("cowork_leases_held", "Sessions that a worker holds.", backlog.leases_held),
             ("cowork_deliveries_pending", "Deliveries that were not accepted yet.", backlog.deliveries_pending),
             ("cowork_deliveries_dead", "Deliveries that were set aside.", backlog.deliveries_dead),
+            (
+                "cowork_deliveries_unknown",
+                "Deliveries that may have arrived and wait for a person.",
+                backlog.deliveries_unknown,
+            ),
+            ("cowork_ledger_outbox", "Effects that the recovery ledger does not know yet.", backlog.effects_untold),
         ] {
             let written = write!(text, "# HELP {name} {help}\n# TYPE {name} gauge\n{name} {value}\n");
             written.expect("a string can be written to");
@@ -114,6 +120,12 @@ mod tests {
         # HELP cowork_deliveries_dead Deliveries that were set aside.
         # TYPE cowork_deliveries_dead gauge
         cowork_deliveries_dead 0
+        # HELP cowork_deliveries_unknown Deliveries that may have arrived and wait for a person.
+        # TYPE cowork_deliveries_unknown gauge
+        cowork_deliveries_unknown 0
+        # HELP cowork_ledger_outbox Effects that the recovery ledger does not know yet.
+        # TYPE cowork_ledger_outbox gauge
+        cowork_ledger_outbox 0
         # HELP cowork_role_instances Live processes of this generation.
         # TYPE cowork_role_instances gauge
         cowork_role_instances{role="gateway"} 0

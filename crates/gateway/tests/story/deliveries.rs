@@ -1,9 +1,9 @@
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use domain::channel::DeliveryState::{Dead, Pending, Sent};
+use domain::channel::DeliveryState::{Dead, Pending, Sent, Unknown};
 use gateway::GatewayConfig;
-use store::{Environment, Intervention, NewDelivery, StoreError};
+use store::{ClaimedDelivery, Environment, Intervention, NewDelivery, Outcome, Settlement};
 
 use crate::sink::Sink;
 use crate::world::{World, config};
@@ -176,20 +176,77 @@ async fn a_late_result_touches_no_row() {
     let session = world.thread(world.channel("http://127.0.0.1:9/").await, "general").await;
     world.turn(session, "hello").await;
     render(&world).await;
-    let claim = || async { world.store.delivery_claim(1, 10, TimeDelta::seconds(10)).await.unwrap() };
+    let claim = || async { world.store.delivery_claim(1, 10, TimeDelta::seconds(10)).await.unwrap().deliveries };
     let late = claim().await.remove(0);
     assert!(claim().await.is_empty());
     clock.advance(TimeDelta::seconds(11));
     let current = claim().await.remove(0);
 
-    let error = world.store.delivery_sent(&late).await.unwrap_err();
-    assert!(matches!(error, StoreError::LeaseLost), "{error}");
-    let then = store::NotSent::Dead;
-    assert!(matches!(world.store.delivery_not_sent(&late, then, "no").await, Err(StoreError::LeaseLost)));
+    assert!(!settle(&world, &late, Outcome::Sent).await);
+    assert!(!settle(&world, &late, Outcome::Dead("no".into())).await);
     let delivery = world.deliveries(Pending).await.remove(0);
     assert_eq!((delivery.attempt, delivery.last_error, delivery.finished_at), (2, None, None));
-    world.store.delivery_sent(&current).await.unwrap();
+    assert!(settle(&world, &current, Outcome::Sent).await);
     assert_eq!(world.deliveries(Sent).await.len(), 1);
+}
+
+/// Whether the result was recorded.
+async fn settle(world: &World, claim: &ClaimedDelivery, outcome: Outcome) -> bool {
+    let settlement = Settlement { claim: claim.clone(), outcome };
+    world.store.delivery_settle(&[settlement], false).await.unwrap() == [claim.delivery_id]
+}
+
+#[tokio::test]
+async fn a_claim_that_is_given_back_was_no_attempt() {
+    let (_, sources) = testkit::sources(1);
+    let world = World::of(Environment::Production, sources).await;
+    let session = world.thread(world.channel_that("http://127.0.0.1:9/", false).await, "general").await;
+    world.turn(session, "hello").await;
+    render(&world).await;
+    let claim = || async { world.store.delivery_claim(1, 10, TimeDelta::seconds(10)).await.unwrap().deliveries };
+    let given_back = claim().await;
+    world.store.delivery_give_back(&given_back).await.unwrap();
+    let again = claim().await.remove(0);
+    assert_eq!(again.attempt, 1);
+    world.store.delivery_give_back(&given_back).await.unwrap();
+    assert!(claim().await.is_empty(), "a stale token gives nothing back");
+    assert!(settle(&world, &again, Outcome::Sent).await);
+}
+
+#[tokio::test]
+async fn what_a_lost_gateway_may_have_sent_waits_for_a_person_where_a_repeat_would_be_a_second_message() {
+    let (clock, sources) = testkit::sources(1);
+    let world = World::of(Environment::Production, sources).await;
+    let session = world.thread(world.channel_that("http://127.0.0.1:9/", false).await, "general").await;
+    world.turn(session, "first").await;
+    world.turn(session, "second").await;
+    render(&world).await;
+    let claim = || async { world.store.delivery_claim(1, 10, TimeDelta::seconds(10)).await.unwrap() };
+    let lost = claim().await.deliveries.remove(0);
+    clock.advance(TimeDelta::seconds(11));
+
+    let found = claim().await;
+    assert_eq!((found.unknown, found.deliveries.len()), (vec![lost.delivery_id], 0));
+    let unknown = world.deliveries(Unknown).await.remove(0);
+    assert_eq!((unknown.delivery_id, unknown.attempt), (lost.delivery_id, 1));
+    assert!(!settle(&world, &lost, Outcome::Sent).await);
+    let next = claim().await.deliveries.remove(0);
+    assert_eq!(next.payload["data"]["text"], "second");
+}
+
+#[tokio::test]
+async fn an_answer_that_got_lost_is_not_asked_for_again_where_a_repeat_would_be_a_second_message() {
+    let world = World::new().await;
+    let (sink, url) = Sink::start().await;
+    let session = world.thread(world.channel_that(&url, false).await, "general").await;
+    sink.answer("general", &[(503, None), (504, None)]);
+    world.gateway();
+    world.turn(session, "hello").await;
+    let unknown = world.until(Unknown, 1).await.remove(0);
+    assert_eq!(unknown.last_error.as_deref(), Some("the destination answered 504 Gateway Timeout"));
+    world.turn(session, "next").await;
+    world.until(Sent, 1).await;
+    assert_eq!(sink.seen().iter().map(|seen| seen.status).collect::<Vec<_>>(), [503, 504, 200]);
 }
 
 #[tokio::test]
@@ -205,7 +262,8 @@ async fn of_a_thread_only_the_oldest_can_be_claimed_and_by_one() {
     }
     render(&world).await;
     let claims = (0..8).map(|_| world.store.delivery_claim(1, 3, TimeDelta::seconds(10)));
-    let claimed: Vec<_> = futures::future::join_all(claims).await.into_iter().flat_map(Result::unwrap).collect();
+    let claimed: Vec<_> =
+        futures::future::join_all(claims).await.into_iter().flat_map(|claims| claims.unwrap().deliveries).collect();
     assert_eq!(claimed.len(), 5);
     assert!(claimed.iter().all(|claim| claim.payload["data"]["text"] == "turn 0"));
 }
@@ -218,13 +276,13 @@ async fn a_claim_of_an_earlier_generation_is_void_at_once() {
     world.turn(session, "hello").await;
     render(&world).await;
     let claim = |generation| world.store.delivery_claim(generation, 10, TimeDelta::seconds(10));
-    let earlier = claim(1).await.unwrap().remove(0);
+    let earlier = claim(1).await.unwrap().deliveries.remove(0);
     world.store.generation_start(world.store.sources().id(), Environment::Production).await.unwrap();
 
-    assert!(claim(1).await.unwrap().is_empty());
-    let current = claim(2).await.unwrap().remove(0);
-    assert!(matches!(world.store.delivery_sent(&earlier).await, Err(StoreError::LeaseLost)));
-    world.store.delivery_sent(&current).await.unwrap();
+    assert!(claim(1).await.unwrap().deliveries.is_empty());
+    let current = claim(2).await.unwrap().deliveries.remove(0);
+    assert!(!settle(&world, &earlier, Outcome::Sent).await);
+    assert!(settle(&world, &current, Outcome::Sent).await);
 }
 
 /// Renders with a gateway that can reach nobody in time to send: its generation is not the current one.
@@ -246,8 +304,8 @@ async fn a_turn_that_two_gateways_read_is_written_by_one() {
     world.turn(session, "hello").await;
     let cursor = world.store.cursor_behind(1).await.unwrap().remove(0);
     let end = cursor.sequence + 2;
-    let event_at = world.store.sources().now();
-    let new = |sequence| [NewDelivery { sequence, event_at, payload: serde_json::json!({}) }];
+    let command = world.store.sources().id();
+    let new = |sequence| [NewDelivery { command, sequence, payload: serde_json::json!({}) }];
 
     assert!(world.store.cursor_advance(&cursor, end, &new(end)).await.unwrap());
     assert!(!world.store.cursor_advance(&cursor, end, &new(end - 1)).await.unwrap());

@@ -66,12 +66,17 @@ impl World {
     }
 
     pub(crate) async fn channel(&self, destination: &str) -> ChannelId {
+        self.channel_that(destination, true).await
+    }
+
+    pub(crate) async fn channel_that(&self, destination: &str, deduplicates: bool) -> ChannelId {
         let new = NewChannel {
             org: self.org,
             kind: ChannelKind::Webhook,
             name: "ops".into(),
             destination: destination.parse().unwrap(),
             secret_version: "1".into(),
+            deduplicates,
         };
         self.store.channel_create(&new, "role:test").await.unwrap().channel_id
     }

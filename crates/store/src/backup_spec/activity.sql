@@ -10,7 +10,8 @@ SELECT s.fencing_counters, s.last_sequences, s.checkpointed_sessions,
        r.runs, r.runs_running,
        (SELECT md5(COALESCE(string_agg(trigger_id::text || COALESCE(next_due_at::text, ''), ',' ORDER BY trigger_id), ''))
         FROM triggers) AS triggers_next_due,
-       d.deliveries, d.deliveries_pending, d.deliveries_sent, d.deliveries_dead, d.delivery_attempts,
+       d.deliveries, d.deliveries_pending, d.deliveries_sent, d.deliveries_dead, d.deliveries_unknown,
+       d.delivery_attempts,
        d.delivery_fencing_counters,
        (SELECT COALESCE(sum(sequence), 0)::bigint FROM delivery_cursors) AS cursor_sequences,
        (SELECT count(*) FROM inbound_messages) AS inbound_messages,
@@ -32,6 +33,7 @@ FROM (
     SELECT count(*) AS deliveries, count(*) FILTER (WHERE state = 'pending') AS deliveries_pending,
            count(*) FILTER (WHERE state = 'sent') AS deliveries_sent,
            count(*) FILTER (WHERE state = 'dead') AS deliveries_dead,
+           count(*) FILTER (WHERE state = 'unknown') AS deliveries_unknown,
            COALESCE(sum(attempt), 0) AS delivery_attempts,
            COALESCE(sum(fencing_counter), 0)::bigint AS delivery_fencing_counters
     FROM deliveries

@@ -16,6 +16,7 @@ UNION ALL SELECT 'delivery_cursors', count(*) FROM delivery_cursors
 UNION ALL SELECT 'events', count(*) FROM events
 UNION ALL SELECT 'generations', count(*) FROM generations
 UNION ALL SELECT 'inbound_messages', count(*) FROM inbound_messages
+UNION ALL SELECT 'ledger_outbox', count(*) FROM ledger_outbox
 UNION ALL SELECT 'memberships', count(*) FROM memberships
 UNION ALL SELECT 'org_keys', count(*) FROM org_keys
 UNION ALL SELECT 'orgs', count(*) FROM orgs

@@ -1,0 +1,256 @@
+//! Claiming deliveries, and settling what was claimed.
+//!
+//! Of each binding only the oldest pending delivery can be claimed, so messages arrive in their thread's order and one
+//! that fails holds up its own thread only. A claim is a lease with a fencing token of generation and counter: whoever
+//! is late with a result touches no row, and a restored system does not wait for claims of gateways that are gone.
+//!
+//! A claim that ran out may have been sent. Where the far side takes a repeat once, the delivery is claimed again, under
+//! the same id. Elsewhere it becomes unknown, and a person decides.
+//!
+//! Not guaranteed: exactly once on a channel that deduplicates; the far side's look at the id makes it so.
+//!
+//! Not here: telling the recovery ledger before and after (`gateway`).
+
+use chrono::TimeDelta;
+use clock::Timestamp;
+use domain::channel::DeliveryState;
+use domain::session::FencingToken;
+use ids::{ChannelId, DeliveryId, OrgId, UsageId};
+use serde_json::Value;
+use sqlx::PgConnection;
+
+use crate::outbox::{self, Effect, SettledAs};
+use crate::usage::UsageKind;
+use crate::{Store, StoreError};
+
+/// Permission to send one delivery until the lease ends.
+#[derive(Debug, Clone)]
+pub struct ClaimedDelivery {
+    pub org: OrgId,
+    pub delivery_id: DeliveryId,
+    pub channel_id: ChannelId,
+    /// The channel's kind and destination as they are stored: reading them is part of sending, so that a row that can't be
+    /// read fails alone.
+    pub kind: String,
+    pub destination: String,
+    pub secret_version: String,
+    /// Whether the far side takes a repeat once.
+    pub deduplicates: bool,
+    /// What is posted, whole.
+    pub payload: Value,
+    /// From 1.
+    pub attempt: i32,
+    pub token: FencingToken,
+    pub created_at: Timestamp,
+}
+
+/// What a look for due deliveries found.
+#[derive(Debug, Default)]
+pub struct Claims {
+    pub deliveries: Vec<ClaimedDelivery>,
+    /// Deliveries whose claim had run out and that must not be sent again by themselves. They are unknown now.
+    pub unknown: Vec<DeliveryId>,
+}
+
+struct ClaimRow {
+    org: OrgId,
+    delivery_id: DeliveryId,
+    channel_id: ChannelId,
+    kind: String,
+    destination: String,
+    secret_version: String,
+    deduplicates: bool,
+    payload: Value,
+    attempt: i32,
+    generation: i64,
+    fencing_counter: i64,
+    created_at: Timestamp,
+    unknown: bool,
+}
+
+impl From<ClaimRow> for ClaimedDelivery {
+    fn from(row: ClaimRow) -> Self {
+        Self {
+            org: row.org,
+            delivery_id: row.delivery_id,
+            channel_id: row.channel_id,
+            kind: row.kind,
+            destination: row.destination,
+            secret_version: row.secret_version,
+            deduplicates: row.deduplicates,
+            payload: row.payload,
+            attempt: row.attempt,
+            token: FencingToken { generation: row.generation, counter: row.fencing_counter },
+            created_at: row.created_at,
+        }
+    }
+}
+
+/// What became of an attempt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// The far side has accepted it.
+    Sent,
+    /// It goes out again. Errors are for people, and hold no secret.
+    RetryAt(Timestamp, String),
+    Dead(String),
+    /// It may have been accepted, and goes out again only by a person's word.
+    Unknown(String),
+}
+
+impl Outcome {
+    fn state(&self) -> DeliveryState {
+        match self {
+            Self::Sent => DeliveryState::Sent,
+            Self::RetryAt(..) => DeliveryState::Pending,
+            Self::Dead(_) => DeliveryState::Dead,
+            Self::Unknown(_) => DeliveryState::Unknown,
+        }
+    }
+
+    fn error(&self) -> Option<&str> {
+        match self {
+            Self::Sent => None,
+            Self::RetryAt(_, error) | Self::Dead(error) | Self::Unknown(error) => Some(error),
+        }
+    }
+
+    fn retry_at(&self) -> Option<Timestamp> {
+        if let Self::RetryAt(at, _) = self { Some(*at) } else { None }
+    }
+
+    /// As the recovery ledger knows it.
+    #[must_use]
+    pub fn settled_as(&self) -> SettledAs {
+        match self {
+            Self::Sent => SettledAs::Sent,
+            Self::RetryAt(..) => SettledAs::NotSent,
+            Self::Dead(_) => SettledAs::Dead,
+            Self::Unknown(_) => SettledAs::Unknown,
+        }
+    }
+}
+
+/// What became of a claimed delivery.
+#[derive(Debug, Clone)]
+pub struct Settlement {
+    pub claim: ClaimedDelivery,
+    pub outcome: Outcome,
+}
+
+impl Settlement {
+    fn effect(&self) -> Effect {
+        let ClaimedDelivery { org, delivery_id, attempt, .. } = self.claim;
+        Effect::DeliverySettled { org, delivery: delivery_id, attempt, outcome: self.outcome.settled_as() }
+    }
+}
+
+impl Store {
+    /// Claims up to `limit` deliveries that are due, for `lease`. A gateway of an earlier generation claims nothing.
+    pub async fn delivery_claim(&self, generation: i64, limit: i64, lease: TimeDelta) -> Result<Claims, StoreError> {
+        let now = self.sources.now();
+        let rows = sqlx::query_file_as!(ClaimRow, "src/delivery/claim.sql", now, now + lease, limit, generation)
+            .fetch_all(&self.pool)
+            .await
+            .map_err(StoreError::during("delivery_claim"))?;
+        let (unknown, claimed): (Vec<_>, Vec<_>) = rows.into_iter().partition(|row| row.unknown);
+        Ok(Claims {
+            deliveries: claimed.into_iter().map(ClaimedDelivery::from).collect(),
+            unknown: unknown.into_iter().map(|row| row.delivery_id).collect(),
+        })
+    }
+
+    /// Gives claims back that nothing was done with: they are due as before, and the attempt does not count.
+    pub async fn delivery_give_back(&self, claims: &[ClaimedDelivery]) -> Result<(), StoreError> {
+        let keys = Keys::of(claims.iter());
+        sqlx::query!(
+            "-- delivery_give_back
+            UPDATE deliveries SET leased_until = NULL, attempt = attempt - 1
+            FROM unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::bigint[])
+                AS claims (org_id, delivery_id, generation, fencing_counter)
+            WHERE deliveries.org_id = claims.org_id AND deliveries.delivery_id = claims.delivery_id
+                AND deliveries.generation = claims.generation
+                AND deliveries.fencing_counter = claims.fencing_counter AND deliveries.state = 'pending'",
+            &keys.orgs,
+            &keys.deliveries,
+            &keys.generations,
+            &keys.counters,
+        )
+        .execute(&self.pool)
+        .await
+        .map_err(StoreError::during("delivery_give_back"))?;
+        Ok(())
+    }
+
+    /// Records what became of claimed deliveries, and meters those that were accepted. With `untold`, the recovery ledger
+    /// does not know yet, and finds it in the outbox.
+    ///
+    /// Gives back those that were recorded. Of the others somebody else holds the delivery by now, or an operator set it
+    /// aside.
+    pub async fn delivery_settle(
+        &self,
+        settlements: &[Settlement],
+        untold: bool,
+    ) -> Result<Vec<DeliveryId>, StoreError> {
+        let during = || StoreError::during("delivery_settle");
+        if !untold {
+            let mut connection = self.pool.acquire().await.map_err(during())?;
+            return self.settle_claimed(&mut connection, settlements).await.map_err(during());
+        }
+        let mut tx = self.pool.begin().await.map_err(during())?;
+        let settled = self.settle_claimed(&mut tx, settlements).await.map_err(during())?;
+        let effects: Vec<Effect> = settlements.iter().map(Settlement::effect).collect();
+        outbox::insert(&mut tx, &self.sources, &effects).await.map_err(during())?;
+        tx.commit().await.map_err(during())?;
+        Ok(settled)
+    }
+
+    async fn settle_claimed(
+        &self,
+        connection: &mut PgConnection,
+        settlements: &[Settlement],
+    ) -> Result<Vec<DeliveryId>, sqlx::Error> {
+        let keys = Keys::of(settlements.iter().map(|one| &one.claim));
+        let outcomes = || settlements.iter().map(|one| &one.outcome);
+        let states: Vec<String> = outcomes().map(|outcome| outcome.state().as_str().to_owned()).collect();
+        let retry_at: Vec<Option<Timestamp>> = outcomes().map(Outcome::retry_at).collect();
+        let errors: Vec<Option<String>> = outcomes().map(|outcome| outcome.error().map(str::to_owned)).collect();
+        let usage: Vec<uuid::Uuid> = settlements.iter().map(|_| self.sources.id::<UsageId>().into()).collect();
+        let settled = sqlx::query_file_scalar!(
+            "src/delivery/settle.sql",
+            &keys.orgs,
+            &keys.deliveries,
+            &keys.generations,
+            &keys.counters,
+            &states,
+            &retry_at as &[Option<Timestamp>],
+            &errors as &[Option<String>],
+            &usage,
+            self.sources.now(),
+            UsageKind::Deliveries.as_str(),
+        );
+        settled.fetch_all(connection).await
+    }
+}
+
+/// Claims as columns.
+#[derive(Default)]
+struct Keys {
+    orgs: Vec<uuid::Uuid>,
+    deliveries: Vec<uuid::Uuid>,
+    generations: Vec<i64>,
+    counters: Vec<i64>,
+}
+
+impl Keys {
+    fn of<'a>(claims: impl Iterator<Item = &'a ClaimedDelivery>) -> Self {
+        let mut keys = Self::default();
+        for claim in claims {
+            keys.orgs.push(claim.org.into());
+            keys.deliveries.push(claim.delivery_id.into());
+            keys.generations.push(claim.token.generation);
+            keys.counters.push(claim.token.counter);
+        }
+        keys
+    }
+}

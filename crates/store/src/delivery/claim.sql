@@ -1,0 +1,36 @@
+-- delivery_claim
+-- $1 now, $2 end of the lease, $3 limit, $4 generation of the gateway
+WITH due AS (
+    SELECT candidates.org_id, candidates.delivery_id, candidates.leased_until IS NOT NULL AS held
+    FROM deliveries AS candidates
+    WHERE state = 'pending' AND next_attempt_at <= $1
+        AND (leased_until IS NULL OR leased_until <= $1 OR generation < $4)
+        AND $4 = (SELECT max(generation) FROM generations)
+        AND NOT EXISTS (
+            SELECT FROM deliveries AS earlier
+            WHERE earlier.org_id = candidates.org_id AND earlier.binding_id = candidates.binding_id
+                AND earlier.sequence < candidates.sequence AND earlier.state = 'pending')
+    ORDER BY next_attempt_at, delivery_id
+    LIMIT $3
+    FOR UPDATE SKIP LOCKED
+), judged AS (
+    -- Somebody held it and did not say what became of it: where a repeat would be a second message, nobody sends it.
+    SELECT due.org_id, due.delivery_id, channels.channel_id, channels.kind, channels.destination,
+        channels.secret_version, channels.deduplicates, due.held AND NOT channels.deduplicates AS unknown
+    FROM due JOIN deliveries USING (org_id, delivery_id)
+        JOIN channels ON channels.org_id = deliveries.org_id AND channels.channel_id = deliveries.channel_id
+)
+UPDATE deliveries
+SET state = CASE WHEN judged.unknown THEN 'unknown' ELSE state END,
+    leased_until = CASE WHEN judged.unknown THEN NULL ELSE $2::timestamptz END,
+    finished_at = CASE WHEN judged.unknown THEN $1 ELSE deliveries.finished_at END,
+    last_error = CASE WHEN judged.unknown
+        THEN 'the gateway that sent it was lost before it recorded the answer' ELSE last_error END,
+    attempt = attempt + CASE WHEN judged.unknown THEN 0 ELSE 1 END,
+    generation = $4, fencing_counter = fencing_counter + 1
+FROM judged
+WHERE deliveries.org_id = judged.org_id AND deliveries.delivery_id = judged.delivery_id
+RETURNING deliveries.org_id AS "org: OrgId", deliveries.delivery_id AS "delivery_id: DeliveryId",
+    judged.channel_id AS "channel_id: ChannelId", judged.kind, judged.destination, judged.secret_version,
+    judged.deduplicates, deliveries.payload, deliveries.attempt, deliveries.generation, deliveries.fencing_counter,
+    deliveries.created_at, judged.unknown AS "unknown!"
