@@ -69,14 +69,14 @@ impl Chains {
             });
         }
         for (writer, runs) in &self.runs {
-            // The first run's predecessors may lie before the range; the segment itself says when they were closed.
-            let mut expected = None;
+            let mut before = None;
             for (first, run) in runs {
-                let begins = expected.unwrap_or(if run.previous_at >= from { first - 1 } else { *first }).max(1);
-                if begins < *first {
-                    findings.add(Finding::Hole { writer: *writer, first: begins, last: first - 1 });
+                // A run's predecessor may lie before the range; its successor says when it was closed.
+                if *first > 1 && run.previous_at >= from {
+                    let missing = before.map_or(first - 1, |last| last + 1);
+                    findings.add(Finding::Hole { writer: *writer, first: missing, last: first - 1 });
                 }
-                expected = Some(run.last + 1);
+                before = Some(run.last);
             }
         }
     }

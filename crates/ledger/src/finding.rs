@@ -20,6 +20,9 @@ pub enum Finding {
     ClockBack { writer: WriterId, sequence: u64, by: TimeDelta },
     /// The segment was closed `by` later than it is now: clocks are far apart.
     ClockAhead { writer: WriterId, sequence: u64, by: TimeDelta },
+    /// Segments were put long after they were closed, the latest `by` after: the store was gone, the writer's clock is
+    /// behind, or the ledger was copied. Normal; they are read as if they had been closed when they were put.
+    PutLate { writer: WriterId, by: TimeDelta },
     /// A segment of another installation.
     AnotherSystem { key: String, system: SystemId },
     /// A newer version of this program wrote it.
@@ -41,6 +44,7 @@ impl Finding {
             Self::TwoWriters { .. } => "ledger_two_writers",
             Self::ClockBack { .. } => "ledger_clock_back",
             Self::ClockAhead { .. } => "ledger_clock_ahead",
+            Self::PutLate { .. } => "ledger_put_late",
             Self::AnotherSystem { .. } => "ledger_another_system",
             Self::NewerFormat { .. } => "ledger_newer_format",
             Self::Stray { .. } => "ledger_stray",
@@ -51,7 +55,7 @@ impl Finding {
     /// Something that happens to healthy ledgers.
     #[must_use]
     pub fn normal(&self) -> bool {
-        matches!(self, Self::Torn { .. })
+        matches!(self, Self::Torn { .. } | Self::PutLate { .. })
     }
 
     /// For people.
@@ -73,6 +77,9 @@ impl Finding {
             }
             Self::ClockAhead { writer, sequence, by } => {
                 format!("segment {sequence} of the writer {writer} lies {} s in the future", by.num_seconds())
+            }
+            Self::PutLate { writer, by } => {
+                format!("segments of the writer {writer} were put {} s after it says it closed them", by.num_seconds())
             }
             Self::AnotherSystem { key, system } => format!("{key} belongs to another system, {system}"),
             Self::NewerFormat { key, format } => format!("{key} has format {format}, which is newer than this program"),

@@ -8,9 +8,12 @@
 //!
 //! Not here: what is done about it on a restore (`store`), and which effects are recorded (whoever has them).
 
+mod bundle;
 mod chain;
 mod codec;
+mod compact;
 mod digest;
+mod dropped;
 mod error;
 mod fence;
 mod finding;
@@ -21,13 +24,14 @@ mod record;
 mod segment;
 mod writer;
 
+pub use crate::compact::{Compacted, Compaction, compact};
 pub use crate::digest::DigestKey;
 pub use crate::error::LedgerError;
 pub use crate::fence::{GenerationMarker, NewGeneration, begin_generation, generations, newest_generation};
 pub use crate::finding::{Finding, Findings};
 pub use crate::fold::{DeliveryFact, DeliveryVerdict, SlotVerdict, Summary};
 pub use crate::ledger::{Identity, Ledger, Settings};
-pub use crate::reader::{CLOCK_TOLERANCE, Entries, Reader, Tally};
+pub use crate::reader::{CLOCK_TOLERANCE, Entries, LATE_AT_MOST, Reader, Tally};
 pub use crate::record::{Digest, Entry, Environment, Key, Label, Outcome, Record};
 
 #[cfg(test)]

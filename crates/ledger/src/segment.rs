@@ -1,9 +1,10 @@
 //! What lies in the ledger's folder: frames (checksummed objects that say whose they are), segments in them, and the
 //! keys that segments have.
 //!
-//! Not here: putting and finding them (`writer`, `reader`), who may write (`fence`).
+//! Not here: many segments in one object (`bundle`), putting and finding them (`writer`, `reader`), who may write
+//! (`fence`).
 
-use chrono::{DateTime, SubsecRound as _};
+use chrono::{DateTime, NaiveDateTime, SubsecRound as _};
 use clock::Timestamp;
 use ids::{SystemId, WriterId};
 use sha2::{Digest as _, Sha256};
@@ -22,6 +23,8 @@ const SEGMENT_HEADER: usize = 8 + 16 + 8 + 32 + 8 + 8 + 4;
 
 /// Records of one segment take at most this many bytes.
 pub(crate) const MAX_BODY: usize = 1 << 20;
+/// No segment is larger.
+pub(crate) const MAX_SEGMENT: u64 = (MAX_BODY + HEADER + SEGMENT_HEADER + CHECKSUM) as u64;
 /// No object of the ledger is larger. A reader refuses one that is, unread.
 pub(crate) const MAX_OBJECT: u64 = 4 << 20;
 
@@ -33,6 +36,8 @@ pub(crate) enum FrameKind {
     System = 1,
     Generation = 2,
     Segment = 3,
+    Bundle = 4,
+    Dropped = 5,
 }
 
 /// Why bytes are not the frame that was looked for.
@@ -55,25 +60,36 @@ pub(crate) enum FrameError {
     Malformed(#[from] Malformed),
 }
 
-/// The bytes of an object, and its checksum.
-pub(crate) fn seal(kind: FrameKind, system: SystemId, payload: &[u8]) -> (Vec<u8>, [u8; 32]) {
-    let mut bytes = Vec::with_capacity(HEADER + payload.len() + CHECKSUM);
+pub(crate) fn header(kind: FrameKind, system: SystemId, length: usize) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(HEADER + length + CHECKSUM);
     bytes.extend(MAGIC);
     bytes.extend(FORMAT.to_be_bytes());
     bytes.extend([kind as u8, 0]);
     bytes.extend(system.as_uuid().as_bytes());
-    bytes.extend(u32::try_from(payload.len()).expect("payloads are bounded").to_be_bytes());
+    bytes.extend(u32::try_from(length).expect("payloads are bounded").to_be_bytes());
+    bytes
+}
+
+/// The bytes of an object, and its checksum.
+pub(crate) fn seal(kind: FrameKind, system: SystemId, payload: &[u8]) -> (Vec<u8>, [u8; 32]) {
+    let mut bytes = header(kind, system, payload.len());
     bytes.extend(payload);
     let checksum: [u8; 32] = Sha256::digest(&bytes).into();
     bytes.extend(checksum);
     (bytes, checksum)
 }
 
-/// The system, payload and checksum of an object.
-pub(crate) fn open(kind: FrameKind, bytes: &[u8]) -> Result<(SystemId, &[u8], [u8; 32]), FrameError> {
+/// What a frame says of itself before its payload.
+pub(crate) struct Header {
+    pub(crate) system: SystemId,
+    /// Of the payload.
+    pub(crate) length: usize,
+}
+
+/// Takes the header off `cursor`.
+pub(crate) fn take_header(kind: FrameKind, cursor: &mut Cursor<'_>) -> Result<Header, FrameError> {
     let torn = |_: Malformed| FrameError::Torn;
-    let mut cursor = Cursor(bytes);
-    let magic = cursor.slice(MAGIC.len().min(bytes.len())).map_err(torn)?;
+    let magic = cursor.slice(MAGIC.len().min(cursor.0.len())).map_err(torn)?;
     if !MAGIC.starts_with(magic) {
         return Err(FrameError::Magic);
     }
@@ -85,16 +101,44 @@ pub(crate) fn open(kind: FrameKind, bytes: &[u8]) -> Result<(SystemId, &[u8], [u
     let [found, reserved] = cursor.array().map_err(torn)?;
     let system: SystemId = cursor.id().map_err(torn)?;
     let length = cursor.u32().map_err(torn)? as usize;
-    let payload = cursor.slice(length).map_err(torn)?;
-    let checksum: [u8; 32] = cursor.array().map_err(torn)?;
-    if Sha256::digest(&bytes[..HEADER + length])[..] != checksum {
-        return Err(FrameError::Checksum);
-    }
-    cursor.end()?;
     if format == 0 || found != kind as u8 || reserved != 0 {
         return Err(FrameError::Misplaced);
     }
-    Ok((system, payload, checksum))
+    Ok(Header { system, length })
+}
+
+/// The system, payload and checksum of an object.
+pub(crate) fn open(kind: FrameKind, bytes: &[u8]) -> Result<(SystemId, &[u8], [u8; 32]), FrameError> {
+    let torn = |_: Malformed| FrameError::Torn;
+    let mut cursor = Cursor(bytes);
+    let header = take_header(kind, &mut cursor)?;
+    let payload = cursor.slice(header.length).map_err(torn)?;
+    let checksum: [u8; 32] = cursor.array().map_err(torn)?;
+    if Sha256::digest(&bytes[..HEADER + header.length])[..] != checksum {
+        return Err(FrameError::Checksum);
+    }
+    cursor.end()?;
+    Ok((header.system, payload, checksum))
+}
+
+/// Takes a whole frame off `cursor`, as it is.
+pub(crate) fn take_frame<'a>(cursor: &mut Cursor<'a>) -> Result<&'a [u8], FrameError> {
+    let mut ahead = Cursor(cursor.0);
+    let header = take_header(FrameKind::Segment, &mut ahead)?;
+    let length = HEADER.saturating_add(header.length).saturating_add(CHECKSUM);
+    cursor.slice(length).map_err(|_| FrameError::Torn)
+}
+
+/// A segment's frame up to its records.
+pub(crate) fn head_of(frame: &[u8]) -> &[u8] {
+    &frame[..frame.len().min(HEADER + SEGMENT_HEADER)]
+}
+
+/// The instant that stands in a segment's frame, before anything of it is checked.
+pub(crate) fn peek_at(frame: &[u8]) -> Result<Timestamp, FrameError> {
+    let mut cursor = Cursor(frame);
+    take_header(FrameKind::Segment, &mut cursor)?;
+    Ok(take_link(&mut cursor)?.at)
 }
 
 /// A segment's place in its writer's chain.
@@ -135,17 +179,14 @@ impl Segment {
         seal(FrameKind::Segment, system, &payload)
     }
 
-    /// Reads a segment of `system` that was found under `key`.
-    pub(crate) fn open(system: SystemId, key: &SegmentKey, bytes: &[u8]) -> Result<Self, FrameError> {
+    /// Reads a segment of `system`. Whether it lies where its key says is for the caller to see.
+    pub(crate) fn open(system: SystemId, bytes: &[u8]) -> Result<Self, FrameError> {
         let (found, payload, checksum) = open(FrameKind::Segment, bytes)?;
         if found != system {
             return Err(FrameError::AnotherSystem(found));
         }
         let mut cursor = Cursor(payload);
         let link = take_link(&mut cursor)?;
-        if link.key() != *key {
-            return Err(FrameError::Misplaced);
-        }
         let count = cursor.u32()? as usize;
         // The shortest record has two bytes: a count that promises more than is there allocates nothing.
         let mut records = Vec::with_capacity(count.min(cursor.0.len() / 2));
@@ -173,7 +214,7 @@ fn take_link(cursor: &mut Cursor<'_>) -> Result<Link, Malformed> {
 }
 
 /// What a segment's key says of it, so that a reader of a range opens only what lies in it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct SegmentKey {
     pub(crate) writer: WriterId,
     pub(crate) sequence: u64,
@@ -211,4 +252,10 @@ impl SegmentKey {
 /// The folder, below [`SEGMENTS`], of what was closed at `at`. Sorts like time.
 pub(crate) fn hour(at: Timestamp) -> String {
     at.trunc_subsecs(0).format("%Y%m%d%H").to_string()
+}
+
+/// When the hour of such a folder began. `None`: it is no such folder.
+pub(crate) fn hour_begins(folder: &str) -> Option<Timestamp> {
+    let begins = NaiveDateTime::parse_from_str(&format!("{folder}0000"), "%Y%m%d%H%M%S").ok()?.and_utc();
+    (hour(begins) == folder).then_some(begins)
 }

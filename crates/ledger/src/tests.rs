@@ -1,3 +1,8 @@
 //! The ledger over stores that behave, and over those that don't.
 
+mod compacting;
+mod damage;
+mod faults;
+mod laws;
+mod support;
 mod writing;

@@ -37,6 +37,15 @@ impl Blob {
 pub struct Listed {
     pub key: String,
     pub size: u64,
+    /// By the clock of the store, in microseconds since the epoch. A copy of a folder has other times.
+    pub modified_micros: i64,
+}
+
+impl Listed {
+    fn of(meta: &object_store::ObjectMeta) -> Self {
+        let (key, modified_micros) = (meta.location.to_string(), meta.last_modified.timestamp_micros());
+        Self { key, size: meta.size, modified_micros }
+    }
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -75,7 +84,8 @@ impl Objects {
         let folder = folder.canonicalize().map_err(failed)?;
         let store = LocalFileSystem::new_with_prefix(&folder)
             .map_err(|source| ObjectsError::Store { key: String::new(), source })?
-            .with_fsync(true);
+            .with_fsync(true)
+            .with_automatic_cleanup(true);
         Ok(Self { store: Arc::new(store), folder: Some(folder) })
     }
 
@@ -179,7 +189,7 @@ impl Objects {
         let within = (!prefix.is_empty()).then(|| object_store::path::Path::from(prefix.as_str()));
         self.store
             .list(within.as_ref())
-            .map_ok(|meta| Listed { key: meta.location.to_string(), size: meta.size })
+            .map_ok(|meta| Listed::of(&meta))
             .map_err(move |source| failed(&prefix, source))
             .boxed()
     }
@@ -191,7 +201,7 @@ impl Objects {
         let within = object_store::path::Path::from(prefix.as_str());
         self.store
             .list_with_offset(Some(&within), &object_store::path::Path::from(after))
-            .map_ok(|meta| Listed { key: meta.location.to_string(), size: meta.size })
+            .map_ok(|meta| Listed::of(&meta))
             .map_err(move |source| failed(&prefix, source))
             .boxed()
     }
@@ -254,7 +264,7 @@ mod tests {
         assert!(matches!(objects.ensure("orgs/a/x", "two".into()).await, Err(ObjectsError::Conflict(_))));
         assert_eq!(objects.get_blob(&first).await.unwrap(), "one");
         let listed: Vec<_> = objects.list("orgs/a").try_collect().await.unwrap();
-        assert_eq!(listed, [Listed { key: "orgs/a/x".into(), size: 3 }]);
+        assert_eq!(listed.iter().map(|found| (found.key.as_str(), found.size)).collect::<Vec<_>>(), [("orgs/a/x", 3)]);
     }
 
     #[tokio::test]
@@ -279,7 +289,7 @@ mod tests {
         }
         assert_eq!(objects.folders("hours").await.unwrap(), ["1", "2"]);
         let later: Vec<_> = objects.list_after("hours/1", "hours/1/a").try_collect().await.unwrap();
-        assert_eq!(later, [Listed { key: "hours/1/b".into(), size: 1 }]);
+        assert_eq!(later.iter().map(|found| found.key.as_str()).collect::<Vec<_>>(), ["hours/1/b"]);
         assert!(objects.list_after("none", "none/a").next().await.is_none());
         objects.delete("hours/1/b").await.unwrap();
         objects.delete("hours/1/b").await.unwrap();

@@ -1,70 +1,14 @@
-use std::sync::Arc;
+//! Promises to those who write.
 
-use chrono::{DateTime, TimeDelta};
-use clock::{ManualClock, SeededEntropy, Sources, Timestamp};
-use ids::{DeliveryId, OrgId, SystemId};
-use object_store::memory::InMemory;
-use objects::Objects;
+use chrono::TimeDelta;
 use uuid::Uuid;
 
+use super::support::{World, delivery, intent, org, sent, start};
 use crate::{
-    DeliveryVerdict, Environment, Finding, Identity, Ledger, LedgerError, NewGeneration, Outcome, Reader, Record,
-    Settings, Summary, begin_generation,
+    DeliveryVerdict, Environment, LedgerError, NewGeneration, Reader, begin_generation, generations, newest_generation,
 };
 
-fn start() -> Timestamp {
-    DateTime::UNIX_EPOCH + TimeDelta::days(20_000)
-}
-
-struct World {
-    objects: Objects,
-    clock: Arc<ManualClock>,
-    sources: Sources,
-    system: SystemId,
-}
-
-impl World {
-    fn new() -> Self {
-        let clock = Arc::new(ManualClock::at(start()));
-        let sources = Sources::new(clock.clone(), Arc::new(SeededEntropy::new(1)));
-        let system = sources.id();
-        Self { objects: Objects::over(Arc::new(InMemory::new())), clock, sources, system }
-    }
-
-    fn ledger(&self, generation: i64) -> Ledger {
-        let identity = Identity { system: self.system, generation };
-        Ledger::open(self.objects.clone(), identity, self.sources.id(), self.sources.clone(), Settings::default())
-    }
-
-    async fn read(&self, from: Timestamp) -> (Summary, Vec<Finding>) {
-        let reader = Reader::open(self.objects.clone(), self.system, self.sources.now()).await.unwrap();
-        let mut entries = reader.entries(from);
-        let mut summary = Summary::default();
-        while let Some(entry) = entries.next().await.unwrap() {
-            summary.add(&entry);
-        }
-        (summary, entries.findings().list().to_vec())
-    }
-}
-
-fn org() -> OrgId {
-    Uuid::from_u128(1).into()
-}
-
-fn delivery(number: u128) -> DeliveryId {
-    Uuid::from_u128(number).into()
-}
-
-fn intent(number: u128) -> Record {
-    Record::DeliveryIntent { org: org(), delivery: delivery(number), attempt: 1, deduplicates: true }
-}
-
-fn sent(number: u128) -> Record {
-    let outcome = Outcome::Sent { message: None };
-    Record::DeliveryOutcome { org: org(), delivery: delivery(number), attempt: 1, outcome }
-}
-
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn what_was_recorded_is_read_back() {
     let world = World::new();
     let ledger = world.ledger(1);
@@ -82,7 +26,7 @@ async fn what_was_recorded_is_read_back() {
     assert_eq!(findings, []);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn calls_at_once_share_a_segment_and_rest_costs_nothing() {
     let world = World::new();
     let ledger = world.ledger(1);
@@ -101,7 +45,7 @@ async fn calls_at_once_share_a_segment_and_rest_costs_nothing() {
     assert!(entries.tally().segments <= 10, "{:?}", entries.tally());
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_writer_of_an_older_generation_is_refused_although_its_records_are_there() {
     let world = World::new();
     let old = world.ledger(1);
@@ -114,12 +58,18 @@ async fn a_writer_of_an_older_generation_is_refused_although_its_records_are_the
     assert!(matches!(old.record(vec![intent(3)]).await, Err(LedgerError::Fenced { generation: 2 })));
     assert_eq!(world.read(start()).await.0.deliveries.len(), 2);
     world.ledger(2).record(vec![sent(1)]).await.unwrap();
-    let other = NewGeneration { restore: Uuid::nil(), ..new };
+    let other = NewGeneration { restore: Uuid::nil(), ..new.clone() };
     let taken = begin_generation(&world.objects, world.system, &other, start()).await;
     assert!(matches!(taken, Err(LedgerError::GenerationTaken { generation: 2 })));
+    let older = NewGeneration { generation: 1, ..other };
+    let taken = begin_generation(&world.objects, world.system, &older, start()).await;
+    assert!(matches!(taken, Err(LedgerError::GenerationTaken { generation: 2 })));
+    assert_eq!(newest_generation(&world.objects).await.unwrap(), Some(2));
+    let markers = generations(&world.objects, world.system).await.unwrap();
+    assert_eq!(markers.iter().map(|marker| &marker.started).collect::<Vec<_>>(), [&new]);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn another_systems_ledger_is_refused() {
     let world = World::new();
     world.ledger(1).record(vec![intent(1)]).await.unwrap();
