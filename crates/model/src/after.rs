@@ -83,7 +83,7 @@ fn take(world: &World<'_>, copy: &mut Copy, process: usize, effect: usize) {
 
 fn record_intent(world: &World<'_>, state: &mut State, copy: usize, process: usize) {
     let now = &mut state.copies[copy].as_mut().expect("it is there").processes[process];
-    state.ledger[usize::from(now.effect)].intent(now.attempt, world.rules.folded_in_order);
+    state.ledger[usize::from(now.effect)].intent(now.attempt);
     now.stage = if world.rules.fence == Fence::AfterTheIntent { Stage::Recorded } else { Stage::Cleared };
 }
 
@@ -220,13 +220,14 @@ fn replay(world: &World<'_>, state: &mut State, copy: usize, effect: usize) {
     copy.read[effect] = Some(told);
     let row = &mut copy.rows[effect];
     let verdict = verdict(world, told, *row, kind);
-    if row.state == RowState::Absent {
-        // Its attempts begin anew, with numbers that the ledger has had: hence the order.
-        row.remembered = verdict.filter(|state| *state != RowState::Pending);
-        return;
+    if row.state != RowState::Absent || world.rules.numbers_never_repeat {
+        row.attempt = row.attempt.max(told.attempts());
     }
-    row.attempt = row.attempt.max(told.attempts());
-    row.state = verdict.unwrap_or(row.state);
+    if row.state == RowState::Absent {
+        row.remembered = verdict.filter(|state| *state != RowState::Pending);
+    } else if let Some(verdict) = verdict {
+        row.state = verdict;
+    }
 }
 
 /// What the ledger makes of a row of the backup. `None`: it knows nothing that the row does not.

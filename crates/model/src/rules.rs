@@ -35,8 +35,9 @@ pub struct Rules {
     pub replayed: bool,
     /// What the ledger knows of an effect without a row is consulted when the row is made.
     pub remembered: bool,
-    /// Replay follows the ledger's order: a second intent opens an attempt again.
-    pub folded_in_order: bool,
+    /// A sending's number is never used again, not even by a later generation for a row that its backup did not have:
+    /// the ledger tells sendings apart by nothing else.
+    pub numbers_never_repeat: bool,
     /// An effect in doubt waits for an operator, where the destination does not deduplicate.
     pub doubt_is_held: bool,
     /// So does one whose lease ran out.
@@ -63,7 +64,7 @@ impl Default for Rules {
             marked_before_read: true,
             replayed: true,
             remembered: true,
-            folded_in_order: true,
+            numbers_never_repeat: true,
             doubt_is_held: true,
             expired_is_held: true,
             unheard_is_doubt: true,

@@ -78,7 +78,7 @@ pub(crate) struct Process {
 pub struct Told {
     /// Attempts with an intent, a bit each.
     pub(crate) intents: u16,
-    /// Attempts whose last word is not an intent, and not a doubt.
+    /// Attempts that certainly did not arrive.
     pub(crate) closed: u16,
     pub(crate) sent: bool,
     /// The newest attempt after which it was given up.
@@ -192,11 +192,8 @@ impl Row {
 }
 
 impl Told {
-    pub(crate) fn intent(&mut self, attempt: u8, in_order: bool) {
+    pub(crate) fn intent(&mut self, attempt: u8) {
         self.intents |= bit(attempt);
-        if in_order {
-            self.closed &= !bit(attempt);
-        }
     }
 
     pub(crate) fn outcome(&mut self, attempt: u8, answer: Answer) {

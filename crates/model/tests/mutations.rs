@@ -55,8 +55,8 @@ fn forgetting_what_has_no_row_yet_is_noticed() {
 }
 
 #[test]
-fn a_replay_out_of_order_is_noticed() {
-    without(Rules { folded_in_order: false, ..rules() }, Kind::Plain, Law::NothingTwice);
+fn a_sending_with_the_number_of_another_is_noticed() {
+    without(Rules { numbers_never_repeat: false, ..rules() }, Kind::Plain, Law::NothingTwice);
 }
 
 #[test]
