@@ -60,6 +60,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         ],
     ),
     ("bench-drill", &["localpg"]),
+    ("bench-never-twice", &["clock", "localpg"]),
     ("e2e", &["client", "localpg"]),
 ];
 

@@ -4,5 +4,6 @@ mod compacting;
 mod damage;
 mod faults;
 mod laws;
+mod model;
 mod support;
 mod writing;

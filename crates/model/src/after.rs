@@ -2,7 +2,7 @@
 
 use crate::law::{self, Law};
 use crate::rules::{Fence, Kind, World};
-use crate::state::{Answer, COPIES, Copy, Process, Row, RowState, Stage, State, Told, bit};
+use crate::state::{Answer, COPIES, Copy, Process, Row, RowState, Stage, State, Told, Word, bit};
 use crate::step::Action;
 
 /// The state after `action`.
@@ -242,11 +242,12 @@ fn verdict(world: &World<'_>, told: Told, row: Row, kind: Kind) -> Option<RowSta
     if !newer {
         return None;
     }
-    match kind {
-        Kind::Plain | Kind::Slot if told.in_doubt() && world.rules.doubt_is_held => Some(RowState::Unknown),
-        _ if told.in_doubt() => Some(RowState::Pending),
-        _ if told.dead > 0 => Some(RowState::Dead),
-        _ => Some(RowState::Pending),
+    let held = matches!(kind, Kind::Plain | Kind::Slot) && world.rules.doubt_is_held;
+    match told.word()? {
+        Word::Sent => Some(RowState::Sent),
+        Word::InDoubt if held => Some(RowState::Unknown),
+        Word::InDoubt | Word::NotSent => Some(RowState::Pending),
+        Word::Dead => Some(RowState::Dead),
     }
 }
 

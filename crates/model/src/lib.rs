@@ -20,5 +20,5 @@ pub mod trace;
 pub use crate::explore::{Counterexample, Explored, explore};
 pub use crate::law::Law;
 pub use crate::rules::{Fence, Kind, Limits, Rules, World};
-pub use crate::state::{Answer, Copy, Row, RowState, State, Told};
+pub use crate::state::{Answer, Copy, Row, RowState, State, Told, Word};
 pub use crate::step::Action;

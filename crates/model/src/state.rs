@@ -85,6 +85,15 @@ pub struct Told {
     pub(crate) dead: u8,
 }
 
+/// What a restore has to know of an effect that the ledger tells of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Word {
+    Sent,
+    InDoubt,
+    Dead,
+    NotSent,
+}
+
 /// One life of the system. Its place in [`State::copies`] is its generation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Copy {
@@ -192,11 +201,11 @@ impl Row {
 }
 
 impl Told {
-    pub(crate) fn intent(&mut self, attempt: u8) {
+    pub fn intent(&mut self, attempt: u8) {
         self.intents |= bit(attempt);
     }
 
-    pub(crate) fn outcome(&mut self, attempt: u8, answer: Answer) {
+    pub fn outcome(&mut self, attempt: u8, answer: Answer) {
         match answer {
             Answer::Accepted => self.sent = true,
             Answer::Refused => self.closed |= bit(attempt),
@@ -208,10 +217,18 @@ impl Told {
         }
     }
 
-    /// An attempt of which nobody knows what came of it, after the last at which the effect was given up.
-    pub(crate) fn in_doubt(self) -> bool {
+    /// What it adds up to. `None`: nothing was ever told.
+    #[must_use]
+    pub fn word(self) -> Option<Word> {
         let open = self.intents & !self.closed;
-        open != 0 && highest(open) > self.dead
+        match self {
+            Self { sent: true, .. } => Some(Word::Sent),
+            Self { intents: 0, .. } => None,
+            // Giving up settles every attempt up to that one; a person may have resent it since.
+            _ if open != 0 && highest(open) > self.dead => Some(Word::InDoubt),
+            _ if self.dead > 0 && self.attempts() <= self.dead => Some(Word::Dead),
+            _ => Some(Word::NotSent),
+        }
     }
 
     pub(crate) fn attempts(self) -> u8 {
