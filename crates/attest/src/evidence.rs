@@ -127,7 +127,7 @@ fn place(check: &str, name: &str, ending: &str) -> Result<String, EvidenceError>
 
 /// Writes a file that must not exist yet, with its folders, and makes it durable. The folders' own entries are synced
 /// one level up only: what matters is that a verdict never outlives its evidence, and the journal's `fsync` comes after.
-fn write_new(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+pub(crate) fn write_new(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder)?;
     }

@@ -7,7 +7,7 @@
 //! Not here: keeping one journal for several drills, or going on with an old one. A journal has one writer and one life.
 
 use std::fs::{File, OpenOptions};
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
@@ -18,6 +18,10 @@ use crate::sha256_hex;
 
 /// What the first entry names as the line before it.
 const NOTHING_BEFORE: &str = "0000000000000000000000000000000000000000000000000000000000000000";
+
+/// How large a journal, and one line of it, may be in bytes. Ours have about a hundred lines of a few hundred bytes.
+const JOURNAL_BYTES: usize = 64 << 20;
+const LINE_BYTES: usize = 1 << 20;
 
 /// The kind of the entry that ends a journal.
 const CLOSED: &str = "journal_closed";
@@ -159,6 +163,8 @@ pub enum Damage {
         #[source]
         source: std::io::Error,
     },
+    #[error("it is larger than {JOURNAL_BYTES} bytes, or its line {line} is larger than {LINE_BYTES}")]
+    TooLarge { line: u64 },
     #[error("line {line} is not a journal entry")]
     NotAnEntry {
         line: u64,
@@ -175,14 +181,32 @@ pub enum Damage {
     Torn { whole: Summary },
 }
 
-/// Checks a journal line by line.
+/// Checks the journal in a file.
 ///
 /// # Errors
 /// The first damage from the top. [`Damage::Torn`] carries what is whole before the torn line.
 pub fn verify(path: &Path) -> Result<Summary, Damage> {
-    let bytes = std::fs::read(path).map_err(|source| Damage::Unreadable { path: path.to_owned(), source })?;
+    let unreadable = |source| Damage::Unreadable { path: path.to_owned(), source };
+    let file = File::open(path).map_err(unreadable)?;
+    let mut bytes = Vec::new();
+    // One byte more than is allowed is enough to know that it is too much.
+    file.take(JOURNAL_BYTES as u64 + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+    check(&bytes)
+}
+
+/// Checks a journal line by line.
+///
+/// # Errors
+/// As [`verify`].
+pub fn check(bytes: &[u8]) -> Result<Summary, Damage> {
+    if bytes.len() > JOURNAL_BYTES {
+        return Err(Damage::TooLarge { line: 0 });
+    }
     let mut whole = Summary { entries: 0, head: Head::start(), closed: false };
     for line in bytes.split_inclusive(|&byte| byte == b'\n') {
+        if line.len() > LINE_BYTES {
+            return Err(Damage::TooLarge { line: whole.entries + 1 });
+        }
         let Some(line) = line.strip_suffix(b"\n") else {
             return Err(Damage::Torn { whole });
         };
@@ -311,6 +335,14 @@ mod tests {
         std::fs::write(&path, &bytes[..bytes.len() - 20]).unwrap();
         let Err(Damage::Torn { whole }) = verify(&path) else { panic!("a torn line was not noticed") };
         assert_eq!((whole.entries, whole.closed), (4, false));
+    }
+
+    #[test]
+    fn a_line_without_end_is_not_parsed() {
+        let endless = [b"{\"data\":".as_slice(), &b"[".repeat(LINE_BYTES)].concat();
+        assert!(matches!(check(&endless), Err(Damage::TooLarge { line: 1 })));
+        let deep = [b"{\"data\":".as_slice(), &b"[".repeat(1_000), b"\n"].concat();
+        assert!(matches!(check(&deep), Err(Damage::NotAnEntry { line: 1, .. })));
     }
 
     #[test]
