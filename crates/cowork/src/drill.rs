@@ -2,15 +2,24 @@
 //!
 //! Not here: the drill itself (crate `drill`).
 
+mod clean;
+mod export;
+mod history;
+mod key;
+mod verify;
+
 use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use ::drill::progress::Mode;
 use ::drill::report::{Metadata, Objectives, json};
-use ::drill::{DrillError, Options, Outcome};
+use ::drill::{DrillError, Keeping, Options, Outcome};
+use attest::SigningKey;
 use chrono::SecondsFormat;
 use clap::{Args, Subcommand};
+use secrets::SecretReference;
 use tokio_util::sync::CancellationToken;
 
 use crate::failure::Failure;
@@ -22,6 +31,18 @@ pub(crate) enum Drill {
     /// Build a live system, back it up, destroy it, restore it elsewhere, and judge what came back
     #[command(after_long_help = "Exit codes: 0 passed, 1 failed, 2 could not verify, 64 called wrongly.")]
     Run(Run),
+    /// Check a drill's evidence offline, with the public key of whoever ran it
+    #[command(after_long_help = verify::EXIT_CODES)]
+    Verify(verify::Verify),
+    /// Make the keys that sign evidence and check it
+    #[command(subcommand)]
+    Key(key::Key),
+    /// Remove everything that killed drills left: processes, clusters, folders
+    Clean(clean::Clean),
+    /// List the drills of a folder: verdicts and recovery times
+    History(history::List),
+    /// Write a drill's report in a form for other programs
+    Export(export::Export),
 }
 
 #[derive(Debug, Args)]
@@ -55,6 +76,24 @@ pub(crate) struct Run {
     /// How much of the time before the disaster may be lost, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 86_400)]
     rpo: u32,
+    /// Sign the evidence: where the Ed25519 private key is, in PKCS#8 PEM, as `env:NAME` or `file:PATH`.
+    /// Without it the report is unsigned, and says so
+    #[arg(long, value_name = "REF")]
+    signing_key: Option<SecretReference>,
+    /// A name for the signing key
+    /// [default: the SHA-256 of its public part]
+    #[arg(long, value_name = "ID", requires = "signing_key")]
+    signing_key_id: Option<String>,
+    /// Note what was found in this findings file, and make the Follow-Up table from it
+    #[arg(long, value_name = "FILE")]
+    findings: Option<PathBuf>,
+    /// Show the drills of this folder in the report
+    /// [default: drill-reports, if the report goes there]
+    #[arg(long, value_name = "DIR")]
+    history: Option<PathBuf>,
+    /// Also write the report as FORMAT=PATH, outside of its folder; FORMAT is junit, prometheus, github or oscal
+    #[arg(long, value_name = "FORMAT=PATH", value_parser = export::Target::parse)]
+    export: Vec<export::Target>,
     /// Print the report as JSON at the end, instead of the ten rows
     #[arg(long)]
     json: bool,
@@ -65,23 +104,39 @@ pub(crate) struct Run {
 
 impl Drill {
     pub(crate) fn json(&self) -> bool {
-        let Self::Run(run) = self;
-        run.json
+        match self {
+            Self::Run(run) => run.json,
+            Self::Verify(verify) => verify.json,
+            Self::Key(key) => key.json(),
+            Self::Clean(clean) => clean.json,
+            Self::History(list) => list.json,
+            Self::Export(_) => false,
+        }
     }
 
     pub(crate) async fn run(self, process: Process) -> Result<ExitCode, Failure> {
-        let Self::Run(run) = self;
-        run.run(process).await
+        match self {
+            Self::Run(run) => run.run(process).await,
+            Self::Verify(verify) => verify.run(&process),
+            Self::Key(key) => key.run(&process),
+            Self::Clean(clean) => clean.run(&process),
+            Self::History(list) => list.run(&process),
+            Self::Export(export) => export.run(&process),
+        }
     }
 }
 
 impl Run {
     async fn run(self, process: Process) -> Result<ExitCode, Failure> {
         let options = self.options(&process)?;
+        export::refuse_within(&self.export, &options.out, &process)?;
         let cancel = CancellationToken::new();
         tokio::spawn(cancel_on_signal(cancel.clone()));
-        let outcome = ::drill::run(options, process.sources, cancel).await?;
+        let outcome = ::drill::run(options, process.sources.clone(), cancel).await?;
         tell(&outcome, self.json);
+        for target in &self.export {
+            target.write(&outcome.report, &process)?;
+        }
         if outcome.interrupted {
             return Err(Failure::could_not(
                 "The drill was interrupted.",
@@ -99,7 +154,8 @@ impl Run {
         let started = process.sources.now().to_rfc3339_opts(SecondsFormat::Millis, true).replace([':', '.'], "-");
         // Two drills may begin in the same millisecond.
         let unique = u16::from_le_bytes(process.sources.bytes());
-        let default = || PathBuf::from("drill-reports").join(format!("{started}-{unique:04x}"));
+        let reports = || PathBuf::from("drill-reports");
+        let default = || reports().join(format!("{started}-{unique:04x}"));
         let out = self.out.clone().unwrap_or_else(default);
         let quiet = self.quiet || self.json || !std::io::stderr().is_terminal();
         let variable = |name: &str| process.environment.get(name).filter(|value| !value.is_empty());
@@ -116,8 +172,20 @@ impl Run {
             pause_after: self.pause_after.clone(),
             objectives: Objectives { rto_s: f64::from(self.rto), rpo_s: f64::from(self.rpo) },
             metadata: Metadata { report_owner: self.owner.clone(), ..Metadata::default() },
+            keeping: Keeping {
+                signing_key: self.signing_key(process)?.map(Arc::new),
+                findings: self.findings.as_ref().map(absolute),
+                history: self.history.clone().or_else(|| self.out.is_none().then(reports)).as_ref().map(absolute),
+            },
             mode: Mode { live: !quiet, colour },
         })
+    }
+}
+
+impl Run {
+    fn signing_key(&self, process: &Process) -> Result<Option<SigningKey>, Failure> {
+        let reference = self.signing_key.as_ref();
+        reference.map(|reference| key::read(reference, self.signing_key_id.as_deref(), process)).transpose()
     }
 }
 

@@ -42,6 +42,15 @@ impl Failure {
         Self { exit: EXIT_FAILED, ..Self::could_not(what, detail, advice) }
     }
 
+    /// The command was called with what does not fit together.
+    pub(crate) fn usage(
+        what: impl Into<String>,
+        detail: impl Into<Box<dyn Error + Send + Sync>>,
+        advice: impl Into<String>,
+    ) -> Self {
+        Self { exit: EXIT_USAGE, ..Self::could_not(what, detail, advice) }
+    }
+
     pub(crate) fn exit_code(&self) -> ExitCode {
         ExitCode::from(self.exit)
     }

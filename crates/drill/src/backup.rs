@@ -43,6 +43,17 @@ impl Backup {
         Ok(&probe.sql)
     }
 
+    /// The digests of the database's dump and of the list of objects. A backup whose manifest names no such file is known
+    /// by what the manifest says of its tables or blobs.
+    pub(crate) fn digests(&self) -> anyhow::Result<[String; 2]> {
+        let named =
+            |path: &str| self.manifest.files.iter().find(|file| file.path == path).map(|file| file.sha256.clone());
+        let tables = serde_json::to_vec(&self.manifest.tables)?;
+        let blobs = serde_json::to_vec(&self.blobs)?;
+        let database = named("database.dump").unwrap_or_else(|| attest::sha256_hex(&tables));
+        Ok([database, named("blobs.jsonl").unwrap_or_else(|| attest::sha256_hex(&blobs))])
+    }
+
     /// A file of JSON lines, checked against the hash that the manifest gives.
     fn lines<T: DeserializeOwned>(&self, path: &str) -> anyhow::Result<Vec<T>> {
         let expected = self.manifest.files.iter().find(|file| file.path == path);

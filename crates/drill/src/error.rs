@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::findings::FindingsError;
+
 /// In three parts: what happened (`Display`), the detail (`source`), what to do (`advice`).
 #[derive(Debug, thiserror::Error)]
 pub enum DrillError {
@@ -11,6 +13,8 @@ pub enum DrillError {
     Out { out: PathBuf, source: anyhow::Error },
     #[error("{} is neither empty nor the report of an earlier drill", .0.display())]
     Occupied(PathBuf),
+    #[error("the findings file can't be used")]
+    Findings(#[from] FindingsError),
     #[error("another drill is writing to {}", .0.display())]
     Busy(PathBuf),
 }
@@ -23,6 +27,7 @@ impl DrillError {
             Self::Work { .. } => "check the space and the permissions there, or name another folder with --work",
             Self::Out { .. } => "check the space and the permissions there, or name another folder with --out",
             Self::Occupied(_) => "name a folder that is new or empty with --out",
+            Self::Findings(error) => error.advice(),
             Self::Busy(_) => "wait for it to end, or name another folder with --out",
         }
     }

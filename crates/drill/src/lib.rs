@@ -5,8 +5,10 @@
 //! codes. It never depends on `store`, `web`, `worker`, `scheduler` or `gateway`: a judge that shares the defendant's
 //! code shares its bugs (ARCHITECTURE.md, invariant 1, held by a test).
 //!
-//! Not here: signing (a later issue's `attest`), plans for environments that exist.
+//! Not here: what a seal is (`attest`).
 
+pub mod findings;
+pub mod history;
 pub mod progress;
 pub mod report;
 
@@ -27,11 +29,14 @@ mod recovery;
 mod rehearsal;
 mod rigging;
 mod run;
+mod seal;
 mod settings;
 mod sink;
 mod target;
 mod work;
 
 pub use crate::error::DrillError;
-pub use crate::options::{Options, PAUSES};
+pub use crate::options::{Keeping, Options, PAUSES};
 pub use crate::run::{Kept, Outcome, run};
+pub use crate::seal::file_digest;
+pub use crate::work::{Cleaned, clean};

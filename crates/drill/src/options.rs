@@ -1,6 +1,9 @@
 //! What a person can choose about a drill.
 
 use std::path::PathBuf;
+use std::sync::Arc;
+
+use attest::SigningKey;
 
 use crate::progress::Mode;
 use crate::report::{Metadata, Objectives};
@@ -29,5 +32,17 @@ pub struct Options {
     pub pause_after: Option<String>,
     pub objectives: Objectives,
     pub metadata: Metadata,
+    pub keeping: Keeping,
     pub mode: Mode,
+}
+
+/// What becomes of a drill's evidence.
+#[derive(Debug, Clone, Default)]
+pub struct Keeping {
+    /// Signs the bundle. `None`: it stays unsigned, and its report says so.
+    pub signing_key: Option<Arc<SigningKey>>,
+    /// The findings file that drills, people and the launch gate share.
+    pub findings: Option<PathBuf>,
+    /// A folder with the reports of earlier drills, for the report's picture of them.
+    pub history: Option<PathBuf>,
 }

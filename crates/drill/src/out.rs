@@ -12,12 +12,16 @@ use std::path::{Path, PathBuf};
 use nix::fcntl::{Flock, FlockArg};
 
 use crate::error::DrillError;
+use crate::report::PARTIAL;
 
-const JOURNAL: &str = "journal.jsonl";
-const EARLIER: &str = "earlier";
+const JOURNAL: &str = attest::bundle::JOURNAL;
+const EARLIER: &str = attest::bundle::EARLIER;
+/// What the drill was asked to do.
+pub(crate) const PLAN: &str = "plan.json";
 const LOCK: &str = ".lock";
 /// What a drill writes, and so what an earlier one may have left.
-const OURS: [&str; 5] = [JOURNAL, "evidence", "report.json", "report.md", "report.html"];
+const OURS: [&str; 7] =
+    [JOURNAL, "evidence", PLAN, "report.json", "report.md", "report.html", attest::bundle::ENVELOPE];
 
 /// The folder, held for one drill.
 #[derive(Debug)]
@@ -62,17 +66,22 @@ fn entries(path: &Path) -> io::Result<Vec<String>> {
 }
 
 fn is_ours(entry: &str) -> bool {
-    OURS.contains(&entry) || [EARLIER, LOCK].contains(&entry)
+    OURS.contains(&finished(entry)) || [EARLIER, LOCK].contains(&entry)
+}
+
+/// The name that an entry was to have: a drill that was killed may have left it unfinished.
+fn finished(entry: &str) -> &str {
+    entry.strip_suffix(PARTIAL).and_then(|name| name.strip_suffix('.')).unwrap_or(entry)
 }
 
 fn move_aside(path: &Path, name: &str) -> io::Result<()> {
-    let left: Vec<&str> = OURS.into_iter().filter(|entry| path.join(entry).exists()).collect();
+    let left: Vec<String> = entries(path)?.into_iter().filter(|entry| OURS.contains(&finished(entry))).collect();
     if left.is_empty() {
         return Ok(());
     }
     let aside = path.join(EARLIER).join(format!("before-{name}"));
     std::fs::create_dir_all(&aside)?;
-    left.into_iter().try_for_each(|entry| std::fs::rename(path.join(entry), aside.join(entry)))
+    left.into_iter().try_for_each(|entry| std::fs::rename(path.join(&entry), aside.join(&entry)))
 }
 
 #[cfg(test)]
@@ -87,6 +96,15 @@ mod tests {
         assert_eq!(std::fs::read_to_string(folder.path().join("earlier/before-two/report.md")).unwrap(), "the first");
         std::fs::write(folder.path().join("thesis.doc"), "").unwrap();
         assert!(matches!(Out::claim(folder.path(), "three"), Err(DrillError::Occupied(_))));
+    }
+
+    #[test]
+    fn what_a_killed_drill_left_half_written_is_moved_aside_too() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("report.json.partial"), "{").unwrap();
+        std::fs::write(folder.path().join(LOCK), "").unwrap();
+        drop(Out::claim(folder.path(), "two").unwrap());
+        assert!(folder.path().join("earlier/before-two/report.json.partial").exists());
     }
 
     #[test]

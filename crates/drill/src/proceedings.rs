@@ -179,8 +179,7 @@ impl Proceedings {
     }
 
     /// Ends the journal.
-    pub(crate) fn close_journal(self) -> anyhow::Result<()> {
-        self.journal.close(self.sources.now()).context("the journal can't be closed")?;
-        Ok(())
+    pub(crate) fn close_journal(self) -> anyhow::Result<attest::Head> {
+        self.journal.close(self.sources.now()).context("the journal can't be closed")
     }
 }

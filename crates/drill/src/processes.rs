@@ -229,6 +229,12 @@ pub(crate) fn start_ticks_of(pid: u32) -> Option<u64> {
     after_name.split(' ').nth(19)?.parse().ok()
 }
 
+/// What a process was called with, for people.
+pub(crate) fn command_line(pid: u32) -> String {
+    let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    String::from_utf8_lossy(&line).replace('\0', " ").trim_end().chars().take(300).collect()
+}
+
 /// The pids of all processes that carry `work_folder` in their environment.
 pub(crate) fn marked_with(work_folder: &Path) -> Vec<u32> {
     let mark = format!("{WORK_FOLDER_VARIABLE}={}", work_folder.display()).into_bytes();

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context as _, bail};
+use attest::statement::{self, Digest, Subject};
 use client::Client;
 use clock::Timestamp;
 use ids::SessionId;
@@ -74,6 +75,7 @@ pub(crate) async fn recover(
     };
     let Restored { mut target, backup, output } = restored;
     gathered.describe(&backup);
+    gathered.attested = attested(proceedings, &backup).map_err(|cause| Halt::Stage { stage: RESTORE.title, cause })?;
     gathered.rpo = Some(Span { from: backup.manifest.snapshot.taken_at, to: aftermath.disaster_at });
     let mut stages = Stages { proceedings, options, aftermath, backup: &backup, target: &mut target };
     stages.pause(RESTORE).await?;
@@ -435,6 +437,15 @@ impl Stages<'_> {
     }
 }
 
+/// What of the backup is sealed. The names and versions of its secrets are kept as they are: a digest alone would tell
+/// nobody anything, and could be guessed.
+fn attested(proceedings: &Proceedings, backup: &Backup) -> anyhow::Result<Vec<Subject>> {
+    let references = proceedings.evidence.write_json("secret-references", "manifest", &backup.manifest.secrets)?;
+    let [database, objects] = backup.digests()?;
+    let subject = |(name, sha256): (&str, String)| Subject { name: name.to_owned(), digest: Digest { sha256 } };
+    Ok(statement::BACKUP.into_iter().zip([database, objects, references.sha256]).map(subject).collect())
+}
+
 /// What went out again because the rows had forgotten it.
 fn remember(gathered: &mut Gathered, forgotten: gateway::Forgotten, options: &Options) {
     if forgotten.repeated == 0 {
@@ -447,6 +458,7 @@ fn remember(gathered: &mut Gathered, forgotten: gateway::Forgotten, options: &Op
     );
     gathered.notes.push(sentence.clone());
     gathered.follow_ups.push(FollowUp {
+        id: None,
         finding: sentence,
         owner: options.metadata.report_owner.clone(),
         severity: Severity::Medium,

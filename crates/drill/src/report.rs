@@ -7,8 +7,12 @@
 //! Not here: making the material (the stages and checks of this crate), storing evidence (`attest`), taking secrets
 //! out (`redact`; the drill scans the written report as one of its checks).
 
+mod attested;
 mod check;
 mod code;
+pub mod export;
+mod follow;
+mod history;
 pub mod html;
 pub mod json;
 pub mod markdown;
@@ -16,10 +20,13 @@ mod model;
 #[cfg(test)]
 pub(crate) mod sample;
 mod timeline;
+mod trend;
 mod wording;
 
 pub use check::{Check, CheckId, FINDINGS_TOLD, Finding, OpenCheck};
 pub use code::{Code, Comparison, UnknownComparison};
+pub(crate) use follow::found;
+pub use history::Past;
 pub use model::{
     Backup, Environment, FollowUp, FollowUpStatus, Measured, Metadata, MetadataRow, ObjectCount, Objectives, Outcome,
     Severity, Span, Stage, TableCount, Verdict, plain,
@@ -27,7 +34,7 @@ pub use model::{
 
 use std::fs::File;
 use std::io::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use attest::Head;
 use clock::Timestamp;
@@ -37,7 +44,10 @@ use serde::{Deserialize, Serialize};
 use model::seconds;
 
 /// The format of `report.json`. Goes up when a reader of the old one would misread the new one.
-pub const SCHEMA_VERSION: u32 = 1;
+pub const SCHEMA_VERSION: u32 = 2;
+
+/// What a form of the report ends with until it is published.
+pub(crate) const PARTIAL: &str = "partial";
 
 /// The rule at the end of every report, in the words of the project's template.
 pub const LAUNCH_RULE: &str =
@@ -53,6 +63,9 @@ pub struct Report {
     pub(in crate::report) started_at: Timestamp,
     pub(in crate::report) finished_at: Timestamp,
     pub(in crate::report) build: String,
+    pub(in crate::report) build_sha256: String,
+    /// The id of the key that the bundle is signed with. Absent: it is not signed, and nobody can check who wrote it.
+    pub(in crate::report) signed_by: Option<String>,
     pub(in crate::report) metadata: Metadata,
     pub(in crate::report) environment: Environment,
     /// Absent when the drill did not get as far as a backup.
@@ -65,6 +78,8 @@ pub struct Report {
     pub(in crate::report) object_counts: Vec<ObjectCount>,
     pub(in crate::report) notes: Vec<String>,
     pub(in crate::report) follow_ups: Vec<FollowUp>,
+    /// Earlier drills, the oldest first. Not this one.
+    pub(in crate::report) history: Vec<Past>,
     /// Where the journal stood when the report was concluded.
     pub(in crate::report) journal: Option<Head>,
 }
@@ -77,6 +92,9 @@ pub struct Material {
     pub finished_at: Timestamp,
     /// Version and commit of the program.
     pub build: String,
+    /// Of the program's file.
+    pub build_sha256: String,
+    pub signed_by: Option<String>,
     pub metadata: Metadata,
     pub environment: Environment,
     pub backup: Option<Backup>,
@@ -93,6 +111,7 @@ pub struct Material {
     pub notes: Vec<String>,
     /// Besides those that follow from the checks.
     pub follow_ups: Vec<FollowUp>,
+    pub history: Vec<Past>,
     pub journal: Option<Head>,
 }
 
@@ -102,7 +121,7 @@ impl Report {
     pub fn conclude(material: Material) -> Self {
         let measured = measure(&material);
         let checks = ten_rows(material.checks, material.finished_at);
-        let mut follow_ups = follow_ups(&checks, &material.metadata.report_owner);
+        let mut follow_ups = follow::follow_ups(&checks, &material.metadata.report_owner);
         follow_ups.extend(material.follow_ups);
         Self {
             schema_version: SCHEMA_VERSION,
@@ -111,6 +130,8 @@ impl Report {
             started_at: material.started_at,
             finished_at: material.finished_at,
             build: material.build,
+            build_sha256: material.build_sha256,
+            signed_by: material.signed_by,
             metadata: material.metadata,
             environment: material.environment,
             backup: material.backup,
@@ -122,21 +143,38 @@ impl Report {
             object_counts: material.object_counts,
             notes: material.notes.iter().map(|note| plain(note)).collect(),
             follow_ups,
+            history: material.history,
             journal: material.journal,
         }
     }
 
-    /// Writes `report.html`, `report.md` and, last, `report.json` into a folder, each whole or not at all.
+    /// Writes `report.html`, `report.md` and `report.json` into a folder, durable but under names that say they are
+    /// not finished. [`Written::publish`] gives them their names.
     ///
     /// # Errors
     /// When a file can't be written. One that stood there before stays as it was.
-    pub fn write(&self, out: &Path) -> std::io::Result<()> {
+    pub fn write(&self, out: &Path) -> std::io::Result<Written> {
         let files = [
             ("report.html", html::render(self)),
             ("report.md", markdown::render(self)),
             ("report.json", json::render(self)),
         ];
-        files.into_iter().try_for_each(|(name, text)| write_whole(&out.join(name), text.as_bytes()))
+        let mut written = Written { out: out.to_owned(), files: Vec::new() };
+        for (name, text) in files {
+            written.files.push((name, attest::sha256_hex(text.as_bytes())));
+            write_durably(&written.partial(name), text.as_bytes())?;
+        }
+        Ok(written)
+    }
+
+    #[must_use]
+    pub fn follow_ups(&self) -> &[FollowUp] {
+        &self.follow_ups
+    }
+
+    /// Replaces the Follow-Up table by what the findings file knows.
+    pub(crate) fn set_follow_ups(&mut self, follow_ups: Vec<FollowUp>) {
+        self.follow_ups = follow_ups;
     }
 
     #[must_use]
@@ -148,6 +186,41 @@ impl Report {
     #[must_use]
     pub fn checks(&self) -> &[Check] {
         &self.checks
+    }
+
+    #[must_use]
+    pub fn drill_id(&self) -> DrillId {
+        self.drill_id
+    }
+
+    #[must_use]
+    pub fn started_at(&self) -> Timestamp {
+        self.started_at
+    }
+
+    #[must_use]
+    pub fn finished_at(&self) -> Timestamp {
+        self.finished_at
+    }
+
+    /// Whom findings belong to until somebody else is named.
+    #[must_use]
+    pub fn owner(&self) -> &str {
+        &self.metadata.report_owner
+    }
+
+    /// The id of the key that the bundle is signed with.
+    #[must_use]
+    pub fn signed_by(&self) -> Option<&str> {
+        self.signed_by.as_deref()
+    }
+
+    /// The same drill at another time.
+    #[cfg(test)]
+    pub(crate) fn shift(&mut self, by: chrono::TimeDelta) {
+        self.drill_id = uuid::Uuid::from_u128(u128::from(by.num_seconds().unsigned_abs())).into();
+        self.started_at += by;
+        self.finished_at += by;
     }
 
     #[must_use]
@@ -183,16 +256,50 @@ impl Report {
     }
 }
 
-/// Writes beside the file's place, makes it durable, and moves it there.
-fn write_whole(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let partial = path.with_added_extension("partial");
-    let mut file = File::create(&partial)?;
-    let written = file.write_all(bytes).and_then(|()| file.sync_all()).and_then(|()| std::fs::rename(&partial, path));
-    if written.is_err() {
-        // The error that matters is the one above.
-        let _ = std::fs::remove_file(&partial);
+/// The forms of a report, written but not yet published. A drill that dies now leaves no report.
+#[derive(Debug)]
+pub struct Written {
+    out: PathBuf,
+    /// Name and SHA-256.
+    files: Vec<(&'static str, String)>,
+}
+
+impl Written {
+    /// Name and SHA-256 of each form.
+    #[must_use]
+    pub fn digests(&self) -> &[(&'static str, String)] {
+        &self.files
     }
-    written
+
+    /// Gives the forms their names, `report.json` last.
+    ///
+    /// # Errors
+    /// When a file can't be renamed.
+    pub fn publish(mut self) -> std::io::Result<()> {
+        for (name, _) in std::mem::take(&mut self.files) {
+            std::fs::rename(self.partial(name), self.out.join(name))?;
+        }
+        File::open(&self.out)?.sync_all()
+    }
+
+    fn partial(&self, name: &str) -> PathBuf {
+        self.out.join(name).with_added_extension(PARTIAL)
+    }
+}
+
+/// What was not published is no report.
+impl Drop for Written {
+    fn drop(&mut self) {
+        for (name, _) in &self.files {
+            let _ = std::fs::remove_file(self.partial(name));
+        }
+    }
+}
+
+fn write_durably(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let mut file = File::create(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
 }
 
 /// The verdict of ten rows. Fewer than ten, or one twice, is not a drill.
@@ -234,24 +341,6 @@ fn measure(material: &Material) -> Measured {
     }
 }
 
-/// One follow-up for each row that did not pass: high when something is wrong, medium when nobody knows. The day is left
-/// to the owner; a date that no person chose means nothing.
-fn follow_ups(checks: &[Check], owner: &str) -> Vec<FollowUp> {
-    let follow_up = |check: &Check, severity| FollowUp {
-        finding: format!("{}: {}", check.title, check.summary),
-        owner: owner.to_owned(),
-        severity,
-        due_date: None,
-        status: FollowUpStatus::Open,
-    };
-    let of = |check: &Check| match check.verdict {
-        Verdict::Passed => None,
-        Verdict::Failed => Some(follow_up(check, Severity::High)),
-        Verdict::CouldNotVerify => Some(follow_up(check, Severity::Medium)),
-    };
-    checks.iter().filter_map(of).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -276,13 +365,20 @@ mod tests {
     #[test]
     fn a_report_is_three_files_and_leaves_nothing_else() {
         let out = tempfile::tempdir().unwrap();
-        sample::passing().write(out.path()).unwrap();
+        sample::passing().write(out.path()).unwrap().publish().unwrap();
         let mut names: Vec<_> =
             std::fs::read_dir(out.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         names.sort();
         assert_eq!(names, ["report.html", "report.json", "report.md"]);
         let json = std::fs::read_to_string(out.path().join("report.json")).unwrap();
         assert_eq!(json::read(&json).unwrap(), sample::passing());
+    }
+
+    #[test]
+    fn a_report_that_is_not_published_leaves_nothing() {
+        let out = tempfile::tempdir().unwrap();
+        drop(sample::passing().write(out.path()).unwrap());
+        assert_eq!(std::fs::read_dir(out.path()).unwrap().count(), 0);
     }
 
     #[test]
@@ -305,7 +401,8 @@ mod tests {
     fn every_row_that_did_not_pass_has_a_follow_up() {
         let severities: Vec<Severity> =
             sample::failing().follow_ups.iter().map(|follow_up| follow_up.severity).collect();
-        assert_eq!(severities, [Severity::High, Severity::High, Severity::Medium, Severity::High, Severity::High]);
+        let (high, medium) = (Severity::High, Severity::Medium);
+        assert_eq!(severities, [high, high, high, medium, high, high], "row 1 has findings of two kinds");
         assert!(sample::passing().follow_ups.is_empty());
     }
 

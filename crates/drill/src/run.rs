@@ -5,11 +5,12 @@
 //!
 //! Not here: the stages of the recovery (`recovery`), the judging (`checks`).
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use attest::{EvidenceFolder, Journal};
+use attest::statement::Subject;
+use attest::{EvidenceFolder, Head, Journal};
 use clock::{SeededEntropy, Sources, SystemClock, Timestamp};
 use ids::DrillId;
 use localpg::{Binaries, Cluster};
@@ -19,6 +20,8 @@ use tokio_util::sync::CancellationToken;
 use crate::backup::Backup;
 use crate::checks::{public, redaction};
 use crate::error::DrillError;
+use crate::findings::Register;
+use crate::history;
 use crate::options::Options;
 use crate::out::Out;
 use crate::proceedings::{Done, Halt, Name, Proceedings};
@@ -27,6 +30,7 @@ use crate::recovery::{self, Recovered};
 use crate::rehearsal::{self, Aftermath, Means, Size, Source};
 use crate::report::{self, CheckId, Environment, FollowUp, Material, Report, Span, html, json, markdown};
 use crate::rigging::Rigging;
+use crate::seal;
 use crate::work::{self, WorkFolder};
 
 /// A drill that came to its end.
@@ -68,6 +72,9 @@ pub(crate) struct Gathered {
     pub(crate) rpo: Option<Span>,
     pub(crate) notes: Vec<String>,
     pub(crate) follow_ups: Vec<FollowUp>,
+    /// What of the backup is sealed.
+    pub(crate) attested: Vec<Subject>,
+    build_sha256: String,
     kept: Option<Kept>,
 }
 
@@ -89,8 +96,12 @@ pub async fn run(options: Options, sources: Sources, cancel: CancellationToken) 
     let name = drill_id.to_string();
     let out = Out::claim(&options.out, &name)?;
     let failed = |source| DrillError::Out { out: options.out.clone(), source };
+    if let Some(findings) = &options.keeping.findings {
+        Register::read(findings)?;
+    }
     let journal = Journal::open_new(&out.journal()).context("the journal can't be begun").map_err(failed)?;
-    let swept = work::sweep(&options.work_parent);
+    let subjects = seal::begin(&options, &out).map_err(failed)?;
+    let swept = work::clean(&options.work_parent);
     let work = WorkFolder::create(&options.work_parent, &name)
         .map_err(|source| DrillError::Work { parent: options.work_parent.clone(), source })?;
     let evidence = EvidenceFolder::new(out.path());
@@ -99,16 +110,30 @@ pub async fn run(options: Options, sources: Sources, cancel: CancellationToken) 
     let started_at = sources.now();
     let identity = Identity { drill_id, started_at };
     let begun = json!({"drill_id": drill_id, "build": options.build, "scale": options.scale, "seed": options.seed,
-        "abandoned_drills_removed": swept});
+        "build_sha256": subjects.build, "plan_sha256": subjects.plan, "signing_key_id": key_id(&options),
+        "abandoned_drills_removed": swept.folders.len()});
     proceedings.note("drill_started", begun).map_err(failed)?;
-    let mut gathered = Gathered::default();
+    let mut gathered = Gathered { build_sha256: subjects.build.clone(), ..Gathered::default() };
     let halt = conduct(&mut proceedings, &options, identity, work, &out, &mut gathered).await.err();
-    let report = conclude(&mut proceedings, &options, identity, gathered, halt.as_ref());
-    let (report, kept) = report.map_err(failed)?;
-    report.write(out.path()).context("its forms can't be written").map_err(failed)?;
-    proceedings.close_journal().map_err(failed)?;
+    let report = conclude(&mut proceedings, &options, identity, &mut gathered, halt.as_ref()).map_err(failed)?;
+    let journal = publish(proceedings, &out, &report).map_err(failed)?;
+    seal::end(&out, &options, &report, subjects, gathered.attested, journal).map_err(failed)?;
     let interrupted = matches!(halt, Some(Halt::Interrupted));
-    Ok(Outcome { report, out: options.out, interrupted, kept })
+    Ok(Outcome { report, out: options.out, interrupted, kept: gathered.kept })
+}
+
+/// The forms of the report get their names only after the journal is closed, so that a drill which is killed before
+/// leaves no report. The journal's last entries name their digests.
+fn publish(mut proceedings: Proceedings, out: &Out, report: &Report) -> anyhow::Result<Head> {
+    let written = report.write(out.path()).context("its forms can't be written")?;
+    proceedings.note("report_written", written.digests())?;
+    let head = proceedings.close_journal()?;
+    written.publish().context("its forms can't be named")?;
+    Ok(head)
+}
+
+fn key_id(options: &Options) -> Option<&str> {
+    options.keeping.signing_key.as_ref().map(|key| key.id())
 }
 
 /// The stages, in order.
@@ -299,9 +324,9 @@ fn conclude(
     proceedings: &mut Proceedings,
     options: &Options,
     identity: Identity,
-    mut gathered: Gathered,
+    gathered: &mut Gathered,
     halt: Option<&Halt>,
-) -> anyhow::Result<(Report, Option<Kept>)> {
+) -> anyhow::Result<Report> {
     if let Some(halt) = halt {
         let reason = public(&format!("the drill ended early: {halt}"));
         for check in proceedings.not_run(&reason) {
@@ -309,18 +334,39 @@ fn conclude(
         }
         gathered.notes.push(reason);
     }
-    let report = report(proceedings, options, identity, &gathered);
+    let mut report = report(proceedings, options, identity, gathered);
+    // What an interrupted drill did not look at says nothing about the system.
+    if let Some(findings) = options.keeping.findings.as_ref().filter(|_| !matches!(halt, Some(Halt::Interrupted))) {
+        follow_up(&mut report, findings)?;
+    }
     proceedings.note("drill_concluded", json!({"verdict": report.verdict()}))?;
-    Ok((report, gathered.kept))
+    Ok(report)
+}
+
+/// Notes in the findings file what was found and what was not, and makes the Follow-Up table from it. What this drill
+/// only tells stays below.
+fn follow_up(report: &mut Report, findings: &Path) -> anyhow::Result<()> {
+    let today = report.finished_at().date_naive();
+    let mut follow_ups = Register::change(findings, |register| {
+        register.record(report);
+        Ok(register.follow_ups(today))
+    })?;
+    follow_ups.extend(report.follow_ups().iter().filter(|follow_up| follow_up.id.is_none()).cloned());
+    report.set_follow_ups(follow_ups);
+    Ok(())
 }
 
 fn report(proceedings: &Proceedings, options: &Options, identity: Identity, gathered: &Gathered) -> Report {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let folder = options.keeping.history.as_deref();
+    let earlier = folder.map(|folder| history::earlier(folder, identity.drill_id)).unwrap_or_default();
     Report::conclude(Material {
         drill_id: identity.drill_id,
         started_at: identity.started_at,
         finished_at: proceedings.sources.now(),
         build: options.build.clone(),
+        build_sha256: gathered.build_sha256.clone(),
+        signed_by: key_id(options).map(str::to_owned),
         metadata: options.metadata.clone(),
         environment: Environment {
             postgres_version: gathered.postgres_version.clone(),
@@ -337,6 +383,7 @@ fn report(proceedings: &Proceedings, options: &Options, identity: Identity, gath
         object_counts: gathered.object_counts.clone(),
         notes: gathered.notes.clone(),
         follow_ups: gathered.follow_ups.clone(),
+        history: earlier,
         journal: Some(proceedings.journal_head()),
     })
 }

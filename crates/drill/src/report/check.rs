@@ -169,6 +169,8 @@ pub struct Check {
     pub(in crate::report) verdict: Verdict,
     /// What was seen, in one sentence; what is wrong, if something is.
     pub(in crate::report) summary: String,
+    /// `false`: the drill ended before.
+    pub(in crate::report) begun: bool,
     /// How many things were compared.
     pub(in crate::report) comparisons: u64,
     /// The first [`FINDINGS_TOLD`].
@@ -185,7 +187,13 @@ impl Check {
     pub fn not_run(id: CheckId, at: Timestamp, reason: &str) -> Self {
         let mut check = OpenCheck::new(id, at);
         check.doubt(reason);
-        check.close(at, "")
+        Self { begun: false, ..check.close(at, "") }
+    }
+
+    /// Whether it was carried out at all.
+    #[must_use]
+    pub fn begun(&self) -> bool {
+        self.begun
     }
 
     #[must_use]
@@ -233,6 +241,7 @@ impl Check {
     pub(in crate::report) fn consistent(&self) -> bool {
         let told = self.findings_total >= self.findings.len() as u64;
         told && match self.verdict {
+            _ if !self.begun && self.verdict != Verdict::CouldNotVerify => false,
             Verdict::Passed => self.comparisons > 0 && self.findings_total == 0,
             Verdict::Failed => self.findings_total > 0,
             Verdict::CouldNotVerify => self.findings_total == 0,
@@ -320,6 +329,7 @@ impl OpenCheck {
             pass_condition: self.id.pass_condition().to_owned(),
             verdict,
             summary,
+            begun: true,
             comparisons: self.comparisons,
             findings: self.findings,
             findings_total: self.findings_total,

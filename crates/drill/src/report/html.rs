@@ -10,7 +10,8 @@ use attest::Evidence;
 
 use super::model::{grouped, instant};
 use super::timeline::{self, Timeline, short};
-use super::wording::{backup, environment, number_or_unknown, rpo, rto};
+use super::trend::{self, Trend};
+use super::wording::{backup, environment, number_or_unknown, rpo, rto, signature};
 use super::{Check, Finding, LAUNCH_RULE, ObjectCount, Report, Severity, TableCount, Verdict};
 
 /// How many findings of a row are shown before the rest is folded away.
@@ -34,6 +35,8 @@ struct Page<'a> {
     open_rows: Vec<&'a Check>,
     gauges: [Gauge; 2],
     timeline: Timeline,
+    trend: Option<Trend>,
+    signature: String,
     tables: Vec<Compared>,
     prefixes: Vec<Compared>,
     stored: Vec<Stored<'a>>,
@@ -135,6 +138,8 @@ impl<'a> Page<'a> {
             open_rows: report.checks.iter().filter(|check| check.verdict != Verdict::Passed).collect(),
             gauges: gauges(report),
             timeline: timeline::layout(report),
+            trend: trend::layout(report),
+            signature: signature(report),
             tables: report.counts.iter().map(table).collect(),
             prefixes: report.object_counts.iter().map(prefix).collect(),
             stored: report.checks.iter().flat_map(Check::evidence).map(stored).collect(),
@@ -280,6 +285,7 @@ mod tests {
             assert!(check.evidence().iter().all(|evidence| page.contains(&evidence.sha256)));
         }
         assert_eq!(page.matches("was sent again").count(), 50 + 2, "50 told, the summary and the follow-up");
+        assert!(page.contains("unsigned: no signing key was given"));
         assert!(page.contains("45 more findings, and 23 that are only counted"));
         assert!(page.contains(LAUNCH_RULE));
     }

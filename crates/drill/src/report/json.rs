@@ -82,7 +82,7 @@ mod tests {
     fn the_schema_refuses_wrong_reports() {
         assert!(!refused(|_| {}));
         let spoils: [(&str, Spoil); 11] = [
-            ("a newer version", |report| report["schema_version"] = json!(2)),
+            ("a newer version", |report| report["schema_version"] = json!(3)),
             ("an unknown verdict", |report| report["verdict"] = json!("skipped")),
             ("a verdict that does not follow", |report| report["verdict"] = json!("passed")),
             ("a verdict in doubt that failed", |report| report["verdict"] = json!("could_not_verify")),
@@ -113,7 +113,7 @@ mod tests {
         assert!(matches!(verdict, Err(ReadError::Verdict)), "{verdict:?}");
         let row = spoiled("\"comparisons\": 221", "\"comparisons\": 0");
         assert!(matches!(row, Err(ReadError::Row(CheckId::SecretReferences))), "{row:?}");
-        let version = spoiled("\"schema_version\": 1", "\"schema_version\": 2");
+        let version = spoiled("\"schema_version\": 2", "\"schema_version\": 3");
         assert!(matches!(version, Err(ReadError::Version(_))), "{version:?}");
     }
 }

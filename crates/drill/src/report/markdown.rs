@@ -8,7 +8,7 @@
 use std::fmt::Write as _;
 
 use super::model::{grouped, instant, seconds};
-use super::wording::{backup, environment, number_or_unknown, rpo, rto};
+use super::wording::{backup, environment, number_or_unknown, rpo, rto, signature};
 use super::{LAUNCH_RULE, Report, Verdict};
 
 /// How many findings a row tells before it points to `report.json`.
@@ -84,6 +84,8 @@ fn result(text: &mut String, report: &Report) {
         ["Recovery time (RTO)".to_owned(), rto(&report.measured, report.objectives.rto_s)],
         ["Recovery point (RPO)".to_owned(), rpo(&report.measured, report.objectives.rpo_s)],
         ["Build".to_owned(), escaped(&report.build)],
+        ["Program".to_owned(), format!("SHA-256 `{}`", report.build_sha256)],
+        ["Signature".to_owned(), escaped(&signature(report))],
         ["Environment".to_owned(), escaped(&environment(report))],
         ["Backup".to_owned(), escaped(&backup(report))],
     ];
@@ -161,14 +163,19 @@ fn follow_ups(text: &mut String, report: &Report) {
         text.push_str("No finding is open.\n\n");
     }
     let rows = report.follow_ups.iter().map(|follow_up| {
+        let id = follow_up.id.clone().unwrap_or_default();
         let due = follow_up.due_date.map_or_else(|| "not set".to_owned(), |day| day.to_string());
         let (severity, status) = (follow_up.severity.word().to_owned(), follow_up.status.word().to_owned());
-        [escaped(&follow_up.finding), escaped(&follow_up.owner), severity, due, status]
+        [escaped(&follow_up.finding), escaped(&follow_up.owner), severity, due, status, id]
     });
-    table(text, ["Finding", "Owner", "Severity", "Due date", "Status"], rows);
+    table(text, ["Finding", "Owner", "Severity", "Due date", "Status", "Id"], rows);
 }
 
-fn table<const N: usize>(text: &mut String, columns: [&str; N], rows: impl IntoIterator<Item = [String; N]>) {
+pub(super) fn table<const N: usize>(
+    text: &mut String,
+    columns: [&str; N],
+    rows: impl IntoIterator<Item = [String; N]>,
+) {
     let _ = writeln!(text, "| {} |", columns.join(" | "));
     let _ = writeln!(text, "|{}", " --- |".repeat(N));
     for row in rows {
@@ -191,7 +198,7 @@ fn findings(total: u64) -> String {
 
 /// Text that stands for itself in a table cell, in Markdown and in the HTML that is made of it. An underscore within a
 /// word means nothing to Markdown, and stays: `pg_restore` can be searched for.
-fn escaped(text: &str) -> String {
+pub(super) fn escaped(text: &str) -> String {
     let text = super::plain(text);
     let mut safe = String::with_capacity(text.len());
     let mut before = ' ';

@@ -295,6 +295,8 @@ impl Severity {
 #[serde(rename_all = "snake_case")]
 pub enum FollowUpStatus {
     Open,
+    /// Somebody has taken the risk upon themselves, until the due date.
+    Deferred,
     Closed,
 }
 
@@ -303,6 +305,7 @@ impl FollowUpStatus {
     pub fn word(self) -> &'static str {
         match self {
             Self::Open => "Open",
+            Self::Deferred => "Deferred",
             Self::Closed => "Closed",
         }
     }
@@ -312,6 +315,8 @@ impl FollowUpStatus {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FollowUp {
+    /// The same in every drill that finds it, for `cowork findings`. Absent for what is only told.
+    pub id: Option<String>,
     pub finding: String,
     pub owner: String,
     pub severity: Severity,

@@ -6,8 +6,8 @@ use clock::Timestamp;
 use uuid::Uuid;
 
 use super::{
-    Backup, Check, CheckId, Environment, Material, Metadata, ObjectCount, Objectives, OpenCheck, Outcome, Report, Span,
-    Stage, TableCount,
+    Backup, Check, CheckId, Environment, Material, Metadata, ObjectCount, Objectives, OpenCheck, Outcome, Past, Report,
+    Span, Stage, TableCount, Verdict,
 };
 
 /// `ms` after the drill began.
@@ -59,6 +59,22 @@ pub(crate) fn failing() -> Report {
     Report::conclude(material)
 }
 
+/// All ten passed, after a drill that failed, one that was interrupted, and one that took long.
+pub(crate) fn after_others() -> Report {
+    let mut material = material();
+    let past = |n, verdict, rto_s| Past {
+        drill_id: id(n).to_string(),
+        started_at: at(0) - TimeDelta::days(9 - i64::try_from(n).unwrap_or(0)),
+        verdict,
+        rto_s,
+        rpo_s: None,
+    };
+    let (failed, passed) = (Some(Verdict::Failed), Some(Verdict::Passed));
+    material.history = vec![past(3, failed, Some(8.0)), past(4, None, None), past(5, passed, Some(71.0))];
+    material.signed_by = Some("ops-2026".to_owned());
+    Report::conclude(material)
+}
+
 /// The backup could not be opened, so nothing was checked.
 pub(crate) fn ended_early() -> Report {
     let mut material = material();
@@ -104,6 +120,8 @@ fn material() -> Material {
         started_at: at(0),
         finished_at: at(23_000),
         build: "cowork 0.1.0 (1b6785a)".to_owned(),
+        build_sha256: sha256_hex(b"build"),
+        signed_by: None,
         metadata: Metadata::default(),
         environment: Environment {
             postgres_version: "15.14".to_owned(),
@@ -130,6 +148,7 @@ fn material() -> Material {
             "One command was running when the snapshot was taken; it was run again after the restore.".to_owned(),
         ],
         follow_ups: Vec::new(),
+        history: Vec::new(),
         journal: Some(Head { sequence: 42, sha256: sha256_hex(b"journal") }),
     }
 }

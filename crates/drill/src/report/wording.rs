@@ -33,6 +33,14 @@ pub(super) fn backup(report: &Report) -> String {
     format!("{id} of {taken}: {tables} tables, {rows} rows, {bytes} bytes; {blobs} blobs, {blob_bytes} bytes")
 }
 
+/// Who answers for the report.
+pub(super) fn signature(report: &Report) -> String {
+    match &report.signed_by {
+        Some(key) => format!("signed with the key {key}; `cowork drill verify` checks it"),
+        None => "unsigned: no signing key was given, so nobody can check who wrote this report".to_owned(),
+    }
+}
+
 /// A count that may not have been taken.
 pub(super) fn number_or_unknown(number: Option<u64>) -> String {
     number.map_or_else(|| "unknown".to_owned(), grouped)
