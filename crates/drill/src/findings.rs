@@ -455,7 +455,11 @@ mod tests {
     fn changes_at_the_same_time_are_all_kept() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("findings.json");
-        Register::change(&path, |register| Ok(register.record(&sample::failing()))).unwrap();
+        let record = |register: &mut Register| {
+            register.record(&sample::failing());
+            Ok(())
+        };
+        Register::change(&path, record).unwrap();
         let ids: Vec<String> = Register::read(&path).unwrap().findings.iter().map(|known| known.id.clone()).collect();
         std::thread::scope(|scope| {
             for id in &ids {
