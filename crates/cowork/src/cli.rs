@@ -10,7 +10,7 @@ use config::Config;
 
 use crate::failure::Failure;
 use crate::process::Process;
-use crate::{admin, archive, backup, drill, restore, serve};
+use crate::{admin, archive, backup, drill, findings, gate, restore, serve};
 
 /// A self-hosted cloud for AI coworkers whose recovery is proven, not promised.
 #[derive(Debug, Parser)]
@@ -37,6 +37,10 @@ pub(crate) enum Command {
     /// Prove that the system comes back
     #[command(subcommand)]
     Drill(drill::Drill),
+    /// See to what drills found
+    Findings(findings::Findings),
+    /// Refuse a launch that no drill speaks for
+    Gate(gate::Gate),
 }
 
 /// Which configuration to use.
@@ -57,6 +61,8 @@ impl Command {
             Self::Restore(restore) => restore.json,
             Self::Archive(archive) => archive.json(),
             Self::Drill(drill) => drill.json(),
+            Self::Findings(findings) => findings.json(),
+            Self::Gate(gate) => gate.json,
         }
     }
 
@@ -73,6 +79,8 @@ impl Command {
             Self::Restore(restore) => restore.run(process).await,
             Self::Archive(archive) => archive.run(process).await,
             Self::Drill(drill) => drill.run(process).await,
+            Self::Findings(findings) => findings.run(&process),
+            Self::Gate(gate) => gate.run(&process),
         }
     }
 }

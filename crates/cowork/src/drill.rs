@@ -8,6 +8,8 @@ mod history;
 mod key;
 mod verify;
 
+pub(crate) use key::read_public as read_public_key;
+
 use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::process::ExitCode;

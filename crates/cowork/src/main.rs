@@ -10,6 +10,8 @@ mod backup;
 mod cli;
 mod drill;
 mod failure;
+mod findings;
+mod gate;
 mod installation;
 mod process;
 mod restore;

@@ -8,6 +8,7 @@
 //! Not here: what a seal is (`attest`).
 
 pub mod findings;
+pub mod gate;
 pub mod history;
 pub mod progress;
 pub mod report;
