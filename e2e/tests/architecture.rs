@@ -61,6 +61,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ),
     ("bench-drill", &["localpg"]),
     ("bench-never-twice", &["clock", "localpg"]),
+    ("bench-ledger", &["clock", "ids", "ledger", "objects"]),
     ("e2e", &["client", "localpg"]),
 ];
 

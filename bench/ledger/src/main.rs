@@ -1,0 +1,73 @@
+//! What the recovery ledger costs, on a local folder that is synced.
+//!
+//! Load: 1,000 deliveries in flight, each an intent, a send that takes nothing or 100 ms, and an outcome. Rest: nothing.
+//! Replay: 1,000,000 records, against reading the same files and hashing their bytes; in a process of its own, for the
+//! memory. Each ratio is within one run.
+//!
+//! Not here: what the ledger costs the whole gateway, with its database.
+
+mod load;
+mod replay;
+
+use anyhow::Context as _;
+use serde_json::{Value, json};
+
+const RESULTS: &str = "bench/results/ledger.json";
+
+fn main() -> anyhow::Result<()> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        [] => all(),
+        ["replay", how, folder, system] => replay::child(how, folder.as_ref(), system.parse()?),
+        _ => anyhow::bail!("usage: bench-ledger"),
+    }
+}
+
+fn all() -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Runtime::new()?;
+    let loads = [0, 100].map(|send_ms| runtime.block_on(load::under_load(send_ms)));
+    let [at_once, slow] = loads;
+    let rest = runtime.block_on(load::at_rest())?;
+    let replayed = replay::measure(&runtime)?;
+    let results = json!({ "load": [at_once?, slow?], "rest": rest, "replay": replayed });
+    print_tables(&results);
+    std::fs::write(RESULTS, format!("{results:#}\n")).with_context(|| format!("{RESULTS} can't be written"))
+}
+
+fn print_tables(results: &Value) {
+    println!("| 1,000 in flight, a send takes | deliveries/s | deliveries per object | call p50 ms | p99 ms |");
+    println!("| --- | ---: | ---: | ---: | ---: |");
+    for load in results["load"].as_array().into_iter().flatten() {
+        let [send, rate, shared, middle, slowest] =
+            ["send_ms", "deliveries_per_second", "deliveries_per_object", "call_p50_ms", "call_p99_ms"]
+                .map(|name| number(&load[name]));
+        println!("| {send:.0} ms | {rate:.0} | {shared:.0} | {middle:.1} | {slowest:.1} |");
+    }
+    println!("\nAt rest: {} objects in {} s.\n", results["rest"]["objects"], results["rest"]["seconds"]);
+    println!(
+        "| 1,000,000 records | objects | MiB | read and hash, s | read the ledger, s | x | with the fold, s | x | peak MiB, read | peak MiB, fold |"
+    );
+    println!("| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |");
+    for replay in results["replay"].as_array().into_iter().flatten() {
+        let [objects, size, floor, read, ratio, fold, fold_ratio, peak, fold_peak] = [
+            "objects",
+            "mib",
+            "floor_s",
+            "read_s",
+            "read_ratio",
+            "fold_s",
+            "fold_ratio",
+            "read_peak_mib",
+            "fold_peak_mib",
+        ]
+        .map(|name| number(&replay[name]));
+        println!(
+            "| {} | {objects:.0} | {size:.0} | {floor:.3} | {read:.3} | {ratio:.2} | {fold:.3} | {fold_ratio:.2} | {peak:.0} | {fold_peak:.0} |",
+            replay["form"].as_str().unwrap_or_default(),
+        );
+    }
+}
+
+fn number(value: &Value) -> f64 {
+    value.as_f64().unwrap_or_default()
+}
