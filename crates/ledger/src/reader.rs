@@ -71,6 +71,8 @@ pub struct Entries {
     hour: Hour,
     position: Timestamp,
     reading: BoxStream<'static, (Found, Result<Bytes, ObjectsError>)>,
+    /// Segments of a bundle that was read, not yet opened.
+    bundled: VecDeque<(Found, Bytes)>,
     ready: VecDeque<Entry>,
     chains: Chains,
     late: HashMap<WriterId, TimeDelta>,
@@ -127,6 +129,7 @@ impl Reader {
             hour: Hour::default(),
             position: from,
             reading: futures::stream::empty().boxed(),
+            bundled: VecDeque::new(),
             ready: VecDeque::new(),
             chains: Chains::default(),
             late: HashMap::new(),
@@ -191,6 +194,10 @@ impl Entries {
 
     /// Does one step. `false`: there is none left.
     async fn read(&mut self) -> Result<bool, LedgerError> {
+        if let Some((found, bytes)) = self.bundled.pop_front() {
+            self.take_segment(&found, &bytes);
+            return Ok(true);
+        }
         match self.reading.next().await {
             Some((found, Ok(bytes))) => self.take(&found, &bytes),
             // Somebody has just put it into a bundle. If not, its chain will have a hole there.
@@ -268,7 +275,7 @@ impl Entries {
         wanted.then_some(Found { name: object.key, place, put_at })
     }
 
-    fn take(&mut self, found: &Found, bytes: &[u8]) {
+    fn take(&mut self, found: &Found, bytes: &Bytes) {
         self.tally.objects += 1;
         self.tally.bytes += bytes.len() as u64;
         if found.place.is_some() {
@@ -283,7 +290,10 @@ impl Entries {
         for bundled in segments {
             match segment::peek_at(bundled.frame) {
                 Ok(at) if believed && !self.reader.within(self.from, at, bundled.put_at) => {}
-                Ok(_) => self.take_segment(&Found { put_at: bundled.put_at, ..found.clone() }, bundled.frame),
+                Ok(_) => {
+                    let of = Found { put_at: bundled.put_at, ..found.clone() };
+                    self.bundled.push_back((of, bytes.slice_ref(bundled.frame)));
+                }
                 Err(error) => self.refused(&found.name, error),
             }
         }
@@ -341,8 +351,9 @@ impl Entries {
             *most = late.max(*most);
         }
         self.tally.segments += 1;
-        self.tally.records += segment.records.len() as u64;
-        self.ready.extend(segment.into_entries());
+        self.tally.records += segment.entries.len() as u64;
+        // Only asked for when nothing is ready any more, so nothing is copied.
+        self.ready = segment.entries.into();
     }
 
     fn finish(&mut self) {

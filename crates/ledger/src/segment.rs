@@ -161,7 +161,7 @@ pub(crate) struct Link {
 pub(crate) struct Segment {
     pub(crate) link: Link,
     pub(crate) checksum: [u8; 32],
-    pub(crate) records: Vec<Record>,
+    pub(crate) entries: Vec<Entry>,
 }
 
 impl Segment {
@@ -189,17 +189,13 @@ impl Segment {
         let link = take_link(&mut cursor)?;
         let count = cursor.u32()? as usize;
         // The shortest record has two bytes: a count that promises more than is there allocates nothing.
-        let mut records = Vec::with_capacity(count.min(cursor.0.len() / 2));
+        let mut entries = Vec::with_capacity(count.min(cursor.0.len() / 2));
+        let Link { generation, writer, at, .. } = link;
         for _ in 0..count {
-            records.push(Record::decode(&mut cursor)?);
+            entries.push(Entry { at, generation, writer, record: Record::decode(&mut cursor)? });
         }
         cursor.end()?;
-        Ok(Self { link, checksum, records })
-    }
-
-    pub(crate) fn into_entries(self) -> impl Iterator<Item = Entry> {
-        let Link { generation, writer, at, .. } = self.link;
-        self.records.into_iter().map(move |record| Entry { at, generation, writer, record })
+        Ok(Self { link, checksum, entries })
     }
 }
 
