@@ -110,6 +110,8 @@ fn after(database_loaded: bool) -> &'static str {
 
 /// The setting that a restored database carries until its generation is begun: the backup's id.
 const GENERATION_PENDING: &str = "cowork.generation_pending";
+/// And the instant of its snapshot: what happened since, the rows don't know.
+const RESTORED_AS_OF: &str = "cowork.restored_as_of";
 
 /// Restores. Dropping the future gives it up, and takes away what it had copied.
 ///
@@ -192,11 +194,12 @@ fn check_apart(source: &Source, target: &Source) -> Result<(), RestoreError> {
 /// A setting of the database, so that no table differs from the backup.
 async fn forbid_roles(request: &RestoreRequest) -> Result<(), sqlx::Error> {
     let mut connection = PgConnection::connect(&request.database_url).await?;
-    let sql = format!(
-        "-- restore_forbid_roles\nDO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET {GENERATION_PENDING} = %L', \
-         current_database(), '{}'); END $$",
-        request.backup.id()
-    );
+    let set = |name: &str, value: &str| {
+        format!("EXECUTE format('ALTER DATABASE %I SET {name} = %L', current_database(), '{value}');")
+    };
+    let pending = set(GENERATION_PENDING, &request.backup.id().to_string());
+    let as_of = set(RESTORED_AS_OF, &request.backup.manifest.snapshot.taken_at.to_rfc3339());
+    let sql = format!("-- restore_forbid_roles\nDO $$ BEGIN {pending} {as_of} END $$");
     connection.execute(AssertSqlSafe(sql)).await?;
     connection.close().await
 }

@@ -7,6 +7,7 @@
 
 pub mod channel;
 pub mod command;
+pub mod erasure;
 pub mod event;
 pub mod projection;
 pub mod retry;

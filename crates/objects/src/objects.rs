@@ -3,7 +3,8 @@
 //! Promised: when `put` has returned, the object survives a power cut. Not promised: that an object is named by a row;
 //! a worker that dies between the two leaves an orphan behind.
 //!
-//! Not here: who may delete. Only the recovery ledger does, of its own objects; what rows name is never taken away.
+//! Not here: who may delete: the recovery ledger, of its own objects; and of those that rows named, whoever
+//! `store::blob_deletion` says it to.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

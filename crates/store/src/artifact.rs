@@ -43,7 +43,8 @@ pub(crate) async fn insert(
     new: &NewArtifact,
 ) -> Result<(), sqlx::Error> {
     let now = sources.now();
-    blob::record(connection, org, vec![&new.blob], now).await?;
+    // An artifact's key is its own: nobody else ever stored it.
+    blob::record(connection, org, vec![&new.blob], now, now).await?;
     sqlx::query!(
         "-- artifact_insert
         INSERT INTO artifacts (org_id, artifact_id, session_id, name, media_type, blob_key, created_at)

@@ -15,6 +15,8 @@ pub struct NewCheckpoint {
     pub checkpoint: CheckpointId,
     pub manifest: BlobRow,
     pub files: Vec<BlobRow>,
+    /// When its saving began.
+    pub since: Timestamp,
 }
 
 /// A recorded checkpoint.
@@ -37,7 +39,8 @@ pub(crate) async fn insert(
     new: &NewCheckpoint,
     now: Timestamp,
 ) -> Result<(), sqlx::Error> {
-    blob::record(connection, org, new.files.iter().chain([&new.manifest]).collect(), now).await?;
+    let blobs = new.files.iter().chain([&new.manifest]).collect();
+    blob::record(connection, org, blobs, new.since, now).await?;
     let keys: Vec<String> = new.files.iter().map(|blob| blob.key.clone()).collect();
     sqlx::query!(
         "-- checkpoint_insert

@@ -105,6 +105,30 @@ impl RecordedRow {
     }
 }
 
+/// See [`Store::events_after`].
+pub(crate) async fn after(
+    connection: &mut PgConnection,
+    org: OrgId,
+    session: SessionId,
+    after: i64,
+    limit: i64,
+) -> Result<Vec<Recorded>, StoreError> {
+    let rows = sqlx::query_as!(
+        RecordedRow,
+        "-- events_after
+        SELECT sequence, kind, payload, created_at FROM events
+        WHERE org_id = $1 AND session_id = $2 AND sequence > $3 ORDER BY sequence LIMIT $4",
+        org as OrgId,
+        session as SessionId,
+        after,
+        limit.clamp(1, 1_000),
+    )
+    .fetch_all(connection)
+    .await
+    .map_err(StoreError::during("events_after"))?;
+    rows.into_iter().map(|row| row.read(session)).collect()
+}
+
 impl Store {
     /// A session's events past the sequence `after`, in order, at most `limit`.
     pub async fn events_after(
@@ -114,19 +138,7 @@ impl Store {
         after: i64,
         limit: i64,
     ) -> Result<Vec<Recorded>, StoreError> {
-        let rows = sqlx::query_as!(
-            RecordedRow,
-            "-- events_after
-            SELECT sequence, kind, payload, created_at FROM events
-            WHERE org_id = $1 AND session_id = $2 AND sequence > $3 ORDER BY sequence LIMIT $4",
-            org as OrgId,
-            session as SessionId,
-            after,
-            limit.clamp(1, 1_000),
-        )
-        .fetch_all(&self.pool)
-        .await
-        .map_err(StoreError::during("events_after"))?;
-        rows.into_iter().map(|row| row.read(session)).collect()
+        let mut connection = self.pool.acquire().await.map_err(StoreError::during("events_after"))?;
+        self::after(&mut connection, org, session, after, limit).await
     }
 }

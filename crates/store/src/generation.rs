@@ -2,14 +2,25 @@
 //!
 //! Not here: what a new generation makes void. Each statement that compares a token does that itself.
 
-use clock::Timestamp;
+use chrono::DateTime;
+use clock::{Sources, Timestamp};
 use ids::{BackupId, SystemId};
-use sqlx::Executor as _;
+use sqlx::{AssertSqlSafe, Executor as _, PgConnection};
+use uuid::Uuid;
 
 use crate::{Store, StoreError};
 
 const UNMARK: &str = "-- generation_unmark
-    DO $$ BEGIN EXECUTE format('ALTER DATABASE %I RESET cowork.generation_pending', current_database()); END $$";
+    DO $$ BEGIN
+        EXECUTE format('ALTER DATABASE %I RESET cowork.generation_pending', current_database());
+        EXECUTE format('ALTER DATABASE %I RESET cowork.restored_as_of', current_database());
+        EXECUTE format('ALTER DATABASE %I RESET cowork.restore_id', current_database());
+    END $$";
+
+/// Settings of this database, as a session that begins now would find them.
+const SETTINGS: &str = "-- generation_settings
+    SELECT unnest(setconfig) FROM pg_db_role_setting
+    WHERE setrole = 0 AND setdatabase = (SELECT oid FROM pg_database WHERE datname = current_database())";
 
 /// One life of the system.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,18 +51,57 @@ impl Environment {
     }
 }
 
+/// What a restored database says of itself until its generation is begun.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RestoreMark {
+    /// The instant of the backup's snapshot. `None`: the rows came in another way than by `cowork restore`.
+    pub as_of: Option<Timestamp>,
+    /// Names this restore, and no other of the same backup. `None`: nobody has asked for the name yet.
+    pub restore: Option<Uuid>,
+}
+
+pub(crate) async fn current(connection: &mut PgConnection) -> Result<Option<Generation>, sqlx::Error> {
+    sqlx::query_as!(
+        Generation,
+        r#"-- generation_current
+        SELECT generation, system_id AS "system_id: SystemId", environment AS "environment: Environment", started_at
+        FROM generations ORDER BY generation DESC LIMIT 1"#
+    )
+    .fetch_optional(connection)
+    .await
+}
+
+/// Writes the row of a generation that a restore begins, and takes the mark of the restored database away.
+pub(crate) async fn begin(
+    tx: &mut PgConnection,
+    sources: &Sources,
+    generation: i64,
+    backup: BackupId,
+    environment: Environment,
+) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "-- generation_begin
+        INSERT INTO generations (generation, system_id, environment, reason, backup_id, started_at)
+        SELECT $4, system_id, $1, 'restored', $2, $3
+        FROM generations ORDER BY generation DESC LIMIT 1",
+        environment.as_str(),
+        backup as BackupId,
+        sources.now(),
+        generation,
+    )
+    .execute(&mut *tx)
+    .await?;
+    // `cowork restore` marks the database, so that it is not served without this step.
+    tx.execute(UNMARK).await?;
+    Ok(())
+}
+
 impl Store {
     /// The current generation, or `None` if the system was never initialised.
     pub async fn generation_current(&self) -> Result<Option<Generation>, StoreError> {
-        sqlx::query_as!(
-            Generation,
-            r#"-- generation_current
-            SELECT generation, system_id AS "system_id: SystemId", environment AS "environment: Environment", started_at
-            FROM generations ORDER BY generation DESC LIMIT 1"#
-        )
-        .fetch_optional(&self.pool)
-        .await
-        .map_err(StoreError::during("generation_current"))
+        let during = || StoreError::during("generation_current");
+        let mut connection = self.pool.acquire().await.map_err(during())?;
+        current(&mut connection).await.map_err(during())
     }
 
     /// The backup that this database was restored from, if no generation has been begun since: no role may serve it.
@@ -80,26 +130,53 @@ impl Store {
         Ok(self.generation_current().await?.expect("a generation was just inserted"))
     }
 
-    /// Begins the generation of a system that was just restored from `backup`, and voids every lease and claim of
-    /// the one before.
+    /// Begins the next generation of a system that was just restored from `backup`, and voids every lease and claim of the
+    /// one before. Remembers nothing of what the lost system did: see [`Store::replay`].
     pub async fn generation_start(&self, backup: BackupId, environment: Environment) -> Result<Generation, StoreError> {
         let during = || StoreError::during("generation_start");
+        let next = self.generation_current().await?.map_or(1, |current| current.generation + 1);
         let mut tx = self.pool.begin().await.map_err(during())?;
-        sqlx::query!(
-            "-- generation_start
-            INSERT INTO generations (generation, system_id, environment, reason, backup_id, started_at)
-            SELECT generation + 1, system_id, $1, 'restored', $2, $3
-            FROM generations ORDER BY generation DESC LIMIT 1",
-            environment.as_str(),
-            backup as BackupId,
-            self.sources.now(),
-        )
-        .execute(&mut *tx)
-        .await
-        .map_err(during())?;
-        // `cowork restore` marks the database, so that it is not served without this step.
-        tx.execute(UNMARK).await.map_err(during())?;
+        begin(&mut tx, &self.sources, next, backup, environment).await.map_err(during())?;
         tx.commit().await.map_err(during())?;
         Ok(self.generation_current().await?.expect("a generation was just inserted"))
+    }
+
+    pub async fn restore_mark(&self) -> Result<RestoreMark, StoreError> {
+        let settings: Vec<String> =
+            sqlx::query_scalar(SETTINGS).fetch_all(&self.pool).await.map_err(StoreError::during("restore_mark"))?;
+        let value = |name: &str| settings.iter().find_map(|setting| setting.strip_prefix(name)?.strip_prefix('='));
+        let as_of = value("cowork.restored_as_of").map(DateTime::parse_from_rfc3339).transpose();
+        let restore = value("cowork.restore_id").map(str::parse).transpose();
+        Ok(RestoreMark {
+            as_of: as_of.map_err(StoreError::unreadable("pg_db_role_setting", "setconfig", "as_of"))?.map(Into::into),
+            restore: restore.map_err(StoreError::unreadable("pg_db_role_setting", "setconfig", "restore_id"))?,
+        })
+    }
+
+    /// The name of this restore: the same however often it is asked for until the generation begins.
+    pub async fn restore_name(&self) -> Result<Uuid, StoreError> {
+        if let Some(restore) = self.restore_mark().await?.restore {
+            return Ok(restore);
+        }
+        let restore: Uuid = self.sources.id::<BackupId>().into();
+        let sql = format!(
+            "-- restore_name\nDO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET cowork.restore_id = %L', \
+             current_database(), '{restore}'); END $$"
+        );
+        self.pool.execute(AssertSqlSafe(sql)).await.map_err(StoreError::during("restore_name"))?;
+        Ok(restore)
+    }
+
+    /// What the restore that began a generation remembered. `None`: no restore began it, or one of a release that kept no
+    /// report.
+    pub async fn restore_report(&self, generation: i64) -> Result<Option<serde_json::Value>, StoreError> {
+        sqlx::query_scalar!(
+            "-- restore_report
+            SELECT report FROM restore_reports WHERE generation = $1",
+            generation,
+        )
+        .fetch_optional(&self.pool)
+        .await
+        .map_err(StoreError::during("restore_report"))
     }
 }

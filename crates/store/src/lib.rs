@@ -14,6 +14,7 @@ mod audit;
 mod backup_spec;
 mod binding;
 mod blob;
+mod blob_deletion;
 mod byok;
 mod channel;
 mod checkpoint;
@@ -30,9 +31,11 @@ mod lease;
 mod org;
 mod org_key;
 mod outbox;
+mod replay;
 mod run;
 mod session;
 mod slot;
+mod subject;
 #[cfg(test)]
 mod testing;
 mod token;
@@ -51,6 +54,7 @@ pub use crate::audit::AuditRecord;
 pub use crate::backup_spec::{BACKUP_SPEC, BackupFilter, BackupGroup, BackupProbe, BackupSpec};
 pub use crate::binding::{Binding, BindingError, NewBinding};
 pub use crate::blob::BlobRow;
+pub use crate::blob_deletion::{Deletions, DueDeletion, GRACE as BLOB_GRACE};
 pub use crate::byok::{ByokKey, NewByokKey, SealedByokKey, byok_aad};
 pub use crate::channel::{Channel, NewChannel};
 pub use crate::checkpoint::{Checkpoint, NewCheckpoint};
@@ -60,16 +64,21 @@ pub use crate::delivery::{ClaimedDelivery, Claims, Delivery, Intervention, Outco
 pub use crate::diagnostics::{Backlog, KeyVersion};
 pub use crate::error::{ConnectError, StoreError};
 pub use crate::event::Append;
-pub use crate::generation::{Environment, Generation};
+pub use crate::generation::{Environment, Generation, RestoreMark};
 pub use crate::inbound::{InboundError, InboundMessage, Received};
 pub use crate::instance::{Instance, RoleCount};
 pub use crate::lease::{Held, Lease, NextCommand};
 pub use crate::org::{FirstOrg, Org};
 pub use crate::org_key::OrgKey;
 pub use crate::outbox::{Effect, OutboxBacklog, Outboxed, SettledAs};
+pub use crate::replay::{
+    Beginning, DeliveriesReplayed, DeliveryNote, Lost, Notes, Other, OtherNote, Remembered, Replay, Replayed, SlotNote,
+    SlotsReplayed, Told,
+};
 pub use crate::run::Run;
 pub use crate::session::{NewSession, Session, StoredProjection};
 pub use crate::slot::Slot;
+pub use crate::subject::{EraseError, ErasedFor, Erasure, ErasureStep};
 pub use crate::token::{Identity, NewToken, Token};
 pub use crate::trigger::{DueTrigger, SettledSlots, Trigger};
 pub use crate::turn::Finish;

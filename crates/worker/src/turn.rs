@@ -146,7 +146,7 @@ impl Session {
         error: Option<String>,
     ) -> Result<Ended, Halt> {
         let parts = &self.context.parts;
-        let name = self.name(parts.store.sources().id());
+        let (name, since) = (self.name(parts.store.sources().id()), parts.store.sources().now());
         let saved = Saved { sequence: self.journal.next_sequence(), state };
         let generation = self.hold.lease.token.generation;
         match checkpoint::save(&parts.objects, key, generation, name, workspace, &saved).await {
@@ -154,7 +154,7 @@ impl Session {
                 self.state = Some(saved.state);
                 let files = objects.files.into_iter().map(blob_row).collect();
                 let manifest = blob_row(objects.manifest);
-                let new = NewCheckpoint { checkpoint: name.checkpoint, manifest, files };
+                let new = NewCheckpoint { checkpoint: name.checkpoint, manifest, files, since };
                 Ok(Ended { outcome, error, checkpoint: Some(new) })
             }
             Err(unsupported @ SaveError::Unsupported { .. }) => {

@@ -1,0 +1,273 @@
+//! Applying what was noted: a statement for each thing that a row can learn, each telling how many rows learned it.
+//!
+//! Not here: the notes (`note`).
+
+use chrono::TimeDelta;
+use clock::Timestamp;
+use sqlx::{PgConnection, Row as _};
+
+use super::{DeliveriesReplayed, Lost, Remembered, Replayed, SlotsReplayed};
+use crate::StoreError;
+
+/// How far the clocks of a gateway and of the database may be apart.
+const SKEW: TimeDelta = TimeDelta::minutes(5);
+
+/// A statement about the notes. Those that take parameters take, in this order, what [`Statements`] has.
+struct Statements<'a> {
+    tx: &'a mut PgConnection,
+    generation: i64,
+    /// When the rows stop knowing. Without it, everything in the notes counts as younger than the rows.
+    as_of: Timestamp,
+}
+
+pub(super) async fn all(
+    tx: &mut PgConnection,
+    generation: i64,
+    as_of: Option<Timestamp>,
+    now: Timestamp,
+) -> Result<Replayed, StoreError> {
+    let mut run = Statements { tx, generation, as_of: as_of.unwrap_or(Timestamp::UNIX_EPOCH) };
+    run.analyze().await?;
+    let slots = run.slots().await?;
+    let mut replayed = Replayed {
+        lost: run.lost(slots.fired).await?,
+        remembered: run.remember().await?,
+        deliveries: run.deliveries().await?,
+        slots,
+        inbound_accepted: run.count("inbound").await?,
+        interactions_used: run.count("interaction").await?,
+        tokens_revoked: run.change("replay_tokens", TOKENS).await?,
+        members_removed: run.change("replay_members", MEMBERS).await?,
+        keys_revoked: run.change("replay_keys", KEYS).await?,
+        channels_rotated: run.change("replay_channels", CHANNELS).await?,
+        subjects_erased: run.number("replay_subjects_erased", SUBJECTS).await?,
+        attention: Vec::new(),
+    };
+    replayed.attention = run.attention(now).await?;
+    Ok(replayed)
+}
+
+impl Statements<'_> {
+    async fn analyze(&mut self) -> Result<(), StoreError> {
+        for sql in ["ANALYZE replay_deliveries", "ANALYZE replay_slots", "ANALYZE replay_others"] {
+            sqlx::query(sql).execute(&mut *self.tx).await.map_err(StoreError::during("replay_analyze"))?;
+        }
+        Ok(())
+    }
+
+    /// Rows that a statement changed.
+    async fn change(&mut self, name: &'static str, sql: &'static str) -> Result<u64, StoreError> {
+        let done = sqlx::query(sql).execute(&mut *self.tx).await.map_err(StoreError::during(name))?;
+        Ok(done.rows_affected())
+    }
+
+    /// As [`Self::change`], of one that asks for the instant of the snapshot.
+    async fn change_since(&mut self, name: &'static str, sql: &'static str, at: Timestamp) -> Result<u64, StoreError> {
+        let done = sqlx::query(sql).bind(at).execute(&mut *self.tx).await.map_err(StoreError::during(name))?;
+        Ok(done.rows_affected())
+    }
+
+    /// The one number that a statement answers with.
+    async fn number(&mut self, name: &'static str, sql: &'static str) -> Result<u64, StoreError> {
+        let number: i64 = sqlx::query_scalar(sql).fetch_one(&mut *self.tx).await.map_err(StoreError::during(name))?;
+        Ok(number.unsigned_abs())
+    }
+
+    /// Things of one kind that were noted.
+    async fn count(&mut self, kind: &'static str) -> Result<u64, StoreError> {
+        let sql = "-- replay_count\nSELECT count(*) FROM replay_others WHERE kind = $1";
+        let count: i64 = sqlx::query_scalar(sql)
+            .bind(kind)
+            .fetch_one(&mut *self.tx)
+            .await
+            .map_err(StoreError::during("replay_count"))?;
+        Ok(count.unsigned_abs())
+    }
+
+    async fn deliveries(&mut self) -> Result<DeliveriesReplayed, StoreError> {
+        self.change("replay_attempts", ATTEMPTS).await?;
+        let sent = self.change("replay_sent", SENT).await?;
+        let dead = self.change_since("replay_dead", DEAD, self.as_of - SKEW).await?;
+        let unknown = self.change("replay_unknown", UNKNOWN).await?;
+        let again = self.number("replay_again", AGAIN).await?;
+        Ok(DeliveriesReplayed { sent, dead, unknown, again })
+    }
+
+    async fn slots(&mut self) -> Result<SlotsReplayed, StoreError> {
+        let rows = sqlx::query(SLOTS).fetch_one(&mut *self.tx).await.map_err(StoreError::during("replay_slots"))?;
+        let count = |column| rows.get::<i64, _>(column).unsigned_abs();
+        Ok(SlotsReplayed { fired: count("fired"), unknown: count("unknown") })
+    }
+
+    async fn remember(&mut self) -> Result<Remembered, StoreError> {
+        let during = || StoreError::during("replay_remember");
+        let rows: Vec<(String, String, i64)> =
+            sqlx::query_as(REMEMBER).bind(self.generation).fetch_all(&mut *self.tx).await.map_err(during())?;
+        let count = |wanted: &dyn Fn(&str, &str) -> bool| {
+            rows.iter().filter(|(kind, state, _)| wanted(kind, state)).map(|(.., rows)| rows.unsigned_abs()).sum()
+        };
+        Ok(Remembered {
+            deliveries: count(&|kind, state| kind == "delivery" && state != "unknown"),
+            deliveries_unknown: count(&|kind, state| kind == "delivery" && state == "unknown"),
+            inbound: count(&|kind, _| kind == "inbound"),
+            interactions: count(&|kind, _| kind == "interaction"),
+        })
+    }
+
+    async fn lost(&mut self, runs: u64) -> Result<Lost, StoreError> {
+        let during = || StoreError::during("replay_lost");
+        let row = sqlx::query(LOST).bind(self.as_of).fetch_one(&mut *self.tx).await.map_err(during())?;
+        let count = |column| row.get::<i64, _>(column).unsigned_abs();
+        Ok(Lost {
+            deliveries: count("deliveries"),
+            inbound: count("inbound"),
+            runs,
+            slots: count("slots"),
+            tokens: count("tokens"),
+            members: count("members"),
+            keys: count("keys"),
+            channels: count("channels"),
+            subjects: count("subjects"),
+            browser_sessions: count("browser_sessions"),
+        })
+    }
+
+    /// Keys of which the backup has an older value: taken out of force, and told.
+    async fn attention(&mut self, now: Timestamp) -> Result<Vec<String>, StoreError> {
+        let during = || StoreError::during("replay_attention");
+        let keys: Vec<(uuid::Uuid, String)> =
+            sqlx::query_as(KEYS_ROTATED).bind(now).fetch_all(&mut *self.tx).await.map_err(during())?;
+        let mut attention: Vec<String> = keys
+            .into_iter()
+            .map(|(key, version)| {
+                format!("the BYOK key {key} was replaced by its version {version} after the backup; it is out of force: bring it again")
+            })
+            .collect();
+        let adapter: Option<String> = sqlx::query_scalar(ADAPTER).fetch_optional(&mut *self.tx).await.map_err(during())?;
+        attention.extend(adapter.map(|version| {
+            format!("the adapter key was rotated to version {version} after the backup; configure it as the current one and keep the older ones")
+        }));
+        Ok(attention)
+    }
+}
+
+/// An attempt's number is never used twice, so that the ledger can tell attempts apart in the next restore, too.
+const ATTEMPTS: &str = "-- replay_attempts
+    UPDATE deliveries SET attempt = told.attempts, leased_until = NULL
+    FROM replay_deliveries AS told
+    WHERE deliveries.org_id = told.org_id AND deliveries.delivery_id = told.delivery_id
+        AND deliveries.attempt < told.attempts AND deliveries.state = 'pending'";
+
+const SENT: &str = "-- replay_sent
+    UPDATE deliveries SET state = 'sent', finished_at = told.happened_at, leased_until = NULL,
+        fencing_counter = fencing_counter + 1
+    FROM replay_deliveries AS told
+    WHERE deliveries.org_id = told.org_id AND deliveries.delivery_id = told.delivery_id
+        AND told.told = 'sent' AND deliveries.state <> 'sent'";
+
+/// One that was given up before the backup, and that waits in it, was revived by an operator since: the row knows better.
+const DEAD: &str = "-- replay_dead
+    UPDATE deliveries SET state = 'dead', finished_at = told.happened_at, leased_until = NULL,
+        fencing_counter = fencing_counter + 1, last_error = 'given up by the lost system, after the backup'
+    FROM replay_deliveries AS told
+    WHERE deliveries.org_id = told.org_id AND deliveries.delivery_id = told.delivery_id
+        AND told.told = 'dead' AND told.dead_at >= $1 AND deliveries.state = 'pending'";
+
+const UNKNOWN: &str = "-- replay_unknown
+    UPDATE deliveries SET state = 'unknown', finished_at = told.happened_at, leased_until = NULL,
+        fencing_counter = fencing_counter + 1, last_error = 'the lost system was sending it; whether it arrived is not known'
+    FROM replay_deliveries AS told
+    WHERE deliveries.org_id = told.org_id AND deliveries.delivery_id = told.delivery_id
+        AND told.told = 'unknown' AND deliveries.state = 'pending'";
+
+const AGAIN: &str = "-- replay_again
+    SELECT count(*) FROM replay_deliveries AS told JOIN deliveries USING (org_id, delivery_id)
+    WHERE told.told = 'again' AND deliveries.state = 'pending'";
+
+/// A slot is known by its row, whether it has a run or not; so it never fires by itself.
+const SLOTS: &str = "-- replay_slots
+    WITH settled AS (
+        INSERT INTO slots (org_id, workflow_id, due_at, trigger_id, state, reason, claimed_at)
+        SELECT org_id, workflow_id, due_at, NULL, CASE WHEN fired THEN 'fired' ELSE 'unknown' END,
+            CASE WHEN fired THEN 'fired by the lost system, after the backup; its run is not in the backup'
+                ELSE 'the lost system was about to fire it; whether it did is not known' END,
+            happened_at
+        FROM replay_slots JOIN workflows USING (org_id, workflow_id)
+        ON CONFLICT (org_id, workflow_id, due_at) DO NOTHING
+        RETURNING state
+    )
+    SELECT count(*) FILTER (WHERE state = 'fired') AS fired, count(*) FILTER (WHERE state = 'unknown') AS unknown
+    FROM settled";
+
+const REMEMBER: &str = "-- replay_remember
+    WITH new AS (
+        INSERT INTO remembered_effects (org_id, kind, effect_id, effect_key, state, happened_at, generation)
+        SELECT org_id, 'delivery', delivery_id, ''::bytea, told, happened_at, $1 FROM replay_deliveries AS told
+        WHERE told.told IN ('sent', 'dead', 'unknown') AND NOT EXISTS (
+            SELECT FROM deliveries WHERE deliveries.org_id = told.org_id AND deliveries.delivery_id = told.delivery_id)
+        UNION ALL
+        SELECT org_id, kind, id, key, CASE kind WHEN 'inbound' THEN 'accepted' ELSE 'used' END, happened_at, $1
+        FROM replay_others WHERE kind IN ('inbound', 'interaction')
+        ON CONFLICT (org_id, kind, effect_id, effect_key)
+            DO UPDATE SET state = EXCLUDED.state, happened_at = EXCLUDED.happened_at, generation = EXCLUDED.generation
+        RETURNING kind, state
+    )
+    SELECT kind, state, count(*) FROM new GROUP BY kind, state";
+
+const TOKENS: &str = "-- replay_tokens
+    UPDATE api_tokens SET revoked_at = told.happened_at FROM replay_others AS told
+    WHERE told.kind = 'token' AND api_tokens.org_id = told.org_id AND api_tokens.token_id = told.id
+        AND api_tokens.revoked_at IS NULL";
+
+/// Somebody who was added again after having been removed stays.
+const MEMBERS: &str = "-- replay_members
+    DELETE FROM memberships USING replay_others AS told
+    WHERE told.kind = 'member' AND memberships.org_id = told.org_id AND memberships.account_id = told.id
+        AND memberships.created_at <= told.happened_at";
+
+const KEYS: &str = "-- replay_keys
+    UPDATE byok_keys SET revoked_at = told.happened_at, ciphertext = '', wrapped_key = '' FROM replay_others AS told
+    WHERE told.kind = 'key' AND byok_keys.org_id = told.org_id AND byok_keys.byok_key_id = told.id
+        AND byok_keys.revoked_at IS NULL";
+
+/// The backup has the value from before. Using it would be using a key that its owner has replaced.
+const KEYS_ROTATED: &str = "-- replay_keys_rotated
+    UPDATE byok_keys SET revoked_at = $1, ciphertext = '', wrapped_key = '' FROM replay_others AS told
+    WHERE told.kind = 'key_rotated' AND byok_keys.org_id = told.org_id AND byok_keys.byok_key_id = told.id
+        AND byok_keys.revoked_at IS NULL AND byok_keys.key_version <> told.label
+    RETURNING byok_keys.byok_key_id, told.label";
+
+const CHANNELS: &str = "-- replay_channels
+    UPDATE channels SET secret_version = told.label FROM replay_others AS told
+    WHERE told.kind = 'channel_rotated' AND channels.org_id = told.org_id AND channels.channel_id = told.id
+        AND channels.secret_version <> told.label";
+
+const ADAPTER: &str = "-- replay_adapter
+    SELECT label FROM replay_others WHERE kind = 'adapter_rotated' AND NOT EXISTS (
+        SELECT FROM org_keys WHERE key_version = label
+        UNION ALL SELECT FROM byok_keys WHERE key_version = label AND revoked_at IS NULL)";
+
+const SUBJECTS: &str = "-- replay_subjects_erased
+    SELECT count(*) FROM replay_others AS told JOIN subject_erasures AS erasure ON erasure.account_id = told.id
+    WHERE told.kind = 'subject' AND erasure.state = 'erased'";
+
+const LOST: &str = "-- replay_lost
+    SELECT
+        (SELECT count(*) FROM replay_deliveries AS told WHERE told.told = 'sent' AND NOT EXISTS (
+            SELECT FROM deliveries
+            WHERE deliveries.org_id = told.org_id AND deliveries.delivery_id = told.delivery_id)) AS deliveries,
+        (SELECT count(*) FROM replay_others WHERE kind = 'inbound' AND happened_at > $1) AS inbound,
+        (SELECT count(*) FROM replay_slots AS told WHERE NOT EXISTS (
+            SELECT FROM workflows
+            WHERE workflows.org_id = told.org_id AND workflows.workflow_id = told.workflow_id)) AS slots,
+        (SELECT count(*) FROM replay_others AS told WHERE kind = 'token' AND NOT EXISTS (
+            SELECT FROM api_tokens WHERE api_tokens.org_id = told.org_id AND token_id = told.id)) AS tokens,
+        (SELECT count(*) FROM replay_others AS told WHERE kind = 'member' AND NOT EXISTS (
+            SELECT FROM accounts WHERE account_id = told.id)) AS members,
+        (SELECT count(*) FROM replay_others AS told WHERE kind IN ('key', 'key_rotated') AND NOT EXISTS (
+            SELECT FROM byok_keys WHERE byok_keys.org_id = told.org_id AND byok_key_id = told.id)) AS keys,
+        (SELECT count(*) FROM replay_others AS told WHERE kind = 'channel_rotated' AND NOT EXISTS (
+            SELECT FROM channels WHERE channels.org_id = told.org_id AND channel_id = told.id)) AS channels,
+        (SELECT count(*) FROM replay_others AS told WHERE kind = 'subject' AND NOT EXISTS (
+            SELECT FROM accounts WHERE account_id = told.id)) AS subjects,
+        (SELECT count(*) FROM replay_others WHERE kind = 'browser_session') AS browser_sessions";
