@@ -41,6 +41,7 @@ pub struct Config {
     pub data_dir: PathBuf,
     pub database: Database,
     pub objects: Objects,
+    pub ledger: Ledger,
     /// `None`: the installation generates its own ([`Config::secret_references`]).
     pub secrets: Option<Secrets>,
     pub web: Web,
@@ -71,6 +72,15 @@ pub struct Objects {
     pub folder: PathBuf,
 }
 
+/// The recovery ledger: what a restore must not forget. Apart from the objects and from every archive: no backup copies it, and
+/// no restore winds it back.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Ledger {
+    /// Default: `ledger` in the data folder.
+    pub folder: PathBuf,
+}
+
 /// Where log lines go and which.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -87,6 +97,7 @@ impl Default for Config {
             data_dir: "cowork-data".into(),
             database: Database::default(),
             objects: Objects::default(),
+            ledger: Ledger::default(),
             secrets: None,
             web: Web::default(),
             worker: Worker::default(),

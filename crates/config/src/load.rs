@@ -38,6 +38,7 @@ impl Config {
     fn resolve(&mut self, base: PathBuf) {
         self.data_dir = base.join(&self.data_dir);
         self.objects.folder = place(&base, &self.objects.folder, &self.data_dir, "objects");
+        self.ledger.folder = place(&base, &self.ledger.folder, &self.data_dir, "ledger");
         self.worker.workspace_root = place(&base, &self.worker.workspace_root, &self.data_dir, "workspaces");
         self.log.file = self.log.file.take().map(|file| base.join(file));
         self.base = base;

@@ -14,8 +14,10 @@ mod findings;
 mod gate;
 mod installation;
 mod process;
+mod replay;
 mod restore;
 mod serve;
+mod subjects;
 
 use std::io::IsTerminal as _;
 use std::process::ExitCode;

@@ -1,10 +1,10 @@
-//! `cowork restore`: a backup, given back to an empty database and an empty object folder; then a new generation, so
-//! that every lease and claim of the lost system is void.
+//! `cowork restore`: a backup, given back to an empty database and an empty object folder; then the replay of what the recovery
+//! ledger remembers, and a new generation, so that every lease and claim of the lost system is void.
 //!
 //! Without the new generation no role may start. `--no-start-generation` leaves that to `cowork admin generation start`,
 //! for those who look at the restored rows first.
 //!
-//! Not here: how (crate `archive`); whether what came back is right (`cowork drill`).
+//! Not here: how (crate `archive`), and the replay (`replay`); whether what came back is right (`cowork drill`).
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -13,7 +13,6 @@ use std::time::Duration;
 use archive::{Backup, RestoreDone, RestoreError, RestoreRequest};
 use clap::{Args, ValueEnum};
 use serde_json::json;
-use store::Generation;
 
 use crate::archive::progress::Reporter;
 use crate::archive::{not_whole, open, sentence, tools, unless_interrupted, unusable};
@@ -21,6 +20,7 @@ use crate::cli::ConfigArgs;
 use crate::failure::Failure;
 use crate::installation::Installation;
 use crate::process::Process;
+use crate::replay::{Begun, LedgerArgs, Wanted};
 
 #[derive(Debug, Args)]
 pub(crate) struct Restore {
@@ -38,13 +38,15 @@ pub(crate) struct Restore {
     /// Leave the new generation to `cowork admin generation start`
     #[arg(long)]
     no_start_generation: bool,
+    #[command(flatten)]
+    ledger: LedgerArgs,
     /// Answer with one line of JSON
     #[arg(long)]
     pub(crate) json: bool,
 }
 
 /// Whether the outside world may be touched.
-#[derive(Debug, Clone, Copy, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Environment {
     Production,
     Drill,
@@ -68,8 +70,8 @@ impl Restore {
         let installation = Installation::open(config, &process).await?;
         let done = self.restore(&installation, &backup, &process).await;
         installation.close().await;
-        let (done, generation) = done?;
-        self.tell(&backup, &done, generation.as_ref());
+        let (done, begun) = done?;
+        self.tell(&backup, &done, begun.as_ref());
         Ok(ExitCode::SUCCESS)
     }
 
@@ -78,7 +80,12 @@ impl Restore {
         installation: &Installation,
         backup: &Backup,
         process: &Process,
-    ) -> Result<(RestoreDone, Option<Generation>), Failure> {
+    ) -> Result<(RestoreDone, Option<Begun>), Failure> {
+        let wanted = Wanted { environment: self.environment, backup: backup.id(), ledger: &self.ledger };
+        if !self.no_start_generation {
+            // Before hours of copying, not after them.
+            wanted.check(&installation.config, process, backup.manifest.system.system_id).await?;
+        }
         let request = RestoreRequest {
             backup: backup.clone(),
             database_url: installation.database.url().to_owned(),
@@ -89,16 +96,16 @@ impl Restore {
         if self.no_start_generation {
             return Ok((done, None));
         }
-        let generation = installation.store.generation_start(backup.id(), self.environment.into()).await?;
-        Ok((done, Some(generation)))
+        let begun = unless_interrupted("replay", wanted.begin(installation, process)).await??;
+        Ok((done, Some(begun)))
     }
 
-    fn tell(&self, backup: &Backup, done: &RestoreDone, generation: Option<&Generation>) {
+    fn tell(&self, backup: &Backup, done: &RestoreDone, begun: Option<&Begun>) {
         let manifest = &backup.manifest;
         if !self.json {
-            let life = generation.map_or_else(
+            let life = begun.map_or_else(
                 || "No role may start before `cowork admin generation start`.".to_owned(),
-                |life| format!("It is in generation {}, as {}.", life.generation, life.environment.as_str()),
+                |begun| format!("It is in {}", begun.tell()),
             );
             return println!("Backup {} is restored. {life}", manifest.backup_id);
         }
@@ -107,8 +114,9 @@ impl Restore {
             "backup_id": manifest.backup_id,
             "taken_at": manifest.snapshot.taken_at,
             "backup_generation": manifest.system.generation,
-            "generation": generation.map(|life| life.generation),
-            "environment": generation.map(|life| life.environment.as_str()),
+            "generation": begun.map(|begun| begun.generation.generation),
+            "environment": begun.map(|begun| begun.generation.environment.as_str()),
+            "replay": begun.map(|begun| &begun.report),
             "tables": manifest.tables.len(),
             "rows": manifest.tables.iter().map(|table| table.rows).sum::<u64>(),
             "blobs": done.blobs,

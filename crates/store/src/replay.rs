@@ -64,18 +64,49 @@ pub struct OtherNote {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Other {
-    InboundAccepted { org: OrgId, channel: ChannelId, event: [u8; 32] },
-    InteractionUsed { org: OrgId, interaction: [u8; 32] },
-    TokenRevoked { org: OrgId, token: TokenId },
-    MemberRemoved { org: OrgId, account: AccountId },
-    KeyRevoked { org: OrgId, key: ByokKeyId },
+    InboundAccepted {
+        org: OrgId,
+        channel: ChannelId,
+        event: [u8; 32],
+    },
+    InteractionUsed {
+        org: OrgId,
+        interaction: [u8; 32],
+    },
+    TokenRevoked {
+        org: OrgId,
+        token: TokenId,
+    },
+    MemberRemoved {
+        org: OrgId,
+        account: AccountId,
+    },
+    KeyRevoked {
+        org: OrgId,
+        key: ByokKeyId,
+    },
     /// The key that a user brought is another one since.
-    KeyRotated { org: OrgId, key: ByokKeyId, version: String },
-    ChannelRotated { org: OrgId, channel: ChannelId, version: String },
-    AdapterRotated { version: String },
-    SubjectErased { account: AccountId },
+    KeyRotated {
+        org: OrgId,
+        key: ByokKeyId,
+        version: String,
+    },
+    ChannelRotated {
+        org: OrgId,
+        channel: ChannelId,
+        version: String,
+    },
+    AdapterRotated {
+        version: String,
+    },
+    SubjectErased {
+        account: AccountId,
+    },
     /// There are no rows of browser sessions in this release.
-    SessionRevoked { account: AccountId, session: [u8; 32] },
+    SessionRevoked {
+        account: AccountId,
+        session: [u8; 32],
+    },
 }
 
 /// What a delivery's notes add up to.

@@ -18,6 +18,7 @@ use ids::{AccountId, OrgId, SessionId};
 use serde_json::json;
 use sqlx::PgConnection;
 
+use crate::outbox::{self, Effect};
 use crate::{Store, StoreError, audit};
 
 /// An erasure, finished or not.
@@ -135,11 +136,7 @@ impl Store {
     }
 
     /// `None`: the account was never erased, or `wanted` may not know.
-    pub async fn subject_erasure(
-        &self,
-        account: AccountId,
-        wanted: ErasedFor,
-    ) -> Result<Option<Erasure>, StoreError> {
+    pub async fn subject_erasure(&self, account: AccountId, wanted: ErasedFor) -> Result<Option<Erasure>, StoreError> {
         let during = || StoreError::during("subject_erasure");
         let mut connection = self.pool.acquire().await.map_err(during())?;
         let found = find(&mut connection, account).await.map_err(during())?;
@@ -246,7 +243,8 @@ impl Store {
             let target = format!("account:{account}");
             audit::record(tx, &self.sources, *org, actor, "subject.erase", &target, json!({})).await?;
         }
-        Ok(())
+        // No restore may bring the person back.
+        outbox::insert(tx, &self.sources, &[Effect::SubjectErased { org: None, account }]).await
     }
 }
 
@@ -375,10 +373,7 @@ async fn list_late(tx: &mut PgConnection, account: AccountId) -> Result<u64, sql
 }
 
 /// The next session, which nobody else is at; its row of the list is gone when the transaction is committed.
-async fn take(
-    tx: &mut PgConnection,
-    account: AccountId,
-) -> Result<Option<(OrgId, SessionId, bool)>, sqlx::Error> {
+async fn take(tx: &mut PgConnection, account: AccountId) -> Result<Option<(OrgId, SessionId, bool)>, sqlx::Error> {
     let row = sqlx::query!(
         r#"-- subject_take_session
         DELETE FROM subject_erasure_sessions AS list USING (

@@ -89,7 +89,12 @@ async fn a_stale_token_is_refused_by_every_write() {
     };
     let mut ending = finish(append, command);
     let checkpoint = world.store.sources().id();
-    ending.checkpoint = Some(NewCheckpoint { checkpoint, manifest: blob("m"), files: vec![blob("f")], since: world.store.sources().now() });
+    ending.checkpoint = Some(NewCheckpoint {
+        checkpoint,
+        manifest: blob("m"),
+        files: vec![blob("f")],
+        since: world.store.sources().now(),
+    });
     let next = held.next.unwrap();
     let store = &world.store;
     let refused = [
@@ -137,7 +142,8 @@ async fn the_end_of_a_turn_is_one_transaction_with_all_that_hangs_from_it() {
     let checkpoint: CheckpointId = world.store.sources().id();
     let files = vec![blob("f2"), blob("f1")];
     let mut ending = finish(append, command);
-    ending.checkpoint = Some(NewCheckpoint { checkpoint, manifest: blob("m"), files, since: world.store.sources().now() });
+    ending.checkpoint =
+        Some(NewCheckpoint { checkpoint, manifest: blob("m"), files, since: world.store.sources().now() });
     assert_eq!(world.store.turn_finish(&lease, &ending, &[]).await.unwrap(), None);
 
     let seen = world.store.session_by_id(world.org, session).await.unwrap().unwrap();

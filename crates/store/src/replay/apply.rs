@@ -143,7 +143,8 @@ impl Statements<'_> {
                 format!("the BYOK key {key} was replaced by its version {version} after the backup; it is out of force: bring it again")
             })
             .collect();
-        let adapter: Option<String> = sqlx::query_scalar(ADAPTER).fetch_optional(&mut *self.tx).await.map_err(during())?;
+        let adapter: Option<String> =
+            sqlx::query_scalar(ADAPTER).fetch_optional(&mut *self.tx).await.map_err(during())?;
         attention.extend(adapter.map(|version| {
             format!("the adapter key was rotated to version {version} after the backup; configure it as the current one and keep the older ones")
         }));

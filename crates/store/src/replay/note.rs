@@ -29,7 +29,8 @@ impl Replay {
     }
 
     async fn deliveries(&mut self, notes: &[DeliveryNote]) -> Result<(), sqlx::Error> {
-        let column = |of: fn(&DeliveryNote) -> u64| notes.iter().map(|note| of(note).cast_signed()).collect::<Vec<i64>>();
+        let column =
+            |of: fn(&DeliveryNote) -> u64| notes.iter().map(|note| of(note).cast_signed()).collect::<Vec<i64>>();
         sqlx::query(
             "-- replay_note_deliveries
             INSERT INTO replay_deliveries AS known
@@ -159,11 +160,7 @@ impl Replay {
     }
 
     /// The accounts that were erased, past `after`.
-    pub async fn subjects_noted(
-        &mut self,
-        after: Option<AccountId>,
-        limit: i64,
-    ) -> Result<Vec<AccountId>, StoreError> {
+    pub async fn subjects_noted(&mut self, after: Option<AccountId>, limit: i64) -> Result<Vec<AccountId>, StoreError> {
         let subjects: Vec<Uuid> = sqlx::query_scalar(
             "-- replay_subjects
             SELECT id FROM replay_others WHERE kind = 'subject' AND id > $1 ORDER BY id LIMIT $2",

@@ -1,0 +1,260 @@
+use domain::channel::{ChannelKind, DeliveryState};
+use domain::schedule::{MissedPolicy, OverlapPolicy, WorkflowState};
+use domain::tenancy::{Role, Scope};
+use ids::{BindingId, SessionId};
+use serde_json::json;
+use uuid::Uuid;
+
+use super::*;
+use crate::testing::World;
+use crate::{ErasedFor, ErasureStep, NewBinding, NewChannel, NewMember, NewToken, NewWorkflow};
+
+struct Restored {
+    world: World,
+    channel: ChannelId,
+    binding: BindingId,
+}
+
+async fn restored() -> Restored {
+    let world = World::new().await;
+    let session: SessionId = world.session().await;
+    let destination = "https://chat.example/hook".parse().unwrap();
+    let new = NewChannel {
+        org: world.org,
+        kind: ChannelKind::Webhook,
+        name: "ops".into(),
+        destination,
+        secret_version: "1".into(),
+        deduplicates: true,
+    };
+    let channel = world.store.channel_create(&new, "role:test").await.unwrap().channel_id;
+    let new = NewBinding { org: world.org, channel, thread: "general".into(), session };
+    let binding = world.store.binding_create(&new, "role:test").await.unwrap().binding_id;
+    Restored { world, channel, binding }
+}
+
+impl Restored {
+    fn now(&self) -> Timestamp {
+        self.world.store.sources().now()
+    }
+
+    /// A delivery that waits in the backup.
+    async fn pending(&self, place: i64) -> DeliveryId {
+        let delivery: DeliveryId = self.world.store.sources().id();
+        sqlx::query(
+            "INSERT INTO deliveries (org_id, delivery_id, channel_id, binding_id, sequence, payload, state, next_attempt_at,
+                created_at)
+            VALUES ($1, $2, $3, $4, $5, '{}', 'pending', $6, $6)",
+        )
+        .bind(Uuid::from(self.world.org))
+        .bind(Uuid::from(delivery))
+        .bind(Uuid::from(self.channel))
+        .bind(Uuid::from(self.binding))
+        .bind(place)
+        .bind(self.now())
+        .execute(&self.world.store.pool)
+        .await
+        .unwrap();
+        delivery
+    }
+
+    fn note(&self, delivery: DeliveryId) -> DeliveryNote {
+        DeliveryNote {
+            org: self.world.org,
+            delivery,
+            intents: 1,
+            not_sent: 0,
+            dead: 0,
+            sent: false,
+            repeats_are_seen: false,
+            at: self.now(),
+        }
+    }
+
+    fn other(&self, what: Other) -> OtherNote {
+        OtherNote { what, at: self.now() }
+    }
+
+    async fn state(&self, delivery: DeliveryId) -> DeliveryState {
+        self.world.store.delivery_find(self.world.org, delivery).await.unwrap().unwrap().state
+    }
+
+    /// As a restore does it, but for reading the ledger.
+    async fn replay(&self, generation: i64, told: &[(DeliveryNote, Told)], notes: &Notes) -> Replayed {
+        let mut replay = self.world.store.replay().await.unwrap();
+        // Told twice, in two batches: it adds up to the same.
+        for _ in 0..2 {
+            let deliveries = told.iter().map(|(note, _)| *note).collect();
+            replay.note(&Notes { deliveries, ..notes.clone() }).await.unwrap();
+        }
+        let noted = replay.delivery_notes(None, 100).await.unwrap();
+        assert_eq!(noted.len(), told.len());
+        replay.deliveries_told(told).await.unwrap();
+        let replayed = replay.apply(generation, Some(self.now())).await.unwrap();
+        let beginning =
+            Beginning { generation, backup: self.world.store.sources().id(), environment: Environment::Production };
+        let begun = replay.begin_generation(beginning, &json!({"replayed": replayed})).await.unwrap();
+        assert_eq!(begun.generation, generation);
+        replayed
+    }
+}
+
+#[tokio::test]
+async fn a_delivery_becomes_what_the_ledger_knows_of_it() {
+    let restored = restored().await;
+    let mut deliveries = Vec::new();
+    for place in 1..=5 {
+        deliveries.push(restored.pending(place).await);
+    }
+    let note = |place: usize| restored.note(deliveries[place]);
+    let told = [
+        (DeliveryNote { sent: true, ..note(0) }, Told::Sent),
+        (DeliveryNote { dead: 1, ..note(1) }, Told::Dead),
+        (DeliveryNote { repeats_are_seen: true, ..note(2) }, Told::Unknown),
+        (DeliveryNote { intents: 3, ..note(3) }, Told::Again),
+    ];
+    let replayed = restored.replay(2, &told, &Notes::default()).await;
+    assert_eq!(replayed.deliveries, DeliveriesReplayed { sent: 1, dead: 1, unknown: 1, again: 1 });
+    let mut states = Vec::new();
+    for delivery in &deliveries {
+        states.push(restored.state(*delivery).await);
+    }
+    use DeliveryState::{Dead, Pending, Sent, Unknown};
+    assert_eq!(states, [Sent, Dead, Unknown, Pending, Pending]);
+    let again = restored.world.store.delivery_find(restored.world.org, deliveries[3]).await.unwrap().unwrap();
+    assert_eq!(again.attempt, 2, "the numbers of the lost system's attempts are not used again");
+    assert_eq!(replayed.remembered, Remembered::default());
+}
+
+#[tokio::test]
+async fn a_dead_letter_that_was_revived_before_the_backup_goes_out() {
+    let restored = restored().await;
+    let delivery = restored.pending(1).await;
+    let before = restored.now() - chrono::TimeDelta::minutes(30);
+    let told = [(DeliveryNote { dead: 1, at: before, ..restored.note(delivery) }, Told::Dead)];
+    restored.replay(2, &told, &Notes::default()).await;
+    assert_eq!(restored.state(delivery).await, DeliveryState::Pending);
+}
+
+#[tokio::test]
+async fn what_no_row_stands_for_is_remembered() {
+    let restored = restored().await;
+    let (store, org) = (&restored.world.store, restored.world.org);
+    let sent = restored.note(store.sources().id());
+    let inbound = Other::InboundAccepted { org, channel: restored.channel, event: [7; 32] };
+    let used = Other::InteractionUsed { org, interaction: [8; 32] };
+    let notes = Notes { others: vec![restored.other(inbound), restored.other(used)], ..Notes::default() };
+    let replayed = restored.replay(2, &[(DeliveryNote { sent: true, ..sent }, Told::Sent)], &notes).await;
+    assert_eq!(replayed.remembered, Remembered { deliveries: 1, deliveries_unknown: 0, inbound: 1, interactions: 1 });
+    assert_eq!(replayed.lost.deliveries, 1);
+    let again = restored.replay(3, &[(DeliveryNote { sent: true, ..sent }, Told::Sent)], &notes).await;
+    assert_eq!(again.remembered, replayed.remembered);
+    let rows: i64 = sqlx::query_scalar("SELECT count(*) FROM remembered_effects").fetch_one(&store.pool).await.unwrap();
+    assert_eq!(rows, 3);
+    assert_eq!(store.restore_report(3).await.unwrap().unwrap()["replayed"]["lost"]["deliveries"], 1);
+}
+
+#[tokio::test]
+async fn a_slot_that_fired_or_may_have_fired_has_a_row_and_starts_nothing() {
+    let restored = restored().await;
+    let (store, org) = (&restored.world.store, restored.world.org);
+    let new = NewWorkflow {
+        org,
+        name: "nightly".into(),
+        agent: "scripted".into(),
+        prompt: "say hi".into(),
+        state: WorkflowState::Active,
+        missed_policy: MissedPolicy::RunAll,
+        missed_window_s: 3_600,
+        overlap_policy: OverlapPolicy::Allow,
+        triggers: Vec::new(),
+    };
+    let workflow = store.workflow_create(&new, "role:test").await.unwrap();
+    let at = restored.now();
+    let slot = |workflow, seconds, fired| {
+        let due_at = at + chrono::TimeDelta::seconds(seconds);
+        SlotNote { org, workflow, due_at, fired, at }
+    };
+    let slots = vec![
+        slot(workflow, 1, false),
+        slot(workflow, 1, true),
+        slot(workflow, 2, false),
+        slot(store.sources().id(), 3, true),
+    ];
+    let replayed = restored.replay(2, &[], &Notes { slots: slots.clone(), ..Notes::default() }).await;
+    assert_eq!(replayed.slots, SlotsReplayed { fired: 1, unknown: 1 });
+    assert_eq!((replayed.lost.runs, replayed.lost.slots), (1, 1));
+    let listed = store.slot_list(org, workflow, None, 10).await.unwrap();
+    let states: Vec<&str> = listed.iter().map(|slot| slot.state.as_str()).collect();
+    assert_eq!(states, ["unknown", "fired"]);
+    let again = restored.replay(3, &[], &Notes { slots, ..Notes::default() }).await;
+    assert_eq!(again.slots, SlotsReplayed::default(), "a slot that has a row keeps it");
+}
+
+#[tokio::test]
+async fn what_was_taken_out_of_force_stays_out_of_force() {
+    let restored = restored().await;
+    let (store, org) = (&restored.world.store, restored.world.org);
+    let mut members = Vec::new();
+    for name in ["one", "two"] {
+        let email = format!("{name}@example.org");
+        let new = NewMember { email, display_name: name.into(), role: Role::Member };
+        members.push(store.member_add(org, &new, "role:test").await.unwrap().unwrap().account_id);
+    }
+    let new = NewToken {
+        account: members[0],
+        name: "t".into(),
+        hash: [9; 32],
+        last_four: "abcd".into(),
+        scopes: vec![Scope::Read],
+    };
+    let token = store.token_create(org, &new, "role:test").await.unwrap().unwrap().token_id;
+    let before = restored.now() - chrono::TimeDelta::minutes(1);
+    let others = vec![
+        restored.other(Other::TokenRevoked { org, token }),
+        restored.other(Other::TokenRevoked { org, token: store.sources().id() }),
+        OtherNote { what: Other::MemberRemoved { org, account: members[1] }, at: before },
+    ];
+    let replayed = restored.replay(2, &[], &Notes { others: others.clone(), ..Notes::default() }).await;
+    assert_eq!((replayed.tokens_revoked, replayed.lost.tokens), (1, 1));
+    assert_eq!(replayed.members_removed, 0, "somebody who came back after that stays");
+    assert_eq!(store.token_identify(&[9; 32]).await.unwrap(), None);
+
+    let removed = vec![restored.other(Other::MemberRemoved { org, account: members[1] })];
+    let replayed = restored.replay(3, &[], &Notes { others: removed, ..Notes::default() }).await;
+    assert_eq!(replayed.members_removed, 1);
+    assert_eq!(store.member_get(org, members[1]).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn an_erased_subject_is_counted_once_its_rows_are_erased_again() {
+    let restored = restored().await;
+    let store = &restored.world.store;
+    let new = NewMember { email: "one@example.org".into(), display_name: "One".into(), role: Role::Member };
+    let account = store.member_add(restored.world.org, &new, "role:test").await.unwrap().unwrap().account_id;
+    let erased = |account| restored.other(Other::SubjectErased { account });
+    let notes = Notes { others: vec![erased(account), erased(store.sources().id())], ..Notes::default() };
+    store.subject_erase(account, ErasedFor::Installation, "role:restore").await.unwrap();
+    while store.subject_erasure_step(account).await.unwrap() != ErasureStep::Finished {}
+    let replayed = restored.replay(2, &[], &notes).await;
+    assert_eq!((replayed.subjects_erased, replayed.lost.subjects), (1, 1));
+}
+
+#[tokio::test]
+async fn a_replay_that_is_given_up_leaves_nothing_behind() {
+    let restored = restored().await;
+    let delivery = restored.pending(1).await;
+    let store = &restored.world.store;
+    let note = DeliveryNote { sent: true, ..restored.note(delivery) };
+    let mut replay = store.replay().await.unwrap();
+    replay.note(&Notes { deliveries: vec![note], ..Notes::default() }).await.unwrap();
+    replay.deliveries_told(&[(note, Told::Sent)]).await.unwrap();
+    assert_eq!(replay.apply(2, None).await.unwrap().deliveries.sent, 1);
+    drop(replay);
+    assert_eq!(restored.state(delivery).await, DeliveryState::Pending);
+    assert_eq!(store.generation_current().await.unwrap().unwrap().generation, 1);
+    assert_eq!(store.restore_name().await.unwrap(), store.restore_name().await.unwrap());
+    let told = [(note, Told::Sent)];
+    assert_eq!(restored.replay(2, &told, &Notes::default()).await.deliveries.sent, 1);
+    assert_eq!(store.restore_mark().await.unwrap(), crate::RestoreMark::default());
+}

@@ -11,8 +11,8 @@ use sqlx::AssertSqlSafe;
 use super::*;
 use crate::testing::World;
 use crate::{
-    Append, BlobRow, Enqueued, Finish, Lease, NewArtifact, NewBinding, NewChannel, NewCheckpoint, NewCommand, NewMember,
-    NewSession, NewToken,
+    Append, BlobRow, Enqueued, Finish, Lease, NewArtifact, NewBinding, NewChannel, NewCheckpoint, NewCommand,
+    NewMember, NewSession, NewToken,
 };
 
 /// In every text that the subject wrote, and in every one that tells of it.
@@ -55,7 +55,8 @@ fn says(role: MessageRole, text: &str) -> Event {
 
 impl Subject {
     async fn session(&self, by: AccountId, title: &str) -> SessionId {
-        let new = NewSession { org: self.world.org, created_by: Some(by), title: title.into(), agent: "scripted".into() };
+        let new =
+            NewSession { org: self.world.org, created_by: Some(by), title: title.into(), agent: "scripted".into() };
         self.world.store.session_create(1, &new).await.unwrap()
     }
 
@@ -161,6 +162,7 @@ impl Subject {
             name: "ops".into(),
             destination,
             secret_version: "1".into(),
+            deduplicates: true,
         };
         let channel = store.channel_create(&new, "role:test").await.unwrap().channel_id;
         let new = NewBinding { org, channel, thread: "general".into(), session };
