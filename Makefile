@@ -4,7 +4,7 @@ ARGS ?=
 OUT ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help drill test drill-report bench-drill bench-ledger bench-never-twice sqlx-prepare freeze-migrations install release
+.PHONY: help drill faults test drill-report bench-drill bench-ledger bench-never-twice sqlx-prepare freeze-migrations install release
 
 # Builds take the committed data about SQL statements; a database that happens to be around is none of their business.
 export SQLX_OFFLINE := true
@@ -37,6 +37,9 @@ bench-ledger: ## What the recovery ledger costs: objects, latency, replay.
 bench-never-twice: install ## What three Postgres queues send and fire again after a restore (takes node, npm, python3 with venv).
 	cargo build --release --locked --package bench-never-twice
 	target/release/bench-never-twice
+
+faults: release ## Drill the judge: every broken world has to be caught, every healthy one has to pass.
+	target/release/cowork drill faults --all $(ARGS)
 
 sqlx-prepare: install ## Write the offline data of SQL statements after one was edited.
 	@scripts/sqlx-prepare

@@ -4,6 +4,7 @@
 
 mod clean;
 mod export;
+mod faults;
 mod history;
 mod key;
 mod verify;
@@ -45,6 +46,10 @@ pub(crate) enum Drill {
     History(history::List),
     /// Write a drill's report in a form for other programs
     Export(export::Export),
+    /// Drill the judge: break worlds on purpose, and see that each is caught by the row that is meant to
+    #[command(after_long_help = "Exit codes: 0 every fault caught and every healthy world passed, 1 not so, \
+                                 2 could not try, 64 called wrongly.")]
+    Faults(faults::Faults),
 }
 
 #[derive(Debug, Args)]
@@ -113,6 +118,7 @@ impl Drill {
             Self::Clean(clean) => clean.json,
             Self::History(list) => list.json,
             Self::Export(_) => false,
+            Self::Faults(faults) => faults.json,
         }
     }
 
@@ -124,6 +130,7 @@ impl Drill {
             Self::Clean(clean) => clean.run(&process),
             Self::History(list) => list.run(&process),
             Self::Export(export) => export.run(&process),
+            Self::Faults(faults) => faults.run(process).await,
         }
     }
 }
@@ -150,8 +157,7 @@ impl Run {
     }
 
     fn options(&self, process: &Process) -> Result<Options, Failure> {
-        let executable = std::env::current_exe()
-            .map_err(|error| Failure::could_not("The program can't find itself.", error, "Start it by its path."))?;
+        let executable = own_path()?;
         let absolute = |path: &PathBuf| process.working_directory.join(path);
         let started = process.sources.now().to_rfc3339_opts(SecondsFormat::Millis, true).replace([':', '.'], "-");
         // Two drills may begin in the same millisecond.
@@ -189,6 +195,11 @@ impl Run {
         let reference = self.signing_key.as_ref();
         reference.map(|reference| key::read(reference, self.signing_key_id.as_deref(), process)).transpose()
     }
+}
+
+fn own_path() -> Result<PathBuf, Failure> {
+    std::env::current_exe()
+        .map_err(|error| Failure::could_not("The program can't find itself.", error, "Start it by its path."))
 }
 
 fn work_parent(process: &Process) -> PathBuf {

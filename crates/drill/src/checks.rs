@@ -8,6 +8,7 @@
 //! Not here: when a check runs (`run`), how it is shown (`report`).
 
 pub(crate) mod artifacts;
+pub(crate) mod cursors;
 pub(crate) mod gateway;
 pub(crate) mod objects;
 pub(crate) mod parity;
@@ -24,7 +25,7 @@ use std::future::Future;
 
 use attest::EvidenceFolder;
 use clock::Sources;
-use redact::Redactor;
+use redact::{Needle, Redactor};
 use serde::Serialize;
 
 use crate::processes::StartError;
@@ -49,6 +50,11 @@ impl Inquiry {
     /// How long this drill waits for what.
     pub(crate) fn pace(&self) -> Pace {
         self.rigging.pace
+    }
+
+    /// What the scanner is told to look for.
+    pub(crate) fn sought<'a>(&self, needles: &'a [Needle]) -> &'a [Needle] {
+        if self.rigging.deaf { &[] } else { needles }
     }
 
     /// Counts one comparison; if it did not hold, `sentence` says what is wrong.

@@ -17,6 +17,8 @@ pub enum DrillError {
     Findings(#[from] FindingsError),
     #[error("another drill is writing to {}", .0.display())]
     Busy(PathBuf),
+    #[error("the corpus of broken worlds could not be tried")]
+    Corpus { source: anyhow::Error },
 }
 
 impl DrillError {
@@ -28,6 +30,7 @@ impl DrillError {
             Self::Out { .. } => "check the space and the permissions there, or name another folder with --out",
             Self::Occupied(_) => "name a folder that is new or empty with --out",
             Self::Findings(error) => error.advice(),
+            Self::Corpus { .. } => "see whether `cowork drill run` passes on this machine, and start it again",
             Self::Busy(_) => "wait for it to end, or name another folder with --out",
         }
     }

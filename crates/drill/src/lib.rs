@@ -7,6 +7,7 @@
 //!
 //! Not here: what a seal is (`attest`).
 
+pub mod faults;
 pub mod findings;
 pub mod gate;
 pub mod history;
@@ -17,6 +18,7 @@ mod api;
 mod backup;
 mod checks;
 mod copy_text;
+mod copying;
 mod error;
 mod fold;
 mod inbound;

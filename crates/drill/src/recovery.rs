@@ -14,7 +14,8 @@ use serde_json::Value;
 
 use crate::backup::Backup;
 use crate::checks::{
-    Inquiry, artifacts, gateway, objects, parity, postgres, public, reading, scheduler, secrets, web_only, worker,
+    Inquiry, artifacts, cursors, gateway, objects, parity, postgres, public, reading, scheduler, secrets, web_only,
+    worker,
 };
 use crate::options::Options;
 use crate::origin::{Ground, Refusal, Restored};
@@ -80,15 +81,19 @@ pub(crate) async fn recover(
     let mut stages = Stages { proceedings, options, aftermath, backup: &backup, target: &mut target };
     stages.pause(RESTORE).await?;
     let parity = stages.check_data(rows, gathered).await?;
+    stages.meddle(DATA.id).await?;
     let restored_at = stages.proceedings.sources.now();
     stages.begin_generation().await?;
+    stages.meddle(GENERATION.id).await?;
     let mut boot = stages.inquire(CheckId::WebOnlyBoot);
     let web = stages.start(WEB, "web", Role::Web, &mut boot).await?;
     let operator = stages.target.operator(&aftermath.operator_token);
     if !web {
         return Err(stages.give_up(WEB, boot));
     }
+    stages.meddle("booted").await?;
     stages.check_boot(&operator, &gathered.counts, boot).await?;
+    stages.meddle(QUIET.id).await?;
     stages.check_reads(&operator, parity).await?;
     stages.pause(WEB).await?;
     let idle = stages.activity().await?;
@@ -97,6 +102,7 @@ pub(crate) async fn recover(
     stages.enable_schedulers(&operator, &idle, restored_at).await?;
     stages.pause(SCHEDULER).await?;
     stages.enable_gateway(&operator, &idle, gathered).await?;
+    stages.meddle(GATEWAY.id).await?;
     gathered.rto = Some(Span { from, to: proceedings.sources.now() });
     Ok(Recovered { target, output, unwell: Vec::new() })
 }
@@ -155,7 +161,15 @@ struct Stages<'a> {
 type Activity = BTreeMap<String, Value>;
 
 impl Stages<'_> {
+    /// Where the corpus breaks something. In an operator's drill nothing happens here.
+    async fn meddle(&mut self, after: &'static str) -> Result<(), Halt> {
+        let Some(sabotage) = self.proceedings.rigging.sabotage.clone() else { return Ok(()) };
+        let done = sabotage.after(after, self.target, self.aftermath).await;
+        done.map_err(|cause| Halt::Stage { stage: after, cause })
+    }
+
     async fn pause(&mut self, after: Name) -> Result<(), Halt> {
+        self.meddle(after.id).await?;
         if self.options.pause_after.as_deref() == Some(after.id) {
             pause::for_a_person(self.proceedings, after.id, self.target, self.aftermath).await?;
         }
@@ -197,6 +211,7 @@ impl Stages<'_> {
                 );
                 let verification = verified.as_ref().ok().map(|(verification, _)| verification);
                 objects::judge_checkpoints(&mut blobs, verification, checkpoints);
+                objects::judge_owners(&mut blobs, backup);
                 secrets::judge(&mut refs, manifest, &verified, &aftermath.secrets);
                 let reading = reading.context("the tables could not be read")?;
                 let counts = postgres::check(&mut rows, manifest, &reading.digests, url).await;
@@ -315,13 +330,15 @@ impl Stages<'_> {
 
     /// The rest of row 7: a worker that sleeps through its lease, and what both of them saved.
     async fn oversleep(&mut self, inquiry: &mut Inquiry, client: &Client, session: SessionId) -> Result<(), Halt> {
-        let (backup, target) = (self.backup, &mut *self.target);
+        let target = &mut *self.target;
         self.proceedings
             .stage(LEASE, async |_| {
                 worker::stale_worker(inquiry, target, client, session).await;
                 Ok(Done::nothing())
             })
             .await?;
+        self.meddle(LEASE.id).await?;
+        let (backup, target) = (self.backup, &mut *self.target);
         self.proceedings
             .stage(SAVED, async |_| {
                 worker::judge_checkpoints(inquiry, backup, target, session, 2).await;
@@ -359,6 +376,7 @@ impl Stages<'_> {
             })
             .await?;
         if let Some(expectations) = expectations {
+            self.meddle("scheduler-up").await?;
             let firing = scheduler::judge_firing(&mut inquiry, backup, operator, &expectations, &sources);
             self.proceedings
                 .stage(SLOTS, async |_| {
@@ -397,10 +415,12 @@ impl Stages<'_> {
                     return Ok(Done::plain(None));
                 }
                 expectations.gateway_url = target.url(Role::Gateway);
+                cursors::judge(&mut inquiry, backup);
                 Ok(Done::plain(gateway::ask(&mut inquiry, backup, operator, &expectations, &sources).await))
             })
             .await?;
         if let Some(rows) = rows {
+            self.meddle("asked").await?;
             let settle = gateway::settle(&mut inquiry, &rows, &expectations);
             let forgotten = self.proceedings.stage(SETTLE, async |_| Ok(Done::plain(settle.await))).await?;
             remember(gathered, forgotten, self.options);

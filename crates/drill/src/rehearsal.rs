@@ -26,9 +26,18 @@ pub(crate) use self::world::{Means, Source, build, start_target_cluster};
 /// How large a world is.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Size {
-    /// 1: about 200 sessions, 10,000 events, 500 blobs. 20: 1 GB of rows and 10,000 blobs.
-    pub(crate) scale: u32,
+    /// Besides the few that are there for what happens in them.
+    pub(crate) sessions: u32,
 }
+
+impl Size {
+    /// 1: about 200 sessions, 10,000 events, 500 blobs. 20: 1 GB of rows and 10,000 blobs.
+    pub(crate) fn of_scale(scale: u32) -> Self {
+        Self { sessions: scale * SESSIONS_PER_SCALE }
+    }
+}
+
+const SESSIONS_PER_SCALE: u32 = 190;
 
 /// A command that the API acknowledged.
 #[derive(Debug, Clone, Copy)]

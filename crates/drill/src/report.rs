@@ -125,7 +125,7 @@ impl Report {
         follow_ups.extend(material.follow_ups);
         Self {
             schema_version: SCHEMA_VERSION,
-            verdict: overall(&checks),
+            verdict: overall(&checks, &material.stages),
             drill_id: material.drill_id,
             started_at: material.started_at,
             finished_at: material.finished_at,
@@ -243,8 +243,12 @@ impl Report {
     pub fn headline(&self) -> String {
         let with = |verdict| self.checks.iter().filter(|check| check.verdict == verdict).count();
         let (failed, unknown) = (with(Verdict::Failed), with(Verdict::CouldNotVerify));
+        let broken = self.stages.iter().find(|stage| stage.outcome != Outcome::Done);
         match (failed, unknown) {
-            (0, 0) => "All ten checks passed.".to_owned(),
+            (0, 0) => broken.map_or_else(
+                || "All ten checks passed.".to_owned(),
+                |stage| format!("All ten checks passed, but the stage \"{}\" did not end well.", stage.title),
+            ),
             (0, 10) => "None of the ten checks could be verified.".to_owned(),
             (0, _) => format!("Of ten checks {unknown} could not be verified, {} passed.", with(Verdict::Passed)),
             (_, 0) => format!("Of ten checks {failed} failed, {} passed.", with(Verdict::Passed)),
@@ -302,14 +306,16 @@ fn write_durably(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     file.sync_all()
 }
 
-/// The verdict of ten rows. Fewer than ten, or one twice, is not a drill.
-fn overall(checks: &[Check]) -> Verdict {
+/// The verdict of ten rows and of the stages that led to them. Fewer than ten, or one twice, is not a drill; and a drill
+/// that could not do something of its own, such as leaving nothing behind, did not verify all that it says.
+fn overall(checks: &[Check], stages: &[Stage]) -> Verdict {
     let any = |verdict| checks.iter().any(|check| check.verdict == verdict);
     if any(Verdict::Failed) {
         return Verdict::Failed;
     }
     let complete = checks.iter().map(|check| check.id).eq(CheckId::ALL);
-    if any(Verdict::CouldNotVerify) || !complete { Verdict::CouldNotVerify } else { Verdict::Passed }
+    let carried_out = stages.iter().all(|stage| stage.outcome == Outcome::Done);
+    if any(Verdict::CouldNotVerify) || !complete || !carried_out { Verdict::CouldNotVerify } else { Verdict::Passed }
 }
 
 /// The rows in their order. Of a check that was judged twice the worse one stays.
@@ -350,9 +356,17 @@ mod tests {
         assert_eq!(sample::passing().verdict, Verdict::Passed);
         let mut checks = sample::passing().checks;
         checks.pop();
-        assert_eq!(overall(&checks), Verdict::CouldNotVerify, "nine rows are not a drill");
+        assert_eq!(overall(&checks, &[]), Verdict::CouldNotVerify, "nine rows are not a drill");
         checks.push(checks[0].clone());
-        assert_eq!(overall(&checks), Verdict::CouldNotVerify, "one row twice is not ten");
+        assert_eq!(overall(&checks, &[]), Verdict::CouldNotVerify, "one row twice is not ten");
+    }
+
+    #[test]
+    fn a_drill_that_left_something_behind_does_not_pass() {
+        let report = sample::passing();
+        let mut stages = report.stages.clone();
+        stages.last_mut().unwrap().outcome = Outcome::Failed;
+        assert_eq!(overall(&report.checks, &stages), Verdict::CouldNotVerify);
     }
 
     #[test]

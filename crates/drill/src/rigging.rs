@@ -1,8 +1,11 @@
-//! What a drill of the judge itself changes about a drill: its pace, and the comparison that is left out. An operator's
+//! What a drill of the judge itself changes about a drill: its pace, what is broken between
+//! two stages, and the comparison that is left out. An operator's
 //! drill has none of it, and no option leads here.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use crate::faults::Sabotage;
 use crate::report::Comparison;
 
 /// How long a drill waits where waiting is part of the question.
@@ -29,6 +32,14 @@ impl Pace {
         lease: Duration::from_secs(2),
         patience: Duration::from_secs(60),
     };
+    /// That of the corpus, where a hundred drills are to end in minutes.
+    pub(crate) const BRISK: Self = Self {
+        quiet: Duration::from_millis(400),
+        settled: Duration::from_millis(500),
+        on_time_slots: 1,
+        lease: Duration::from_millis(1_000),
+        patience: Duration::from_secs(10),
+    };
 }
 
 /// What is different from an operator's drill.
@@ -37,10 +48,14 @@ pub(crate) struct Rigging {
     pub(crate) pace: Pace,
     /// A comparison that is taken to hold, whatever was seen: the drill has to be noticed as blind.
     pub(crate) blind: Option<Comparison>,
+    /// What is done to the target between two stages.
+    pub(crate) sabotage: Option<Arc<Sabotage>>,
+    /// The scanner knows no canary.
+    pub(crate) deaf: bool,
 }
 
 impl Default for Rigging {
     fn default() -> Self {
-        Self { pace: Pace::CALM, blind: None }
+        Self { pace: Pace::CALM, blind: None, sabotage: None, deaf: false }
     }
 }

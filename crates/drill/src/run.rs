@@ -25,6 +25,7 @@ use crate::history;
 use crate::options::Options;
 use crate::out::Out;
 use crate::proceedings::{Done, Halt, Name, Proceedings};
+use crate::processes;
 use crate::progress::Progress;
 use crate::recovery::{self, Recovered};
 use crate::rehearsal::{self, Aftermath, Means, Size, Source};
@@ -56,9 +57,9 @@ pub struct Kept {
 
 /// Which drill this is.
 #[derive(Debug, Clone, Copy)]
-struct Identity {
-    drill_id: DrillId,
-    started_at: Timestamp,
+pub(crate) struct Identity {
+    pub(crate) drill_id: DrillId,
+    pub(crate) started_at: Timestamp,
 }
 
 /// What the stages gathered for the report, besides checks and stages.
@@ -154,11 +155,11 @@ async fn conduct(
         work: &work,
         sources: &sources,
         pace: proceedings.rigging.pace,
+        clusters: localpg::Options::safe(),
+        empty_cluster: None,
     };
     let aftermath = rehearse(proceedings, options, &means).await?;
-    let mut recovered = recovery::recover(proceedings, options, &means, &aftermath, gathered).await?;
-    let drafts = drafts(&report(proceedings, options, identity, gathered));
-    scan(proceedings, out, &aftermath, drafts, &mut recovered).await?;
+    let recovered = bring_back(proceedings, options, identity, &means, out, &aftermath, gathered).await?;
     if options.keep {
         gathered.kept = Some(Kept {
             folder: work.path().to_owned(),
@@ -171,8 +172,24 @@ async fn conduct(
     Ok(())
 }
 
+/// The recovery, and the scan of all that was said in it.
+pub(crate) async fn bring_back(
+    proceedings: &mut Proceedings,
+    options: &Options,
+    identity: Identity,
+    means: &Means<'_>,
+    out: &Out,
+    aftermath: &Aftermath,
+    gathered: &mut Gathered,
+) -> Result<Recovered, Halt> {
+    let mut recovered = recovery::recover(proceedings, options, means, aftermath, gathered).await?;
+    let drafts = drafts(&report(proceedings, options, identity, gathered));
+    scan(proceedings, out, aftermath, drafts, &mut recovered).await?;
+    Ok(recovered)
+}
+
 /// The machine's clock, and the seed's randomness: a world's content can be repeated.
-fn world_sources(seed: u64) -> Sources {
+pub(crate) fn world_sources(seed: u64) -> Sources {
     Sources::new(Arc::new(SystemClock), Arc::new(SeededEntropy::new(seed)))
 }
 
@@ -194,7 +211,7 @@ async fn preflight(proceedings: &mut Proceedings, options: &Options) -> Result<B
 
 /// The source's life and death.
 async fn rehearse(proceedings: &mut Proceedings, options: &Options, means: &Means<'_>) -> Result<Aftermath, Halt> {
-    let size = Size { scale: options.scale };
+    let size = Size::of_scale(options.scale);
     let source = proceedings
         .stage(SOURCE, async |handle| {
             let source = rehearsal::build(means, size).await?;
@@ -281,7 +298,7 @@ async fn scan(
 }
 
 /// Removes the target, and proves that nothing is left.
-async fn tear_down(
+pub(crate) async fn tear_down(
     proceedings: &mut Proceedings,
     options: &Options,
     work: WorkFolder,
@@ -301,9 +318,15 @@ async fn tear_down(
             }
             tokio::task::spawn_blocking(move || drop(cluster)).await?;
             let path = work.path().to_owned();
+            let left = processes::marked_with(&path);
             work.remove().context("the work folder can't be removed")?;
             anyhow::ensure!(!path.exists(), "the work folder is still there");
             anyhow::ensure!(unwell.is_empty(), "these roles did not stop when asked to: {}", unwell.join(", "));
+            anyhow::ensure!(
+                left.is_empty(),
+                "{} processes went on when every role had stopped; they were ended",
+                left.len()
+            );
             Ok(Done::with_proof((), "every role stopped when asked to; its cluster and its folder are gone"))
         })
         .await
@@ -320,7 +343,7 @@ fn drafts(report: &Report) -> Vec<redaction::Output> {
 }
 
 /// Forms the report. What was not judged because the drill ended early could not be verified.
-fn conclude(
+pub(crate) fn conclude(
     proceedings: &mut Proceedings,
     options: &Options,
     identity: Identity,

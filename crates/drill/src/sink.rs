@@ -40,7 +40,7 @@ pub(crate) struct Received {
     pub(crate) redirected: bool,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 struct Records {
     received: Vec<Received>,
     refused_once: HashSet<Uuid>,
@@ -66,7 +66,17 @@ struct Shared {
 impl Sink {
     /// Listens on a free port of the loopback interface.
     pub(crate) async fn start(sources: Sources) -> std::io::Result<Self> {
-        let records = Arc::new(Mutex::new(Records::default()));
+        Self::with(Records::default(), sources).await
+    }
+
+    /// Another one, that remembers what this one does so far.
+    pub(crate) async fn replica(&self, sources: Sources) -> std::io::Result<Self> {
+        let records = self.lock().clone();
+        Self::with(records, sources).await
+    }
+
+    async fn with(records: Records, sources: Sources) -> std::io::Result<Self> {
+        let records = Arc::new(Mutex::new(records));
         let shared = Shared { records: records.clone(), sources };
         let app = Router::new().route("/{behaviour}/{channel}", post(receive)).with_state(shared);
         let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await?;

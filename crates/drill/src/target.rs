@@ -65,10 +65,10 @@ impl Target {
         Client::new(self.url(Role::Web), token.clone())
     }
 
-    /// Names of roles that have died; none should.
+    /// Lets go of roles that have died, and names them; none should.
     pub(crate) fn dead_roles(&mut self) -> Vec<String> {
-        let dead = self.roles.iter_mut().filter_map(|process| (!process.alive()).then(|| process.name.clone()));
-        dead.collect()
+        let dead = self.roles.extract_if(.., |process| !process.alive());
+        dead.map(|process| process.name.clone()).collect()
     }
 
     /// Stops every role. Gives back the names of those that did not stop well.

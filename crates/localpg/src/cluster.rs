@@ -3,8 +3,10 @@
 use std::path::Path;
 use std::process::Command;
 
+use crate::account::Account;
 use crate::binaries::Binaries;
 use crate::claim::{Claim, ClaimError};
+use crate::copied;
 use crate::endpoint::{Endpoint, PORT, SUPERUSER};
 use crate::error::{DatabaseError, StartError, StopError, io_error};
 use crate::home::{self, Home};
@@ -100,6 +102,34 @@ impl Cluster {
             Err(error) => error.to_string(),
         };
         Err(DatabaseError { action, name: name.to_owned(), detail })
+    }
+
+    /// Copies its data at rest to `folder/data`, for [`Cluster::temporary_copy`].
+    ///
+    /// # Errors
+    /// As [`Cluster::at_rest`], or if the copy can't be made.
+    pub fn copy_at_rest(&mut self, folder: &Path, options: Options) -> Result<(), StartError> {
+        std::fs::create_dir_all(folder).map_err(io_error("make", folder))?;
+        self.at_rest(options, |data| copied::copy(data, &folder.join("data")))
+    }
+
+    /// Stops the server in an orderly way, does something with its data, and starts it again at the same place with
+    /// `options`.
+    ///
+    /// # Errors
+    /// If it does not stop or start, or if `work` fails. It may be stopped then.
+    pub fn at_rest(
+        &mut self,
+        options: Options,
+        work: impl FnOnce(&Path) -> std::io::Result<()>,
+    ) -> Result<(), StartError> {
+        let stopped = self.server.stop(false);
+        stopped.map_err(|error| StartError::Leftover { pid: error.pid })?;
+        let data = self.home.data();
+        work(&data).map_err(io_error("work on", &data))?;
+        let account = Account::choose(&self.home.data());
+        self.server = Postmaster::start(&self.binaries, &self.home, &self.endpoint.sockets, account, options)?;
+        Ok(())
     }
 
     /// Stops it in an orderly way: open transactions are rolled back, the rest is on disk.

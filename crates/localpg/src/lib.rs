@@ -17,6 +17,7 @@ mod account;
 mod binaries;
 mod claim;
 mod cluster;
+mod copied;
 mod endpoint;
 mod error;
 mod home;

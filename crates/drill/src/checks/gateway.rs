@@ -149,7 +149,10 @@ async fn judge_dead_letter(inquiry: &mut Inquiry, client: &Client, expectations:
     if pending.await.is_none() {
         return inquiry.could_not("dead letter", "the delivery that was to be set aside is not pending");
     }
-    if inquiry.learn("setting a delivery aside", client.delivery_dead_letter(held.into()).await).is_some() {
+    // It may just be tried again at this moment.
+    let set_aside = eventually(inquiry.pace().patience, async || client.delivery_dead_letter(held.into()).await.ok());
+    let set_aside = set_aside.await.ok_or_else(|| anyhow::anyhow!("the operator's word was never taken"));
+    if inquiry.learn("setting a delivery aside", set_aside).is_some() {
         let dead = api::deliveries(client, Some("dead")).await.unwrap_or_default();
         let dead = dead.iter().any(|delivery| Uuid::from(delivery.delivery_id) == held);
         inquiry

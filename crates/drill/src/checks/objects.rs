@@ -11,6 +11,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use archive::Manifest;
 use archive::manifest::BlobEntry;
+use ids::OrgId;
+use serde::Deserialize;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 use sqlx::{Connection, PgConnection};
@@ -18,6 +20,7 @@ use walkdir::WalkDir;
 
 use super::Inquiry;
 use super::secrets::Verification;
+use crate::backup::Backup;
 use crate::report::{Code, ObjectCount};
 
 /// How a blob in the restored store compares with what the backup says of it.
@@ -52,6 +55,26 @@ pub(crate) async fn check(
     let prefixes = count_prefixes(expected, &seen);
     inquiry.record("prefix-counts", &prefixes);
     prefixes
+}
+
+/// A row that names a blob, as the probes `artifacts` and `checkpoints` give it.
+#[derive(Debug, Deserialize)]
+struct Naming {
+    org_id: OrgId,
+    #[serde(alias = "manifest_key")]
+    blob_key: String,
+}
+
+/// Every key begins with its org: a row that names a blob of another one would serve it to strangers.
+pub(crate) fn judge_owners(inquiry: &mut Inquiry, backup: &Backup) {
+    for probe in ["artifacts", "checkpoints"] {
+        let rows: Vec<Naming> = inquiry.learn("the rows that name blobs", backup.probe(probe)).unwrap_or_default();
+        for row in rows {
+            inquiry.expect(row.blob_key.starts_with(&format!("orgs/{}/", row.org_id)), Code::BlobForeign, || {
+                format!("a row of {probe} of org {} names the blob {} of another", row.org_id, row.blob_key)
+            });
+        }
+    }
 }
 
 /// Adds what `cowork admin verify` said of the checkpoints; `expected` is how many the backup had.

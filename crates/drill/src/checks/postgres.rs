@@ -124,8 +124,15 @@ pub(crate) async fn engine_check(database_url: &str) -> Result<EngineCheck, sqlx
     for (heap,) in &heaps {
         check.heaps += 1;
         let sql = format!("SELECT format('block %s: %s', blkno, msg) FROM drill_amcheck.verify_heapam('{heap}')");
-        let complaints: Vec<(String,)> = sqlx::query_as(AssertSqlSafe(sql)).fetch_all(&mut *tx).await?;
-        check.complaints.extend(complaints.into_iter().map(|(complaint,)| format!("table {heap}, {complaint}")));
+        let mut attempt = tx.begin().await?;
+        let complaints: Result<Vec<(String,)>, _> = sqlx::query_as(AssertSqlSafe(sql)).fetch_all(&mut *attempt).await;
+        match complaints {
+            Ok(found) => check.complaints.extend(found.into_iter().map(|(one,)| format!("table {heap}, {one}"))),
+            // A page that can't be read at all.
+            Err(sqlx::Error::Database(said)) => check.complaints.push(format!("table {heap}: {}", said.message())),
+            Err(other) => return Err(other),
+        }
+        attempt.rollback().await?;
     }
     let indexes: Vec<(String,)> = sqlx::query_as(INDEXES).fetch_all(&mut *tx).await?;
     for (index,) in &indexes {

@@ -94,7 +94,10 @@ pub(crate) fn files_below(folder: &Path, label: &str) -> Vec<Output> {
 
 /// Scans all of it.
 pub(crate) fn judge(inquiry: &mut Inquiry, needles: &[Needle], outputs: &[Output]) {
-    let Some(scanner) = inquiry.learn("the scanner could not be made", Scanner::new(needles.to_vec())) else { return };
+    let Some(scanner) = inquiry.learn("the scanner could not be made", Scanner::new(inquiry.sought(needles).to_vec()))
+    else {
+        return;
+    };
     positive_control(inquiry, &scanner, needles);
     let mut scanned = Vec::new();
     for output in outputs {

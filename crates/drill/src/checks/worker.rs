@@ -58,6 +58,11 @@ pub(crate) async fn smoke(inquiry: &mut Inquiry, client: &Client, session: Sessi
     let text = format!("read {}\nsay recovered\nwrite smoke.txt 512", MEMORY.0);
     let smoke = run_prompt(client, session, "drill-smoke", &text, inquiry.pace().patience).await;
     let Some(command) = inquiry.learn("the smoke prompt", smoke) else { return false };
+    let Some(command) = command else {
+        let waited = inquiry.pace().patience.as_secs();
+        inquiry.fault(Code::SmokeUnfinished, format!("no worker finished the smoke prompt within {waited} s"));
+        return false;
+    };
     inquiry.expect(command.state == "done", Code::SmokeOutcome, || {
         format!("the smoke prompt ended as {}: {}", command.state, command.outcome.as_deref().unwrap_or("no reason"))
     });
@@ -199,19 +204,20 @@ fn leases_lost(metrics: &str) -> u64 {
     line.and_then(|line| line.rsplit(' ').next()?.parse().ok()).unwrap_or(0)
 }
 
+/// `None`: nobody finished it in time.
 async fn run_prompt(
     client: &Client,
     session: SessionId,
     key: &str,
     text: &str,
     patience: Duration,
-) -> anyhow::Result<client::Command> {
+) -> anyhow::Result<Option<client::Command>> {
     let taken = client.command_submit(session, key, &Wish::Prompt { text: text.to_owned() }).await?;
     let finished = eventually(patience, async || {
         let command = client.command_get(session, taken.command_id).await.ok()?;
         (command.state != "pending").then_some(command)
     });
-    finished.await.ok_or_else(|| anyhow!("no worker finished it within {} s", patience.as_secs()))
+    Ok(finished.await)
 }
 
 async fn events_after(client: &Client, session: SessionId, after: i64) -> Result<Vec<Event>, client::Error> {

@@ -9,7 +9,7 @@ use clock::Sources;
 use redact::{CanaryClass, Needle};
 
 /// The planted values. Tokens and channel credentials join when the system has given them out.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(crate) struct Canaries {
     needles: Vec<Needle>,
 }

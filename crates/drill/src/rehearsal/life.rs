@@ -29,8 +29,6 @@ use crate::sink::Sink;
 const PATIENCE: Duration = Duration::from_secs(120);
 /// People at work at the same time.
 const CONCURRENCY: usize = 16;
-/// Sessions per unit of scale, the special ones not counted.
-const SESSIONS_PER_SCALE: u32 = 190;
 
 /// Where the source's roles are.
 #[derive(Debug, Clone)]
@@ -131,7 +129,7 @@ impl Life {
 
     /// How many sessions [`Self::populate`] will make.
     pub(crate) fn sessions(&self) -> u32 {
-        self.size.scale * SESSIONS_PER_SCALE
+        self.size.sessions
     }
 
     /// Fills the system. `tick` is called with how many sessions are done.
@@ -180,6 +178,12 @@ impl Life {
             count(self.workflows.once) == 1 && count(self.workflows.busy) >= 2
         })
         .await
+    }
+
+    /// For a world that nobody is busy in: a message from outside, which is answered.
+    pub(crate) async fn one_more(&self) -> anyhow::Result<()> {
+        self.receive(&self.channels.accept, 0, "support-0", "say still here").await?;
+        self.receive(&self.channels.accept, 1, "support-late", "say still here").await
     }
 
     /// Waits until life has visibly gone on since `since`: more messages went out and more slots fired.

@@ -40,6 +40,16 @@ impl Supervised {
     /// Starts the role and keeps it alive. Its address stays the same across restarts.
     pub(crate) async fn start(launcher: &Launcher, name: &str, role: Role) -> Result<Self, StartError> {
         let address = free_address().map_err(|source| StartError::Spawn { name: name.to_owned(), source })?;
+        Self::start_at(launcher, name, role, address).await
+    }
+
+    /// As [`Self::start`], at an address that others know.
+    pub(crate) async fn start_at(
+        launcher: &Launcher,
+        name: &str,
+        role: Role,
+        address: SocketAddr,
+    ) -> Result<Self, StartError> {
         let shared = Arc::new(Shared::default());
         let disaster = CancellationToken::new();
         let (first_up, first) = oneshot::channel();

@@ -51,6 +51,10 @@ pub(crate) struct Means<'a> {
     pub(crate) work: &'a WorkFolder,
     pub(crate) sources: &'a Sources,
     pub(crate) pace: Pace,
+    /// What its clusters keep when the machine loses power.
+    pub(crate) clusters: localpg::Options,
+    /// The folder of a stopped cluster with nothing in it: a new one begins as its copy, if there is one.
+    pub(crate) empty_cluster: Option<&'a Path>,
 }
 
 /// What `cowork admin init --json` prints, as far as it matters here.
@@ -125,8 +129,15 @@ pub(crate) async fn build(means: &Means<'_>, size: Size) -> anyhow::Result<Sourc
 
 /// A cluster beside the work folder, which is gone with it. Starting one blocks, so it has a thread of its own.
 async fn start_cluster(means: &Means<'_>) -> anyhow::Result<Cluster> {
-    let (binaries, work) = (means.binaries.clone(), means.work.path().to_owned());
-    let start = move || Cluster::temporary_with(&binaries, work.parent().unwrap_or(&work), localpg::Options::safe());
+    let (binaries, work, options) = (means.binaries.clone(), means.work.path().to_owned(), means.clusters);
+    let empty = means.empty_cluster.map(Path::to_owned);
+    let start = move || {
+        let parent = work.parent().unwrap_or(&work);
+        match empty {
+            Some(empty) => Cluster::temporary_copy(&binaries, &empty, parent, options),
+            None => Cluster::temporary_with(&binaries, parent, options),
+        }
+    };
     tokio::task::spawn_blocking(start).await?.context("a private Postgres cluster can't be started")
 }
 
@@ -136,7 +147,8 @@ pub(crate) async fn start_target_cluster(means: &Means<'_>, keep: bool) -> anyho
         return start_cluster(means).await;
     }
     let (binaries, folder) = (means.binaries.clone(), means.work.path().join("postgres"));
-    let start = move || Cluster::start(&binaries, &folder, localpg::Options::safe());
+    let options = means.clusters;
+    let start = move || Cluster::start(&binaries, &folder, options);
     tokio::task::spawn_blocking(start).await?.context("a private Postgres cluster can't be started")
 }
 
@@ -196,6 +208,28 @@ impl Source {
         }
         let backed_up: BackedUp = serde_json::from_str(&done.stdout).context("`cowork backup` gave no JSON")?;
         Ok((backed_up.backup_id, done.stdout + &done.stderr))
+    }
+
+    /// Kills every role, copies the database at rest and the objects to `folder`, and goes on.
+    pub(crate) async fn photograph(mut self, means: &Means<'_>, folder: &Path) -> anyhow::Result<Self> {
+        let mut places = Vec::new();
+        for role in std::mem::take(&mut self.roles) {
+            places.push((role.name.clone(), role.role, role.address));
+            role.destroy().await;
+        }
+        let (to, objects, options) = (folder.to_owned(), self.settings.objects(), means.clusters);
+        let mut cluster = self.cluster;
+        let cluster = tokio::task::spawn_blocking(move || {
+            cluster.copy_at_rest(&to.join("postgres"), options)?;
+            crate::copying::copy(&objects, &to.join("objects"))?;
+            anyhow::Ok(cluster)
+        });
+        let cluster = cluster.await?.context("the source can't be photographed")?;
+        let mut roles = Vec::new();
+        for (name, role, address) in places {
+            roles.push(Supervised::start_at(&self.launcher, &name, role, address).await?);
+        }
+        Ok(Self { cluster, roles, ..self })
     }
 
     /// The disaster: every process of the system is killed, its database and its objects are gone.

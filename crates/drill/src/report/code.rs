@@ -59,6 +59,7 @@ codes! {
     BlobOrphan = "blob_orphan" in [ObjectStoreRestore]: "an object is there that no row of the backup names";
     BlobUnnamed = "blob_unnamed" in [ObjectStoreRestore]: "no restored row names a blob as the backup did";
     BlobDangling = "blob_dangling" in [ObjectStoreRestore]: "a restored row names a blob that the backup does not have";
+    BlobForeign = "blob_foreign" in [ObjectStoreRestore]: "a row of one org names a blob of another";
     CheckpointCount = "checkpoint_count" in [ObjectStoreRestore]: "another number of checkpoints than in the backup";
     CheckpointUnopened = "checkpoint_unopened" in [ObjectStoreRestore, WorkerRecovery]: "a checkpoint does not open";
 
@@ -104,6 +105,7 @@ codes! {
     ArtifactUnavailable = "artifact_unavailable" in [ArtifactMetadata]: "an artifact can't be downloaded";
 
     CommandLost = "command_lost" in [WorkerRecovery]: "a command was acknowledged before the backup and is not in it";
+    SmokeUnfinished = "smoke_unfinished" in [WorkerRecovery]: "a worker was there, and nobody carried the smoke prompt out";
     SmokeOutcome = "smoke_outcome" in [WorkerRecovery]: "the smoke prompt was not carried out well";
     SmokeSequence = "smoke_sequence" in [WorkerRecovery]: "the smoke prompt's events have a hole or a repeat";
     SmokeEvents = "smoke_events" in [WorkerRecovery]: "the smoke prompt lacks an event";
@@ -123,6 +125,8 @@ codes! {
     MissedSlotFired = "missed_slot_fired" in [SchedulerRecovery]: "a slot fired that was missed and was to be skipped";
     SlotLost = "slot_lost" in [SchedulerRecovery]: "a slot fell due and did not fire";
 
+    CursorAhead = "cursor_ahead" in [GatewayRecovery]: "a delivery cursor stands after its session's last event";
+    CursorBehind = "cursor_behind" in [GatewayRecovery]: "a delivery cursor stands before a message that was rendered already";
     SmokeUnanswered = "smoke_unanswered" in [GatewayRecovery]: "a new message was not answered";
     Signature = "signature" in [GatewayRecovery]: "a delivery is not signed as its receiver expects";
     InboundTakenTwice = "inbound_taken_twice" in [GatewayRecovery]: "a message that was accepted before is taken again";

@@ -43,7 +43,7 @@ pub fn read(json: &str) -> Result<Report, ReadError> {
         return Err(ReadError::Row(row.id));
     }
     let complete = report.checks.iter().map(Check::id).eq(CheckId::ALL);
-    if !complete || overall(&report.checks) != report.verdict {
+    if !complete || overall(&report.checks, &report.stages) != report.verdict {
         return Err(ReadError::Verdict);
     }
     Ok(report)

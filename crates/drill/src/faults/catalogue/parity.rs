@@ -1,0 +1,158 @@
+//! Events, projections and artifacts.
+
+use super::super::act::Act;
+use super::super::fault::Step::{After, Source};
+use super::super::fault::{Fault, found};
+use crate::report::CheckId as Row;
+use crate::report::Code;
+
+pub(super) const FAULTS: &[Fault] = &[
+    Fault::new(
+        "projection-behind",
+        "a projection stands one event before its session's last",
+        &[Source(Act::Sql(
+            "UPDATE projections SET sequence = sequence - 1 WHERE session_id = (SELECT session_id FROM sessions WHERE title LIKE 'Report %' ORDER BY session_id LIMIT 1)",
+        ))],
+        &[found(Row::SessionProjectionParity, Code::ProjectionSequence)],
+    ),
+    Fault::new(
+        "projection-ahead",
+        "a projection stands one event after its session's last",
+        &[Source(Act::Sql(
+            "UPDATE projections SET sequence = sequence + 1 WHERE session_id = (SELECT session_id FROM sessions WHERE title LIKE 'Report %' ORDER BY session_id LIMIT 1)",
+        ))],
+        &[found(Row::SessionProjectionParity, Code::ProjectionSequence)],
+    ),
+    Fault::new(
+        "projections-behind-everywhere",
+        "every projection but the smoke session's stands one event before the last",
+        &[Source(Act::Sql("UPDATE projections SET sequence = sequence - 1"))],
+        &[
+            found(Row::SessionProjectionParity, Code::ProjectionSequence),
+            found(Row::SessionProjectionParity, Code::ProjectionServed),
+        ],
+    ),
+    Fault::new(
+        "projection-different",
+        "a projection at the right event has another title",
+        &[Source(Act::Sql(
+            "UPDATE projections SET content = jsonb_set(content, '{title}', '\"Another\"') WHERE session_id = (SELECT session_id FROM sessions WHERE title LIKE 'Report %' ORDER BY session_id LIMIT 1)",
+        ))],
+        &[found(Row::SessionProjectionParity, Code::ProjectionContent)],
+    ),
+    Fault::new(
+        "event-hole",
+        "an event is missing in the middle",
+        &[Source(Act::Sql(
+            "DELETE FROM events WHERE sequence = 3 AND session_id = (SELECT session_id FROM sessions WHERE title LIKE 'Report %' ORDER BY session_id LIMIT 1)",
+        ))],
+        &[
+            found(Row::SessionProjectionParity, Code::EventDamage),
+            found(Row::SessionProjectionParity, Code::ProjectionContent),
+        ],
+    ),
+    Fault::new(
+        "event-duplicate",
+        "an event is there twice; the primary key is gone",
+        &[
+            Source(Act::Define("ALTER TABLE events DROP CONSTRAINT events_pkey")),
+            Source(Act::Sql(
+                "INSERT INTO events SELECT * FROM events WHERE sequence = 3 AND session_id = (SELECT session_id FROM sessions WHERE title LIKE 'Report %' ORDER BY session_id LIMIT 1)",
+            )),
+        ],
+        &[
+            found(Row::SessionProjectionParity, Code::EventDamage),
+            found(Row::SessionProjectionParity, Code::EventSequence),
+            found(Row::SessionProjectionParity, Code::ProjectionContent),
+        ],
+    ),
+    Fault::new(
+        "event-unreadable",
+        "an event of a kind that nobody knows",
+        &[Source(Act::Sql(
+            "UPDATE events SET payload = '{}' WHERE kind = 'message_appended' AND session_id = (SELECT session_id FROM sessions WHERE title LIKE 'Report %' ORDER BY session_id LIMIT 1)",
+        ))],
+        &[
+            found(Row::SessionProjectionParity, Code::EventDamage),
+            found(Row::SessionProjectionParity, Code::ProjectionContent),
+        ],
+    ),
+    Fault::new(
+        "events-end-too-soon",
+        "a session's last event is missing",
+        &[Source(Act::Sql(
+            "DELETE FROM events WHERE session_id = (SELECT session_id FROM sessions WHERE title LIKE 'Report %' ORDER BY session_id LIMIT 1) AND sequence = (SELECT max(sequence) FROM events WHERE session_id = (SELECT session_id FROM sessions WHERE title LIKE 'Report %' ORDER BY session_id LIMIT 1))",
+        ))],
+        &[
+            found(Row::SessionProjectionParity, Code::EventSequence),
+            found(Row::SessionProjectionParity, Code::ProjectionContent),
+        ],
+    ),
+    Fault::new(
+        "projection-missing",
+        "a session has no projection",
+        &[Source(Act::Sql(
+            "DELETE FROM projections WHERE session_id = (SELECT session_id FROM sessions WHERE title LIKE 'Report %' ORDER BY session_id LIMIT 1)",
+        ))],
+        &[
+            found(Row::SessionProjectionParity, Code::SessionMissing),
+            found(Row::SessionProjectionParity, Code::SessionListed),
+            found(Row::SessionProjectionParity, Code::SessionCount),
+        ],
+    ),
+    Fault::new(
+        "session-added",
+        "a session that the backup did not have",
+        &[After(
+            "restore",
+            Act::Sql(
+                "INSERT INTO sessions SELECT org_id, '00000000-0000-7000-8000-000000000001', created_by, title, agent, 0, 0, NULL, generation, 0, NULL, now(), now() FROM sessions LIMIT 1; INSERT INTO projections SELECT org_id, session_id, 0, '{}', now() FROM sessions WHERE session_id = '00000000-0000-7000-8000-000000000001'",
+            ),
+        )],
+        &[found(Row::PostgresRestore, Code::TableCount), found(Row::SessionProjectionParity, Code::SessionAdded)],
+    ),
+    Fault::new(
+        "session-listed-elsewhere",
+        "a session's row claims an event more than there are, after the data's check",
+        &[After(
+            "data",
+            Act::Sql(
+                "UPDATE sessions SET last_sequence = last_sequence + 1 WHERE session_id = (SELECT session_id FROM sessions WHERE title LIKE 'Report %' ORDER BY session_id LIMIT 1)",
+            ),
+        )],
+        &[found(Row::SessionProjectionParity, Code::SessionListed)],
+    ),
+    Fault::new(
+        "artifact-renamed",
+        "an artifact has another name, after the data's check",
+        &[After(
+            "data",
+            Act::Sql(
+                "UPDATE artifacts SET name = 'another.txt' WHERE blob_key = (SELECT blob_key FROM artifacts WHERE name LIKE 'report-%' ORDER BY artifact_id LIMIT 1)",
+            ),
+        )],
+        &[found(Row::ArtifactMetadata, Code::ArtifactMetadata)],
+    ),
+    Fault::new(
+        "artifact-added",
+        "an artifact is listed twice, after the data's check",
+        &[After(
+            "data",
+            Act::Sql(
+                "INSERT INTO artifacts SELECT org_id, gen_random_uuid(), session_id, name, media_type, blob_key, now() FROM artifacts LIMIT 1",
+            ),
+        )],
+        &[found(Row::WebOnlyBoot, Code::DiagnosticsCount), found(Row::ArtifactMetadata, Code::ArtifactCount)],
+    ),
+    Fault::new(
+        "artifact-replaced",
+        "an artifact's object is another and its row agrees, after the data's check",
+        &[After(
+            "data",
+            Act::ForgeObject {
+                key: "SELECT blob_key FROM artifacts WHERE name LIKE 'report-%' ORDER BY artifact_id LIMIT 1",
+            },
+        )],
+        &[found(Row::ArtifactMetadata, Code::ArtifactMetadata), found(Row::ArtifactMetadata, Code::ArtifactContent)],
+    ),
+];
