@@ -29,7 +29,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("client", &["ids"]),
     ("web", &["clock", "domain", "ids", "ledger", "objects", "secrets", "store"]),
     ("worker", &["agents", "clock", "domain", "ids", "objects", "secrets", "store"]),
-    ("scheduler", &["clock", "domain", "ids", "ledger", "store"]),
+    ("scheduler", &["clock", "domain", "ids", "ledger", "objects", "store"]),
     ("gateway", &["channels", "clock", "domain", "ids", "ledger", "secrets", "store"]),
     ("archive", &["clock", "ids"]),
     ("drill", &["archive", "attest", "client", "clock", "ids", "localpg", "redact"]),

@@ -13,6 +13,7 @@ mod operations;
 mod orgs;
 mod page;
 mod sessions;
+mod subjects;
 mod workflows;
 
 use std::time::Duration;
@@ -33,6 +34,7 @@ pub use crate::operations::{
 pub use crate::orgs::{Member, NewToken, Org, Token};
 pub use crate::page::Page;
 pub use crate::sessions::{Acknowledged, Command, Event, Projection, Session, SessionView, Wish};
+pub use crate::subjects::Erasure;
 pub use crate::workflows::{NewTrigger, NewWorkflow, Run, Slot, Trigger, Workflow, WorkflowAction};
 
 /// How long a call may take from connecting to the last byte. Streams have no such limit.

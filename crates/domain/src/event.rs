@@ -1,4 +1,4 @@
-//! Events: facts about a session, numbered from 1 without holes, never edited.
+//! Events: facts about a session, numbered from 1 without holes, never edited but by an erasure (`erasure`).
 //!
 //! The vocabulary follows the upserts of the Agent Client Protocol's second version: messages and tool calls are
 //! named by an id, and a later event about the same id adds to it.

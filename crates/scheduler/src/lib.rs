@@ -10,6 +10,8 @@
 //!
 //! Not here: which slots there are and whether one fires (`domain::schedule`), what a fired slot starts (`store::slot`).
 
+mod erasure;
+
 use std::error::Error;
 use std::time::Duration;
 
@@ -19,6 +21,8 @@ use metrics::{counter, histogram};
 use store::{DueTrigger, SettledSlots, Store, StoreError};
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
+
+pub use crate::erasure::run_erasures;
 
 /// Triggers read at once.
 const BATCH: i64 = 200;

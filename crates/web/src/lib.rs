@@ -28,6 +28,7 @@ mod probes;
 mod problem;
 mod router;
 mod sessions;
+mod subjects;
 #[cfg(test)]
 mod testing;
 mod tokens;

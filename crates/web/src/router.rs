@@ -12,7 +12,7 @@ use crate::app::App;
 use crate::problem::Problem;
 use crate::{
     artifacts, audit, auth, bindings, byok_keys, channels, commands, deliveries, diagnostics, events, members, metrics,
-    observe, orgs, sessions, tokens, usage, workflows, workspace,
+    observe, orgs, sessions, subjects, tokens, usage, workflows, workspace,
 };
 
 /// Bytes of a request's body. Larger ones are refused with 413 before they are read.
@@ -46,6 +46,7 @@ fn api(app: &App) -> Router<App> {
         .merge(metrics::routes())
         .merge(orgs::routes())
         .merge(sessions::routes())
+        .merge(subjects::routes())
         .merge(tokens::routes())
         .merge(usage::routes())
         .merge(workflows::routes())
@@ -69,7 +70,7 @@ mod tests {
     use crate::testing::{World, request};
 
     /// Every resource's file, read for its routes: axum can't list them.
-    const SOURCES: [&str; 17] = [
+    const SOURCES: [&str; 18] = [
         include_str!("artifacts.rs"),
         include_str!("audit.rs"),
         include_str!("bindings.rs"),
@@ -83,6 +84,7 @@ mod tests {
         include_str!("metrics.rs"),
         include_str!("orgs.rs"),
         include_str!("sessions.rs"),
+        include_str!("subjects.rs"),
         include_str!("tokens.rs"),
         include_str!("usage.rs"),
         include_str!("workflows.rs"),

@@ -105,6 +105,12 @@ impl Role {
             }
             Self::Scheduler => {
                 let settings = scheduler::Settings { poll: Duration::from_millis(config.scheduler.poll_ms) };
+                let erasures =
+                    scheduler::run_erasures(parts.store.clone(), parts.objects.clone(), parts.shutdown.clone());
+                tasks.spawn(async move {
+                    erasures.await;
+                    Ok(())
+                });
                 let (store, shutdown) = (parts.store.clone(), parts.shutdown.clone());
                 tasks.spawn(async move {
                     scheduler::run(store, &settings, shutdown).await;

@@ -1,0 +1,122 @@
+//! Subjects: people who are to be forgotten. A subject is an account.
+//!
+//! The request empties the account at once and answers; what the person said and made is gone through by the scheduler, and
+//! asking again tells how far it is.
+//!
+//! Not here: what goes and what stays (`store::subject`).
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::routing::get;
+use clock::Timestamp;
+use domain::tenancy::{Permission, Role};
+use ids::AccountId;
+use serde::Serialize;
+use store::{EraseError, ErasedFor, Erasure};
+
+use crate::app::App;
+use crate::auth::{Caller, Manager};
+use crate::extract::{Json, Path};
+use crate::problem::Problem;
+
+pub(crate) fn routes() -> Router<App> {
+    Router::new().route("/api/subjects/{account_id}", get(show).delete(erase))
+}
+
+#[derive(Debug, Serialize)]
+struct ErasureView {
+    account_id: AccountId,
+    /// `erasing` or `erased`.
+    state: &'static str,
+    sessions: i64,
+    commands: i64,
+    events: i64,
+    artifacts: i64,
+    deliveries: i64,
+    blobs: i64,
+    requested_at: Timestamp,
+    finished_at: Option<Timestamp>,
+}
+
+impl From<Erasure> for ErasureView {
+    fn from(erasure: Erasure) -> Self {
+        let Erasure { account_id, sessions, commands, events, artifacts, deliveries, blobs, .. } = erasure;
+        let Erasure { requested_at, finished_at, .. } = erasure;
+        let state = if finished_at.is_some() { "erased" } else { "erasing" };
+        Self { account_id, state, sessions, commands, events, artifacts, deliveries, blobs, requested_at, finished_at }
+    }
+}
+
+/// An owner of the org, or an operator who acts in it.
+fn wanted(caller: &Caller) -> Result<ErasedFor, Problem> {
+    if caller.may(Permission::Operate) {
+        return Ok(ErasedFor::Operator(caller.org));
+    }
+    let owner = caller.role == Role::Owner;
+    let forbidden = || Problem::forbidden("erasing somebody takes an owner of the org, or the scope operator");
+    owner.then_some(ErasedFor::Owner(caller.org)).ok_or_else(forbidden)
+}
+
+async fn erase(
+    State(app): State<App>,
+    Manager(caller): Manager,
+    Path(account): Path<AccountId>,
+) -> Result<(StatusCode, Json<ErasureView>), Problem> {
+    let erased = app.store.subject_erase(account, wanted(&caller)?, &caller.actor()).await;
+    let erasure = erased.map_err(|error| match error {
+        EraseError::NoSuchSubject => Problem::not_found("account"),
+        EraseError::InOtherOrgs => Problem::conflict("the account belongs to other orgs, too: ask an operator"),
+        EraseError::LastOwner => Problem::conflict("the account is the org's last owner: name another one first"),
+        EraseError::Store(error) => error.into(),
+    })?;
+    Ok((StatusCode::ACCEPTED, Json(erasure.into())))
+}
+
+async fn show(
+    State(app): State<App>,
+    Manager(caller): Manager,
+    Path(account): Path<AccountId>,
+) -> Result<Json<ErasureView>, Problem> {
+    let found = app.store.subject_erasure(account, wanted(&caller)?).await?;
+    found.map(|erasure| Json(erasure.into())).ok_or_else(|| Problem::not_found("erased account"))
+}
+
+#[cfg(test)]
+mod tests {
+    use domain::tenancy::{Role, Scope};
+    use serde_json::json;
+
+    use crate::testing::World;
+
+    #[tokio::test]
+    async fn somebody_is_erased_by_an_owner_and_can_not_sign_in_any_more() {
+        let world = World::new().await;
+        let token = world.member(world.org, Role::Member, &[Scope::Read, Scope::Write]).await;
+        let member = world.get_as(&token, "/api/workspace").await.expect(200);
+        let account = member["account"]["account_id"].as_str().unwrap().to_owned();
+        let path = format!("/api/subjects/{account}");
+        world.get(&path).await.expect_problem(404, "not_found");
+        world.delete_as(&token, &path).await.expect_problem(403, "forbidden");
+        let erased = world.delete(&path).await.expect(202);
+        assert_eq!((&erased["account_id"], &erased["state"]), (&json!(account), &json!("erasing")));
+        world.get_as(&token, "/api/workspace").await.expect_problem(401, "unauthenticated");
+        assert_eq!(world.delete(&path).await.expect(202), erased, "asking twice changes nothing");
+        assert_eq!(world.get(&path).await.expect(200), erased);
+        assert_eq!(world.get("/api/members").await.expect(200)["items"].as_array().unwrap().len(), 1);
+        let audit = world.get("/api/audit").await.expect(200);
+        let last = audit["items"].as_array().unwrap().last().unwrap().clone();
+        assert_eq!((&last["action"], &last["detail"]), (&json!("subject.erase"), &json!({})));
+    }
+
+    #[tokio::test]
+    async fn nobody_erases_an_account_of_another_org() {
+        let world = World::new().await;
+        let (_, stranger) = world.other_org().await;
+        let path = format!("/api/subjects/{}", world.owner);
+        world.delete_as(&stranger, &path).await.expect_problem(404, "not_found");
+        world.get_as(&stranger, &path).await.expect_problem(404, "not_found");
+        let admin = world.member(world.org, Role::Admin, &[Scope::Read, Scope::Write]).await;
+        world.delete_as(&admin, &path).await.expect_problem(403, "forbidden");
+    }
+}
