@@ -159,13 +159,16 @@ fn urls() -> Vec<Pattern> {
         ),
         pattern(b"@", r#"(?P<user>://[^\s/?#@:"'\\<>]*):[^\s/"'<>]+@"#, "${user}:[redacted:password]@"),
         pattern(b"@", r#"://[^\s/?#@:"'\\<>\[]{20,}@"#, "://[redacted:password]@"),
-        pattern(
-            b"@%",
-            &format!(
-                r"{ESCAPE}[A-Za-z0-9._%+\x80-\xff-]+(?:@|%40)(?:[A-Za-z0-9\x80-\xff-]+\.)+[A-Za-z\x80-\xff]{{2,}}"
-            ),
-            "${start}[redacted:email]",
-        ),
+        Pattern {
+            holds: begins_a_word,
+            ..pattern(
+                b"@%",
+                &format!(
+                    r"{ESCAPE}(?P<word>[A-Za-z0-9._%+\x80-\xff-]+(?:@|%40)(?:[A-Za-z0-9\x80-\xff-]+\.)+[A-Za-z\x80-\xff]{{2,}})"
+                ),
+                "${start}[redacted:email]",
+            )
+        },
     ]
 }
 

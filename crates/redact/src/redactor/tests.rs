@@ -176,6 +176,12 @@ proptest! {
 }
 
 #[test]
+fn an_escape_alone_is_nobodys_name() {
+    let line = r#"{"a":"\t@a.example and \tana@a.example"}"#;
+    assert_eq!(Redactor::new().redact(line), r#"{"a":"\t@a.example and \t[redacted:email]"}"#);
+}
+
+#[test]
 fn an_operator_sees_paths_and_no_secrets() {
     let told = Redactor::new().redact_for_operator("chmod o+x /srv/cowork/data for ana@example.org");
     assert_eq!(told, "chmod o+x /srv/cowork/data for [redacted:email]");
