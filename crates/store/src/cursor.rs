@@ -13,6 +13,7 @@ use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use sqlx::PgConnection;
 
+use crate::wake::Wake;
 use crate::{Store, StoreError};
 
 /// A cursor that has something to render.
@@ -76,6 +77,8 @@ impl Store {
             self.insert_delivery(&mut tx, cursor, delivery).await.map_err(during())?;
         }
         tx.commit().await.map_err(during())?;
+        // A claim passes over a session whose row was locked here, and nobody else would tell of it.
+        self.wakes.tell(Wake::Work);
         Ok(true)
     }
 

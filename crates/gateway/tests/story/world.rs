@@ -1,5 +1,6 @@
 //! An org on a database of its own, gateways on demand, and a worker's part played by hand.
 
+use std::cell::RefCell;
 use std::time::Duration;
 
 use clock::Sources;
@@ -11,7 +12,7 @@ use gateway::{ChannelSecret, GatewayConfig, Parts, StartError};
 use ids::{ChannelId, OrgId, SessionId};
 use secrets::{SecretBytes, derive_channel_secret};
 use store::{
-    Append, Delivery, Environment, Finish, FirstOrg, Generation, NewBinding, NewChannel, NewCommand, NewMember,
+    Append, Delivery, Environment, Finish, FirstOrg, Generation, Lease, NewBinding, NewChannel, NewCommand, NewMember,
     NewSession, NewToken, Store,
 };
 use testkit::TestDatabase;
@@ -107,11 +108,23 @@ impl World {
         self.work(text).await;
     }
 
+    /// Claims as a worker does: again, while a gateway that renders holds the session's row.
+    async fn claim(&self) -> Lease {
+        let (store, sources) = (&self.store, self.store.sources());
+        let claimed = RefCell::new(None);
+        testkit::wait_until("the session can be claimed", || async {
+            let until = sources.now() + chrono::TimeDelta::seconds(30);
+            let leases = store.lease_claim(self.generation.generation, sources.id(), until, 1).await.unwrap();
+            *claimed.borrow_mut() = leases.into_iter().next();
+            claimed.borrow().is_some()
+        })
+        .await;
+        claimed.into_inner().unwrap()
+    }
+
     /// Carries out the one command that waits, as a worker would: the agent says `text`.
     pub(crate) async fn work(&self, text: &str) {
-        let (store, sources) = (&self.store, self.store.sources());
-        let until = sources.now() + chrono::TimeDelta::seconds(30);
-        let lease = store.lease_claim(self.generation.generation, sources.id(), until, 1).await.unwrap().remove(0);
+        let (store, lease) = (&self.store, self.claim().await);
         let held = store.lease_load(&lease).await.unwrap();
         let command = held.next.unwrap().command;
         let message_id = command.to_string();
