@@ -15,7 +15,7 @@ use crate::report::{Code, TableCount};
 use crate::target::{Target, moved};
 
 /// Tables whose rows the restore itself adds to, or that only the living write.
-const NOT_COMPARED: [&str; 2] = ["generations", "role_instances"];
+const NOT_COMPARED: [&str; 3] = ["generations", "restore_reports", "role_instances"];
 
 /// Reads the four, and judges each.
 ///
