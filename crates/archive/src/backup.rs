@@ -22,7 +22,7 @@ use crate::manifest::{
     BlobEntry, Blobs, FORMAT, FileEntry, KeyVersion, Manifest, Prefix, Recorded, SecretVersion, Sequence, Snapshot,
     System, VERSION, Watermark,
 };
-use crate::measure::{self, Measured};
+use crate::measure::{self, Depth, Measured};
 use crate::progress::{Progress, Step};
 use crate::snapshot::{self, Held};
 use crate::spec::BackupSpec;
@@ -115,7 +115,7 @@ pub async fn backup(request: BackupRequest, progress: Arc<dyn Progress>) -> Resu
     let backup_id: BackupId = request.sources.id();
     progress.begin(Step::Snapshot, 0);
     let mut held = Held::take(&request.database_url).await.map_err(BackupError::Unreachable)?;
-    let system = system(&mut held.connection, &request).await?;
+    let system = system(&mut held.connection, &request.spec, &request.build).await?;
     let source = snapshot::source(&mut held.connection, &request.objects)
         .await
         .map_err(BackupError::during("telling about itself"))?;
@@ -162,9 +162,12 @@ pub async fn backup(request: BackupRequest, progress: Arc<dyn Progress>) -> Resu
     Ok(BackupDone { manifest, blobs_new })
 }
 
-async fn system(connection: &mut PgConnection, request: &BackupRequest) -> Result<System, BackupError> {
-    let spec = &request.spec;
-    let system = match snapshot::system(connection, &spec.system, &request.build).await {
+pub(crate) async fn system(
+    connection: &mut PgConnection,
+    spec: &BackupSpec,
+    build: &str,
+) -> Result<System, BackupError> {
+    let system = match snapshot::system(connection, &spec.system, build).await {
         Ok(system) => system.ok_or(BackupError::NotOurs(None))?,
         Err(error @ (sqlx::Error::Database(_) | sqlx::Error::ColumnNotFound(_))) => {
             return Err(BackupError::NotOurs(Some(error)));
@@ -202,7 +205,7 @@ async fn read_snapshot(
     let blobs = list_blobs(&mut held.connection, &request.spec.blobs, folder).await?;
     let before = sequences(&mut held.connection).await?;
     let (measured, ()) = tokio::try_join!(
-        measure::measure(held, request, system, folder, progress.clone()),
+        measure::measure(held, (&request.database_url, &request.spec), system, folder, Depth::Rows, progress.clone()),
         dump(request, &held.name, folder, progress.as_ref()),
     )?;
     let after = sequences(&mut held.connection).await?;
@@ -232,7 +235,7 @@ async fn dump(
     Ok(())
 }
 
-async fn key_versions(connection: &mut PgConnection, sql: &str) -> Result<Vec<KeyVersion>, BackupError> {
+pub(crate) async fn key_versions(connection: &mut PgConnection, sql: &str) -> Result<Vec<KeyVersion>, BackupError> {
     let during = || BackupError::during("its key versions were read");
     let rows = sqlx::query(AssertSqlSafe(sql)).fetch_all(connection).await.map_err(during())?;
     let read = |row: sqlx::postgres::PgRow| {
@@ -241,7 +244,7 @@ async fn key_versions(connection: &mut PgConnection, sql: &str) -> Result<Vec<Ke
     rows.into_iter().map(read).collect::<Result<_, sqlx::Error>>().map_err(during())
 }
 
-async fn watermarks(connection: &mut PgConnection, sql: &str) -> Result<Vec<Watermark>, BackupError> {
+pub(crate) async fn watermarks(connection: &mut PgConnection, sql: &str) -> Result<Vec<Watermark>, BackupError> {
     let during = || BackupError::during("its watermarks were read");
     let rows = sqlx::query(AssertSqlSafe(sql)).fetch_all(connection).await.map_err(during())?;
     let read = |row: sqlx::postgres::PgRow| Ok(Watermark { name: row.try_get("name")?, value: row.try_get("value")? });
@@ -249,7 +252,11 @@ async fn watermarks(connection: &mut PgConnection, sql: &str) -> Result<Vec<Wate
 }
 
 /// Writes `blobs.jsonl`, and gives what is in it.
-async fn list_blobs(connection: &mut PgConnection, sql: &str, folder: &Path) -> Result<Vec<BlobEntry>, BackupError> {
+pub(crate) async fn list_blobs(
+    connection: &mut PgConnection,
+    sql: &str,
+    folder: &Path,
+) -> Result<Vec<BlobEntry>, BackupError> {
     let file = File::create_new(folder.join(layout::BLOBS)).map_err(BackupError::Write)?;
     let mut file = BufWriter::new(file);
     let mut blobs = Vec::new();
@@ -265,12 +272,15 @@ async fn list_blobs(connection: &mut PgConnection, sql: &str, folder: &Path) -> 
     Ok(blobs)
 }
 
-async fn sequences(connection: &mut PgConnection) -> Result<Vec<catalogue::SequencePosition>, BackupError> {
+pub(crate) async fn sequences(connection: &mut PgConnection) -> Result<Vec<catalogue::SequencePosition>, BackupError> {
     catalogue::sequences(connection).await.map_err(BackupError::during("its sequences were read"))
 }
 
 /// A sequence may count downwards, so the two readings are put in order.
-fn bounds(before: Vec<catalogue::SequencePosition>, after: Vec<catalogue::SequencePosition>) -> Vec<Sequence> {
+pub(crate) fn bounds(
+    before: Vec<catalogue::SequencePosition>,
+    after: Vec<catalogue::SequencePosition>,
+) -> Vec<Sequence> {
     let pair = |(before, after): (catalogue::SequencePosition, catalogue::SequencePosition)| Sequence {
         schema: before.schema,
         name: before.name,
@@ -282,7 +292,7 @@ fn bounds(before: Vec<catalogue::SequencePosition>, after: Vec<catalogue::Sequen
 }
 
 /// The first four parts of a key: org, generation, kind.
-fn prefixes(blobs: &[BlobEntry]) -> Vec<Prefix> {
+pub(crate) fn prefixes(blobs: &[BlobEntry]) -> Vec<Prefix> {
     let mut prefixes: Vec<Prefix> = Vec::new();
     let mut sorted: Vec<(String, u64)> = blobs.iter().map(|blob| (prefix(&blob.key), blob.size)).collect();
     sorted.sort_unstable();
@@ -304,7 +314,7 @@ fn prefix(key: &str) -> String {
 }
 
 /// Size and SHA-256 of every file that is in the folder so far.
-fn files(folder: &Path) -> std::io::Result<Vec<FileEntry>> {
+pub(crate) fn files(folder: &Path) -> std::io::Result<Vec<FileEntry>> {
     let mut files = Vec::new();
     for entry in walkdir::WalkDir::new(folder).sort_by_file_name() {
         let entry = entry?;

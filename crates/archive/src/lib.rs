@@ -20,6 +20,7 @@ mod progress;
 mod restore;
 mod snapshot;
 mod spec;
+mod survey;
 mod tools;
 mod verify;
 
@@ -30,5 +31,6 @@ pub use crate::manifest::Manifest;
 pub use crate::progress::{Progress, Quiet, Step};
 pub use crate::restore::{RestoreDone, RestoreError, RestoreRequest, restore};
 pub use crate::spec::{BackupSpec, ProbeSpec, TableFilter};
+pub use crate::survey::{SurveyRequest, survey};
 pub use crate::tools::{ToolError, Tools};
 pub use crate::verify::{Backup, VerifyError, verify};

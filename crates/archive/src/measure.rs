@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 use sqlx::{PgConnection, Row};
 use tokio::task::JoinSet;
 
-use crate::backup::{BackupError, BackupRequest, recorded};
+use crate::backup::{BackupError, recorded};
 use crate::manifest::{NotCompared, Probe, System, Table};
 use crate::progress::{Progress, Step};
 use crate::snapshot::Held;
@@ -36,22 +36,31 @@ enum Job {
     Probe { probe: Probe, file: PathBuf },
 }
 
+/// How much is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Depth {
+    /// Tables are digested, probes answered.
+    Rows,
+    /// Tables are listed only: nobody needs digests that would be compared with themselves.
+    Lists,
+}
+
 /// Measures everything that the snapshot shows.
 pub(crate) async fn measure(
     held: &Held,
-    request: &BackupRequest,
+    (database_url, spec): (&str, &BackupSpec),
     system: &System,
     folder: &Path,
+    depth: Depth,
     progress: Arc<dyn Progress>,
 ) -> Result<Measured, BackupError> {
-    let share = async || held.share(&request.database_url).await.map_err(BackupError::Unreachable);
+    let share = async || held.share(database_url).await.map_err(BackupError::Unreachable);
     let mut first = share().await?;
-    let (tables, not_compared) = tables(&mut first, &request.spec, system.generation)
-        .await
-        .map_err(BackupError::during("its tables were listed"))?;
+    let (tables, not_compared) =
+        tables(&mut first, spec, system.generation).await.map_err(BackupError::during("its tables were listed"))?;
     let mut measured = Measured { tables: Vec::new(), not_compared, probes: Vec::new() };
     let mut jobs = Vec::new();
-    for spec in &request.spec.probes {
+    for spec in &spec.probes {
         let columns_of = spec.columns_of.clone();
         let probe = Probe { name: spec.name.clone(), sql: spec.sql.clone(), recorded: None, columns_of };
         match spec.recorded {
@@ -59,8 +68,11 @@ pub(crate) async fn measure(
             false => measured.probes.push(probe),
         }
     }
-    // Taken from the end: the longest tables first.
-    jobs.extend(tables.into_iter().map(Job::Table));
+    match depth {
+        // Taken from the end: the longest tables first.
+        Depth::Rows => jobs.extend(tables.into_iter().map(Job::Table)),
+        Depth::Lists => measured.tables.extend(tables),
+    }
     progress.begin(Step::Measure, jobs.len() as u64);
     let outcome = format!("{} tables and probes", jobs.len());
     let jobs = Arc::new(Mutex::new(jobs));

@@ -3,7 +3,7 @@
 //! Not here: making a backup (`backup`), giving one back (`restore`), what the files are (crate `archive`).
 
 pub(crate) mod progress;
-mod spec;
+pub(crate) mod spec;
 mod work;
 
 use std::path::PathBuf;

@@ -75,6 +75,14 @@ impl Command {
         matches!(self, Self::Serve(_))
     }
 
+    /// What a command does to the whole process before it has a second thread.
+    pub(crate) fn isolate(&self, process: &Process) -> Option<::drill::Isolated> {
+        match self {
+            Self::Drill(drill) => drill.isolate(process),
+            _ => None,
+        }
+    }
+
     pub(crate) async fn run(self, process: Process) -> Result<ExitCode, Failure> {
         match self {
             Self::Serve(serve) => serve.run(process).await,

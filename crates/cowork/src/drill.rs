@@ -6,7 +6,9 @@ mod clean;
 mod export;
 mod faults;
 mod history;
+mod isolation;
 mod key;
+mod plan;
 mod verify;
 
 pub(crate) use key::read_public as read_public_key;
@@ -18,13 +20,14 @@ use std::sync::Arc;
 
 use ::drill::progress::Mode;
 use ::drill::report::{Metadata, Objectives, json};
-use ::drill::{DrillError, Keeping, Options, Outcome};
+use ::drill::{DrillError, Isolated, Keeping, Options, Outcome, PlanRun};
 use attest::SigningKey;
 use chrono::SecondsFormat;
 use clap::{Args, Subcommand};
 use secrets::SecretReference;
 use tokio_util::sync::CancellationToken;
 
+use self::plan::Loaded;
 use crate::failure::Failure;
 use crate::process::Process;
 use crate::serve::BUILD;
@@ -50,6 +53,9 @@ pub(crate) enum Drill {
     #[command(after_long_help = "Exit codes: 0 every fault caught and every healthy world passed, 1 not so, \
                                  2 could not try, 64 called wrongly.")]
     Faults(faults::Faults),
+    /// Write and check plans for drills of environments that exist
+    #[command(subcommand)]
+    Plan(plan::PlanCommand),
 }
 
 #[derive(Debug, Args)]
@@ -58,6 +64,9 @@ pub(crate) struct Run {
     /// [default: drill-reports/TIME]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
+    /// Drill the environment that this plan describes, instead of one that is made up
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["scale", "seed", "owner", "rto", "rpo"])]
+    plan: Option<PathBuf>,
     /// How large the world is: 1 is about 200 sessions, 20 is 1 GB of rows
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_000))]
     scale: u32,
@@ -113,6 +122,7 @@ impl Drill {
     pub(crate) fn json(&self) -> bool {
         match self {
             Self::Run(run) => run.json,
+            Self::Plan(plan) => plan.json(),
             Self::Verify(verify) => verify.json,
             Self::Key(key) => key.json(),
             Self::Clean(clean) => clean.json,
@@ -120,6 +130,13 @@ impl Drill {
             Self::Export(_) => false,
             Self::Faults(faults) => faults.json,
         }
+    }
+
+    /// Leaves the machine's network, if it runs a plan that wants it. Only while the process has one thread.
+    pub(crate) fn isolate(&self, process: &Process) -> Option<Isolated> {
+        let Self::Run(Run { plan: Some(file), .. }) = self else { return None };
+        // A plan that can't be read is told when it is run.
+        Some(isolation::enter(&Loaded::read(file, process).ok()?.plan))
     }
 
     pub(crate) async fn run(self, process: Process) -> Result<ExitCode, Failure> {
@@ -131,13 +148,18 @@ impl Drill {
             Self::History(list) => list.run(&process),
             Self::Export(export) => export.run(&process),
             Self::Faults(faults) => faults.run(process).await,
+            Self::Plan(plan) => plan.run(&process),
         }
     }
 }
 
 impl Run {
     async fn run(self, process: Process) -> Result<ExitCode, Failure> {
-        let options = self.options(&process)?;
+        let mut options = self.options(&process)?;
+        if let Some(file) = &self.plan {
+            let loaded = Loaded::read(file, &process)?;
+            self.adopt(&mut options, &loaded, &process)?;
+        }
         export::refuse_within(&self.export, &options.out, &process)?;
         let cancel = CancellationToken::new();
         tokio::spawn(cancel_on_signal(cancel.clone()));
@@ -154,6 +176,38 @@ impl Run {
             ));
         }
         Ok(ExitCode::from(outcome.report.verdict().exit_code()))
+    }
+
+    /// What the plan says in the place of flags.
+    fn adopt(&self, options: &mut Options, loaded: &Loaded, process: &Process) -> Result<(), Failure> {
+        if let Some(problem) = loaded.problems(process).into_iter().find(|problem| problem.fatal) {
+            return Err(Failure::could_not(
+                "The plan can't be carried out.",
+                problem.sentence,
+                format!("`cowork drill plan check` says all that is in its way. First: {}.", problem.advice),
+            ));
+        }
+        let plan = &loaded.plan;
+        let thresholds = plan.thresholds;
+        options.objectives = Objectives { rto_s: f64::from(thresholds.rto_s), rpo_s: f64::from(thresholds.rpo_s) };
+        options.metadata = Metadata {
+            drill_type: format!("Restore drill of an environment that exists: {}", plan.name.as_str()),
+            scope: format!("{}; backup: {}", Metadata::default().scope, plan.source.kind()),
+            report_owner: plan.owner.as_str().to_owned(),
+            ..Metadata::default()
+        };
+        if let (None, Some(folder)) = (&self.out, &plan.output.folder) {
+            options.out = folder.join(options.out.file_name().unwrap_or_default());
+        }
+        let not_tried = || Isolated::NotTried { cause: "this program did not try".to_owned() };
+        options.plan = Some(PlanRun {
+            plan: plan.clone(),
+            sha256: loaded.sha256.clone(),
+            values: loaded.values()?,
+            spec: crate::archive::spec::spec(),
+            isolation: process.isolated.clone().unwrap_or_else(not_tried),
+        });
+        Ok(())
     }
 
     fn options(&self, process: &Process) -> Result<Options, Failure> {
@@ -174,6 +228,7 @@ impl Run {
             executable,
             search_path: variable("PATH").cloned().unwrap_or_default(),
             build: BUILD.to_owned(),
+            plan: None,
             scale: self.scale,
             seed: self.seed.unwrap_or_else(|| u64::from_le_bytes(process.sources.bytes())),
             keep: self.keep,

@@ -45,7 +45,8 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> Result<ExitCode, Failure> {
-    let process = Process::read()?;
+    let mut process = Process::read()?;
+    process.isolated = cli.command.isolate(&process);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|error| {
         Failure::could_not("The program can't start.", error, "Look at this machine's limits on threads and files.")

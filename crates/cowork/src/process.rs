@@ -15,6 +15,8 @@ pub(crate) struct Process {
     pub(crate) environment: BTreeMap<String, String>,
     pub(crate) working_directory: PathBuf,
     pub(crate) sources: Sources,
+    /// What became of leaving the machine's network, if a command wanted to.
+    pub(crate) isolated: Option<drill::Isolated>,
 }
 
 impl Process {
@@ -28,6 +30,7 @@ impl Process {
             environment: std::env::vars_os().filter_map(utf8).collect(),
             working_directory,
             sources: Sources::system(),
+            isolated: None,
         })
     }
 }

@@ -16,7 +16,17 @@ use sha2::{Digest as _, Sha256};
 pub(crate) struct Backup {
     pub(crate) manifest: Manifest,
     pub(crate) blobs: Vec<BlobEntry>,
+    pub(crate) standard: Standard,
     folder: PathBuf,
+}
+
+/// Where expected values come from.
+#[derive(Debug)]
+pub(crate) enum Standard {
+    /// The manifest was made with the backup.
+    Manifest,
+    /// There was none: the manifest is a survey of what came back. Only the catalogue of this build is an expectation.
+    Survey { catalogue: Vec<String> },
 }
 
 impl Backup {
@@ -25,9 +35,21 @@ impl Backup {
         let folder = archive.join("backups").join(backup_id);
         let text = std::fs::read(folder.join("manifest.json")).context("the manifest can't be read")?;
         let manifest: Manifest = serde_json::from_slice(&text).context("the manifest can't be understood")?;
-        let backup = Self { manifest, blobs: Vec::new(), folder };
+        let backup = Self { manifest, blobs: Vec::new(), standard: Standard::Manifest, folder };
         let blobs = backup.lines("blobs.jsonl")?;
         Ok(Self { blobs, ..backup })
+    }
+
+    /// A survey, whose files are in `folder`.
+    pub(crate) fn surveyed(manifest: Manifest, folder: PathBuf, catalogue: Vec<String>) -> anyhow::Result<Self> {
+        let backup = Self { manifest, blobs: Vec::new(), standard: Standard::Survey { catalogue }, folder };
+        let blobs = backup.lines("blobs.jsonl")?;
+        Ok(Self { blobs, ..backup })
+    }
+
+    /// Whether the manifest was made with the backup.
+    pub(crate) fn has_manifest(&self) -> bool {
+        matches!(self.standard, Standard::Manifest)
     }
 
     /// The recorded answer of the probe `name`.

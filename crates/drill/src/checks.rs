@@ -9,6 +9,7 @@
 
 pub(crate) mod artifacts;
 pub(crate) mod cursors;
+pub(crate) mod expectations;
 pub(crate) mod gateway;
 pub(crate) mod objects;
 pub(crate) mod parity;

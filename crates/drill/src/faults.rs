@@ -241,6 +241,7 @@ fn drill_options(options: &Options, seed: u64) -> DrillOptions {
         executable: options.executable.clone(),
         search_path: options.search_path.clone(),
         build: options.build.clone(),
+        plan: None,
         scale: 1,
         seed,
         keep: false,

@@ -19,6 +19,8 @@ pub(crate) struct Answer {
 /// A message was not taken.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum InboundError {
+    #[error("no channel is known that takes a message")]
+    NoChannel,
     #[error("the gateway did not answer")]
     Transport(#[source] reqwest::Error),
     #[error("the gateway answered {0}")]

@@ -11,11 +11,13 @@ pub mod faults;
 pub mod findings;
 pub mod gate;
 pub mod history;
+pub mod plan;
 pub mod progress;
 pub mod report;
 
 mod api;
 mod backup;
+mod case;
 mod checks;
 mod copy_text;
 mod copying;
@@ -35,11 +37,13 @@ mod run;
 mod seal;
 mod settings;
 mod sink;
+mod survey;
 mod target;
+mod territory;
 mod work;
 
 pub use crate::error::DrillError;
-pub use crate::options::{Keeping, Options, PAUSES};
+pub use crate::options::{Isolated, Keeping, Options, PAUSES, PlanRun};
 pub use crate::run::{Kept, Outcome, run};
 pub use crate::seal::file_digest;
 pub use crate::work::{Cleaned, clean};

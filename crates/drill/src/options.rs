@@ -1,15 +1,51 @@
 //! What a person can choose about a drill.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use attest::SigningKey;
 
+use archive::BackupSpec;
+use secrecy::SecretString;
+
+use crate::plan::{Plan, Reference};
 use crate::progress::Mode;
 use crate::report::{Metadata, Objectives};
 
 /// The stages after which a drill can wait for a person.
 pub const PAUSES: [&str; 4] = ["restore", "web", "worker", "scheduler"];
+
+/// A plan that is to be drilled, with what only the binary can find out.
+#[derive(Debug, Clone)]
+pub struct PlanRun {
+    /// With absolute paths.
+    pub plan: Plan,
+    /// Of its file, in hex.
+    pub sha256: String,
+    /// Values of the secrets that it names, by reference.
+    pub values: BTreeMap<Reference, SecretString>,
+    /// SQL about the tables, for a backup that brings none.
+    pub spec: BackupSpec,
+    pub isolation: Isolated,
+}
+
+impl PlanRun {
+    pub(crate) fn isolated(&self) -> &Isolated {
+        &self.isolation
+    }
+}
+
+/// Whether this process, and so every process of the drill, has left the machine's network.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Isolated {
+    /// It is in a network namespace of its own; this was the namespace before, as `/proc/self/ns/net` names it.
+    Namespace { left: String },
+    /// The machine does not allow it.
+    Impossible { cause: String },
+    /// Nobody asked for it, or the drill's roles are elsewhere.
+    NotTried { cause: String },
+}
 
 /// A drill that is to be run.
 #[derive(Debug, Clone)]
@@ -24,6 +60,8 @@ pub struct Options {
     pub search_path: String,
     /// Version and commit of the binary.
     pub build: String,
+    /// An environment that exists; else one is made up.
+    pub plan: Option<PlanRun>,
     pub scale: u32,
     pub seed: u64,
     /// Leaves the target where it is.

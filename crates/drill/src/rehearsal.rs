@@ -63,6 +63,15 @@ pub(crate) struct Held {
     pub(crate) workflow: WorkflowId,
 }
 
+/// A session with a checkpoint and a file in its workspace, for the smoke prompt.
+#[derive(Debug, Clone)]
+pub(crate) struct Smoke {
+    pub(crate) org: OrgId,
+    pub(crate) session: SessionId,
+    /// The file's name and the SHA-256 of its content, in hex.
+    pub(crate) remembers: Option<(String, String)>,
+}
+
 /// A channel whose messages the drill can sign.
 #[derive(Debug, Clone)]
 pub(crate) struct KnownChannel {
@@ -80,18 +89,20 @@ pub(crate) struct Aftermath {
     /// Kept outside of the system, as an operator's secret manager is.
     pub(crate) secrets: SecretValues,
     pub(crate) sink: Sink,
+    /// Whether the sink was there before the disaster, and so knows what had been sent.
+    pub(crate) witness: bool,
     pub(crate) canaries: Canaries,
     /// The same path for every worker of this world, before and after.
     pub(crate) workspaces: PathBuf,
-    /// Logs of the source's roles.
-    pub(crate) logs: PathBuf,
+    /// Logs of the source's roles, if the drill has them.
+    pub(crate) logs: Option<PathBuf>,
     /// What `cowork backup` printed.
     pub(crate) backup_output: String,
     pub(crate) acknowledged: Vec<Acknowledged>,
     pub(crate) inbound: Vec<Inbound>,
-    pub(crate) inbound_channel: KnownChannel,
-    /// A session with a checkpoint and a note in its workspace, for the smoke prompt.
-    pub(crate) smoke_session: (OrgId, SessionId),
+    /// A channel that the drill can send a message into.
+    pub(crate) inbound_channel: Option<KnownChannel>,
+    pub(crate) smoke: Option<Smoke>,
     pub(crate) held: Vec<Held>,
     /// (workflow, due time) of every run that the source's API listed last.
     pub(crate) fired: Vec<(WorkflowId, Timestamp)>,

@@ -17,13 +17,15 @@ use localpg::{Binaries, Cluster};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-use crate::backup::Backup;
+use crate::backup::{Backup, Standard};
+use crate::case;
 use crate::checks::{public, redaction};
 use crate::error::DrillError;
 use crate::findings::Register;
 use crate::history;
-use crate::options::Options;
+use crate::options::{Options, PlanRun};
 use crate::out::Out;
+use crate::plan;
 use crate::proceedings::{Done, Halt, Name, Proceedings};
 use crate::processes;
 use crate::progress::Progress;
@@ -32,6 +34,7 @@ use crate::rehearsal::{self, Aftermath, Means, Size, Source};
 use crate::report::{self, CheckId, Environment, FollowUp, Material, Report, Span, html, json, markdown};
 use crate::rigging::Rigging;
 use crate::seal;
+use crate::territory;
 use crate::work::{self, WorkFolder};
 
 /// A drill that came to its end.
@@ -86,6 +89,7 @@ const BACKUP: Name = Name::new("backup", "Back it up while it is busy");
 const LIFE: Name = Name::new("life", "Let life go on");
 const DISASTER: Name = Name::new("disaster", "Destroy it");
 const SCAN: Name = Name::new("scan", "Scan every output for canaries");
+const PROVE: Name = Name::new("prove", "Prove that the target is not production");
 const TEAR_DOWN: Name = Name::new("tear-down", "Tear down");
 
 /// Runs a drill and writes its report.
@@ -112,6 +116,7 @@ pub async fn run(options: Options, sources: Sources, cancel: CancellationToken) 
     let identity = Identity { drill_id, started_at };
     let begun = json!({"drill_id": drill_id, "build": options.build, "scale": options.scale, "seed": options.seed,
         "build_sha256": subjects.build, "plan_sha256": subjects.plan, "signing_key_id": key_id(&options),
+        "plan": options.plan.as_ref().map(|run| json!({"name": run.plan.name.as_str(), "sha256": run.sha256})),
         "abandoned_drills_removed": swept.folders.len()});
     proceedings.note("drill_started", begun).map_err(failed)?;
     let mut gathered = Gathered { build_sha256: subjects.build.clone(), ..Gathered::default() };
@@ -158,7 +163,10 @@ async fn conduct(
         clusters: localpg::Options::safe(),
         empty_cluster: None,
     };
-    let aftermath = rehearse(proceedings, options, &means).await?;
+    let aftermath = match &options.plan {
+        Some(run) => take_up(proceedings, run, &means, gathered).await?,
+        None => rehearse(proceedings, options, &means).await?,
+    };
     let recovered = bring_back(proceedings, options, identity, &means, out, &aftermath, gathered).await?;
     if options.keep {
         gathered.kept = Some(Kept {
@@ -184,7 +192,7 @@ pub(crate) async fn bring_back(
 ) -> Result<Recovered, Halt> {
     let mut recovered = recovery::recover(proceedings, options, means, aftermath, gathered).await?;
     let drafts = drafts(&report(proceedings, options, identity, gathered));
-    scan(proceedings, out, aftermath, drafts, &mut recovered).await?;
+    scan(proceedings, options, (out, drafts), aftermath, &mut recovered, gathered).await?;
     Ok(recovered)
 }
 
@@ -207,6 +215,30 @@ async fn preflight(proceedings: &mut Proceedings, options: &Options) -> Result<B
             Ok(Done::with_proof(binaries, proof))
         })
         .await
+}
+
+/// A plan's environment, in the place of a rehearsal. Nothing has been written yet.
+async fn take_up(
+    proceedings: &mut Proceedings,
+    run: &PlanRun,
+    means: &Means<'_>,
+    gathered: &mut Gathered,
+) -> Result<Aftermath, Halt> {
+    let now = proceedings.sources.now();
+    let (aftermath, proofs) = proceedings
+        .stage(PROVE, async |_| {
+            let aftermath = case::of(run, means, now).await?;
+            let proofs = territory::prove(run, means, &aftermath).await?;
+            let proof = proofs.join("; ");
+            Ok(Done::with_proof((aftermath, proofs), proof))
+        })
+        .await?;
+    gathered.notes.extend(proofs);
+    let controls: Vec<&str> = run.plan.controls.iter().map(plan::Name::as_str).collect();
+    if !controls.is_empty() {
+        gathered.notes.push(format!("Evidence for: {}.", controls.join(", ")));
+    }
+    Ok(aftermath)
 }
 
 /// The source's life and death.
@@ -269,21 +301,28 @@ async fn back_up(proceedings: &mut Proceedings, source: Source) -> Result<(Sourc
 /// Row 10: scans everything that was said, the report itself among it.
 async fn scan(
     proceedings: &mut Proceedings,
-    out: &Out,
+    options: &Options,
+    (out, drafts): (&Out, Vec<redaction::Output>),
     aftermath: &Aftermath,
-    drafts: Vec<redaction::Output>,
     recovered: &mut Recovered,
+    gathered: &mut Gathered,
 ) -> Result<(), Halt> {
+    let plan = options.plan.as_ref();
     let mut inquiry = proceedings.inquire(CheckId::Redaction);
     let needles = aftermath.canaries.needles().to_vec();
     proceedings
         .stage(SCAN, async |_| {
             let operator = recovered.target.operator(&aftermath.operator_token);
+            if let Some(inside) = plan.and_then(|run| territory::roles_inside(run, &recovered.target)) {
+                gathered.notes.push(inside);
+            }
             let live = redaction::collect_live(&mut inquiry, &recovered.target, &operator, &needles).await;
             recovered.unwell = recovered.target.stop_roles().await;
             let mut outputs = live;
             outputs.extend(drafts);
-            outputs.extend(redaction::files_below(&aftermath.logs, "source logs"));
+            if let Some(logs) = &aftermath.logs {
+                outputs.extend(redaction::files_below(logs, "source logs"));
+            }
             outputs.extend(redaction::files_below(&recovered.target.settings.logs(), "target logs"));
             outputs.extend(redaction::files_below(out.path(), "report"));
             outputs
@@ -419,6 +458,14 @@ fn operating_system() -> Option<String> {
 }
 
 impl Gathered {
+    /// A survey does not know how many rows a backup has before they were counted.
+    pub(crate) fn count(&mut self, standard: &Standard) {
+        let rows = self.counts.iter().map(|count| count.backup_rows).sum();
+        if let (Standard::Survey { .. }, Some(backup)) = (standard, &mut self.backup) {
+            backup.rows = rows;
+        }
+    }
+
     /// What the report says of the backup.
     pub(crate) fn describe(&mut self, backup: &Backup) {
         let manifest = &backup.manifest;

@@ -22,10 +22,19 @@ pub(crate) struct Subjects {
     pub(crate) plan: String,
 }
 
-/// What a rehearsal was asked to do.
+/// A plan, in what is sealed: its text holds paths of the machine and stays outside.
+#[derive(Serialize)]
+struct Drilled<'a> {
+    name: &'a str,
+    sha256: &'a str,
+}
+
+/// What a drill was asked to do.
 #[derive(Serialize)]
 struct Rehearsal<'a> {
     kind: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    plan: Option<Drilled<'a>>,
     scale: u32,
     seed: u64,
     keep: bool,
@@ -38,7 +47,8 @@ struct Rehearsal<'a> {
 pub(crate) fn begin(options: &Options, out: &Out) -> anyhow::Result<Subjects> {
     let build = file_digest(&options.executable).context("the program that is to be drilled can't be read")?;
     let rehearsal = Rehearsal {
-        kind: "rehearsal",
+        kind: if options.plan.is_some() { "plan" } else { "rehearsal" },
+        plan: options.plan.as_ref().map(|run| Drilled { name: run.plan.name.as_str(), sha256: &run.sha256 }),
         scale: options.scale,
         seed: options.seed,
         keep: options.keep,

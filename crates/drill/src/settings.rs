@@ -13,28 +13,57 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use archive::manifest::SecretVersion;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use clock::Sources;
 
 use crate::processes::WORK_FOLDER_VARIABLE;
 
-/// The values of the five secrets, as text. Never written anywhere but where [`Settings::write`] says.
+/// The values of a system's secrets, as text. Never written anywhere but where [`Settings::write`] says.
 #[derive(Clone)]
-pub(crate) struct SecretValues(BTreeMap<&'static str, String>);
+pub(crate) struct SecretValues(Vec<SecretValue>);
 
-/// Name in the configuration, and whether a drill keeps it in a file (else in the environment).
+#[derive(Clone)]
+struct SecretValue {
+    /// In the configuration.
+    name: String,
+    version: String,
+    value: String,
+    /// Whether a drill keeps it in a file (else in the environment).
+    in_file: bool,
+}
+
+/// Those of a rehearsal.
 const SECRETS: [(&str, bool); 5] =
     [("adapter_key", true), ("oidc_client", false), ("cookie", false), ("gateway", false), ("channel", true)];
 
 impl SecretValues {
     /// Fresh ones: 32 random bytes each, as base64.
     pub(crate) fn generate(sources: &Sources) -> Self {
-        Self(SECRETS.iter().map(|(name, _)| (*name, STANDARD.encode(sources.bytes::<32>()))).collect())
+        let fresh = |(name, in_file): &(&str, bool)| SecretValue {
+            name: (*name).to_owned(),
+            version: "1".to_owned(),
+            value: STANDARD.encode(sources.bytes::<32>()),
+            in_file: *in_file,
+        };
+        Self(SECRETS.iter().map(fresh).collect())
     }
 
-    pub(crate) fn values(&self) -> impl Iterator<Item = (&'static str, &str)> {
-        self.0.iter().map(|(name, value)| (*name, value.as_str()))
+    /// Those of a system that exists: name, version, value.
+    pub(crate) fn given(secrets: impl Iterator<Item = (String, String, String)>) -> Self {
+        Self(secrets.map(|(name, version, value)| SecretValue { name, version, value, in_file: true }).collect())
+    }
+
+    pub(crate) fn values(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|secret| (secret.name.as_str(), secret.value.as_str()))
+    }
+
+    /// Names and versions, for whoever compares them.
+    pub(crate) fn versions(&self) -> Vec<SecretVersion> {
+        let version =
+            |secret: &SecretValue| SecretVersion { name: secret.name.clone(), version: secret.version.clone() };
+        self.0.iter().map(version).collect()
     }
 }
 
@@ -85,28 +114,28 @@ impl Settings {
             ("PATH".to_owned(), self.search_path.clone()),
             (WORK_FOLDER_VARIABLE.to_owned(), self.work_folder.display().to_string()),
         ]);
-        for (name, in_file) in SECRETS {
-            let value = &secrets.0[name];
-            if in_file {
-                write_private(&self.folder.join("secrets").join(name), value)?;
+        for secret in &secrets.0 {
+            if secret.in_file {
+                write_private(&self.folder.join("secrets").join(&secret.name), &secret.value)?;
             } else {
-                environment.insert(variable_of(name), value.clone());
+                environment.insert(variable_of(&secret.name), secret.value.clone());
             }
         }
-        std::fs::write(self.config_path(), self.toml())?;
+        std::fs::write(self.config_path(), self.toml(secrets))?;
         Ok(environment)
     }
 
-    fn toml(&self) -> String {
+    fn toml(&self, secrets: &SecretValues) -> String {
         let mut text = format!(
             "data_dir = {:?}\n\n[database]\nurl = {:?}\n\n[objects]\nfolder = {:?}\n",
             self.folder,
             self.database_url,
             self.objects()
         );
-        for (name, in_file) in SECRETS {
-            let reference = if in_file { format!("file:secrets/{name}") } else { format!("env:{}", variable_of(name)) };
-            text += &format!("\n[secrets.{name}]\nreference = {reference:?}\nversion = \"1\"\n");
+        for SecretValue { name, version, in_file, .. } in &secrets.0 {
+            let reference =
+                if *in_file { format!("file:secrets/{name}") } else { format!("env:{}", variable_of(name)) };
+            text += &format!("\n[secrets.{name}]\nreference = {reference:?}\nversion = {version:?}\n");
         }
         // Short periods: a drill waits for leases and retries, and its machine does nothing else.
         text += &format!(

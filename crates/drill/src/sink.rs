@@ -25,6 +25,9 @@ use uuid::Uuid;
 /// How long `/later` asks to wait, in seconds: longer than a backup of a small world takes.
 const LATER_S: &str = "12";
 
+/// No path has a segment like this.
+const ANY_CHANNEL: &str = "*";
+
 /// One request that arrived.
 #[derive(Debug, Clone)]
 pub(crate) struct Received {
@@ -97,6 +100,11 @@ impl Sink {
         self.lock().signing_secrets.insert(channel.to_owned(), secret.to_owned());
     }
 
+    /// Checks the signatures of channels that it knows no secret of with this one.
+    pub(crate) fn expect_signatures(&self, secret: &str) {
+        self.expect_signature(ANY_CHANNEL, secret);
+    }
+
     /// Refuses deliveries to `thread` and asks to wait.
     pub(crate) fn hold(&self, thread: &str) {
         self.lock().held_threads.insert(thread.to_owned());
@@ -141,7 +149,8 @@ async fn receive(
     // A redirected delivery is signed for the channel that it was meant for.
     let channel = destination.as_deref().map_or(channel.as_str(), channel_of);
     let mut records = shared.records.lock().expect("no holder of this lock can panic");
-    let signed = records.signing_secrets.get(channel).map(|secret| verifies(secret, &body, &headers));
+    let secret = records.signing_secrets.get(channel).or_else(|| records.signing_secrets.get(ANY_CHANNEL));
+    let signed = secret.map(|secret| verifies(secret, &body, &headers));
     let held = records.held_threads.contains(&thread);
     let accepted = !held
         && match behaviour.as_str() {

@@ -4,7 +4,7 @@
 //! else `postgres`, else `nobody`. Anybody else runs it as themselves. Root and that account reach the socket.
 
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, chown};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, chown, lchown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -45,6 +45,19 @@ impl Account {
     pub(crate) fn create_folder(self, folder: &Path) -> io::Result<()> {
         std::fs::DirBuilder::new().mode(0o700).create(folder)?;
         if self.switch { chown(folder, Some(self.uid), Some(self.gid)) } else { Ok(()) }
+    }
+
+    /// Gives this account everything below `folder`, and nobody else a right to it.
+    pub(crate) fn own(self, folder: &Path) -> io::Result<()> {
+        let facts = std::fs::symlink_metadata(folder)?;
+        if self.switch {
+            lchown(folder, Some(self.uid), Some(self.gid))?;
+        }
+        if !facts.is_dir() {
+            return Ok(());
+        }
+        std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o700))?;
+        std::fs::read_dir(folder)?.try_for_each(|entry| self.own(&entry?.path()))
     }
 
     /// Lets this account pass through `home`, which stays ours.

@@ -23,9 +23,16 @@ impl Endpoint {
     /// A URL of `database` that both sqlx and Postgres' own tools accept.
     #[must_use]
     pub fn url(&self, database: &str) -> String {
+        self.url_as(SUPERUSER, database)
+    }
+
+    /// As [`Self::url`], for a cluster whose roles somebody else has made.
+    #[must_use]
+    pub fn url_as(&self, user: &str, database: &str) -> String {
         let host = utf8_percent_encode(&self.sockets.to_string_lossy(), NON_ALPHANUMERIC).to_string();
+        let user = utf8_percent_encode(user, NON_ALPHANUMERIC);
         let database = utf8_percent_encode(database, NON_ALPHANUMERIC);
-        format!("postgres://{SUPERUSER}@localhost/{database}?host={host}")
+        format!("postgres://{user}@localhost/{database}?host={host}")
     }
 
     #[must_use]

@@ -1,5 +1,7 @@
 //! What a caller may choose about a cluster.
 
+use std::time::Duration;
+
 /// What a cluster keeps when the machine loses power.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Durability {
@@ -14,19 +16,24 @@ pub enum Durability {
 pub struct Options {
     pub durability: Durability,
     pub max_connections: u32,
+    /// How long the server may take until it takes connections.
+    pub start_limit: Duration,
 }
+
+/// Replaying a long log after a crash takes its time, and a server that ends is noticed at once anyway.
+const START_LIMIT: Duration = Duration::from_secs(300);
 
 impl Options {
     /// For data that matters.
     #[must_use]
     pub fn safe() -> Self {
-        Self { durability: Durability::Safe, max_connections: 200 }
+        Self { durability: Durability::Safe, max_connections: 200, start_limit: START_LIMIT }
     }
 
     /// For tests and rehearsals.
     #[must_use]
     pub fn fast() -> Self {
-        Self { durability: Durability::Fast, max_connections: 300 }
+        Self { durability: Durability::Fast, max_connections: 300, start_limit: START_LIMIT }
     }
 
     /// As `name=value` for the server's `-c`, which wins over its files.

@@ -17,9 +17,6 @@ use crate::home::Home;
 use crate::options::Options;
 use crate::process::{self, poll};
 
-/// Replaying a long log after a crash takes its time, and a server that ends is noticed at once anyway.
-const START_LIMIT: Duration = Duration::from_secs(300);
-
 /// How a stop becomes more insistent: each signal, and how long it has.
 /// `SIGINT` is Postgres' fast shutdown, `SIGQUIT` the immediate one.
 const LADDER: [(Signal, Duration); 3] = [
@@ -72,17 +69,17 @@ impl Postmaster {
         let mut command = command(binaries, home, sockets, account, options, log)?;
         let child = command.spawn().map_err(io_error("run", binaries.tool("postgres")))?;
         let mut server = Self { child };
-        if server.is_ready(&home.data()) {
+        if server.is_ready(&home.data(), options.start_limit) {
             return Ok(server);
         }
         let _ = server.stop(true);
         Err(StartError::Server { home: home.path().to_path_buf(), tail: tail(&home.log(), log_start) })
     }
 
-    fn is_ready(&mut self, data: &Path) -> bool {
+    fn is_ready(&mut self, data: &Path, limit: Duration) -> bool {
         let pid = self.pid();
         let mut ready = false;
-        poll(START_LIMIT, || {
+        poll(limit, || {
             ready = PidFile::read(data).is_some_and(|file| file.pid == pid && file.ready);
             ready || self.ended().is_some()
         });

@@ -1,10 +1,12 @@
 //! Clusters that leave nothing behind.
 
+use std::io;
 use std::path::Path;
 
+use crate::account::Account;
 use crate::binaries::Binaries;
 use crate::cluster::Cluster;
-use crate::error::StartError;
+use crate::error::{StartError, io_error};
 use crate::home::create_numbered;
 use crate::options::Options;
 
@@ -35,6 +37,37 @@ impl Cluster {
             }
         }
     }
+
+    /// Starts a cluster whose data somebody else has made: a physical backup. `filled` is a folder on the file system of
+    /// `parent` with `data` and whatever `data` refers to as `../NAME`; all of it is moved. Dropping the cluster removes
+    /// it.
+    ///
+    /// # Errors
+    /// As [`Cluster::start`]; then nothing of it is left.
+    pub fn temporary_from(
+        binaries: &Binaries,
+        parent: &Path,
+        filled: &Path,
+        options: Options,
+    ) -> Result<Self, StartError> {
+        let folder = create_numbered(parent)?;
+        let moved = hand_over(filled, &folder).map_err(io_error("hand over", filled));
+        let started = moved.and_then(|()| Self::start(binaries, &folder, options));
+        if started.is_err() {
+            let _ = std::fs::remove_dir_all(&folder);
+        }
+        Ok(started?.into_temporary())
+    }
+}
+
+fn hand_over(filled: &Path, folder: &Path) -> io::Result<()> {
+    let account = Account::choose(&filled.join("data"));
+    for entry in std::fs::read_dir(filled)? {
+        let entry = entry?;
+        account.own(&entry.path())?;
+        std::fs::rename(entry.path(), folder.join(entry.file_name()))?;
+    }
+    account.admit(folder)
 }
 
 /// Whether a sweep took the folder away while it was still unclaimed. Rare, and harmless: another name does it.

@@ -12,6 +12,36 @@ use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 use super::Inquiry;
 use crate::report::{Code, TableCount};
 
+/// Of a backup without a manifest: every table of this build's schema can be read whole, and the catalogue has what this
+/// build's has. How many rows there should be only the plan can know.
+pub(crate) fn check_surveyed(
+    inquiry: &mut Inquiry,
+    manifest: &Manifest,
+    digests: &[Option<TableDigest>],
+    catalogue: &[String],
+) -> Vec<TableCount> {
+    let mut counts = count_tables(manifest, digests);
+    for count in &mut counts {
+        inquiry.expect(count.restored_rows.is_some(), Code::DataUnreadable, || {
+            format!("table {} can't be read to its end", count.table)
+        });
+        // Nobody knows what the backup had.
+        count.backup_rows = count.restored_rows.unwrap_or(0);
+        count.digest_equal = None;
+        count.note = Some("counted after the restore: the backup has no manifest".to_owned());
+    }
+    inquiry.record("table-counts", &counts);
+    let missing: Vec<_> = catalogue.iter().filter(|line| manifest.catalogue.binary_search(line).is_err()).collect();
+    // What an operator added is theirs.
+    let added = manifest.catalogue.iter().filter(|line| catalogue.binary_search(line).is_err()).count();
+    inquiry.record("catalogue", &json!({"expected": catalogue.len(), "missing": missing, "added": added}));
+    inquiry.held(catalogue.len() - missing.len());
+    for line in missing {
+        inquiry.fault(Code::CatalogueMissing, format!("the catalogue lacks what this build's schema has: {line}"));
+    }
+    counts
+}
+
 /// What the report shows of every table.
 pub(crate) async fn check(
     inquiry: &mut Inquiry,

@@ -17,13 +17,11 @@ use serde_json::json;
 use super::{Inquiry, eventually};
 use crate::backup::Backup;
 use crate::processes::Role;
-use crate::rehearsal::Acknowledged;
+use crate::rehearsal::{Acknowledged, Smoke};
 use crate::report::Code;
 use crate::rigging::Pace;
 use crate::target::Target;
 
-/// What the rehearsal wrote into the workspace before the backup, and what reading it must give.
-const MEMORY: (&str, &str) = ("memory.txt", "the answer is 42");
 /// Long enough to be stopped in the middle of it.
 const LONG_TURN_MS: u64 = 1_000;
 
@@ -54,10 +52,12 @@ pub(crate) fn judge_acknowledged(inquiry: &mut Inquiry, backup: &Backup, acknowl
 }
 
 /// The smoke prompt. `false` if no worker carried it out: then any other would wait behind it.
-pub(crate) async fn smoke(inquiry: &mut Inquiry, client: &Client, session: SessionId, before: i64) -> bool {
-    let text = format!("read {}\nsay recovered\nwrite smoke.txt 512", MEMORY.0);
-    let smoke = run_prompt(client, session, "drill-smoke", &text, inquiry.pace().patience).await;
-    let Some(command) = inquiry.learn("the smoke prompt", smoke) else { return false };
+pub(crate) async fn smoke(inquiry: &mut Inquiry, client: &Client, smoke: &Smoke, before: i64) -> bool {
+    let session = smoke.session;
+    let read = smoke.remembers.as_ref().map_or_else(String::new, |(file, _)| format!("read {file}\n"));
+    let text = format!("{read}say recovered\nwrite smoke.txt 512");
+    let ran = run_prompt(client, session, "drill-smoke", &text, inquiry.pace().patience).await;
+    let Some(command) = inquiry.learn("the smoke prompt", ran) else { return false };
     let Some(command) = command else {
         let waited = inquiry.pace().patience.as_secs();
         inquiry.fault(Code::SmokeUnfinished, format!("no worker finished the smoke prompt within {waited} s"));
@@ -71,7 +71,7 @@ pub(crate) async fn smoke(inquiry: &mut Inquiry, client: &Client, session: Sessi
     };
     inquiry.record("smoke-events", &events.iter().map(|event| (event.sequence, &event.kind)).collect::<Vec<_>>());
     judge_events(inquiry, &events, before);
-    judge_memory(inquiry, &events);
+    judge_memory(inquiry, &events, smoke.remembers.as_ref());
     if let Some(view) = inquiry.learn("the smoke session", client.session_get(session).await) {
         let last = events.last().map_or(before, |event| event.sequence);
         inquiry.expect(view.projection.sequence == last, Code::SmokeProjection, || {
@@ -95,12 +95,13 @@ fn judge_events(inquiry: &mut Inquiry, events: &[Event], before: i64) {
 }
 
 /// The agent read a file that was saved in a checkpoint before the backup.
-fn judge_memory(inquiry: &mut Inquiry, events: &[Event]) {
-    use sha2::Digest as _;
-    let expected = hex::encode(sha2::Sha256::digest(MEMORY.1.as_bytes()));
-    let said = events.iter().any(|event| event.payload.to_string().contains(&expected));
+fn judge_memory(inquiry: &mut Inquiry, events: &[Event], remembers: Option<&(String, String)>) {
+    let Some((file, sha256)) = remembers else {
+        return inquiry.could_not("the workspace", "no file is known that the session had saved before the backup");
+    };
+    let said = events.iter().any(|event| event.payload.to_string().contains(sha256));
     inquiry.expect(said, Code::WorkspaceLost, || {
-        format!("the agent did not find in its workspace the file {} that it had saved before the backup", MEMORY.0)
+        format!("the agent did not find in its workspace the file {file} that it had saved before the backup")
     });
 }
 

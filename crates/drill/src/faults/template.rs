@@ -106,8 +106,10 @@ impl Template {
         template.archive.backup_id = backup_id;
         template.aftermath.backup_output = said;
         // The logs stay for row 10; the rest of the folder goes with it.
-        copying::copy(&template.aftermath.logs, &tools.work.path().join(format!("logs-{name}")))?;
-        template.aftermath.logs = tools.work.path().join(format!("logs-{name}"));
+        let logs = tools.work.path().join(format!("logs-{name}"));
+        if let Some(from) = template.aftermath.logs.replace(logs.clone()) {
+            copying::copy(&from, &logs)?;
+        }
         Ok(template)
     }
 
@@ -166,8 +168,9 @@ impl Template {
             backup_output: said.unwrap_or_else(|| known.backup_output.clone()),
             acknowledged: known.acknowledged.iter().filter(|one| before(&one.at)).copied().collect(),
             inbound: known.inbound.iter().filter(|one| before(&one.at)).cloned().collect(),
+            witness: known.witness,
             inbound_channel: known.inbound_channel.clone(),
-            smoke_session: known.smoke_session,
+            smoke: known.smoke.clone(),
             held: known.held.clone(),
             fired: known.fired.clone(),
             restarts: known.restarts,

@@ -4,19 +4,27 @@
 
 use std::path::PathBuf;
 
-use anyhow::bail;
+use anyhow::{Context as _, bail};
 use localpg::Cluster;
+use serde::Deserialize;
 
-use super::{DATABASE, Refusal, Restored, settings};
+use super::{DATABASE, Expected, Refusal, Restored, settings};
 use crate::backup::Backup;
 use crate::rehearsal::{Aftermath, Means};
 use crate::report::Code;
 use crate::target::Target;
 
+/// What `cowork restore --json` prints, as far as it matters here.
+#[derive(Debug, Deserialize)]
+struct Answer {
+    backup_id: String,
+}
+
 /// A backup in an archive.
 #[derive(Debug)]
 pub(crate) struct OurArchive {
     pub(crate) folder: PathBuf,
+    /// Or `latest`.
     pub(crate) backup_id: String,
 }
 
@@ -34,8 +42,9 @@ impl OurArchive {
         let done = target.launcher.run(&[arguments.as_slice(), &["--no-start-generation", "--json"]].concat()).await?;
         match done.exit_code {
             Some(0) => {
-                let backup = Backup::open(&self.folder, &self.backup_id)?;
-                Ok(Ok(Restored { target, backup, output: done.stdout + &done.stderr }))
+                let answer: Answer = serde_json::from_str(&done.stdout).context("`cowork restore` gave no JSON")?;
+                let expected = Expected::Manifest(Box::new(Backup::open(&self.folder, &answer.backup_id)?));
+                Ok(Ok(Restored { target, expected, output: done.stdout + &done.stderr }))
             }
             Some(1) => {
                 let cause = format!("`cowork restore` refuses the backup: {}", done.stderr.trim());

@@ -16,10 +16,11 @@ use futures::{StreamExt as _, TryStreamExt as _};
 use ids::{CommandId, OrgId, SessionId, WorkflowId};
 use redact::CanaryClass;
 use secrecy::ExposeSecret as _;
+use sha2::{Digest as _, Sha256};
 use tokio_util::sync::CancellationToken;
 
 use super::canaries::{Canaries, Planted};
-use super::{Acknowledged, Held, Inbound, KnownChannel, Size};
+use super::{Acknowledged, Held, Inbound, KnownChannel, Size, Smoke};
 use crate::api::{self, persist};
 use crate::checks::eventually;
 use crate::inbound;
@@ -29,6 +30,9 @@ use crate::sink::Sink;
 const PATIENCE: Duration = Duration::from_secs(120);
 /// People at work at the same time.
 const CONCURRENCY: usize = 16;
+
+/// A file in a workspace, and its content.
+const MEMORY: (&str, &str) = ("memory.txt", "the answer is 42");
 
 /// Where the source's roles are.
 #[derive(Debug, Clone)]
@@ -73,7 +77,7 @@ struct Workflows {
 struct Memory {
     acknowledged: Vec<Acknowledged>,
     inbound: Vec<Inbound>,
-    smoke_session: Option<(OrgId, SessionId)>,
+    smoke: Option<Smoke>,
     messages: u64,
 }
 
@@ -83,7 +87,7 @@ pub(crate) struct Known {
     pub(crate) acknowledged: Vec<Acknowledged>,
     pub(crate) inbound: Vec<Inbound>,
     pub(crate) inbound_channel: KnownChannel,
-    pub(crate) smoke_session: (OrgId, SessionId),
+    pub(crate) smoke: Smoke,
     pub(crate) held: Vec<Held>,
 }
 
@@ -210,7 +214,7 @@ impl Life {
             acknowledged: memory.acknowledged,
             inbound: memory.inbound,
             inbound_channel: self.channels.accept.clone(),
-            smoke_session: memory.smoke_session.expect("`populate` has run"),
+            smoke: memory.smoke.expect("`populate` has run"),
             held: self.workflows.held.clone(),
         }
     }
@@ -249,9 +253,11 @@ impl Life {
     /// Two turns, the second of which reads what the first one left in the workspace.
     async fn dialogue(&self) -> anyhow::Result<()> {
         let (org, client, session) = self.session(0, "A long memory").await?;
-        self.prompt(&client, session, "note memory.txt the answer is 42").await?;
-        self.prompt(&client, session, "read memory.txt\nwrite summary.md 2048").await?;
-        self.memory().smoke_session = Some((org, session));
+        let (file, content) = MEMORY;
+        self.prompt(&client, session, &format!("note {file} {content}")).await?;
+        self.prompt(&client, session, &format!("read {file}\nwrite summary.md 2048")).await?;
+        let remembers = Some((file.to_owned(), hex::encode(Sha256::digest(content))));
+        self.memory().smoke = Some(Smoke { org, session, remembers });
         Ok(())
     }
 

@@ -44,6 +44,20 @@ macro_rules! codes {
 
 codes! {
     RestoreRefused = "restore_refused" in [PostgresRestore]: "the restore refuses the backup, because it is not whole";
+    DumpEmpty = "dump_empty" in [PostgresRestore]: "the dump is an empty file";
+    DumpTruncated = "dump_truncated" in [PostgresRestore]: "a plain dump does not end as pg_dump ends one";
+    DumpBroken = "dump_broken" in [PostgresRestore]: "the dump can't be loaded";
+    BackupDamaged = "backup_damaged" in [PostgresRestore]: "files of a physical backup are not as its own manifest or repository says";
+    WalMissing = "wal_missing" in [PostgresRestore]: "archived WAL has a hole, or lacks what the backup needs";
+    TargetUnreached = "target_unreached" in [PostgresRestore]: "the archived WAL ends before the instant to recover to";
+    TargetBeforeBackup = "target_before_backup" in [PostgresRestore]: "the instant to recover to lies before the backup's end";
+    ServerRefused = "server_refused" in [PostgresRestore]: "Postgres does not start from the restored files";
+    ArchivingEnabled = "archiving_enabled" in [PostgresRestore]: "the restored server would archive WAL";
+    NotOurs = "not_ours" in [PostgresRestore]: "what was restored is not a database of this system";
+    OtherSchema = "other_schema" in [PostgresRestore]: "what was restored has a schema that this build does not know";
+    DataUnreadable = "data_unreadable" in [PostgresRestore]: "restored rows can't be read";
+    Expectation = "expectation" in [PostgresRestore]: "a number is not what the plan expects";
+    BackupStale = "backup_stale" in [PostgresRestore]: "the backup is older than the plan allows";
     TableCount = "table_count" in [PostgresRestore]: "a table is missing, or has another number of rows than the backup";
     TableDigest = "table_digest" in [PostgresRestore]: "a table has as many rows as the backup, with another content";
     CatalogueMissing = "catalogue_missing" in [PostgresRestore]:
@@ -141,6 +155,26 @@ codes! {
 
     CanaryFound = "canary_found" in [Redaction]: "an output holds a canary";
     PositiveControl = "positive_control" in [Redaction]: "a canary that was planted for the scanner was not found";
+}
+
+impl Code {
+    /// Those that only a drill of a plan can find: a rehearsal has neither such a backup nor expectations.
+    pub const OF_PLANS: &[Self] = &[
+        Self::DumpEmpty,
+        Self::DumpTruncated,
+        Self::DumpBroken,
+        Self::BackupDamaged,
+        Self::WalMissing,
+        Self::TargetUnreached,
+        Self::TargetBeforeBackup,
+        Self::ServerRefused,
+        Self::ArchivingEnabled,
+        Self::NotOurs,
+        Self::OtherSchema,
+        Self::DataUnreadable,
+        Self::Expectation,
+        Self::BackupStale,
+    ];
 }
 
 /// One comparison of one row: what can be disabled to see whether anything depends on it.

@@ -1,0 +1,111 @@
+//! What `pg_basebackup` wrote in plain format, with a folder of archived WAL.
+//!
+//! `pg_verifybackup` looks at the files first, where the backup has a manifest. What it finds is a finding of its own;
+//! the files are tried all the same, so that the report also says what it means.
+//!
+//! Not here: the recovery (`physical`).
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use chrono::{DateTime, NaiveDateTime, Utc};
+use clock::Timestamp;
+
+use super::physical::{self, Files};
+use super::tool::{self, Said};
+use super::{Refusal, Restored, bucket};
+use crate::plan::BaseBackupSource;
+use crate::rehearsal::{Aftermath, Means};
+use crate::report::Code;
+
+const VERIFY_LIMIT: Duration = Duration::from_secs(24 * 3_600);
+/// `pg_basebackup`'s own list of files with checksums.
+const MANIFEST: &str = "backup_manifest";
+
+pub(super) async fn restore(
+    source: &BaseBackupSource,
+    means: &Means<'_>,
+    aftermath: &Aftermath,
+) -> anyhow::Result<Result<Restored, Refusal>> {
+    if !source.folder.join("PG_VERSION").is_file() {
+        let cause = "the folder holds no base backup in plain format: PG_VERSION is not in it".to_owned();
+        return Ok(Err(Refusal { code: Code::BackupDamaged, cause, output: String::new() }));
+    }
+    let (damage, said) = verify(source, means).await?;
+    let start = physical::start_segment(&source.folder)?;
+    let size = physical::segment_size(means, &source.folder).await?;
+    let names = wal_names(&source.wal)?;
+    if let Some(missing) = physical::hole(names.iter().map(String::as_str), &start, size) {
+        let cause = format!("the WAL archive has newer segments, and {missing} is missing");
+        return Ok(Err(Refusal { code: Code::WalMissing, cause, output: said }));
+    }
+    let folder = means.work.folder("recovering")?;
+    copy(source, &folder, &names, &start).await?;
+    let files = Files {
+        until: source.until,
+        database: source.database.as_str().to_owned(),
+        user: source.user.as_str().to_owned(),
+        objects: source.objects.clone(),
+        taken_at: newest(&source.wal, &names)?.unwrap_or(started(&source.folder)?),
+        folder,
+        said,
+        damage,
+    };
+    files.recover(means, aftermath).await
+}
+
+/// What `pg_verifybackup` says against the files. It is not asked about WAL, which is archived elsewhere.
+async fn verify(source: &BaseBackupSource, means: &Means<'_>) -> anyhow::Result<(Option<String>, String)> {
+    if !source.folder.join(MANIFEST).is_file() {
+        return Ok((None, "the backup has no manifest for pg_verifybackup\n".to_owned()));
+    }
+    let program = means.binaries.tool("pg_verifybackup");
+    let mut command = tool::command(program, means.search_path, means.work.path());
+    command.arg("--no-parse-wal").arg(&source.folder);
+    let said: Said = tool::run(command, VERIFY_LIMIT).await?;
+    let damage = (!said.succeeded()).then(|| format!("pg_verifybackup finds damage: {}", said.complaint()));
+    Ok((damage, said.all()))
+}
+
+fn wal_names(folder: &Path) -> anyhow::Result<Vec<String>> {
+    let entries = std::fs::read_dir(folder).context("the WAL archive can't be read")?;
+    Ok(entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect())
+}
+
+/// The data, and the WAL from where the backup begins.
+async fn copy(source: &BaseBackupSource, folder: &Path, names: &[String], start: &str) -> anyhow::Result<()> {
+    bucket::copy(&source.folder, &folder.join("data")).await?;
+    let wal = folder.join("wal");
+    std::fs::create_dir(&wal)?;
+    // Names of segments sort by timeline and place; those of histories must all be there.
+    for name in names.iter().filter(|name| name.as_str() >= start || name.ends_with(".history")) {
+        let from = source.wal.join(name);
+        if from.is_file() {
+            std::fs::copy(from, wal.join(name)).context("a WAL segment can't be copied")?;
+        }
+    }
+    Ok(())
+}
+
+/// When the newest segment was archived: what was committed by then can be recovered.
+fn newest(folder: &Path, names: &[String]) -> anyhow::Result<Option<Timestamp>> {
+    let mut newest = None;
+    for name in names.iter().filter(|name| name.len() == 24) {
+        let modified = DateTime::<Utc>::from(std::fs::metadata(folder.join(name))?.modified()?);
+        newest = newest.max(Some(modified));
+    }
+    Ok(newest)
+}
+
+/// From `START TIME: 2026-11-23 09:00:00 UTC` of the backup's label, else when that file was written.
+fn started(folder: &Path) -> anyhow::Result<Timestamp> {
+    let path = folder.join("backup_label");
+    let label = std::fs::read_to_string(&path)?;
+    let line = label.lines().find_map(|line| line.strip_prefix("START TIME: ")?.strip_suffix(" UTC"));
+    let parsed = line.and_then(|line| NaiveDateTime::parse_from_str(line, "%Y-%m-%d %H:%M:%S").ok());
+    match parsed {
+        Some(at) => Ok(at.and_utc()),
+        None => Ok(std::fs::metadata(&path)?.modified()?.into()),
+    }
+}

@@ -1,0 +1,138 @@
+//! Whether a drill of a plan stands where it may: its target is not production, and nothing of it has a way out. Asked
+//! before anything is written; what can't be proven the report says.
+//!
+//! Not here: entering a network namespace (the binary does, before it has a second thread), the mark of a database that
+//! others restored (`origin::provided`).
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use secrecy::ExposeSecret as _;
+use sqlx::{Connection as _, PgConnection};
+use tokio::net::TcpStream;
+
+use crate::options::{Isolated, PlanRun};
+use crate::origin::Origin;
+use crate::plan::{Isolation, Name, Roles};
+use crate::rehearsal::{Aftermath, Means};
+use crate::target::Target;
+
+/// How long somebody who must not answer has to answer.
+const SILENCE: Duration = Duration::from_secs(2);
+/// Documentation addresses (RFC 5737): no route leads there from a namespace of its own.
+const ELSEWHERE: &str = "192.0.2.1:9";
+
+/// Proves what can be proven. Gives back sentences for the report.
+///
+/// # Errors
+/// If the target may be production, or is not isolated as the plan requires.
+pub(crate) async fn prove(run: &PlanRun, means: &Means<'_>, aftermath: &Aftermath) -> anyhow::Result<Vec<String>> {
+    let mut proofs = vec![isolation(run).await?];
+    for address in &run.plan.production.addresses {
+        let address = address.as_str();
+        if let Ok(Ok(_)) = tokio::time::timeout(SILENCE, TcpStream::connect(address)).await {
+            bail!("{address} answers, and the plan says that nothing of the drill may reach it");
+        }
+    }
+    if !run.plan.production.addresses.is_empty() {
+        proofs.push(format!("{} addresses of production did not answer", run.plan.production.addresses.len()));
+    }
+    if let Some(objects) = &run.plan.production.objects {
+        apart(means.work.path(), objects)?;
+        proofs.push("the target's folder is not production's object store".to_owned());
+    }
+    if let Origin::Provided(_, url) = &aftermath.origin {
+        proofs.push(other_server(run, url).await?);
+    }
+    Ok(proofs)
+}
+
+/// Where the roles run, and what that proves.
+async fn isolation(run: &PlanRun) -> anyhow::Result<String> {
+    if let Roles::Commands { .. } = run.plan.roles {
+        return Ok("isolation could not be verified: the operator's commands start the roles elsewhere".to_owned());
+    }
+    let doubt = match &run.isolated() {
+        Isolated::Namespace { left } => match no_way_out(left).await {
+            Ok(()) => return Ok("the drill and its roles run in a network namespace without a route".to_owned()),
+            Err(error) => format!("{error:#}"),
+        },
+        Isolated::Impossible { cause } | Isolated::NotTried { cause } => cause.clone(),
+    };
+    if run.plan.target.isolation == Isolation::Required {
+        bail!("the plan requires isolation, and there is none: {doubt}");
+    }
+    Ok(format!("isolation could not be verified: {doubt}"))
+}
+
+/// The kernel's own account: another namespace than before, no route in it, and no way to an address elsewhere.
+async fn no_way_out(left: &str) -> anyhow::Result<()> {
+    let now = namespace_of("self").context("the network namespace can't be named")?;
+    anyhow::ensure!(now != left, "this is the network namespace of before");
+    let routes = std::fs::read_to_string("/proc/self/net/route").context("the routes can't be read")?;
+    anyhow::ensure!(routes.lines().count() <= 1, "the network namespace has routes");
+    match tokio::time::timeout(SILENCE, TcpStream::connect(ELSEWHERE)).await {
+        Ok(Err(error)) if error.kind() == std::io::ErrorKind::NetworkUnreachable => Ok(()),
+        _ => bail!("an address elsewhere is not unreachable"),
+    }
+}
+
+fn namespace_of(process: &str) -> std::io::Result<String> {
+    Ok(std::fs::read_link(format!("/proc/{process}/ns/net"))?.display().to_string())
+}
+
+/// How many of the target's roles share the judge's namespace, and whether all do. Asked of the running processes.
+pub(crate) fn roles_inside(run: &PlanRun, target: &Target) -> Option<String> {
+    let Isolated::Namespace { .. } = run.isolated() else { return None };
+    let own = namespace_of("self").ok()?;
+    let inside = target.roles.iter().filter(|role| namespace_of(&role.pid.to_string()).is_ok_and(|seen| seen == own));
+    let (inside, all) = (inside.count(), target.roles.len());
+    Some(format!("{inside} of {all} running roles were seen in the network namespace without a route"))
+}
+
+fn apart(work: &Path, objects: &Path) -> anyhow::Result<()> {
+    let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let (work, objects) = (real(work), real(objects));
+    anyhow::ensure!(
+        !work.starts_with(&objects) && !objects.starts_with(&work),
+        "the drill would work in production's object store"
+    );
+    Ok(())
+}
+
+/// A server that somebody provided is not the one of production, as far as that can be told.
+async fn other_server(run: &PlanRun, url: &str) -> anyhow::Result<String> {
+    let production = &run.plan.production;
+    let live = production.database.as_ref().and_then(|reference| run.values.get(reference));
+    if live.is_some_and(|live| live.expose_secret() == url) {
+        bail!("the provided database is production's: both have one URL");
+    }
+    let target = identity(url).await.context("the provided database does not answer")?;
+    if let Some(live) = live {
+        // From an isolated drill it should not answer, and then there is nothing to compare.
+        if let Ok(Ok(live)) = tokio::time::timeout(SILENCE, identity(live.expose_secret())).await
+            && live == target
+        {
+            bail!("the provided database is production's: one server, started at one instant, has both");
+        }
+    }
+    let named = production.system_identifier.as_ref().map(Name::as_str);
+    Ok(match named {
+        Some(named) if named == target.0 => {
+            "the provided server has production's system identifier, as a physical copy has".to_owned()
+        }
+        Some(_) => "the provided server has another system identifier than production".to_owned(),
+        None => "the plan does not say which system identifier production has".to_owned(),
+    })
+}
+
+/// System identifier, start of the server, database.
+async fn identity(url: &str) -> Result<(String, String, String), sqlx::Error> {
+    let mut connection = PgConnection::connect(url).await?;
+    let sql = "SELECT system_identifier::text, pg_postmaster_start_time()::text, current_database()::text
+        FROM pg_control_system()";
+    let identity = sqlx::query_as(sql).fetch_one(&mut connection).await?;
+    connection.close().await?;
+    Ok(identity)
+}
