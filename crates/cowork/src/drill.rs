@@ -36,7 +36,7 @@ use crate::serve::BUILD;
 pub(crate) enum Drill {
     /// Build a live system, back it up, destroy it, restore it elsewhere, and judge what came back
     #[command(after_long_help = "Exit codes: 0 passed, 1 failed, 2 could not verify, 64 called wrongly.")]
-    Run(Run),
+    Run(Box<Run>),
     /// Check a drill's evidence offline, with the public key of whoever ran it
     #[command(after_long_help = verify::EXIT_CODES)]
     Verify(verify::Verify),
@@ -134,9 +134,9 @@ impl Drill {
 
     /// Leaves the machine's network, if it runs a plan that wants it. Only while the process has one thread.
     pub(crate) fn isolate(&self, process: &Process) -> Option<Isolated> {
-        let Self::Run(Run { plan: Some(file), .. }) = self else { return None };
+        let Self::Run(run) = self else { return None };
         // A plan that can't be read is told when it is run.
-        Some(isolation::enter(&Loaded::read(file, process).ok()?.plan))
+        Some(isolation::enter(&Loaded::read(run.plan.as_ref()?, process).ok()?.plan))
     }
 
     pub(crate) async fn run(self, process: Process) -> Result<ExitCode, Failure> {
