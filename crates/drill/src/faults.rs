@@ -37,7 +37,7 @@ use crate::error::DrillError;
 use crate::options::{Keeping, Options as DrillOptions};
 use crate::progress::Mode;
 use crate::rehearsal::Size;
-use crate::report::{Comparison, Metadata, Objectives};
+use crate::report::{Code, Comparison, Metadata, Objectives};
 use crate::work::{self, WorkFolder};
 
 /// Stages whose failure is told by itself.
@@ -135,10 +135,11 @@ pub fn list() -> Vec<Listed> {
     faults.chain(healthy::all().map(|it| Listed { id: it.id, place: "healthy", what: it.what })).collect()
 }
 
-/// Comparisons that no fault needs.
+/// Comparisons that no fault needs, though a rehearsal makes them.
 #[must_use]
 pub fn idle_comparisons() -> Vec<Comparison> {
-    Comparison::all().filter(|it| catalogue::all().all(|fault| !fault.needs(*it))).collect()
+    let rehearsed = Comparison::all().filter(|it| !Code::OF_PLANS.contains(&it.code));
+    rehearsed.filter(|it| catalogue::all().all(|fault| !fault.needs(*it))).collect()
 }
 
 /// Tries the worlds. `tell` is called with a line for each that was tried.
