@@ -127,6 +127,9 @@ fn the_judge_names_no_table_that_the_manifest_could_name_for_it() {
         let line = line.to_uppercase();
         ["INSERT INTO ", "UPDATE ", "DELETE FROM ", "TRUNCATE "].iter().any(|verb| line.contains(&format!("\"{verb}")))
     });
+    // Whoever breaks worlds for the judge to refuse has to write into them.
+    let statements: Vec<String> =
+        statements.into_iter().filter(|line| !line.contains("/crates/drill/src/faults/")).collect();
     assert!(statements.is_empty(), "the judge writes: {statements:#?}");
 }
 

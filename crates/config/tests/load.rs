@@ -127,8 +127,8 @@ fn an_unknown_key_is_refused_by_name() {
     refused(
         "datadir = 'x'",
         &[],
-        "datadir of cowork.toml cannot be used: there is no such key; use one of data_dir, database, objects, secrets, \
-         web, worker, scheduler, gateway, log",
+        "datadir of cowork.toml cannot be used: there is no such key; use one of data_dir, database, objects, ledger, \
+         secrets, web, worker, scheduler, gateway, log",
     );
 }
 
