@@ -92,9 +92,12 @@ fn count_tables(manifest: &Manifest, digests: &[Option<TableDigest>]) -> Vec<Tab
     manifest.tables.iter().zip(digests).map(count).collect()
 }
 
+/// The group of tables that are in none.
+pub(crate) const OTHERS: &str = "other";
+
 fn group_of(manifest: &Manifest, table: &Table) -> String {
     let group = manifest.groups.iter().find(|group| group.tables.contains(&table.name));
-    group.map_or_else(|| "other".to_owned(), |group| group.name.clone())
+    group.map_or_else(|| OTHERS.to_owned(), |group| group.name.clone())
 }
 
 async fn read_catalogue(database_url: &str) -> Result<Vec<String>, sqlx::Error> {

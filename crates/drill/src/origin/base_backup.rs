@@ -40,6 +40,10 @@ pub(super) async fn restore(
         let cause = format!("the WAL archive has newer segments, and {missing} is missing");
         return Ok(Err(Refusal { code: Code::WalMissing, cause, output: said }));
     }
+    let ended = ended(source, &names, &start)?.unwrap_or(started(&source.folder)?);
+    if let Some(refusal) = physical::too_early(source.until, ended) {
+        return Ok(Err(refusal));
+    }
     let folder = means.work.folder("recovering")?;
     copy(source, &folder, &names, &start).await?;
     let files = Files {
@@ -98,14 +102,25 @@ fn newest(folder: &Path, names: &[String]) -> anyhow::Result<Option<Timestamp>> 
     Ok(newest)
 }
 
-/// From `START TIME: 2026-11-23 09:00:00 UTC` of the backup's label, else when that file was written.
+/// From the backup's label, else when that file was written.
 fn started(folder: &Path) -> anyhow::Result<Timestamp> {
     let path = folder.join("backup_label");
-    let label = std::fs::read_to_string(&path)?;
-    let line = label.lines().find_map(|line| line.strip_prefix("START TIME: ")?.strip_suffix(" UTC"));
-    let parsed = line.and_then(|line| NaiveDateTime::parse_from_str(line, "%Y-%m-%d %H:%M:%S").ok());
-    match parsed {
-        Some(at) => Ok(at.and_utc()),
+    match instant(&std::fs::read_to_string(&path)?, "START TIME: ") {
+        Some(at) => Ok(at),
         None => Ok(std::fs::metadata(&path)?.modified()?.into()),
     }
+}
+
+/// When the backup had ended: its history file in the WAL archive (`SEGMENT.OFFSET.backup`) says so.
+fn ended(source: &BaseBackupSource, names: &[String], start: &str) -> anyhow::Result<Option<Timestamp>> {
+    let is_history = |name: &&String| name.starts_with(start) && name.ends_with(".backup");
+    let Some(name) = names.iter().find(is_history) else { return Ok(None) };
+    let history = std::fs::read_to_string(source.wal.join(name)).context("the backup's history can't be read")?;
+    Ok(instant(&history, "STOP TIME: "))
+}
+
+/// From a line such as `STOP TIME: 2026-11-23 09:00:00 UTC`.
+fn instant(text: &str, label: &str) -> Option<Timestamp> {
+    let line = text.lines().find_map(|line| line.strip_prefix(label)?.strip_suffix(" UTC"))?;
+    NaiveDateTime::parse_from_str(line, "%Y-%m-%d %H:%M:%S").ok().map(|at| at.and_utc())
 }

@@ -5,8 +5,9 @@
 //!
 //! Not here: what must be in it; a dump does not say.
 
+use std::collections::BTreeSet;
 use std::fs::File;
-use std::io::{Read as _, Seek as _, SeekFrom};
+use std::io::{BufRead as _, BufReader, Read as _, Seek as _, SeekFrom};
 use std::path::Path;
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use chrono::{DateTime, NaiveDateTime, Utc};
 use clock::Timestamp;
 use ids::BackupId;
 use localpg::Cluster;
+use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection};
 
 use super::tool::{self, Said};
 use super::{DATABASE, Expected, Refusal, Restored, bucket, forbid_roles, settings, settle};
@@ -29,6 +31,8 @@ const LIMIT: Duration = Duration::from_secs(24 * 3_600);
 const TRAILER: &[u8] = b"-- PostgreSQL database dump complete";
 /// The trailer lies within this many bytes of the end.
 const TRAILER_WITHIN: u64 = 1_024;
+/// More owners than this nobody has.
+const OWNERS_MAX: usize = 200;
 
 /// How the dump is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,6 +59,9 @@ pub(super) async fn restore(
     };
     let backup_id: BackupId = means.sources.id();
     forbid_roles(&url, backup_id).await?;
+    if format == Format::Plain {
+        make_owners(&source.path, &url).await?;
+    }
     let said = tool::run(load(format, &source.path, &url, means), LIMIT).await?;
     if !said.succeeded() {
         let cause = format!("the dump can't be loaded: {}", said.complaint());
@@ -65,6 +72,34 @@ pub(super) async fn restore(
     let target = Target::prepare(Some(cluster), settings, &aftermath.secrets, means.executable)?;
     bucket::copy(&source.objects, &target.settings.objects()).await?;
     Ok(Ok(Restored { target, expected: Expected::Surveyed { backup_id, taken_at, damage: None }, output: said.all() }))
+}
+
+/// Plain SQL gives its objects to the roles that owned them. Roles belong to a cluster, so no dump brings them: they are
+/// made here, without login. `pg_restore` is asked to leave owners out instead.
+async fn make_owners(path: &Path, url: &str) -> anyhow::Result<()> {
+    let mut owners = BTreeSet::new();
+    for line in BufReader::new(File::open(path)?).split(b'\n') {
+        if let Some(owner) = owner_of(&line?) {
+            owners.insert(owner);
+        }
+    }
+    let mut connection = PgConnection::connect(url).await?;
+    for owner in owners.into_iter().take(OWNERS_MAX) {
+        let sql = "SELECT CASE WHEN to_regrole(quote_ident($1)) IS NULL THEN format('CREATE ROLE %I', $1) END";
+        let make: Option<String> = sqlx::query_scalar(sql).bind(owner).fetch_one(&mut connection).await?;
+        if let Some(make) = make {
+            connection.execute(AssertSqlSafe(make)).await?;
+        }
+    }
+    Ok(connection.close().await?)
+}
+
+/// From `ALTER TABLE public.events OWNER TO postgres;`, with the name out of its quotes.
+fn owner_of(line: &[u8]) -> Option<String> {
+    let line = std::str::from_utf8(line).ok()?;
+    let name = line.strip_prefix("ALTER ")?.rsplit_once(" OWNER TO ")?.1.trim_end().strip_suffix(';')?;
+    let bare = name.strip_prefix('"').and_then(|name| name.strip_suffix('"'));
+    Some(bare.map_or_else(|| name.to_owned(), |name| name.replace("\"\"", "\"")))
 }
 
 /// What kind of dump it is; a refusal if it is visibly not whole.
@@ -149,6 +184,13 @@ mod tests {
         assert_eq!(looked_at(&whole[..30]), Err(Code::DumpTruncated));
         assert_eq!(looked_at(b""), Err(Code::DumpEmpty));
         assert_eq!(looked_at(b"PGDMP\x01"), Ok(Format::Archive));
+    }
+
+    #[test]
+    fn an_owner_is_known_by_its_name() {
+        assert_eq!(owner_of(b"ALTER TABLE public.a OWNER TO postgres;").as_deref(), Some("postgres"));
+        assert_eq!(owner_of(b"ALTER TABLE public.a OWNER TO \"a b\"\"c\";").as_deref(), Some("a b\"c"));
+        assert_eq!(owner_of(b"INSERT INTO a VALUES (' OWNER TO x;');"), None);
     }
 
     #[test]

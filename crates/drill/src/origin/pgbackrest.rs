@@ -111,12 +111,13 @@ impl Repository<'_> {
         let stanzas: Vec<Stanza> = serde_json::from_str(&said.stdout).context("`pgbackrest info` gave no JSON")?;
         let label = self.source.set.as_ref().map(Name::as_str);
         let wanted = |known: &&Known| label.is_none_or(|label| known.label == label);
-        let stops = stanzas.iter().flat_map(|stanza| &stanza.backup).filter(wanted).map(|known| known.timestamp.stop);
-        Ok(stops.max().and_then(|stop| DateTime::from_timestamp(stop, 0)).ok_or_else(|| Refusal {
-            code: Code::BackupDamaged,
-            cause: "the repository has no such backup".to_owned(),
-            output: said.all(),
-        }))
+        let known = stanzas.iter().flat_map(|stanza| &stanza.backup).filter(wanted);
+        let stops: Vec<Timestamp> = known.filter_map(|one| DateTime::from_timestamp(one.timestamp.stop, 0)).collect();
+        let (Some(oldest), Some(newest)) = (stops.iter().min(), stops.iter().max()) else {
+            let cause = "the repository has no such backup".to_owned();
+            return Ok(Err(Refusal { code: Code::BackupDamaged, cause, output: said.all() }));
+        };
+        Ok(physical::too_early(self.source.until, *oldest).map_or(Ok(*newest), Err))
     }
 
     async fn restore(&self) -> anyhow::Result<Said> {

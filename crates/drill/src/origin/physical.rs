@@ -93,6 +93,13 @@ impl Files {
     }
 }
 
+/// A server recovers past an instant that lies before the backup's end, to its end, and is content.
+pub(super) fn too_early(until: Until, ended: Timestamp) -> Option<Refusal> {
+    let Until::At(at) = until else { return None };
+    let cause = format!("the instant to recover to ({at}) lies before the backup's end ({ended})");
+    (at < ended).then(|| Refusal { code: Code::TargetBeforeBackup, cause, output: String::new() })
+}
+
 fn meaning(tail: &str) -> (Code, &'static str) {
     let says = |text: &str| tail.contains(text);
     if says("recovery stop point is before consistent recovery point") {
