@@ -8,7 +8,6 @@
 
 mod archive;
 mod base_backup;
-mod bucket;
 mod dump;
 mod pgbackrest;
 mod physical;

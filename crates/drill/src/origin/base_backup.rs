@@ -14,7 +14,8 @@ use clock::Timestamp;
 
 use super::physical::{self, Files};
 use super::tool::{self, Said};
-use super::{Refusal, Restored, bucket};
+use super::{Refusal, Restored};
+use crate::copying;
 use crate::plan::BaseBackupSource;
 use crate::rehearsal::{Aftermath, Means};
 use crate::report::Code;
@@ -79,7 +80,7 @@ fn wal_names(folder: &Path) -> anyhow::Result<Vec<String>> {
 
 /// The data, and the WAL from where the backup begins.
 async fn copy(source: &BaseBackupSource, folder: &Path, names: &[String], start: &str) -> anyhow::Result<()> {
-    bucket::copy(&source.folder, &folder.join("data")).await?;
+    copying::copied(source.folder.clone(), folder.join("data")).await?;
     let wal = folder.join("wal");
     std::fs::create_dir(&wal)?;
     // Names of segments sort by timeline and place; those of histories must all be there.

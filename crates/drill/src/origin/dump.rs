@@ -19,7 +19,8 @@ use localpg::Cluster;
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection};
 
 use super::tool::{self, Said};
-use super::{DATABASE, Expected, Refusal, Restored, bucket, forbid_roles, settings, settle};
+use super::{DATABASE, Expected, Refusal, Restored, forbid_roles, settings, settle};
+use crate::copying;
 use crate::plan::DumpSource;
 use crate::rehearsal::{Aftermath, Means};
 use crate::report::Code;
@@ -70,7 +71,7 @@ pub(super) async fn restore(
     settle(&url).await?;
     let settings = settings(means, aftermath, url)?;
     let target = Target::prepare(Some(cluster), settings, &aftermath.secrets, means.executable)?;
-    bucket::copy(&source.objects, &target.settings.objects()).await?;
+    copying::copied(source.objects.clone(), target.settings.objects()).await?;
     Ok(Ok(Restored { target, expected: Expected::Surveyed { backup_id, taken_at, damage: None }, output: said.all() }))
 }
 

@@ -20,7 +20,8 @@ use ids::BackupId;
 use localpg::{Binaries, Cluster, StartError};
 use sqlx::{Connection as _, PgConnection};
 
-use super::{Expected, Refusal, Restored, bucket, forbid_roles, settings};
+use super::{Expected, Refusal, Restored, forbid_roles, settings};
+use crate::copying;
 use crate::plan::Until;
 use crate::rehearsal::{Aftermath, Means};
 use crate::report::Code;
@@ -73,7 +74,7 @@ impl Files {
         forbid_roles(&url, backup_id).await?;
         let settings = settings(means, aftermath, url)?;
         let target = Target::prepare(Some(cluster), settings, &aftermath.secrets, means.executable)?;
-        bucket::copy(&self.objects, &target.settings.objects()).await?;
+        copying::copied(self.objects.clone(), target.settings.objects()).await?;
         let taken_at = match self.until {
             Until::At(at) => at,
             Until::Latest => self.taken_at,

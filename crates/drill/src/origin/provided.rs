@@ -9,7 +9,8 @@ use anyhow::{Context as _, bail};
 use ids::BackupId;
 use sqlx::{Connection as _, PgConnection};
 
-use super::{Expected, Refusal, Restored, bucket, forbid_roles, settings};
+use super::{Expected, Refusal, Restored, forbid_roles, settings};
+use crate::copying;
 use crate::plan::ProvidedSource;
 use crate::rehearsal::{Aftermath, Means};
 use crate::target::Target;
@@ -48,7 +49,7 @@ pub(super) async fn restore(
     forbid_roles(&url, backup_id).await?;
     let settings = settings(means, aftermath, url)?;
     let target = Target::prepare(None, settings, &aftermath.secrets, means.executable)?;
-    bucket::copy(&source.objects, &target.settings.objects()).await?;
+    copying::copied(source.objects.clone(), target.settings.objects()).await?;
     let expected = Expected::Surveyed { backup_id, taken_at: source.taken_at.0, damage: None };
     Ok(Ok(Restored { target, expected, output: String::new() }))
 }
