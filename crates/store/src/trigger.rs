@@ -14,6 +14,7 @@ use ids::{OrgId, TriggerId, WorkflowId};
 use sqlx::PgConnection;
 
 use crate::slot::{self, Work};
+use crate::wake::Wake;
 use crate::workflow::word;
 use crate::{Store, StoreError, run};
 
@@ -203,6 +204,9 @@ impl Store {
         let live_since = held.generation_started_at;
         let settled = settle_held(&mut tx, &self.sources, org, held, live_since, now).await?;
         tx.commit().await.map_err(during())?;
+        if !settled.fired.is_empty() {
+            self.wakes.tell(Wake::Work);
+        }
         Ok(Some(settled))
     }
 }

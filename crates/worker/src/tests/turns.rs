@@ -46,6 +46,25 @@ async fn commands_of_a_session_are_carried_out_in_order() {
 }
 
 #[tokio::test]
+async fn prompts_and_aborts_are_heard_by_a_worker_that_does_not_look() {
+    let world = World::new().await;
+    let session = world.session().await;
+    let worker = world.worker_that_waits_to_be_told();
+    for n in 0..5 {
+        let command = world.prompt(session, &format!("say {n}")).await;
+        world.finished(session, command).await;
+    }
+    let long = world.prompt(session, "sleep 600000").await;
+    world
+        .happened(session, |event| matches!(event, Event::TurnStarted { command_id, .. } if *command_id == long))
+        .await;
+    world.ask(session, Wish::Abort {}).await;
+    assert_eq!(world.finished(session, long).await.outcome.unwrap(), "the turn was aborted");
+    worker.stop().await;
+    world.at_rest(session).await;
+}
+
+#[tokio::test]
 async fn prompts_wait_while_a_turn_waits_for_a_person() {
     let world = World::new().await;
     let session = world.session().await;

@@ -87,8 +87,19 @@ impl World {
     }
 
     pub(super) fn worker_with(&self, parts: Parts) -> Running {
+        self.start(parts, self.config(Duration::from_secs(5)))
+    }
+
+    /// One that never looks for work by itself.
+    pub(super) fn worker_that_waits_to_be_told(&self) -> Running {
+        let poll = Duration::from_secs(3_600);
+        self.start(self.parts(), Config { poll, ..self.config(Duration::from_secs(5)) })
+    }
+
+    #[expect(clippy::unused_self, reason = "a worker of this world")]
+    fn start(&self, parts: Parts, config: Config) -> Running {
         let shutdown = CancellationToken::new();
-        let task = tokio::spawn(run(parts, self.config(Duration::from_secs(5)), shutdown.clone()));
+        let task = tokio::spawn(run(parts, config, shutdown.clone()));
         Running { shutdown, task }
     }
 
