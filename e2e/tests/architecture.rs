@@ -27,10 +27,10 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("agents", &["domain", "ids"]),
     ("channels", &["clock", "domain", "ids", "redact"]),
     ("client", &["ids"]),
-    ("web", &["clock", "domain", "ids", "ledger", "objects", "secrets", "store"]),
+    ("web", &["clock", "domain", "ids", "objects", "secrets", "store"]),
     ("worker", &["agents", "clock", "domain", "ids", "objects", "secrets", "store"]),
-    ("scheduler", &["clock", "domain", "ids", "ledger", "objects", "store"]),
-    ("gateway", &["channels", "clock", "domain", "ids", "ledger", "secrets", "store"]),
+    ("scheduler", &["clock", "domain", "ids", "objects", "store"]),
+    ("gateway", &["channels", "clock", "domain", "ids", "secrets", "store"]),
     ("archive", &["clock", "ids"]),
     ("drill", &["archive", "attest", "client", "clock", "ids", "localpg", "redact"]),
     (
