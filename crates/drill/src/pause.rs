@@ -38,7 +38,7 @@ fn enter() -> oneshot::Receiver<std::io::Result<usize>> {
 fn directions(after: &str, target: &Target, aftermath: &Aftermath) -> Vec<String> {
     let settings = &target.settings;
     let folder = settings.folder.display();
-    let canary = aftermath.canaries.needles().iter().find(|needle| needle.class == CanaryClass::Email);
+    let canary = aftermath.canaries.needles().iter().find(|needle| needle.class == Some(CanaryClass::Email));
     let canary = canary.map_or_else(String::new, |needle| String::from_utf8_lossy(&needle.value).into_owned());
     vec![
         format!("paused after {after}; the target is yours:"),

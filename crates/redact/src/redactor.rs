@@ -5,13 +5,15 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::ops::Range;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use aho_corasick::MatchKind;
 use serde_json::Value;
+use zeroize::Zeroizing;
 
 use crate::MIN_LENGTH;
-use crate::known::Known;
+use crate::engine::{Engine, Limits};
+use crate::findings::Reason;
 use crate::patterns;
 
 /// The marker of a known value.
@@ -27,9 +29,13 @@ pub struct Redactor {
 
 #[derive(Default)]
 struct Secrets {
-    values: Vec<Vec<u8>>,
-    known: Option<Arc<Known>>,
+    /// To make the next engine from, when another is registered.
+    values: Vec<Zeroizing<Vec<u8>>>,
+    engine: Option<Arc<Engine>>,
 }
+
+/// What is redacted is lines and reports: nothing in them is worth more work than this.
+const LIMITS: Limits = Limits { depth: 6, ratio: 1_100, ratio_from: 1 << 20, work: 16 << 20, work_per_byte: 64 };
 
 impl Redactor {
     #[must_use]
@@ -41,16 +47,15 @@ impl Redactor {
     /// a value would tear other text apart, and stays.
     #[must_use]
     pub fn register(&self, value: &[u8]) -> bool {
-        let own =
-            |marker: &str| crate::encoding::forms(value).iter().any(|(_, form)| contains(marker.as_bytes(), form));
+        let own = |marker: &str| !Engine::new(&[value], LIMITS).scan(marker.as_bytes()).hits.is_empty();
         if value.len() < MIN_LENGTH || value.iter().all(|byte| *byte == b'*') || own(MARKER) || own(WITHHELD) {
             return false;
         }
         let mut secrets = self.shared.write().unwrap_or_else(PoisonError::into_inner);
-        if !secrets.values.iter().any(|known| known == value) {
-            secrets.values.push(value.to_vec());
-            let values = secrets.values.iter().map(Vec::as_slice);
-            secrets.known = Some(Arc::new(Known::new(values, MatchKind::LeftmostLongest)));
+        if !secrets.values.iter().any(|known| known.as_slice() == value) {
+            secrets.values.push(Zeroizing::new(value.to_vec()));
+            let values: Vec<&[u8]> = secrets.values.iter().map(|value| value.as_slice()).collect();
+            secrets.engine = Some(Arc::new(Engine::new(&values, LIMITS)));
         }
         true
     }
@@ -78,14 +83,14 @@ impl Redactor {
     }
 
     fn without_secrets<'a>(&self, bytes: &'a [u8], keep_paths: bool) -> Cow<'a, [u8]> {
-        let known = self.known();
-        let without_known = known.as_deref().map_or(Cow::Borrowed(bytes), |known| without(known, bytes));
+        let engine = self.engine();
+        let without_known = engine.as_deref().map_or(Cow::Borrowed(bytes), |engine| without(engine, bytes));
         let redacted = match patterns::redact(&without_known, keep_paths) {
             Cow::Borrowed(_) => without_known,
             Cow::Owned(redacted) => Cow::Owned(redacted),
         };
-        match (redacted, known) {
-            (Cow::Owned(redacted), Some(known)) => Cow::Owned(certain(&known, redacted)),
+        match (redacted, engine) {
+            (Cow::Owned(redacted), Some(engine)) => Cow::Owned(certain(&engine, redacted)),
             (redacted, _) => redacted,
         }
     }
@@ -118,8 +123,8 @@ impl Redactor {
         }
     }
 
-    fn known(&self) -> Option<Arc<Known>> {
-        self.shared.read().unwrap_or_else(PoisonError::into_inner).known.clone()
+    fn engine(&self) -> Option<Arc<Engine>> {
+        self.shared.read().unwrap_or_else(PoisonError::into_inner).engine.clone()
     }
 }
 
@@ -134,37 +139,58 @@ fn lossy(error: std::string::FromUtf8Error) -> String {
     String::from_utf8_lossy(error.as_bytes()).into_owned()
 }
 
-fn contains(text: &[u8], part: &[u8]) -> bool {
-    text.windows(part.len()).any(|window| window == part)
+/// Where in `bytes` known values are, joined where they touch. `None`: not all of `bytes` could be looked into.
+fn places(engine: &Engine, bytes: &[u8]) -> Option<Vec<Range<usize>>> {
+    let told = engine.scan(bytes);
+    let limit = |reason: &Reason| matches!(reason, Reason::TooDeep | Reason::TooLarge | Reason::TooMuchWork);
+    if told.is_full() || told.unseen.iter().any(|(_, _, reason)| limit(reason)) {
+        return None;
+    }
+    let within = |at: u64| usize::try_from(at).unwrap_or(bytes.len()).min(bytes.len());
+    let mut ranges: Vec<_> = told.hits.iter().map(|hit| within(hit.outer.start)..within(hit.outer.end)).collect();
+    ranges.sort_by_key(|range| range.start);
+    let mut joined: Vec<Range<usize>> = Vec::new();
+    for range in ranges {
+        match joined.last_mut() {
+            Some(last) if range.start < last.end => last.end = last.end.max(range.end),
+            _ => joined.push(range),
+        }
+    }
+    Some(joined)
 }
 
-fn without<'a>(known: &Known, bytes: &'a [u8]) -> Cow<'a, [u8]> {
-    if !known.automaton.is_match(bytes) {
-        return Cow::Borrowed(bytes);
+/// `bytes` with something else at `places`.
+fn replaced(bytes: &[u8], places: &[Range<usize>], by: impl Fn(&mut Vec<u8>, usize)) -> Vec<u8> {
+    let (mut out, mut from) = (Vec::with_capacity(bytes.len()), 0);
+    for place in places {
+        out.extend_from_slice(&bytes[from..place.start]);
+        by(&mut out, place.len());
+        from = place.end;
     }
-    let mut redacted = Vec::with_capacity(bytes.len());
-    known.automaton.replace_all_with_bytes(bytes, &mut redacted, |_, _, out| {
-        out.extend_from_slice(MARKER.as_bytes());
-        true
-    });
-    Cow::Owned(redacted)
+    out.extend_from_slice(&bytes[from..]);
+    out
+}
+
+fn without<'a>(engine: &Engine, bytes: &'a [u8]) -> Cow<'a, [u8]> {
+    match places(engine, bytes) {
+        // Owned, for a borrowed answer means that nothing was changed.
+        None => Cow::Owned(WITHHELD.as_bytes().to_vec()),
+        Some(places) if places.is_empty() => Cow::Borrowed(bytes),
+        Some(places) => Cow::Owned(replaced(bytes, &places, |out, _| out.extend_from_slice(MARKER.as_bytes()))),
+    }
 }
 
 /// Makes sure: a value may have come about where a marker met its neighbours. Blotting it out could make another, so
 /// this ends by withholding the whole text.
-fn certain(known: &Known, mut redacted: Vec<u8>) -> Vec<u8> {
-    for _ in 0..3 {
-        if !known.automaton.is_match(&redacted) {
-            return redacted;
+fn certain(engine: &Engine, mut redacted: Vec<u8>) -> Vec<u8> {
+    for _ in 0..4 {
+        match places(engine, &redacted) {
+            Some(places) if places.is_empty() => return redacted,
+            Some(places) => redacted = replaced(&redacted, &places, |out, length| out.resize(out.len() + length, b'*')),
+            None => break,
         }
-        let mut blotted = Vec::with_capacity(redacted.len());
-        known.automaton.replace_all_with_bytes(&redacted, &mut blotted, |found, _, out| {
-            out.resize(out.len() + found.range().len(), b'*');
-            true
-        });
-        redacted = blotted;
     }
-    if known.automaton.is_match(&redacted) { WITHHELD.as_bytes().to_vec() } else { redacted }
+    WITHHELD.as_bytes().to_vec()
 }
 
 #[cfg(test)]

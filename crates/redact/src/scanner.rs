@@ -1,42 +1,26 @@
 //! Finds planted values in whatever left the system.
 //!
-//! One pass over the input finds every form of every value, overlapping ones too. A stream is read in pieces, each with
-//! the end of the one before, so that no value hides on a seam. A result names what was found, never the value.
+//! A stream is read in pieces, and no value hides on a seam. A result names what was found, never the value; the scanner itself
+//! keeps no value, only fingerprints.
 
 use std::fmt;
 use std::io::{self, Read};
 
-use aho_corasick::MatchKind;
-use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
 
 use crate::MIN_LENGTH;
 use crate::class::CanaryClass;
-use crate::encoding::Encoding;
-use crate::known::Known;
-
-/// A scan stops at so many hits: the input leaks, and more of them tell nothing new.
-pub const MAX_HITS: usize = 10_000;
-
-/// How much of a stream is looked at in one go.
-const PIECE: usize = 512 * 1024;
+use crate::engine::{Engine, Limits, Walk};
+use crate::findings::{Collected, Findings, Hit, Path, Unseen, What};
+use crate::layer::{Layer, PIECE};
 
 /// A value to look for.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Needle {
-    pub class: CanaryClass,
+    pub class: Option<CanaryClass>,
     /// What reports call it. Must not tell the value.
     pub label: String,
-    pub value: Vec<u8>,
-}
-
-/// A value that was found.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Hit {
-    pub class: CanaryClass,
-    pub label: String,
-    pub encoding: Encoding,
-    /// Of the first byte, from the start of the input.
-    pub offset: u64,
+    pub value: Zeroizing<Vec<u8>>,
 }
 
 /// A value too short to be told from chance.
@@ -48,14 +32,14 @@ pub struct NeedleTooShort {
 
 /// Looks for a fixed list of values. Building one costs more than a small scan: keep it.
 pub struct Scanner {
-    known: Known,
-    labels: Vec<(CanaryClass, String)>,
+    engine: Engine,
+    whats: Vec<What>,
     piece: usize,
 }
 
 impl Needle {
-    pub fn new(class: CanaryClass, label: impl Into<String>, value: impl Into<Vec<u8>>) -> Self {
-        Self { class, label: label.into(), value: value.into() }
+    pub fn new(class: impl Into<Option<CanaryClass>>, label: impl Into<String>, value: impl Into<Vec<u8>>) -> Self {
+        Self { class: class.into(), label: label.into(), value: Zeroizing::new(value.into()) }
     }
 }
 
@@ -68,12 +52,12 @@ impl fmt::Debug for Needle {
 
 impl fmt::Debug for Scanner {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.debug_struct("Scanner").field("labels", &self.labels).finish_non_exhaustive()
+        out.debug_struct("Scanner").field("whats", &self.whats).finish_non_exhaustive()
     }
 }
 
 impl Scanner {
-    /// A scanner for `needles`.
+    /// A scanner for `needles`, within the usual limits.
     ///
     /// # Errors
     /// If a value has fewer than [`MIN_LENGTH`] bytes.
@@ -82,54 +66,54 @@ impl Scanner {
         if let Some(short) = needles.iter().find(|needle| needle.value.len() < MIN_LENGTH) {
             return Err(NeedleTooShort { label: short.label.clone() });
         }
-        let known = Known::new(needles.iter().map(|needle| needle.value.as_slice()), MatchKind::Standard);
-        let labels = needles.iter().map(|needle| (needle.class, needle.label.clone())).collect();
-        Ok(Self { known, labels, piece: PIECE })
+        let values: Vec<&[u8]> = needles.iter().map(|needle| needle.value.as_slice()).collect();
+        let engine = Engine::new(&values, Limits::default());
+        let what = |needle: &Needle| What::Value { class: needle.class, label: needle.label.clone() };
+        Ok(Self { engine, whats: needles.iter().map(what).collect(), piece: PIECE })
     }
 
-    /// Every hit in `bytes`, up to [`MAX_HITS`], in order of their ends.
+    /// The same scanner within other limits.
     #[must_use]
-    pub fn scan(&self, bytes: &[u8]) -> Vec<Hit> {
-        let mut hits = Vec::new();
-        self.look(bytes, 0, 0, &mut hits);
-        hits
+    pub fn within(mut self, limits: Limits) -> Self {
+        self.engine.limits = limits;
+        self
     }
 
-    /// Every hit in what `reader` gives, up to [`MAX_HITS`], in order of their ends.
+    /// Everything in `bytes`.
+    #[must_use]
+    pub fn scan(&self, bytes: &[u8]) -> Findings {
+        self.findings(self.engine.scan(bytes), bytes.len() as u64)
+    }
+
+    /// Everything in what `reader` gives.
     ///
     /// # Errors
     /// Those of `reader`. A stream that wasn't read to its end has not been found clean.
-    pub fn scan_reader(&self, mut reader: impl Read) -> io::Result<Vec<Hit>> {
-        let longest = self.known.automaton.max_pattern_len();
-        let mut buffer = vec![0; self.piece + longest];
-        let (mut hits, mut kept, mut offset) = (Vec::new(), 0, 0_u64);
+    pub fn scan_reader(&self, mut reader: impl Read) -> io::Result<Findings> {
+        let mut walk = Walk::new(&self.engine);
+        let mut layer = Layer::new(Path::EMPTY, 0);
         loop {
-            let read = fill(&mut reader, &mut buffer[kept..])?;
-            let end = kept + read;
-            self.look(&buffer[..end], kept, offset, &mut hits);
-            if read == 0 || hits.len() >= MAX_HITS {
-                return Ok(hits);
+            let read = fill(&mut reader, layer.room(self.piece))?;
+            layer.unused(self.piece - read);
+            walk.read(read);
+            let last = read < self.piece;
+            layer.advance(&mut walk, last);
+            if last || walk.told.is_full() {
+                let bytes = walk.bytes();
+                return Ok(self.findings(walk.told.settled(), bytes));
             }
-            let start = end - end.min(longest.saturating_sub(1));
-            buffer.copy_within(start..end, 0);
-            offset += start as u64;
-            kept = end - start;
         }
     }
 
-    /// Adds the hits that end after `seen`; those before were found in the last piece.
-    fn look(&self, piece: &[u8], seen: usize, offset: u64, hits: &mut Vec<Hit>) {
-        for found in self.known.automaton.find_overlapping_iter(piece) {
-            if found.end() <= seen {
-                continue;
-            }
-            if hits.len() >= MAX_HITS {
-                return;
-            }
-            let (index, encoding) = self.known.origin[found.pattern().as_usize()];
-            let (class, label) = self.labels[index].clone();
-            hits.push(Hit { class, label, encoding, offset: offset + found.start() as u64 });
-        }
+    fn findings(&self, told: Collected, bytes: u64) -> Findings {
+        let hit = |hit: &crate::findings::Raw| Hit {
+            what: self.whats[hit.what].clone(),
+            encodings: hit.path.steps().to_vec(),
+            offset: hit.outer.start,
+            length: hit.outer.end - hit.outer.start,
+        };
+        let unseen = told.unseen.iter().map(|(range, path, reason)| Unseen::new(range, path, *reason));
+        Findings { hits: told.hits.iter().map(hit).collect(), unseen: unseen.collect(), bytes }
     }
 }
 

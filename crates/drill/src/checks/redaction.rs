@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 
 use client::Client;
-use redact::{Hit, Needle, Scanner};
+use redact::{Findings, Needle, Scanner};
 use serde::Serialize;
 use serde_json::json;
 use walkdir::WalkDir;
@@ -102,16 +102,20 @@ pub(crate) fn judge(inquiry: &mut Inquiry, needles: &[Needle], outputs: &[Output
     let mut scanned = Vec::new();
     for output in outputs {
         match scan(&scanner, output) {
-            Ok((name, bytes, hits)) => {
-                for hit in &hits {
-                    let (label, encoding) = (&hit.label, hit.encoding);
+            Ok((name, found)) => {
+                for hit in &found.hits {
+                    let (label, written) = (hit.what.label(), hit.written());
                     inquiry.fault(
                         Code::CanaryFound,
-                        format!("{name} holds {label}, as {encoding:?}, at byte {}", hit.offset),
+                        format!("{name} holds {label}, as {written}, at byte {}", hit.offset),
                     );
                 }
+                for unseen in &found.unseen {
+                    let what = format!("{name} could not be looked into at byte {}", unseen.offset);
+                    inquiry.could_not(&what, unseen.reason.sentence());
+                }
                 inquiry.held(1);
-                scanned.push(Scanned { output: name, bytes, hits: hits.len() });
+                scanned.push(Scanned { output: name, bytes: found.bytes, hits: found.hits.len() });
             }
             Err((name, error)) => inquiry.could_not(&format!("{name} could not be scanned"), error),
         }
@@ -119,26 +123,26 @@ pub(crate) fn judge(inquiry: &mut Inquiry, needles: &[Needle], outputs: &[Output
     inquiry.record("scanned", &scanned);
 }
 
-fn scan(scanner: &Scanner, output: &Output) -> Result<(String, u64, Vec<Hit>), (String, std::io::Error)> {
+fn scan(scanner: &Scanner, output: &Output) -> Result<(String, Findings), (String, std::io::Error)> {
     match output {
-        Output::Text { name, text } => Ok((name.clone(), text.len() as u64, scanner.scan(text.as_bytes()))),
+        Output::Text { name, text } => Ok((name.clone(), scanner.scan(text.as_bytes()))),
         Output::File { name, path } => {
-            let failed = |error| (name.clone(), error);
-            let file = std::fs::File::open(path).map_err(failed)?;
-            let bytes = file.metadata().map_err(failed)?.len();
-            Ok((name.clone(), bytes, scanner.scan_reader(file).map_err(failed)?))
+            let found = std::fs::File::open(path).and_then(|file| scanner.scan_reader(file));
+            found.map(|found| (name.clone(), found)).map_err(|error| (name.clone(), error))
         }
     }
 }
 
-/// Each canary, put into a line of a log in the clear and as base64, must be found: else finding none says nothing.
+/// Each canary, put into a line of a log in the clear, as base64, and as hex of that, must be found: else finding none says
+/// nothing.
 fn positive_control(inquiry: &mut Inquiry, scanner: &Scanner, needles: &[Needle]) {
     use base64::Engine as _;
     for needle in needles {
         let encoded = base64::engine::general_purpose::STANDARD.encode(&needle.value);
-        for form in [needle.value.as_slice(), encoded.as_bytes()] {
+        let nested = hex::encode(format!("{{\"inner\": \"{encoded}\"}}"));
+        for form in [needle.value.as_slice(), encoded.as_bytes(), nested.as_bytes()] {
             let line = [b"{\"message\": \"", form, b"\"}"].concat();
-            let found = scanner.scan(&line).iter().any(|hit| hit.label == needle.label);
+            let found = scanner.scan(&line).hits.iter().any(|hit| hit.what.label() == needle.label);
             inquiry.expect(found, Code::PositiveControl, || format!("{} was planted and not found", needle.label));
         }
     }

@@ -16,7 +16,7 @@ pub(crate) struct Canaries {
 
 impl Canaries {
     pub(crate) fn add(&mut self, class: CanaryClass, label: &str, value: &str) {
-        self.needles.push(Needle { class, label: label.to_owned(), value: value.as_bytes().to_vec() });
+        self.needles.push(Needle::new(class, label, value));
     }
 
     pub(crate) fn needles(&self) -> &[Needle] {
