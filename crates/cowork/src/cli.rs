@@ -10,7 +10,7 @@ use config::Config;
 
 use crate::failure::Failure;
 use crate::process::Process;
-use crate::{admin, archive, backup, drill, findings, gate, restore, serve, subjects};
+use crate::{admin, archive, backup, drill, findings, gate, restore, scan, serve, subjects};
 
 /// A self-hosted cloud for AI coworkers whose recovery is proven, not promised.
 #[derive(Debug, Parser)]
@@ -44,6 +44,8 @@ pub(crate) enum Command {
     Findings(findings::Findings),
     /// Refuse a launch that no drill speaks for
     Gate(gate::Gate),
+    /// Look for secrets in files, folders and streams, in every encoding
+    Scan(scan::Scan),
 }
 
 /// Which configuration to use.
@@ -67,6 +69,7 @@ impl Command {
             Self::Drill(drill) => drill.json(),
             Self::Findings(findings) => findings.json(),
             Self::Gate(gate) => gate.json,
+            Self::Scan(scan) => scan.json,
         }
     }
 
@@ -94,6 +97,7 @@ impl Command {
             Self::Drill(drill) => drill.run(process).await,
             Self::Findings(findings) => findings.run(&process),
             Self::Gate(gate) => gate.run(&process),
+            Self::Scan(scan) => scan.run(process).await,
         }
     }
 }

@@ -16,6 +16,7 @@ mod installation;
 mod process;
 mod replay;
 mod restore;
+mod scan;
 mod serve;
 mod subjects;
 

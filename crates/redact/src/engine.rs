@@ -9,6 +9,7 @@ use crate::escapes::Interest;
 use crate::findings::{Collected, Path};
 use crate::known::Known;
 use crate::layer::Layer;
+use crate::rules;
 use crate::runs::Alphabet;
 
 /// How far something is unpacked. A limit that is hit is told in [`Findings::unseen`](crate::Findings::unseen).
@@ -44,6 +45,9 @@ pub(crate) struct Engine {
     pub(crate) known: Known,
     pub(crate) interest: Interest,
     pub(crate) limits: Limits,
+    /// Whether what looks like a secret is looked for, too. Rules are numbered after the values.
+    pub(crate) by_pattern: bool,
+    values: usize,
     shortest: usize,
 }
 
@@ -61,12 +65,20 @@ impl Engine {
     pub(crate) fn new(values: &[&[u8]], limits: Limits) -> Self {
         let shortest = values.iter().map(|value| value.len()).min().unwrap_or(16);
         let known = Known::new(values.iter().copied());
-        Self { known, interest: Interest::of(values.iter().copied()), limits, shortest }
+        Self {
+            known,
+            interest: Interest::of(values.iter().copied()),
+            limits,
+            by_pattern: false,
+            values: values.len(),
+            shortest,
+        }
     }
 
     /// How far back it must be seen again what was seen, lest something stands across.
     pub(crate) fn reach(&self) -> usize {
-        self.known.longest().max(self.neighbourhood())
+        let rules = if self.by_pattern { rules::LONGEST } else { 0 };
+        self.known.longest().max(self.neighbourhood()).max(rules)
     }
 
     /// How much of the text around an escape belongs to it.
@@ -84,6 +96,9 @@ impl Engine {
 
     pub(crate) fn find(&self, view: &[u8], seen: usize, tell: &mut impl FnMut(usize, &[Encoding], Range<usize>)) {
         self.known.find(view, seen, &mut |sighting| tell(sighting.value, sighting.steps, sighting.range));
+        if self.by_pattern {
+            rules::find(view, seen, &mut |rule, range| tell(self.values + rule, &[Encoding::Raw], range));
+        }
     }
 
     /// All that is in `text`.

@@ -486,10 +486,10 @@ impl Layer {
                     self.members_from = self.place(at);
                     return;
                 }
-                Start::Member(decoder, step, skip) => {
+                Start::Member(mut decoder, step, skip) => {
                     let range = at..at + length;
                     if self.depth >= walk.engine.limits.depth {
-                        if decoder.is_credible(view.get(at + skip..).unwrap_or_default()) {
+                        if decoder.unpacks(view.get(at + skip..).unwrap_or_default()) {
                             walk.told.unseen(self.places(&range), self.path, Reason::TooDeep);
                         }
                         continue;

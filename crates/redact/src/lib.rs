@@ -20,6 +20,7 @@ mod layer;
 mod members;
 mod patterns;
 mod redactor;
+mod rules;
 mod runs;
 mod scanner;
 

@@ -176,7 +176,7 @@ impl Decoder {
     }
 
     /// Whether `input` unpacks to something, as far as a look at its beginning tells.
-    pub(crate) fn is_credible(mut self, input: &[u8]) -> bool {
+    pub(crate) fn unpacks(&mut self, input: &[u8]) -> bool {
         let mut out = [0; CREDIBLE as usize];
         let step = self.step(input, &mut out);
         step.is_some_and(|step| step.ended && step.written > 0 || step.written as u64 == CREDIBLE)

@@ -148,7 +148,7 @@ pub(crate) fn next_run(text: &[u8], from: usize, shortest: usize, alphabet: Alph
         }
     }
     let tail = (start.min(text.len())..text.len()).rev().take_while(|at| is(*at)).last()?;
-    Some(Run { pieces: vec![tail..text.len()], open: true })
+    Some(Run { pieces: std::iter::once(tail..text.len()).collect(), open: true })
 }
 
 /// The rest of a run that was open at `from`, where the line so far is long enough to go on in the next.

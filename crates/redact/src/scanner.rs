@@ -13,6 +13,7 @@ use crate::class::CanaryClass;
 use crate::engine::{Engine, Limits, Walk};
 use crate::findings::{Collected, Findings, Hit, Path, Unseen, What};
 use crate::layer::{Layer, PIECE};
+use crate::rules;
 
 /// A value to look for.
 #[derive(Clone, PartialEq, Eq)]
@@ -79,10 +80,21 @@ impl Scanner {
         self
     }
 
+    /// The same scanner, which also tells of what looks like a secret: tokens of common vendors, and values given to names that
+    /// say so.
+    #[must_use]
+    pub fn by_pattern(mut self) -> Self {
+        if !self.engine.by_pattern {
+            self.engine.by_pattern = true;
+            self.whats.extend(rules::ids().map(|rule| What::Pattern { rule: rule.into() }));
+        }
+        self
+    }
+
     /// Everything in `bytes`.
     #[must_use]
     pub fn scan(&self, bytes: &[u8]) -> Findings {
-        self.findings(self.engine.scan(bytes), bytes.len() as u64)
+        self.findings(&self.engine.scan(bytes), bytes.len() as u64)
     }
 
     /// Everything in what `reader` gives.
@@ -100,12 +112,12 @@ impl Scanner {
             layer.advance(&mut walk, last);
             if last || walk.told.is_full() {
                 let bytes = walk.bytes();
-                return Ok(self.findings(walk.told.settled(), bytes));
+                return Ok(self.findings(&walk.told.settled(), bytes));
             }
         }
     }
 
-    fn findings(&self, told: Collected, bytes: u64) -> Findings {
+    fn findings(&self, told: &Collected, bytes: u64) -> Findings {
         let hit = |hit: &crate::findings::Raw| Hit {
             what: self.whats[hit.what].clone(),
             encodings: hit.path.steps().to_vec(),
