@@ -144,7 +144,7 @@ fn write_wrapper(work: &WorkFolder, real: &Path, clauses: &str, canary: &str) ->
 
 /// The email address that is planted.
 fn canary(template: &Template) -> &str {
-    let email = template.canaries().iter().find(|needle| needle.class == CanaryClass::Email);
+    let email = template.canaries().iter().find(|needle| needle.class == Some(CanaryClass::Email));
     email.map_or("", |needle| std::str::from_utf8(&needle.value).unwrap_or_default())
 }
 
