@@ -4,7 +4,7 @@ ARGS ?=
 OUT ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help drill faults test drill-report bench-drill bench-ledger bench-never-twice sqlx-prepare freeze-migrations install release
+.PHONY: help drill faults killed-drills test drill-report bench-drill bench-ledger bench-never-twice sqlx-prepare freeze-migrations install release
 
 # Builds take the committed data about SQL statements; a database that happens to be around is none of their business.
 export SQLX_OFFLINE := true
@@ -40,6 +40,10 @@ bench-never-twice: install ## What three Postgres queues send and fire again aft
 
 faults: release ## Drill the judge: every broken world has to be caught, every healthy one has to pass.
 	target/release/cowork drill faults --all $(ARGS)
+
+killed-drills: install ## Kill a drill at every entry of its journal: nothing of it may be left.
+	cargo build --locked --package cowork
+	cargo nextest run --locked --package e2e --run-ignored only -E 'binary(killed)'
 
 sqlx-prepare: install ## Write the offline data of SQL statements after one was edited.
 	@scripts/sqlx-prepare

@@ -67,8 +67,8 @@ pub(crate) struct Run {
     /// Drill the environment that this plan describes, instead of one that is made up
     #[arg(long, value_name = "FILE", conflicts_with_all = ["scale", "seed", "owner", "rto", "rpo"])]
     plan: Option<PathBuf>,
-    /// How large the world is: 1 is about 200 sessions, 20 is 1 GB of rows
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    /// How large the world is: 0 is a dozen sessions, 1 is about 200, 20 is 1 GB of rows
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(..=1_000))]
     scale: u32,
     /// Repeats a world; otherwise the seed is random and stands in the journal
     #[arg(long, value_name = "NUMBER")]
@@ -116,6 +116,9 @@ pub(crate) struct Run {
     /// No lines that move, even on a terminal
     #[arg(long)]
     quiet: bool,
+    /// `kill -9` of itself as soon as the journal has so many entries, for the test of crash safety
+    #[arg(long, value_name = "ENTRIES", hide = true)]
+    die_after_entry: Option<u64>,
 }
 
 impl Drill {
@@ -241,6 +244,7 @@ impl Run {
                 history: self.history.clone().or_else(|| self.out.is_none().then(reports)).as_ref().map(absolute),
             },
             mode: Mode { live: !quiet, colour },
+            die_after_entry: self.die_after_entry,
         })
     }
 }

@@ -251,6 +251,7 @@ fn drill_options(options: &Options, seed: u64) -> DrillOptions {
         metadata: Metadata::default(),
         keeping: Keeping::default(),
         mode: Mode::PLAIN,
+        die_after_entry: None,
     }
 }
 

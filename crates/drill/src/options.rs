@@ -72,6 +72,8 @@ pub struct Options {
     pub metadata: Metadata,
     pub keeping: Keeping,
     pub mode: Mode,
+    /// For the test of crash safety: `kill -9` of itself as soon as the journal has so many entries.
+    pub die_after_entry: Option<u64>,
 }
 
 /// What becomes of a drill's evidence.

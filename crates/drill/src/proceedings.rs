@@ -102,7 +102,8 @@ impl Proceedings {
 
     /// Writes an entry, durably.
     pub(crate) fn note(&mut self, kind: &str, data: impl Serialize) -> anyhow::Result<()> {
-        self.journal.record(self.sources.now(), kind, data).context("the journal can't be written")?;
+        let head = self.journal.record(self.sources.now(), kind, data).context("the journal can't be written")?;
+        self.rigging.die_at(head.sequence);
         Ok(())
     }
 
@@ -180,6 +181,8 @@ impl Proceedings {
 
     /// Ends the journal.
     pub(crate) fn close_journal(self) -> anyhow::Result<attest::Head> {
-        self.journal.close(self.sources.now()).context("the journal can't be closed")
+        let head = self.journal.close(self.sources.now()).context("the journal can't be closed")?;
+        self.rigging.die_at(head.sequence);
+        Ok(head)
     }
 }

@@ -7,9 +7,11 @@
 //! Not here: which roles run when (`run`), whether they are well (`checks`).
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fs::OpenOptions;
 use std::io;
 use std::net::SocketAddr;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -235,14 +237,18 @@ pub(crate) fn command_line(pid: u32) -> String {
     String::from_utf8_lossy(&line).replace('\0', " ").trim_end().chars().take(300).collect()
 }
 
-/// The pids of all processes that carry `work_folder` in their environment.
+/// The pids of all processes that carry `work_folder`, or a work folder below it, in their environment.
 pub(crate) fn marked_with(work_folder: &Path) -> Vec<u32> {
-    let mark = format!("{WORK_FOLDER_VARIABLE}={}", work_folder.display()).into_bytes();
+    let prefix = format!("{WORK_FOLDER_VARIABLE}=").into_bytes();
+    let is_mark = |variable: &[u8]| {
+        let folder = variable.strip_prefix(prefix.as_slice()).map(OsStr::from_bytes);
+        folder.is_some_and(|folder| Path::new(folder).starts_with(work_folder))
+    };
     let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
     let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
     pids.filter(|pid| {
         let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-        environment.split(|byte| *byte == 0).any(|variable| variable == mark)
+        environment.split(|byte| *byte == 0).any(is_mark)
     })
     .collect()
 }

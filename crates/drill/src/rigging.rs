@@ -1,9 +1,12 @@
 //! What a drill of the judge itself changes about a drill: its pace, what is broken between
-//! two stages, and the comparison that is left out. An operator's
-//! drill has none of it, and no option leads here.
+//! two stages, and the comparison that is left out. An operator's drill has none of it, and no option leads here but the
+//! hidden one of the test of crash safety.
 
 use std::sync::Arc;
 use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 use crate::faults::Sabotage;
 use crate::report::Comparison;
@@ -52,10 +55,21 @@ pub(crate) struct Rigging {
     pub(crate) sabotage: Option<Arc<Sabotage>>,
     /// The scanner knows no canary.
     pub(crate) deaf: bool,
+    /// See [`crate::Options::die_after_entry`].
+    pub(crate) die_after_entry: Option<u64>,
 }
 
 impl Default for Rigging {
     fn default() -> Self {
-        Self { pace: Pace::CALM, blind: None, sabotage: None, deaf: false }
+        Self { pace: Pace::CALM, blind: None, sabotage: None, deaf: false, die_after_entry: None }
+    }
+}
+
+impl Rigging {
+    /// Ends this process at once, without a chance to tidy up, if it was to die at this entry.
+    pub(crate) fn die_at(&self, entry: u64) {
+        if self.die_after_entry == Some(entry) {
+            let _ = kill(Pid::this(), Signal::SIGKILL);
+        }
     }
 }

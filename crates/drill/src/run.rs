@@ -111,7 +111,8 @@ pub async fn run(options: Options, sources: Sources, cancel: CancellationToken) 
         .map_err(|source| DrillError::Work { parent: options.work_parent.clone(), source })?;
     let evidence = EvidenceFolder::new(out.path());
     let progress = Progress::new(options.mode);
-    let mut proceedings = Proceedings::new(sources.clone(), evidence, journal, progress, cancel, Rigging::default());
+    let rigging = Rigging { die_after_entry: options.die_after_entry, ..Rigging::default() };
+    let mut proceedings = Proceedings::new(sources.clone(), evidence, journal, progress, cancel, rigging);
     let started_at = sources.now();
     let identity = Identity { drill_id, started_at };
     let begun = json!({"drill_id": drill_id, "build": options.build, "scale": options.scale, "seed": options.seed,

@@ -102,13 +102,16 @@ pub fn clean(parent: &Path) -> Cleaned {
     let mut cleaned = Cleaned::default();
     for folder in abandoned(parent) {
         cleaned.processes.extend(end_processes(&folder));
+        let within = localpg::sweep_below(&folder);
+        cleaned.clusters.extend(within.removed);
+        cleaned.stuck.extend(within.stuck);
         match std::fs::remove_dir_all(&folder) {
             Ok(()) => cleaned.folders.push(folder),
             Err(error) => cleaned.stuck.push((folder, error.to_string())),
         }
     }
     let swept = localpg::sweep(parent);
-    cleaned.clusters = swept.removed;
+    cleaned.clusters.extend(swept.removed);
     cleaned.stuck.extend(swept.stuck);
     cleaned
 }

@@ -3,6 +3,7 @@
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use crate::account::Account;
 use crate::binaries::Binaries;
@@ -11,6 +12,10 @@ use crate::error::{StartError, io_error};
 use crate::home::Home;
 use crate::options::{Durability, Options};
 use crate::postmaster::last_lines;
+use crate::process;
+
+/// How long processes that were killed may take to be gone.
+const KILLED: Duration = Duration::from_secs(20);
 
 /// Makes `home/data` unless it is there. It appears whole or not at all: a start that is killed leaves no half of one.
 pub(crate) fn ensure_data(
@@ -24,6 +29,8 @@ pub(crate) fn ensure_data(
     }
     let fresh = home.path().join("data.new");
     if fresh.exists() {
+        // An `initdb` that outlived its owner may still be writing there.
+        process::end_below(&fresh, KILLED);
         std::fs::remove_dir_all(&fresh).map_err(io_error("remove", &fresh))?;
     }
     account.create_folder(&fresh).map_err(io_error("make", &fresh))?;

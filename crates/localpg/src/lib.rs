@@ -33,4 +33,4 @@ pub use crate::cluster::Cluster;
 pub use crate::endpoint::{Endpoint, SUPERUSER, running};
 pub use crate::error::{DatabaseError, StartError, StopError};
 pub use crate::options::{Durability, Options};
-pub use crate::sweep::{SweepReport, sweep, sweep_home};
+pub use crate::sweep::{SweepReport, sweep, sweep_below, sweep_home};

@@ -2,12 +2,17 @@
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use nix::unistd::geteuid;
 
 use crate::claim::{Claim, ClaimError};
 use crate::home::{self, PREFIX};
 use crate::postmaster::stop_leftover;
+use crate::process;
+
+/// How long processes that were killed may take to be gone.
+const KILLED: Duration = Duration::from_secs(20);
 
 /// What a sweep saw.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -53,9 +58,40 @@ pub fn sweep_home(folder: &Path) -> Result<bool, String> {
         Err(ClaimError::Io(_)) => return Ok(std::fs::remove_dir(&home).is_ok()),
     };
     stop_leftover(&home.join("data"), true).map_err(|error| error.to_string())?;
+    if !process::end_below(&home, KILLED) {
+        return Err("a program of Postgres that works in it can't be ended".to_owned());
+    }
     if let Some(sockets) = claim.previous_sockets() {
         home::remove_sockets(&home, sockets);
     }
     std::fs::remove_dir_all(&home).map_err(|error| error.to_string())?;
     Ok(true)
+}
+
+/// As [`sweep_home`], for every cluster below `folder`, however deep, and whatever it is called. Gives back what
+/// became of them, links not followed.
+#[must_use]
+pub fn sweep_below(folder: &Path) -> SweepReport {
+    let mut report = SweepReport::default();
+    let mut folders = vec![folder.to_path_buf()];
+    while let Some(folder) = folders.pop() {
+        let entries = std::fs::read_dir(&folder).into_iter().flatten().flatten();
+        let inner = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+        let inner: Vec<PathBuf> = inner.map(|entry| entry.path()).collect();
+        if !is_home(&folder) {
+            folders.extend(inner);
+            continue;
+        }
+        match sweep_home(&folder) {
+            Ok(true) => report.removed.push(folder),
+            Ok(false) => {}
+            Err(detail) => report.stuck.push((folder, detail)),
+        }
+    }
+    report
+}
+
+/// Whether somebody claimed the folder for a cluster.
+fn is_home(folder: &Path) -> bool {
+    folder.join("owner").is_file() && !folder.join("owner").is_symlink()
 }

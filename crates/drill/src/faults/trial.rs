@@ -78,6 +78,7 @@ fn rigging(ground: &Ground, steps: &[Step]) -> Rigging {
         blind: ground.blind,
         sabotage: Some(Arc::new(Sabotage { acts: steps.iter().filter_map(after).collect() })),
         deaf: steps.iter().any(|step| matches!(step, Step::DeafScanner)),
+        die_after_entry: None,
     }
 }
 
