@@ -4,7 +4,7 @@ ARGS ?=
 OUT ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help drill faults killed-drills test drill-report bench-drill bench-ledger bench-never-twice sqlx-prepare freeze-migrations install release
+.PHONY: help drill faults killed-drills test drill-report bench-control-plane bench-drill bench-ledger bench-never-twice sqlx-prepare freeze-migrations install release
 
 # Builds take the committed data about SQL statements; a database that happens to be around is none of their business.
 export SQLX_OFFLINE := true
@@ -29,6 +29,10 @@ drill-report: release ## Regenerate docs/runbooks/restore-drill-report.md from a
 bench-drill: release ## What a drill costs over the bare work, at scale 20.
 	cargo build --release --locked --package bench-drill
 	target/release/bench-drill $(ARGS)
+
+bench-control-plane: release ## How fast the control plane is, beside others on the same Postgres.
+	cargo build --release --locked --package bench-control-plane
+	target/release/bench-control-plane $(ARGS)
 
 bench-ledger: ## What the recovery ledger costs: objects, latency, replay.
 	cargo build --release --locked --package bench-ledger

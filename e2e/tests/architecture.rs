@@ -59,6 +59,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "worker",
         ],
     ),
+    ("bench-control-plane", &["localpg"]),
     ("bench-drill", &["localpg"]),
     ("bench-never-twice", &["clock", "localpg"]),
     ("bench-ledger", &["clock", "ids", "ledger", "objects"]),

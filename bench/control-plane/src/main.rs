@@ -1,0 +1,87 @@
+//! How fast the control plane is: the released binary in split roles on a Postgres of its own, driven from outside.
+//!
+//! Each row of the table is a file below `rows`. Driver, Postgres and roles share the machine, and whoever else
+//! is at work on it takes part: every row says how much of the processors others took meanwhile. Figures of a busy
+//! machine are worth their ratios only.
+//!
+//! Latencies are measured from the moment that a request was due, not from when it got its turn: a driver that waits
+//! for slow answers before it asks again would hide them.
+//!
+//! Not here: what the same work costs in other programs (`peers`), correctness (tests and drills).
+
+mod http;
+mod machine;
+mod psql;
+mod report;
+mod rows;
+mod stats;
+mod world;
+
+use std::path::PathBuf;
+
+use anyhow::{Context as _, ensure};
+
+use crate::report::{Report, Row};
+
+/// What was asked for on the command line.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Asked {
+    /// Groups of rows to measure; empty: all.
+    only: Vec<String>,
+    /// Less of everything, to see that it works.
+    pub(crate) quick: bool,
+    /// Where the results go.
+    out: Option<PathBuf>,
+}
+
+impl Asked {
+    fn read(mut arguments: impl Iterator<Item = String>) -> anyhow::Result<Self> {
+        let mut asked = Self::default();
+        while let Some(argument) = arguments.next() {
+            match argument.as_str() {
+                "--quick" => asked.quick = true,
+                "--only" => {
+                    let names = arguments.next().context("--only takes names, separated by commas")?;
+                    asked.only.extend(names.split(',').map(str::to_owned));
+                }
+                "--out" => asked.out = Some(arguments.next().context("--out takes a file")?.into()),
+                _ => anyhow::bail!("usage: bench-control-plane [--only NAME,...] [--quick] [--out FILE]"),
+            }
+        }
+        Ok(asked)
+    }
+
+    fn wants(&self, group: &str) -> bool {
+        self.only.is_empty() || self.only.iter().any(|name| name == group)
+    }
+
+    /// `whole`, or with `--quick` a tenth of it.
+    pub(crate) fn of(&self, whole: usize) -> usize {
+        if self.quick { (whole / 10).max(1) } else { whole }
+    }
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let asked = Asked::read(std::env::args().skip(1))?;
+    for name in &asked.only {
+        let known: Vec<&str> = rows::GROUPS.iter().map(|group| group.name).collect();
+        ensure!(known.contains(&name.as_str()), "there is no {name}; there are {}", known.join(", "));
+    }
+    let results = asked.out.clone().unwrap_or_else(|| "bench/results/control-plane.json".into());
+    let mut report = Report::read(&results);
+    for group in rows::GROUPS.iter().filter(|group| asked.wants(group.name)) {
+        eprintln!("measuring: {}", group.name);
+        let begun = machine::Usage::now();
+        let rows: Vec<Row> = (group.measure)(&asked).await.with_context(|| format!("measuring {}", group.name))?;
+        let others = begun.others_since();
+        for row in &rows {
+            eprintln!("  {}", row.line());
+        }
+        eprintln!("  others took {:.0} % of the machine", others * 100.0);
+        report.replace(&rows);
+        report.write(&results)?;
+    }
+    print!("{}", report.table());
+    Ok(())
+}

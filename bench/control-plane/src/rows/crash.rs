@@ -1,0 +1,57 @@
+//! A worker is killed in mid-turn: when another goes on, and whether a command that was acknowledged is lost.
+
+use nix::sys::signal::Signal;
+use tokio::time::Instant;
+
+use crate::Asked;
+use crate::report::{Row, Target};
+use crate::rows::throughput::sessions;
+use crate::world::{Setup, World};
+
+const SESSIONS: usize = 100;
+
+pub(crate) async fn measure(asked: &Asked) -> anyhow::Result<Vec<Row>> {
+    let world = World::make(Setup::default()).await?;
+    let web = world.start("web").await?;
+    let first = world.start("worker").await?;
+    let api = world.api(&web);
+    let mut caller = api.connect().await?;
+    let long = caller.create_session("long").await?;
+    let mut events = api.follow(&long, 0).await?;
+    caller.prompt(&long, "say one\nsleep 3000\nsay two").await?;
+    events.until("turn_started").await?;
+    let second = world.start("worker").await?;
+
+    let commands = asked.of(10_000);
+    let sessions = sessions(&api, SESSIONS).await?;
+    let mut acknowledged = 0;
+    let mut killed_at = None;
+    for number in 0..commands {
+        caller.prompt(&sessions[number % SESSIONS], "say hello").await?;
+        acknowledged += 1;
+        if number == commands / 4 {
+            first.signal(Signal::SIGKILL)?;
+            killed_at = Some(Instant::now());
+        }
+    }
+    let again = events.until("turn_started").await?.at;
+    let gap = killed_at.map_or(f64::NAN, |killed| (again - killed).as_secs_f64());
+    events.until("turn_ended").await?;
+    let psql = world.psql();
+    psql.run(
+        "DO $$ BEGIN WHILE EXISTS (SELECT FROM commands WHERE state = 'pending') LOOP
+           COMMIT; PERFORM pg_sleep(0.02); END LOOP; END $$",
+    )
+    .await?;
+    let done = psql.number("SELECT count(*) FROM commands WHERE state = 'done'").await?;
+    drop(second);
+    Ok(vec![
+        Row::new("a killed worker's turn goes on elsewhere after", "s", gap, Target::AtMost(11.0)),
+        Row::new(
+            format!("acknowledged commands lost of {acknowledged}"),
+            "commands",
+            (acknowledged + 1 - done) as f64,
+            Target::AtMost(0.0),
+        ),
+    ])
+}
