@@ -10,7 +10,7 @@ use config::Config;
 
 use crate::failure::Failure;
 use crate::process::Process;
-use crate::{admin, archive, backup, drill, findings, gate, restore, scan, serve, subjects};
+use crate::{admin, archive, backup, drill, findings, gate, openapi, restore, scan, serve, subjects};
 
 /// A self-hosted cloud for AI coworkers whose recovery is proven, not promised.
 #[derive(Debug, Parser)]
@@ -46,6 +46,8 @@ pub(crate) enum Command {
     Gate(gate::Gate),
     /// Look for secrets in files, folders and streams, in every encoding
     Scan(scan::Scan),
+    /// Print the description of the HTTP API (OpenAPI 3.1)
+    Openapi(openapi::OpenApi),
 }
 
 /// Which configuration to use.
@@ -60,7 +62,7 @@ impl Command {
     /// Whether failures are told as JSON.
     pub(crate) fn json(&self) -> bool {
         match self {
-            Self::Serve(_) => false,
+            Self::Serve(_) | Self::Openapi(_) => false,
             Self::Admin(admin) => admin.json(),
             Self::Backup(backup) => backup.json,
             Self::Restore(restore) => restore.json,
@@ -98,6 +100,7 @@ impl Command {
             Self::Findings(findings) => findings.run(&process),
             Self::Gate(gate) => gate.run(&process),
             Self::Scan(scan) => scan.run(process).await,
+            Self::Openapi(openapi) => openapi.run(),
         }
     }
 }

@@ -13,6 +13,7 @@ mod failure;
 mod findings;
 mod gate;
 mod installation;
+mod openapi;
 mod process;
 mod replay;
 mod restore;

@@ -9,6 +9,7 @@ pub const MAX_ATTEMPTS: i32 = 5;
 
 /// What is asked. In JSON and SQL: the fields `kind` and `payload`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(tag = "kind", content = "payload", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Wish {
     Prompt { text: String },
@@ -39,6 +40,7 @@ impl Wish {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum CommandState {
     Pending,

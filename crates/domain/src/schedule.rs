@@ -43,20 +43,20 @@ pub const MAX_EXPRESSION: usize = 200;
 
 /// What starts a workflow, as people write it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum TriggerSpec {
     /// Five fields (minute, hour, day of month, month, day of week) or a nickname such as `@daily`.
-    Cron {
-        expression: String,
-        time_zone: String,
-    },
+    Cron { expression: String, time_zone: String },
     /// At `anchor_at` and every `every_s` seconds before and after it. Without an anchor, it is when the trigger was made.
     Interval {
         every_s: i64,
         #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, format = DateTime))]
         anchor_at: Option<Timestamp>,
     },
     Once {
+        #[cfg_attr(feature = "openapi", schema(value_type = String, format = DateTime))]
         at: Timestamp,
     },
 }
@@ -104,6 +104,7 @@ impl TriggerSpec {
 /// What to do with the slots that were missed: those that fell due before this generation of the system began, while
 /// the workflow was paused, or longer ago than [`GRACE`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum MissedPolicy {
     Skip,
@@ -115,6 +116,7 @@ pub enum MissedPolicy {
 
 /// What to do with a slot that falls due while an earlier run of its workflow is unfinished.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum OverlapPolicy {
     Allow,
@@ -123,6 +125,7 @@ pub enum OverlapPolicy {
 
 /// Whether a workflow's triggers start it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum WorkflowState {
     Active,

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 /// What an account is in an org.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
     Owner,
@@ -41,6 +42,7 @@ impl FromStr for Role {
 /// What a token was made for. It never gives more than the role of its account does, except `operator`, which
 /// stands above orgs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Scope {
     Read,

@@ -40,6 +40,7 @@ pub struct ResolvedSecrets {
 
 /// How one reference fares. Fit for diagnostics: no value, no folder of this host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ReferenceStatus {
     pub name: String,
     pub reference: String,

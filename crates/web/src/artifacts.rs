@@ -5,12 +5,10 @@
 //!
 //! Not here: making them (`worker`).
 
-use axum::Router;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
 use bytes::Bytes;
 use clock::Timestamp;
 use futures::{Stream, TryStreamExt};
@@ -20,25 +18,29 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use store::Artifact;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use crate::app::App;
 use crate::auth::Reader;
 use crate::extract::{Json, Path, Query};
-use crate::page::{Page, Paging};
+use crate::page::{Page, PageQuery, Paging};
 use crate::problem::Problem;
 
 /// Artifacts of one page, at most.
 const LIMIT_MAX: i64 = 1_000;
 
-pub(crate) fn routes() -> Router<App> {
-    Router::new()
-        .route("/api/artifacts", get(list))
-        .route("/api/artifacts/{artifact_id}", get(view))
-        .route("/api/artifacts/{artifact_id}/content", get(content))
-        .route("/api/sessions/{session_id}/artifacts", get(list_of_session))
+pub(crate) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(list))
+        .routes(routes!(view))
+        .routes(routes!(content))
+        .routes(routes!(list_of_session))
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Artifact)]
 struct ArtifactView {
     artifact_id: ArtifactId,
     session_id: SessionId,
@@ -48,6 +50,7 @@ struct ArtifactView {
     size: i64,
     /// Lower-case hex.
     sha256: String,
+    #[schema(value_type = String, format = DateTime)]
     created_at: Timestamp,
 }
 
@@ -58,6 +61,16 @@ impl From<Artifact> for ArtifactView {
     }
 }
 
+/// The artifacts of all sessions of the org, oldest first. A page has at most 1,000.
+#[utoipa::path(
+    get,
+    path = "/api/artifacts",
+    operation_id = "artifact_list",
+    tag = "artifacts",
+    params(PageQuery),
+    responses((status = 200, description = "A page of them.", body = Page<ArtifactView>)),
+    security(("token" = ["read"])),
+)]
 async fn list(
     State(app): State<App>,
     Reader(caller): Reader,
@@ -66,6 +79,16 @@ async fn list(
     page(&app, caller.org, None, paging).await
 }
 
+/// The artifacts of a session, oldest first. A page has at most 1,000.
+#[utoipa::path(
+    get,
+    path = "/api/sessions/{session_id}/artifacts",
+    operation_id = "session_artifact_list",
+    tag = "artifacts",
+    params(PageQuery),
+    responses((status = 200, description = "A page of them.", body = Page<ArtifactView>)),
+    security(("token" = ["read"])),
+)]
 async fn list_of_session(
     State(app): State<App>,
     Reader(caller): Reader,
@@ -88,6 +111,15 @@ async fn page(
     Ok(Json(Page::of(artifacts, limit, |artifact| artifact.artifact_id).map(ArtifactView::from)))
 }
 
+/// An artifact, without its content.
+#[utoipa::path(
+    get,
+    path = "/api/artifacts/{artifact_id}",
+    operation_id = "artifact_view",
+    tag = "artifacts",
+    responses((status = 200, description = "What is known of it.", body = ArtifactView)),
+    security(("token" = ["read"])),
+)]
 async fn view(
     State(app): State<App>,
     Reader(caller): Reader,
@@ -100,6 +132,18 @@ async fn find(app: &App, org: OrgId, artifact: ArtifactId) -> Result<Artifact, P
     app.store.artifact_by_id(org, artifact).await?.ok_or_else(|| Problem::not_found("artifact"))
 }
 
+/// The content of an artifact.
+///
+/// Its media type is the one that the agent named. If the stored object is not what the row names, the connection
+/// breaks before the last byte.
+#[utoipa::path(
+    get,
+    path = "/api/artifacts/{artifact_id}/content",
+    operation_id = "artifact_content",
+    tag = "artifacts",
+    responses((status = 200, description = "The bytes that the session made, with their SHA-256 as `ETag`.", body = Vec<u8>, content_type = "application/octet-stream"), (status = 304, description = "The reader has it: `If-None-Match` named its `ETag`.")),
+    security(("token" = ["read"])),
+)]
 async fn content(
     State(app): State<App>,
     Reader(caller): Reader,
@@ -157,4 +201,4 @@ fn checked(
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

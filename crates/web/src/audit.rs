@@ -1,24 +1,26 @@
 //! The org's audit trail, oldest first.
 
-use axum::Router;
 use axum::extract::State;
-use axum::routing::get;
 use clock::Timestamp;
 use ids::AuditId;
 use serde::Serialize;
 use store::AuditRecord;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use crate::app::App;
 use crate::auth::Reader;
 use crate::extract::{Json, Query};
-use crate::page::{Page, Paging};
+use crate::page::{Page, PageQuery, Paging};
 use crate::problem::Problem;
 
-pub(crate) fn routes() -> Router<App> {
-    Router::new().route("/api/audit", get(list))
+pub(crate) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(list))
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = AuditRecord)]
 struct AuditView {
     audit_id: AuditId,
     position: i64,
@@ -26,6 +28,7 @@ struct AuditView {
     action: String,
     target: String,
     detail: serde_json::Value,
+    #[schema(value_type = String, format = DateTime)]
     recorded_at: Timestamp,
 }
 
@@ -36,6 +39,16 @@ impl From<AuditRecord> for AuditView {
     }
 }
 
+/// The org's audit trail, oldest first.
+#[utoipa::path(
+    get,
+    path = "/api/audit",
+    operation_id = "audit_list",
+    tag = "audit",
+    params(PageQuery),
+    responses((status = 200, description = "A page of them.", body = Page<AuditView>)),
+    security(("token" = ["read"])),
+)]
 async fn list(
     State(app): State<App>,
     Reader(caller): Reader,

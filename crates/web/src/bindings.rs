@@ -4,34 +4,37 @@
 //!
 //! Not here: rendering and moving the cursor (`gateway`).
 
-use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
-use axum::routing::get;
 use clock::Timestamp;
 use domain::channel::THREAD_CHARS;
 use ids::{BindingId, ChannelId, SessionId};
 use serde::{Deserialize, Serialize};
 use store::{Binding, BindingError, NewBinding};
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use crate::app::App;
 use crate::auth::{Reader, Writer};
 use crate::extract::{Json, Query};
-use crate::page::{Page, Paging};
+use crate::page::{Page, PageQuery, Paging};
 use crate::problem::Problem;
 use crate::validate;
 
-pub(crate) fn routes() -> Router<App> {
-    Router::new().route("/api/bindings", get(list).post(create))
+pub(crate) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(list, create))
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Binding)]
 struct BindingView {
     binding_id: BindingId,
     channel_id: ChannelId,
     thread: String,
     session_id: SessionId,
     cursor_sequence: i64,
+    #[schema(value_type = String, format = DateTime)]
     created_at: Timestamp,
 }
 
@@ -53,14 +56,26 @@ impl From<BindingError> for Problem {
     }
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = NewBinding)]
 #[serde(deny_unknown_fields)]
 struct Create {
     channel_id: ChannelId,
+    #[schema(min_length = 1, max_length = 200, example = "general")]
     thread: String,
     session_id: SessionId,
 }
 
+/// Ties a channel's thread to a session: what is said there goes to the session, and its turns are told there.
+#[utoipa::path(
+    post,
+    path = "/api/bindings",
+    operation_id = "binding_create",
+    tag = "channels",
+    request_body = Create,
+    responses((status = 201, description = "It is bound.", body = BindingView), (status = 409, description = "The thread is bound already.")),
+    security(("token" = ["write"])),
+)]
 async fn create(
     State(app): State<App>,
     Writer(caller): Writer,
@@ -72,6 +87,16 @@ async fn create(
     Ok((StatusCode::CREATED, Json(binding.into())))
 }
 
+/// The bindings of the org, oldest first.
+#[utoipa::path(
+    get,
+    path = "/api/bindings",
+    operation_id = "binding_list",
+    tag = "channels",
+    params(PageQuery),
+    responses((status = 200, description = "A page of them.", body = Page<BindingView>)),
+    security(("token" = ["read"])),
+)]
 async fn list(
     State(app): State<App>,
     Reader(caller): Reader,

@@ -1,35 +1,39 @@
 //! Keys that users bring. A key goes in and is never shown again; people see its last four characters.
 
-use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
-use axum::routing::{delete, get};
 use clock::Timestamp;
 use ids::{ByokKeyId, OrgId};
 use secrecy::{ExposeSecret, SecretString};
 use secrets::{Envelope, KmsError};
 use serde::{Deserialize, Serialize};
 use store::{ByokKey, NewByokKey, byok_aad};
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use crate::app::App;
 use crate::auth::{Manager, Reader};
 use crate::extract::{Json, Path, Query};
-use crate::page::{Page, Paging};
+use crate::page::{Page, PageQuery, Paging};
 use crate::problem::Problem;
 use crate::validate;
 
-pub(crate) fn routes() -> Router<App> {
-    Router::new().route("/api/byok-keys", get(list).post(create)).route("/api/byok-keys/{byok_key_id}", delete(revoke))
+pub(crate) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(list, create)).routes(routes!(revoke))
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ByokKey)]
 struct ByokKeyView {
     byok_key_id: ByokKeyId,
     provider: String,
     label: String,
     last_four: String,
     key_version: String,
+    #[schema(value_type = String, format = DateTime)]
     created_at: Timestamp,
+    #[schema(value_type = Option<String>, format = DateTime)]
     revoked_at: Option<Timestamp>,
 }
 
@@ -41,14 +45,28 @@ impl From<ByokKey> for ByokKeyView {
 }
 
 /// No `Debug`: it holds a key.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
+#[schema(as = NewByokKey)]
 #[serde(deny_unknown_fields)]
 struct Create {
+    #[schema(min_length = 1, max_length = 100, example = "anthropic")]
     provider: String,
+    #[schema(min_length = 1, max_length = 200, example = "team")]
     label: String,
+    #[schema(min_length = 16, max_length = 4096, write_only, example = "the key as the provider gave it")]
     key: String,
 }
 
+/// Brings a key. It is encrypted at once and never shown again.
+#[utoipa::path(
+    post,
+    path = "/api/byok-keys",
+    operation_id = "byok_create",
+    tag = "keys",
+    request_body = Create,
+    responses((status = 201, description = "It is sealed and stored.", body = ByokKeyView)),
+    security(("token" = ["manage"])),
+)]
 async fn create(
     State(app): State<App>,
     Manager(caller): Manager,
@@ -79,6 +97,16 @@ fn not_sealed(error: KmsError) -> Problem {
     }
 }
 
+/// The keys that the org brought, without their content, oldest first.
+#[utoipa::path(
+    get,
+    path = "/api/byok-keys",
+    operation_id = "byok_list",
+    tag = "keys",
+    params(PageQuery),
+    responses((status = 200, description = "A page of them.", body = Page<ByokKeyView>)),
+    security(("token" = ["read"])),
+)]
 async fn list(
     State(app): State<App>,
     Reader(caller): Reader,
@@ -88,6 +116,15 @@ async fn list(
     Ok(Json(Page::of(keys, paging.limit(), |key| key.byok_key_id).map(ByokKeyView::from)))
 }
 
+/// Forgets a key: its ciphertext is deleted. Revoking twice changes nothing.
+#[utoipa::path(
+    delete,
+    path = "/api/byok-keys/{byok_key_id}",
+    operation_id = "byok_revoke",
+    tag = "keys",
+    responses((status = 204, description = "It is forgotten.")),
+    security(("token" = ["manage"])),
+)]
 async fn revoke(
     State(app): State<App>,
     Manager(caller): Manager,

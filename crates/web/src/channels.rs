@@ -5,29 +5,31 @@
 //!
 //! Not here: what goes through them (`gateway`).
 
-use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
-use axum::routing::get;
 use clock::Timestamp;
 use domain::channel::{ChannelKind, Destination, DestinationError};
 use ids::ChannelId;
 use secrets::derive_channel_secret;
 use serde::{Deserialize, Serialize};
 use store::{Channel, NewChannel};
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use crate::app::App;
 use crate::auth::{Reader, Writer};
 use crate::extract::{Json, Query};
-use crate::page::{Page, Paging};
+use crate::page::{Page, PageQuery, Paging};
 use crate::problem::Problem;
 use crate::validate;
 
-pub(crate) fn routes() -> Router<App> {
-    Router::new().route("/api/channels", get(list).post(create))
+pub(crate) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(list, create))
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Channel)]
 struct ChannelView {
     channel_id: ChannelId,
     kind: ChannelKind,
@@ -35,6 +37,7 @@ struct ChannelView {
     destination: String,
     /// Whether the far side takes a repeated delivery once, by its `webhook-id`.
     deduplicates: bool,
+    #[schema(value_type = String, format = DateTime)]
     created_at: Timestamp,
 }
 
@@ -45,18 +48,21 @@ impl From<Channel> for ChannelView {
     }
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct CreatedChannel {
     #[serde(flatten)]
     view: ChannelView,
     signing_secret: String,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = NewChannel)]
 #[serde(deny_unknown_fields)]
 struct Create {
     kind: ChannelKind,
+    #[schema(min_length = 1, max_length = 200, example = "ops")]
     name: String,
+    #[schema(example = "https://chat.example/hook")]
     destination: String,
     #[serde(default = "standard")]
     deduplicates: bool,
@@ -67,6 +73,16 @@ fn standard() -> bool {
     true
 }
 
+/// Makes a channel.
+#[utoipa::path(
+    post,
+    path = "/api/channels",
+    operation_id = "channel_create",
+    tag = "channels",
+    request_body = Create,
+    responses((status = 201, description = "It is there. The signing secret is shown only here.", body = CreatedChannel)),
+    security(("token" = ["write"])),
+)]
 async fn create(
     State(app): State<App>,
     Writer(caller): Writer,
@@ -87,6 +103,16 @@ async fn create(
     Ok((StatusCode::CREATED, Json(CreatedChannel { view: channel.into(), signing_secret })))
 }
 
+/// The channels of the org, oldest first.
+#[utoipa::path(
+    get,
+    path = "/api/channels",
+    operation_id = "channel_list",
+    tag = "channels",
+    params(PageQuery),
+    responses((status = 200, description = "A page of them.", body = Page<ChannelView>)),
+    security(("token" = ["read"])),
+)]
 async fn list(
     State(app): State<App>,
     Reader(caller): Reader,

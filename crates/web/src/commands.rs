@@ -2,21 +2,22 @@
 //!
 //! Not here: carrying them out (`worker`).
 
-use axum::Router;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
-use axum::routing::get;
 use clock::Timestamp;
 use domain::command::{CommandState, Wish};
 use ids::{CommandId, SessionId};
 use serde::Serialize;
 use store::{Command, EnqueueError, NewCommand};
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 use uuid::Uuid;
 
 use crate::app::App;
 use crate::auth::{Reader, Writer};
 use crate::extract::{Json, Path, Query};
-use crate::page::{Page, Paging};
+use crate::page::{Page, PageQuery, Paging};
 use crate::problem::Problem;
 use crate::validate;
 
@@ -24,13 +25,12 @@ const IDEMPOTENCY_KEY: &str = "idempotency-key";
 /// Characters of a prompt or an answer.
 const TEXT_MAX: usize = 200_000;
 
-pub(crate) fn routes() -> Router<App> {
-    Router::new()
-        .route("/api/sessions/{session_id}/commands", get(list).post(enqueue))
-        .route("/api/sessions/{session_id}/commands/{command_id}", get(view))
+pub(crate) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(list, enqueue)).routes(routes!(view))
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Acknowledged)]
 struct EnqueuedView {
     command_id: CommandId,
     ordinal: i64,
@@ -39,7 +39,8 @@ struct EnqueuedView {
     created: bool,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Command)]
 struct CommandView {
     command_id: CommandId,
     ordinal: i64,
@@ -47,7 +48,9 @@ struct CommandView {
     state: CommandState,
     attempt: i32,
     outcome: Option<String>,
+    #[schema(value_type = String, format = DateTime)]
     created_at: Timestamp,
+    #[schema(value_type = Option<String>, format = DateTime)]
     finished_at: Option<Timestamp>,
 }
 
@@ -58,6 +61,16 @@ impl From<Command> for CommandView {
     }
 }
 
+/// Asks something of a session.
+#[utoipa::path(
+    post,
+    path = "/api/sessions/{session_id}/commands",
+    operation_id = "command_enqueue",
+    tag = "sessions",
+    request_body = Wish,
+    responses((status = 202, description = "It is taken down, and will be carried out in its turn.", body = EnqueuedView)),
+    security(("token" = ["write"])),
+)]
 async fn enqueue(
     State(app): State<App>,
     Writer(caller): Writer,
@@ -99,6 +112,16 @@ fn checked(wish: Wish) -> Result<Wish, Problem> {
     Ok(wish)
 }
 
+/// The commands of a session, in the order in which they run.
+#[utoipa::path(
+    get,
+    path = "/api/sessions/{session_id}/commands",
+    operation_id = "command_list",
+    tag = "sessions",
+    params(PageQuery),
+    responses((status = 200, description = "A page of them.", body = Page<CommandView>)),
+    security(("token" = ["read"])),
+)]
 async fn list(
     State(app): State<App>,
     Reader(caller): Reader,
@@ -112,6 +135,15 @@ async fn list(
     Ok(Json(Page::of(commands, paging.limit(), |command| command.ordinal).map(CommandView::from)))
 }
 
+/// A command.
+#[utoipa::path(
+    get,
+    path = "/api/sessions/{session_id}/commands/{command_id}",
+    operation_id = "command_view",
+    tag = "sessions",
+    responses((status = 200, description = "How it fares.", body = CommandView)),
+    security(("token" = ["read"])),
+)]
 async fn view(
     State(app): State<App>,
     Reader(caller): Reader,

@@ -2,30 +2,28 @@
 //!
 //! Not here: sending them (`gateway`).
 
-use axum::Router;
 use axum::extract::State;
-use axum::routing::{get, post};
 use clock::Timestamp;
 use domain::channel::DeliveryState;
 use ids::{BindingId, ChannelId, DeliveryId};
 use serde::{Deserialize, Serialize};
 use store::{Delivery, Intervention};
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use crate::app::App;
 use crate::auth::{Caller, Reader, Writer};
 use crate::extract::{Json, Path, Query};
-use crate::page::{Page, Paging};
+use crate::page::{Page, PageQuery, Paging};
 use crate::problem::Problem;
 
-pub(crate) fn routes() -> Router<App> {
-    Router::new()
-        .route("/api/deliveries", get(list))
-        .route("/api/deliveries/{delivery_id}", get(show))
-        .route("/api/deliveries/{delivery_id}/retry", post(retry))
-        .route("/api/deliveries/{delivery_id}/dead-letter", post(dead_letter))
+pub(crate) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(list)).routes(routes!(show)).routes(routes!(retry)).routes(routes!(dead_letter))
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Delivery)]
 struct DeliveryView {
     delivery_id: DeliveryId,
     binding_id: BindingId,
@@ -33,9 +31,12 @@ struct DeliveryView {
     sequence: i64,
     state: DeliveryState,
     attempt: i32,
+    #[schema(value_type = String, format = DateTime)]
     next_attempt_at: Timestamp,
     last_error: Option<String>,
+    #[schema(value_type = String, format = DateTime)]
     created_at: Timestamp,
+    #[schema(value_type = Option<String>, format = DateTime)]
     finished_at: Option<Timestamp>,
 }
 
@@ -56,11 +57,22 @@ impl From<Delivery> for DeliveryView {
     }
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 struct Filter {
     state: Option<DeliveryState>,
 }
 
+/// The deliveries of the org, oldest first, in one state if it is named.
+#[utoipa::path(
+    get,
+    path = "/api/deliveries",
+    operation_id = "delivery_list",
+    tag = "channels",
+    params(Filter, PageQuery),
+    responses((status = 200, description = "A page of them.", body = Page<DeliveryView>)),
+    security(("token" = ["read"])),
+)]
 async fn list(
     State(app): State<App>,
     Reader(caller): Reader,
@@ -71,6 +83,15 @@ async fn list(
     Ok(Json(Page::of(deliveries, paging.limit(), |delivery| delivery.delivery_id).map(DeliveryView::from)))
 }
 
+/// A delivery.
+#[utoipa::path(
+    get,
+    path = "/api/deliveries/{delivery_id}",
+    operation_id = "delivery_view",
+    tag = "channels",
+    responses((status = 200, description = "How it fares.", body = DeliveryView)),
+    security(("token" = ["read"])),
+)]
 async fn show(
     State(app): State<App>,
     Reader(caller): Reader,
@@ -79,6 +100,15 @@ async fn show(
     view(&app, &caller, delivery).await
 }
 
+/// Sends a dead delivery again.
+#[utoipa::path(
+    post,
+    path = "/api/deliveries/{delivery_id}/retry",
+    operation_id = "delivery_retry",
+    tag = "channels",
+    responses((status = 200, description = "It is pending again.", body = DeliveryView), (status = 409, description = "Only a dead delivery can be sent again.")),
+    security(("token" = ["write"])),
+)]
 async fn retry(
     State(app): State<App>,
     Writer(caller): Writer,
@@ -89,6 +119,15 @@ async fn retry(
     view(&app, &caller, delivery).await
 }
 
+/// Sets a pending delivery aside.
+#[utoipa::path(
+    post,
+    path = "/api/deliveries/{delivery_id}/dead-letter",
+    operation_id = "delivery_dead_letter",
+    tag = "channels",
+    responses((status = 200, description = "It is set aside.", body = DeliveryView), (status = 409, description = "Only a pending delivery that is not being sent can be set aside.")),
+    security(("token" = ["write"])),
+)]
 async fn dead_letter(
     State(app): State<App>,
     Writer(caller): Writer,

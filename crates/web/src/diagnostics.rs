@@ -6,14 +6,15 @@
 
 use std::collections::BTreeMap;
 
-use axum::Router;
 use axum::extract::State;
-use axum::routing::get;
 use chrono::TimeDelta;
 use clock::Timestamp;
 use secrets::ReferenceStatus;
 use serde::Serialize;
 use store::{Backlog, KeyVersion, Store, StoreError};
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use crate::app::App;
 use crate::auth::Operator;
@@ -26,12 +27,13 @@ const ALIVE_WITHIN: TimeDelta = TimeDelta::seconds(15);
 /// Every role, so that one without a process shows as 0.
 const ROLES: [&str; 4] = ["web", "worker", "scheduler", "gateway"];
 
-pub(crate) fn routes() -> Router<App> {
-    Router::new().route("/api/diagnostics", get(diagnostics))
+pub(crate) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(diagnostics))
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct Diagnostics {
+    #[schema(value_type = String, format = DateTime)]
     generated_at: Timestamp,
     generation: i64,
     environment: &'static str,
@@ -47,7 +49,8 @@ struct Diagnostics {
     key_versions: Vec<KeyVersionView>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Backlog)]
 struct BacklogView {
     commands_pending: i64,
     oldest_command_age_ms: Option<i64>,
@@ -59,12 +62,22 @@ struct BacklogView {
     triggers_due: i64,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = KeyVersion)]
 struct KeyVersionView {
     version: String,
     ciphertexts: i64,
 }
 
+/// The installation's state in numbers and names. It holds no row's content and no secret.
+#[utoipa::path(
+    get,
+    path = "/api/diagnostics",
+    operation_id = "diagnostics",
+    tag = "installation",
+    responses((status = 200, description = "The state of the installation.", body = Diagnostics)),
+    security(("token" = ["operate"])),
+)]
 async fn diagnostics(State(app): State<App>, _: Operator) -> Result<Json<Diagnostics>, Problem> {
     Ok(Json(Diagnostics {
         generated_at: app.store.sources().now(),

@@ -10,16 +10,18 @@ pub(crate) mod tail;
 use std::convert::Infallible;
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use domain::event::Recorded;
 use futures::{Stream, StreamExt};
 use ids::{OrgId, SessionId};
 use serde::Deserialize;
 use tokio::time::Instant;
+use utoipa::IntoParams;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use crate::app::App;
 use crate::auth::Reader;
@@ -37,19 +39,34 @@ const COMMENT: &[u8] = b":\n\n";
 const STREAM_HEADERS: [(HeaderName, &str); 2] =
     [(header::CONTENT_TYPE, "text/event-stream"), (header::CACHE_CONTROL, "no-cache")];
 
-pub(crate) fn routes() -> Router<App> {
-    Router::new().route("/api/sessions/{session_id}/events", get(list_or_stream))
+pub(crate) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(list_or_stream))
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 struct From {
     /// The last sequence that the reader has seen.
     after: Option<i64>,
     /// The same, as lists call it.
     cursor: Option<i64>,
+    /// Events of a page, at most: 200 if it is not given, 1,000 at most.
     limit: Option<i64>,
 }
 
+/// What happened in a session, in order.
+///
+/// With `Accept: text/event-stream` it is a stream that goes on: the `id` of each message is the sequence of its event, and a
+/// reader that comes back with `Last-Event-ID` misses nothing and sees nothing twice.
+#[utoipa::path(
+    get,
+    path = "/api/sessions/{session_id}/events",
+    operation_id = "event_list",
+    tag = "sessions",
+    params(From, ("Last-Event-ID" = Option<i64>, Header, description = "For a stream: the last sequence that the reader has seen. It wins over `after`.")),
+    responses((status = 200, description = "A page of them; with `Accept: text/event-stream` a stream.", content((Page<Recorded> = "application/json"), (String = "text/event-stream")))),
+    security(("token" = ["read"])),
+)]
 async fn list_or_stream(
     State(app): State<App>,
     Reader(caller): Reader,

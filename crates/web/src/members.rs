@@ -1,32 +1,35 @@
 //! Members: accounts and what they are in the caller's org.
 
-use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
-use axum::routing::get;
 use clock::Timestamp;
 use domain::tenancy::{Role, normal_email};
 use ids::AccountId;
 use serde::{Deserialize, Serialize};
 use store::Member;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use crate::app::App;
 use crate::auth::{Manager, Reader};
 use crate::extract::{Json, Query};
-use crate::page::{Page, Paging};
+use crate::page::{Page, PageQuery, Paging};
 use crate::problem::Problem;
 use crate::validate;
 
-pub(crate) fn routes() -> Router<App> {
-    Router::new().route("/api/members", get(list).post(add))
+pub(crate) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(list, add))
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Member)]
 struct MemberView {
     account_id: AccountId,
     email: String,
     display_name: String,
     role: Role,
+    #[schema(value_type = String, format = DateTime)]
     created_at: Timestamp,
 }
 
@@ -37,14 +40,26 @@ impl From<Member> for MemberView {
     }
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct NewMember {
+    #[schema(min_length = 3, max_length = 320, example = "bob@example.org")]
     email: String,
+    #[schema(min_length = 1, max_length = 200, example = "Bob")]
     display_name: String,
     role: Role,
 }
 
+/// Adds an account to the org. One that nobody has yet is made.
+#[utoipa::path(
+    post,
+    path = "/api/members",
+    operation_id = "member_create",
+    tag = "members",
+    request_body = NewMember,
+    responses((status = 201, description = "The account belongs to the org.", body = MemberView), (status = 409, description = "The account belongs to the org already.")),
+    security(("token" = ["manage"])),
+)]
 async fn add(
     State(app): State<App>,
     Manager(caller): Manager,
@@ -58,6 +73,16 @@ async fn add(
     Ok((StatusCode::CREATED, Json(member.into())))
 }
 
+/// Who belongs to the org, and as what.
+#[utoipa::path(
+    get,
+    path = "/api/members",
+    operation_id = "member_list",
+    tag = "members",
+    params(PageQuery),
+    responses((status = 200, description = "A page of them.", body = Page<MemberView>)),
+    security(("token" = ["read"])),
+)]
 async fn list(
     State(app): State<App>,
     Reader(caller): Reader,

@@ -6,11 +6,11 @@ use std::collections::BTreeMap;
 use std::fmt::{self, Write};
 use std::sync::Arc;
 
-use axum::Router;
 use axum::extract::State;
 use axum::response::IntoResponse;
-use axum::routing::get;
 use store::Backlog;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use crate::app::App;
 use crate::auth::Operator;
@@ -37,10 +37,19 @@ impl fmt::Debug for Exposition {
     }
 }
 
-pub(crate) fn routes() -> Router<App> {
-    Router::new().route("/api/metrics", get(metrics))
+pub(crate) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(metrics))
 }
 
+/// Metrics of this process, and the gauges that only the database knows.
+#[utoipa::path(
+    get,
+    path = "/api/metrics",
+    operation_id = "metrics",
+    tag = "installation",
+    responses((status = 200, description = "Prometheus text.", body = String, content_type = "text/plain; version=0.0.4")),
+    security(("token" = ["operate"])),
+)]
 async fn metrics(State(app): State<App>, _: Operator) -> Result<impl IntoResponse, Problem> {
     let gauges = Gauges {
         generation: app.generation.generation,

@@ -1,29 +1,32 @@
 //! Orgs: tenants of the installation. For operators.
 
-use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
-use axum::routing::get;
 use clock::Timestamp;
 use ids::OrgId;
 use serde::{Deserialize, Serialize};
 use store::Org;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use crate::app::App;
 use crate::auth::Operator;
 use crate::extract::{Json, Query};
-use crate::page::{Page, Paging};
+use crate::page::{Page, PageQuery, Paging};
 use crate::problem::Problem;
 use crate::validate;
 
-pub(crate) fn routes() -> Router<App> {
-    Router::new().route("/api/orgs", get(list).post(create))
+pub(crate) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(list, create))
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Org)]
 struct OrgView {
     org_id: OrgId,
     name: String,
+    #[schema(value_type = String, format = DateTime)]
     created_at: Timestamp,
 }
 
@@ -33,13 +36,23 @@ impl From<Org> for OrgView {
     }
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct NewOrg {
+    #[schema(min_length = 1, max_length = 200, example = "Acme")]
     name: String,
 }
 
-/// An org begins without members; its creator adds the first with the header `Cowork-Org`.
+/// Makes an org, without members; the first is added with the header `Cowork-Org`.
+#[utoipa::path(
+    post,
+    path = "/api/orgs",
+    operation_id = "org_create",
+    tag = "installation",
+    request_body = NewOrg,
+    responses((status = 201, description = "It is there.", body = OrgView)),
+    security(("token" = ["operate"])),
+)]
 async fn create(
     State(app): State<App>,
     Operator(caller): Operator,
@@ -50,6 +63,16 @@ async fn create(
     Ok((StatusCode::CREATED, Json(org.into())))
 }
 
+/// The orgs of the installation, oldest first.
+#[utoipa::path(
+    get,
+    path = "/api/orgs",
+    operation_id = "org_list",
+    tag = "installation",
+    params(PageQuery),
+    responses((status = 200, description = "A page of them.", body = Page<OrgView>)),
+    security(("token" = ["operate"])),
+)]
 async fn list(
     State(app): State<App>,
     _: Operator,

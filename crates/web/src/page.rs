@@ -6,6 +6,7 @@
 use std::fmt::Display;
 
 use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 
 const LIMIT_DEFAULT: i64 = 50;
 const LIMIT_MAX: i64 = 200;
@@ -14,6 +15,18 @@ const LIMIT_MAX: i64 = 200;
 #[derive(Debug, Clone, Copy, Deserialize)]
 pub(crate) struct Paging<C> {
     pub(crate) cursor: Option<C>,
+    limit: Option<i64>,
+}
+
+/// [`Paging`] as the documentation of the API shows it.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "its fields are read by the macro that documents them")]
+pub(crate) struct PageQuery {
+    /// `next_cursor` of the page before.
+    cursor: Option<String>,
+    /// Rows of a page, at most. 50 if it is not given; what is out of bounds is brought to the nearest bound.
+    #[param(minimum = 1, maximum = 200)]
     limit: Option<i64>,
 }
 
@@ -31,9 +44,10 @@ impl<C> Paging<C> {
 
 /// The answer to a list. `next_cursor` is absent on the last page; a page that is just full may be followed by an
 /// empty one.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Page<T> {
     pub(crate) items: Vec<T>,
+    /// The `cursor` of the next page. `null`: this was the last one.
     pub(crate) next_cursor: Option<String>,
 }
 

@@ -7,6 +7,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use store::StoreError;
+use utoipa::ToSchema;
 
 /// What went wrong, for the caller; and why, for the log.
 #[derive(Debug)]
@@ -84,12 +85,17 @@ impl From<StoreError> for Problem {
     }
 }
 
-#[derive(Serialize)]
-struct Body<'a> {
+/// What a client sees of a failure (RFC 9457).
+#[derive(Serialize, ToSchema)]
+#[schema(as = Problem)]
+pub(crate) struct Body<'a> {
+    #[schema(example = "about:blank")]
     r#type: &'a str,
     title: &'a str,
     status: u16,
+    /// What happened and what to do, for people.
     detail: &'a str,
+    /// Stable; clients may decide by it.
     code: &'a str,
 }
 

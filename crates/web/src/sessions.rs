@@ -2,29 +2,31 @@
 //!
 //! Not here: what is asked of them (`commands`), what happens in them (`events`), carrying it out (`worker`).
 
-use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
-use axum::routing::get;
 use clock::Timestamp;
 use domain::projection::SessionState;
 use ids::{CheckpointId, OrgId, SessionId};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use store::{NewSession, Session, StoredProjection};
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use crate::app::App;
 use crate::auth::{Reader, Writer};
 use crate::extract::{Json, Path, Query};
-use crate::page::{Page, Paging};
+use crate::page::{Page, PageQuery, Paging};
 use crate::problem::Problem;
 use crate::validate;
 
-pub(crate) fn routes() -> Router<App> {
-    Router::new().route("/api/sessions", get(list).post(create)).route("/api/sessions/{session_id}", get(view))
+pub(crate) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(list, create)).routes(routes!(view))
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Session)]
 struct SessionView {
     session_id: SessionId,
     title: String,
@@ -32,7 +34,9 @@ struct SessionView {
     state: SessionState,
     last_sequence: i64,
     checkpoint_id: Option<CheckpointId>,
+    #[schema(value_type = String, format = DateTime)]
     created_at: Timestamp,
+    #[schema(value_type = String, format = DateTime)]
     updated_at: Timestamp,
 }
 
@@ -43,24 +47,29 @@ impl From<Session> for SessionView {
     }
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = SessionWithProjection)]
 struct WithProjection {
     #[serde(flatten)]
     session: SessionView,
     projection: ProjectionView,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Projection)]
 struct ProjectionView {
     sequence: i64,
     content: Value,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = NewSession)]
 #[serde(deny_unknown_fields)]
 struct Create {
+    #[schema(min_length = 1, max_length = 200, example = "Plan the week")]
     title: String,
     #[serde(default = "scripted")]
+    #[schema(min_length = 1, max_length = 100, example = "scripted")]
     agent: String,
 }
 
@@ -68,6 +77,16 @@ fn scripted() -> String {
     "scripted".to_owned()
 }
 
+/// Begins a session.
+#[utoipa::path(
+    post,
+    path = "/api/sessions",
+    operation_id = "session_create",
+    tag = "sessions",
+    request_body = Create,
+    responses((status = 201, description = "It is there, and idle.", body = SessionView)),
+    security(("token" = ["write"])),
+)]
 async fn create(
     State(app): State<App>,
     Writer(caller): Writer,
@@ -80,6 +99,16 @@ async fn create(
     Ok((StatusCode::CREATED, Json(find(&app, caller.org, session).await?.into())))
 }
 
+/// The sessions of the org, oldest first.
+#[utoipa::path(
+    get,
+    path = "/api/sessions",
+    operation_id = "session_list",
+    tag = "sessions",
+    params(PageQuery),
+    responses((status = 200, description = "A page of them.", body = Page<SessionView>)),
+    security(("token" = ["read"])),
+)]
 async fn list(
     State(app): State<App>,
     Reader(caller): Reader,
@@ -89,6 +118,15 @@ async fn list(
     Ok(Json(Page::of(sessions, paging.limit(), |session| session.session_id).map(SessionView::from)))
 }
 
+/// A session with its projection.
+#[utoipa::path(
+    get,
+    path = "/api/sessions/{session_id}",
+    operation_id = "session_view",
+    tag = "sessions",
+    responses((status = 200, description = "The session and what its events add up to.", body = WithProjection)),
+    security(("token" = ["read"])),
+)]
 async fn view(
     State(app): State<App>,
     Reader(caller): Reader,

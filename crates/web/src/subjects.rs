@@ -5,26 +5,28 @@
 //!
 //! Not here: what goes and what stays (`store::subject`).
 
-use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
-use axum::routing::get;
 use clock::Timestamp;
 use domain::tenancy::{Permission, Role};
 use ids::AccountId;
 use serde::Serialize;
 use store::{EraseError, ErasedFor, Erasure};
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use crate::app::App;
 use crate::auth::{Caller, Manager};
 use crate::extract::{Json, Path};
 use crate::problem::Problem;
 
-pub(crate) fn routes() -> Router<App> {
-    Router::new().route("/api/subjects/{account_id}", get(show).delete(erase))
+pub(crate) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(show, erase))
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Erasure)]
 struct ErasureView {
     account_id: AccountId,
     /// `erasing` or `erased`.
@@ -35,7 +37,9 @@ struct ErasureView {
     artifacts: i64,
     deliveries: i64,
     blobs: i64,
+    #[schema(value_type = String, format = DateTime)]
     requested_at: Timestamp,
+    #[schema(value_type = Option<String>, format = DateTime)]
     finished_at: Option<Timestamp>,
 }
 
@@ -58,6 +62,15 @@ fn wanted(caller: &Caller) -> Result<ErasedFor, Problem> {
     owner.then_some(ErasedFor::Owner(caller.org)).ok_or_else(forbidden)
 }
 
+/// Forgets a person: the account at once, what it said and made step by step. Asking twice changes nothing.
+#[utoipa::path(
+    delete,
+    path = "/api/subjects/{account_id}",
+    operation_id = "subject_erase",
+    tag = "members",
+    responses((status = 202, description = "It has begun.", body = ErasureView), (status = 409, description = "The account belongs to other orgs, too, or is the last owner.")),
+    security(("token" = ["manage"])),
+)]
 async fn erase(
     State(app): State<App>,
     Manager(caller): Manager,
@@ -73,6 +86,15 @@ async fn erase(
     Ok((StatusCode::ACCEPTED, Json(erasure.into())))
 }
 
+/// How far an erasure is.
+#[utoipa::path(
+    get,
+    path = "/api/subjects/{account_id}",
+    operation_id = "subject_view",
+    tag = "members",
+    responses((status = 200, description = "How far it is.", body = ErasureView)),
+    security(("token" = ["manage"])),
+)]
 async fn show(
     State(app): State<App>,
     Manager(caller): Manager,

@@ -2,37 +2,42 @@
 //!
 //! A token's text is in the answer that creates it and nowhere else, ever.
 
-use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
-use axum::routing::{delete, get};
 use clock::Timestamp;
 use domain::tenancy::{Permission, Scope, may_grant};
 use ids::{AccountId, TokenId};
 use serde::{Deserialize, Serialize};
 use store::Token;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use crate::api_token::ApiToken;
 use crate::app::App;
 use crate::auth::{Caller, Reader, Writer};
 use crate::extract::{Json, Path, Query};
-use crate::page::{Page, Paging};
+use crate::page::{Page, PageQuery, Paging};
 use crate::problem::Problem;
 use crate::validate;
 
-pub(crate) fn routes() -> Router<App> {
-    Router::new().route("/api/tokens", get(list).post(create)).route("/api/tokens/{token_id}", delete(revoke))
+pub(crate) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(list, create)).routes(routes!(revoke))
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Token)]
 struct TokenView {
     token_id: TokenId,
     account_id: AccountId,
     name: String,
     last_four: String,
     scopes: Vec<Scope>,
+    #[schema(value_type = String, format = DateTime)]
     created_at: Timestamp,
+    #[schema(value_type = Option<String>, format = DateTime)]
     expires_at: Option<Timestamp>,
+    #[schema(value_type = Option<String>, format = DateTime)]
     revoked_at: Option<Timestamp>,
 }
 
@@ -43,22 +48,33 @@ impl From<Token> for TokenView {
     }
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct CreatedToken {
     #[serde(flatten)]
     view: TokenView,
     token: String,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct NewToken {
+    #[schema(min_length = 1, max_length = 200, example = "ci")]
     name: String,
     scopes: Vec<Scope>,
     /// Default: the caller's own.
     account_id: Option<AccountId>,
 }
 
+/// Makes a token, for the caller's own account or, by an owner or admin, for another.
+#[utoipa::path(
+    post,
+    path = "/api/tokens",
+    operation_id = "token_create",
+    tag = "tokens",
+    request_body = NewToken,
+    responses((status = 201, description = "It is in force. Its text is shown only here.", body = CreatedToken)),
+    security(("token" = ["write"])),
+)]
 async fn create(
     State(app): State<App>,
     Writer(caller): Writer,
@@ -92,6 +108,16 @@ fn check(caller: &Caller, account: AccountId, scopes: &[Scope]) -> Result<(), Pr
     Ok(())
 }
 
+/// The tokens of the org, without their texts, oldest first.
+#[utoipa::path(
+    get,
+    path = "/api/tokens",
+    operation_id = "token_list",
+    tag = "tokens",
+    params(PageQuery),
+    responses((status = 200, description = "A page of them.", body = Page<TokenView>)),
+    security(("token" = ["read"])),
+)]
 async fn list(
     State(app): State<App>,
     Reader(caller): Reader,
@@ -101,6 +127,15 @@ async fn list(
     Ok(Json(Page::of(tokens, paging.limit(), |token| token.token_id).map(TokenView::from)))
 }
 
+/// Takes a token out of force. Revoking twice changes nothing.
+#[utoipa::path(
+    delete,
+    path = "/api/tokens/{token_id}",
+    operation_id = "token_revoke",
+    tag = "tokens",
+    responses((status = 204, description = "It is no longer in force.")),
+    security(("token" = ["write"])),
+)]
 async fn revoke(
     State(app): State<App>,
     Writer(caller): Writer,

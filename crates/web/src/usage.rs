@@ -1,39 +1,51 @@
 //! What the org has used, and the plan that it is on.
 
-use axum::Router;
 use axum::extract::State;
-use axum::routing::get;
 use clock::Timestamp;
 use serde::Serialize;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use crate::app::App;
 use crate::auth::Reader;
 use crate::extract::Json;
 use crate::problem::Problem;
 
-pub(crate) fn routes() -> Router<App> {
-    Router::new().route("/api/usage", get(usage))
+pub(crate) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(usage))
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct Usage {
     items: Vec<Total>,
     subscription: Subscription,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = UsageTotal)]
 struct Total {
     kind: String,
     quantity: i64,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct Subscription {
     plan: String,
     state: String,
+    #[schema(value_type = String, format = DateTime)]
     started_at: Timestamp,
 }
 
+/// What the org has used, and the plan that it is on.
+#[utoipa::path(
+    get,
+    path = "/api/usage",
+    operation_id = "usage",
+    tag = "usage",
+    responses((status = 200, description = "Totals by kind, and the plan.", body = Usage)),
+    security(("token" = ["read"])),
+)]
 async fn usage(State(app): State<App>, Reader(caller): Reader) -> Result<Json<Usage>, Problem> {
     let totals = app.store.usage_totals(caller.org).await?;
     let subscription = app.store.subscription_get(caller.org).await?;

@@ -2,10 +2,8 @@
 //!
 //! Not here: firing slots (`scheduler`), carrying runs out (`worker`).
 
-use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
-use axum::routing::{get, post};
 use clock::Timestamp;
 use domain::schedule::{MissedPolicy, OverlapPolicy, WorkflowState};
 use ids::{OrgId, TriggerId, WorkflowId};
@@ -13,29 +11,34 @@ use serde::Serialize;
 use store::{Trigger, Workflow, WorkflowError};
 
 use self::history::RunView;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
 use crate::app::App;
 use crate::auth::{Reader, Writer};
 use crate::extract::{Json, Path, Query};
-use crate::page::{Page, Paging};
+use crate::page::{Page, PageQuery, Paging};
 use crate::problem::Problem;
 
 mod create;
 mod history;
 
-pub(crate) fn routes() -> Router<App> {
-    Router::new()
-        .route("/api/workflows", get(list).post(create::create))
-        .route("/api/workflows/{workflow_id}", get(view))
-        .route("/api/workflows/{workflow_id}/pause", post(pause))
-        .route("/api/workflows/{workflow_id}/resume", post(resume))
-        .route("/api/workflows/{workflow_id}/archive", post(archive))
-        .route("/api/workflows/{workflow_id}/start", post(start))
-        .route("/api/workflows/{workflow_id}/slots", get(history::slots))
-        .route("/api/workflows/{workflow_id}/runs", get(history::runs_of_workflow))
-        .route("/api/runs", get(history::runs))
+pub(crate) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(list, create::create))
+        .routes(routes!(view))
+        .routes(routes!(pause))
+        .routes(routes!(resume))
+        .routes(routes!(archive))
+        .routes(routes!(start))
+        .routes(routes!(history::slots))
+        .routes(routes!(history::runs_of_workflow))
+        .routes(routes!(history::runs))
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Workflow)]
 struct WorkflowView {
     workflow_id: WorkflowId,
     name: String,
@@ -45,16 +48,19 @@ struct WorkflowView {
     missed_policy: MissedPolicy,
     missed_window_s: i64,
     overlap_policy: OverlapPolicy,
+    #[schema(value_type = String, format = DateTime)]
     created_at: Timestamp,
     triggers: Vec<TriggerView>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Trigger)]
 struct TriggerView {
     trigger_id: TriggerId,
     kind: &'static str,
     /// As it was written, without the kind; an interval has its anchor.
     spec: serde_json::Value,
+    #[schema(value_type = Option<String>, format = DateTime)]
     next_due_at: Option<Timestamp>,
 }
 
@@ -92,6 +98,16 @@ impl From<WorkflowError> for Problem {
     }
 }
 
+/// The workflows of the org, oldest first.
+#[utoipa::path(
+    get,
+    path = "/api/workflows",
+    operation_id = "workflow_list",
+    tag = "workflows",
+    params(PageQuery),
+    responses((status = 200, description = "A page of them.", body = Page<WorkflowView>)),
+    security(("token" = ["read"])),
+)]
 async fn list(
     State(app): State<App>,
     Reader(caller): Reader,
@@ -101,6 +117,15 @@ async fn list(
     Ok(Json(Page::of(workflows, paging.limit(), |workflow| workflow.workflow_id).map(WorkflowView::from)))
 }
 
+/// A workflow with its triggers.
+#[utoipa::path(
+    get,
+    path = "/api/workflows/{workflow_id}",
+    operation_id = "workflow_view",
+    tag = "workflows",
+    responses((status = 200, description = "As it is now.", body = WorkflowView)),
+    security(("token" = ["read"])),
+)]
 async fn view(
     State(app): State<App>,
     Reader(caller): Reader,
@@ -114,6 +139,15 @@ async fn found(app: &App, org: OrgId, workflow: WorkflowId) -> Result<Json<Workf
     Ok(Json(workflow.into()))
 }
 
+/// Lets the slots of a workflow pass until it is resumed.
+#[utoipa::path(
+    post,
+    path = "/api/workflows/{workflow_id}/pause",
+    operation_id = "workflow_pause",
+    tag = "workflows",
+    responses((status = 200, description = "Its triggers start nothing.", body = WorkflowView), (status = 409, description = "It is archived.")),
+    security(("token" = ["write"])),
+)]
 async fn pause(
     State(app): State<App>,
     Writer(caller): Writer,
@@ -123,6 +157,15 @@ async fn pause(
     found(&app, caller.org, workflow).await
 }
 
+/// Goes on with a paused workflow; its missed policy decides about the slots that passed.
+#[utoipa::path(
+    post,
+    path = "/api/workflows/{workflow_id}/resume",
+    operation_id = "workflow_resume",
+    tag = "workflows",
+    responses((status = 200, description = "Its triggers start it.", body = WorkflowView), (status = 409, description = "It is archived.")),
+    security(("token" = ["write"])),
+)]
 async fn resume(
     State(app): State<App>,
     Writer(caller): Writer,
@@ -132,6 +175,15 @@ async fn resume(
     found(&app, caller.org, workflow).await
 }
 
+/// Ends a workflow for ever. Its history stays.
+#[utoipa::path(
+    post,
+    path = "/api/workflows/{workflow_id}/archive",
+    operation_id = "workflow_archive",
+    tag = "workflows",
+    responses((status = 200, description = "It is archived.", body = WorkflowView), (status = 409, description = "It is archived.")),
+    security(("token" = ["write"])),
+)]
 async fn archive(
     State(app): State<App>,
     Writer(caller): Writer,
@@ -142,6 +194,14 @@ async fn archive(
 }
 
 /// Starts a run by hand, now.
+#[utoipa::path(
+    post,
+    path = "/api/workflows/{workflow_id}/start",
+    operation_id = "workflow_start",
+    tag = "workflows",
+    responses((status = 201, description = "It runs.", body = RunView), (status = 409, description = "It is archived.")),
+    security(("token" = ["write"])),
+)]
 async fn start(
     State(app): State<App>,
     Writer(caller): Writer,

@@ -1,23 +1,24 @@
 //! Where a caller finds itself: which installation, which org, who it is and what it may do.
 
-use axum::Router;
 use axum::extract::State;
-use axum::routing::get;
 use domain::tenancy::{Role, Scope};
 use ids::{AccountId, OrgId, SystemId};
 use serde::Serialize;
 use store::Store;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use crate::app::App;
 use crate::auth::Reader;
 use crate::extract::Json;
 use crate::problem::Problem;
 
-pub(crate) fn routes() -> Router<App> {
-    Router::new().route("/api/workspace", get(workspace))
+pub(crate) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(workspace))
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct Workspace {
     system_id: SystemId,
     generation: i64,
@@ -29,13 +30,15 @@ struct Workspace {
     scopes: Vec<Scope>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = WorkspaceOrg)]
 struct OrgView {
     org_id: OrgId,
     name: String,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = WorkspaceAccount)]
 struct AccountView {
     account_id: AccountId,
     display_name: String,
@@ -43,6 +46,15 @@ struct AccountView {
     role: Role,
 }
 
+/// Where a caller finds itself: which installation, which org, who it is and what it may do.
+#[utoipa::path(
+    get,
+    path = "/api/workspace",
+    operation_id = "workspace",
+    tag = "installation",
+    responses((status = 200, description = "Which installation, which org, who and what.", body = Workspace)),
+    security(("token" = ["read"])),
+)]
 async fn workspace(State(app): State<App>, Reader(caller): Reader) -> Result<Json<Workspace>, Problem> {
     let org = app.store.org_get(caller.org).await?.ok_or_else(|| Problem::not_found("org"))?;
     let display_name = app.store.account_display_name(caller.account).await?;

@@ -13,7 +13,7 @@ use crate::testing::{World, request};
 const CONTENT: &str = "a,b\n1,2\n";
 
 /// Publishes an artifact as a worker does; gives back its path in the API and its blob.
-async fn published(world: &World) -> (String, Blob) {
+pub(crate) async fn published(world: &World) -> (String, Blob) {
     let created = world.post("/api/sessions", json!({"title": "Plan"})).await.expect(201);
     let session: SessionId = created["session_id"].as_str().unwrap().parse().unwrap();
     let (store, org) = (&world.app.store, world.org);

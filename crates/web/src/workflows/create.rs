@@ -14,6 +14,8 @@ use serde::Deserialize;
 use store::NewWorkflow;
 
 use super::{WorkflowView, found};
+use utoipa::ToSchema;
+
 use crate::app::App;
 use crate::auth::Writer;
 use crate::extract::Json;
@@ -23,22 +25,28 @@ use crate::validate;
 /// The longest prompt, in characters.
 const MAX_PROMPT: usize = 32_000;
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = NewWorkflow)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Create {
+    #[schema(min_length = 1, max_length = 200, example = "digest")]
     name: String,
     #[serde(default = "scripted")]
+    #[schema(min_length = 1, max_length = 100, example = "scripted")]
     agent: String,
+    #[schema(min_length = 1, max_length = 32000, example = "say good morning")]
     prompt: String,
     #[serde(default = "skip_missed")]
     missed_policy: MissedPolicy,
     #[serde(default = "an_hour")]
+    #[schema(minimum = 0, maximum = 2678400)]
     missed_window_s: i64,
     #[serde(default = "allow_overlaps")]
     overlap_policy: OverlapPolicy,
     #[serde(default = "active")]
     state: WorkflowState,
     /// None: it is started by hand only.
+    #[schema(max_items = 20, example = json!([{"kind": "cron", "expression": "0 9 * * 1-5", "time_zone": "Europe/Berlin"}]))]
     triggers: Vec<TriggerSpec>,
 }
 
@@ -62,6 +70,16 @@ fn active() -> WorkflowState {
     WorkflowState::Active
 }
 
+/// Makes a workflow.
+#[utoipa::path(
+    post,
+    path = "/api/workflows",
+    operation_id = "workflow_create",
+    tag = "workflows",
+    request_body = Create,
+    responses((status = 201, description = "It is there.", body = WorkflowView)),
+    security(("token" = ["write"])),
+)]
 pub(super) async fn create(
     State(app): State<App>,
     Writer(caller): Writer,

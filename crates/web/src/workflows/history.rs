@@ -6,26 +6,33 @@ use clock::Timestamp;
 use ids::{OrgId, RunId, SessionId, TriggerId, WorkflowId};
 use serde::Serialize;
 use store::{Run, Slot};
+use utoipa::ToSchema;
 
 use crate::app::App;
 use crate::auth::Reader;
 use crate::extract::{Json, Path, Query};
-use crate::page::{Page, Paging};
+use crate::page::{Page, PageQuery, Paging};
 use crate::problem::Problem;
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Run)]
 pub(super) struct RunView {
     run_id: RunId,
     workflow_id: WorkflowId,
+    #[schema(value_type = String, format = DateTime)]
     due_at: Timestamp,
     session_id: SessionId,
     state: String,
+    #[schema(value_type = String, format = DateTime)]
     created_at: Timestamp,
+    #[schema(value_type = Option<String>, format = DateTime)]
     finished_at: Option<Timestamp>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Slot)]
 pub(super) struct SlotView {
+    #[schema(value_type = String, format = DateTime)]
     due_at: Timestamp,
     /// `null`: started by hand.
     trigger_id: Option<TriggerId>,
@@ -47,6 +54,16 @@ impl From<Slot> for SlotView {
     }
 }
 
+/// The slots of a workflow, newest first.
+#[utoipa::path(
+    get,
+    path = "/api/workflows/{workflow_id}/slots",
+    operation_id = "slot_list",
+    tag = "workflows",
+    params(PageQuery),
+    responses((status = 200, description = "A page of them.", body = Page<SlotView>)),
+    security(("token" = ["read"])),
+)]
 pub(super) async fn slots(
     State(app): State<App>,
     Reader(caller): Reader,
@@ -60,6 +77,16 @@ pub(super) async fn slots(
     Ok(Json(Page::of(slots, paging.limit(), key).map(SlotView::from)))
 }
 
+/// The runs of a workflow, newest first.
+#[utoipa::path(
+    get,
+    path = "/api/workflows/{workflow_id}/runs",
+    operation_id = "workflow_run_list",
+    tag = "workflows",
+    params(PageQuery),
+    responses((status = 200, description = "A page of them.", body = Page<RunView>)),
+    security(("token" = ["read"])),
+)]
 pub(super) async fn runs_of_workflow(
     State(app): State<App>,
     Reader(caller): Reader,
@@ -70,6 +97,16 @@ pub(super) async fn runs_of_workflow(
     page(&app, caller.org, Some(workflow), &paging).await
 }
 
+/// The runs of all workflows of the org, newest first.
+#[utoipa::path(
+    get,
+    path = "/api/runs",
+    operation_id = "run_list",
+    tag = "workflows",
+    params(PageQuery),
+    responses((status = 200, description = "A page of them.", body = Page<RunView>)),
+    security(("token" = ["read"])),
+)]
 pub(super) async fn runs(
     State(app): State<App>,
     Reader(caller): Reader,

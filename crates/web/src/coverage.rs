@@ -1,0 +1,208 @@
+//! What must hold for every route, held for every route that the API's description lists. A route can't be
+//! in the router without being there (`openapi`).
+//!
+//! Not here: what single routes do.
+
+use axum::body::Body;
+use axum::http::Request;
+use domain::tenancy::{Role, Scope};
+use serde_json::{Value, json};
+use store::{BehindCursor, NewDelivery};
+
+use crate::testing::{Answer, World, request};
+
+/// An operation of the document.
+#[derive(Debug)]
+struct Route {
+    method: String,
+    path: String,
+    /// What it takes beyond a token.
+    permission: Option<String>,
+    /// An example of its body, where it has one.
+    body: Option<Value>,
+}
+
+impl Route {
+    fn all() -> Vec<Self> {
+        let document = serde_json::to_value(crate::openapi::document()).unwrap();
+        let mut routes = Vec::new();
+        for (path, item) in document["paths"].as_object().unwrap() {
+            for (method, operation) in item.as_object().unwrap() {
+                let permission = operation["security"][0]["token"][0].as_str().map(str::to_owned);
+                let schema = &operation["requestBody"]["content"]["application/json"]["schema"];
+                let body = schema.is_object().then(|| example(&document, schema));
+                routes.push(Self { method: method.to_uppercase(), path: path.clone(), permission, body });
+            }
+        }
+        routes
+    }
+
+    /// Whether it names something that belongs to an org.
+    fn names_ids(&self) -> bool {
+        self.path.contains('{') || self.body.as_ref().is_some_and(|body| body.to_string().contains("_id\":"))
+    }
+}
+
+/// A value that the schema allows, made from the examples that it has.
+fn example(document: &Value, schema: &Value) -> Value {
+    if let Some(name) = schema["$ref"].as_str() {
+        return example(document, document.pointer(name.trim_start_matches('#')).unwrap());
+    }
+    if let Some(example) = schema.get("example") {
+        return example.clone();
+    }
+    if let Some(first) = schema["oneOf"].get(0).or(schema["enum"].get(0)) {
+        return if first.is_object() { example(document, first) } else { first.clone() };
+    }
+    match schema["type"].as_str().or(schema["type"][0].as_str()) {
+        Some("object") => {
+            let required = schema["required"].as_array().cloned().unwrap_or_default();
+            let fields = required.iter().map(|name| name.as_str().unwrap());
+            fields.map(|name| (name.to_owned(), example(document, &schema["properties"][name]))).collect()
+        }
+        Some("array") => json!([example(document, &schema["items"])]),
+        Some("integer") => json!(1),
+        Some("boolean") => json!(true),
+        Some("string") => json!("text"),
+        _ => panic!("no example of {schema}"),
+    }
+}
+
+/// A world with one of everything, and the ids by the names that paths and bodies have for them.
+struct Furnished {
+    world: World,
+    ids: Value,
+}
+
+impl Furnished {
+    async fn new() -> Self {
+        let world = World::new().await;
+        let (artifact, _) = crate::artifacts::tests::published(&world).await;
+        let artifact = artifact.rsplit('/').next().unwrap();
+        let mut ids = json!({"account_id": world.owner, "artifact_id": artifact});
+        for (path, id) in [
+            ("/api/sessions", "session_id"),
+            ("/api/sessions/{session_id}/commands", "command_id"),
+            ("/api/channels", "channel_id"),
+            ("/api/bindings", "binding_id"),
+            ("/api/workflows", "workflow_id"),
+            ("/api/byok-keys", "byok_key_id"),
+            ("/api/tokens", "token_id"),
+        ] {
+            let route = Route::all().into_iter().find(|route| route.method == "POST" && route.path == path).unwrap();
+            let made = send(&world, &world.operator, &route, &ids).await;
+            assert!(made.status.is_success(), "{path}: {}", String::from_utf8_lossy(&made.body));
+            ids[id] = made.json()[id].clone();
+        }
+        ids["delivery_id"] = delivery(&world, &ids).await;
+        Self { world, ids }
+    }
+}
+
+/// A delivery that nobody sends.
+async fn delivery(world: &World, ids: &Value) -> Value {
+    let (store, id) = (&world.app.store, |name: &str| ids[name].as_str().unwrap());
+    let cursor = BehindCursor {
+        org: world.org,
+        binding_id: id("binding_id").parse().unwrap(),
+        channel_id: id("channel_id").parse().unwrap(),
+        thread: "general".into(),
+        session_id: id("session_id").parse().unwrap(),
+        sequence: 1,
+    };
+    let new = NewDelivery { command: store.sources().id(), sequence: 1, payload: json!({}) };
+    assert!(store.cursor_advance(&cursor, 1, &[new]).await.unwrap());
+    json!(store.delivery_list(world.org, None, None, 1).await.unwrap()[0].delivery_id)
+}
+
+/// Calls a route with the ids that it needs.
+async fn send(world: &World, token: &str, route: &Route, ids: &Value) -> Answer {
+    let request = request(&route.method, &filled(&route.path, ids), token);
+    let body = route.body.clone().map(|mut body| {
+        for (name, value) in body.as_object_mut().unwrap().iter_mut().filter(|(name, _)| name.ends_with("_id")) {
+            if let Some(id) = ids.get(name) {
+                *value = id.clone();
+            }
+        }
+        body.to_string()
+    });
+    let request = request.header("content-type", "application/json");
+    world.send(request.body(body.map_or_else(Body::empty, Body::from)).unwrap()).await
+}
+
+fn filled(path: &str, ids: &Value) -> String {
+    let part = |part: &str| match part.strip_prefix('{').and_then(|part| part.strip_suffix('}')) {
+        Some(name) => ids[name].as_str().unwrap_or_else(|| panic!("nothing is made for {name} in {path}")).to_owned(),
+        None => part.to_owned(),
+    };
+    path.split('/').map(part).collect::<Vec<_>>().join("/")
+}
+
+#[tokio::test]
+async fn no_route_answers_somebody_without_a_token() {
+    let Furnished { world, ids } = Furnished::new().await;
+    for route in Route::all() {
+        let request = Request::builder().method(&*route.method).uri(filled(&route.path, &ids));
+        let answer = world.send(request.body(Body::empty()).unwrap()).await;
+        assert_eq!(answer.status, 401, "{route:?}");
+    }
+}
+
+#[tokio::test]
+async fn every_route_asks_for_the_permission_that_it_names_and_for_no_more() {
+    let Furnished { world, ids } = Furnished::new().await;
+    let member = async |role, scopes: &[Scope]| world.member(world.org, role, scopes).await;
+    let (reader, writer) = (member(Role::Owner, &[Scope::Read]).await, member(Role::Owner, &[Scope::Write]).await);
+    let (plain, owner) = (
+        member(Role::Member, &[Scope::Read, Scope::Write]).await,
+        member(Role::Owner, &[Scope::Read, Scope::Write]).await,
+    );
+    let mut asked = 0;
+    for route in Route::all() {
+        let Some(permission) = &route.permission else {
+            assert_eq!(send(&world, &reader, &route, &ids).await.status, 200, "{route:?}");
+            continue;
+        };
+        let (without, with) = match permission.as_str() {
+            "read" => (&writer, &reader),
+            "write" => (&reader, &plain),
+            "manage" => (&plain, &owner),
+            "operate" => (&owner, &world.operator),
+            other => panic!("{other} is no permission: {route:?}"),
+        };
+        assert_eq!(send(&world, without, &route, &ids).await.status, 403, "{route:?}");
+        if !(route.path.starts_with("/api/subjects") || route.method == "DELETE") {
+            assert_ne!(send(&world, with, &route, &ids).await.status, 403, "{route:?}");
+        }
+        asked += 1;
+    }
+    assert!(asked > 30, "{asked}");
+}
+
+#[tokio::test]
+async fn nothing_of_another_org_is_found_under_any_route() {
+    let Furnished { world, ids } = Furnished::new().await;
+    let (_, stranger) = world.other_org().await;
+    let secrets: Vec<&str> = ids.as_object().unwrap().values().map(|id| id.as_str().unwrap()).collect();
+    for route in Route::all() {
+        if route.permission.as_deref() == Some("operate") {
+            continue;
+        }
+        let answer = send(&world, &stranger, &route, &ids).await;
+        if route.names_ids() {
+            assert_eq!(answer.status, 404, "{route:?}: {}", String::from_utf8_lossy(&answer.body));
+        }
+        let said = String::from_utf8_lossy(&answer.body);
+        assert!(!secrets.iter().any(|id| said.contains(id)), "{route:?}: {said}");
+    }
+    // They are all there for their owner, so the answers above say something.
+    let gone = ["DELETE", "POST"];
+    for route in Route::all().iter().filter(|route| route.names_ids() && !gone.contains(&route.method.as_str())) {
+        let erased = route.path.starts_with("/api/subjects");
+        assert_eq!(
+            send(&world, &world.operator, route, &ids).await.status,
+            if erased { 404 } else { 200 },
+            "{route:?}"
+        );
+    }
+}

@@ -1,0 +1,172 @@
+//! The API's own description: OpenAPI 3.1, from the types and routes that serve it.
+//!
+//! A route is described where it is handled (`#[utoipa::path]`), and there is no other way into the router, so none can be
+//! left out. What holds for all of them (identity, bounds, problems) is added here, once. `docs/reference/openapi.json` is the
+//! committed copy; a test compares it.
+//!
+//! Not here: what a single route takes and gives.
+
+use std::sync::LazyLock;
+
+use axum::http::header;
+use axum::response::IntoResponse;
+use bytes::Bytes;
+use utoipa::openapi::path::{Operation, Parameter, ParameterBuilder, ParameterIn};
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::openapi::{
+    ComponentsBuilder, ContentBuilder, InfoBuilder, KnownFormat, ObjectBuilder, OpenApi, OpenApiBuilder, PathItem, Ref,
+    RefOr, Required, Response, ResponseBuilder, SchemaFormat, Type,
+};
+use utoipa::{PartialSchema, ToSchema};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::app::App;
+use crate::problem;
+
+/// The name of the security scheme that operations refer to, with the permission that they take.
+const TOKEN: &str = "token";
+
+const DESCRIPTION: &str = "\
+Every failure is a problem (RFC 9457) with a stable `code`. Ids are UUIDs; what belongs to another org is not found. \
+Lists are pages: `next_cursor` of one is the `cursor` of the next. Request bodies are refused if they have a field that \
+is not described here.";
+
+static TEXT: LazyLock<Bytes> = LazyLock::new(|| Bytes::from(text()));
+
+pub(crate) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(openapi))
+}
+
+/// This document. Any token in force may read it.
+#[utoipa::path(
+    get,
+    path = "/api/openapi.json",
+    operation_id = "openapi",
+    tag = "installation",
+    responses((status = 200, description = "OpenAPI 3.1.", body = serde_json::Value)),
+    security(("token" = [])),
+)]
+async fn openapi() -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, "application/json")], TEXT.clone())
+}
+
+/// The document as it is served and committed: indented JSON with a line's end.
+///
+/// # Panics
+/// Never: every part of it has a JSON form.
+#[must_use]
+pub fn text() -> String {
+    let mut text = serde_json::to_string_pretty(&document()).expect("an OpenAPI document has a JSON form");
+    text.push('\n');
+    text
+}
+
+/// The document with what holds for every route.
+pub(crate) fn document() -> OpenApi {
+    let mut document = crate::router::described().into_openapi();
+    document.merge(common());
+    document.info = common().info;
+    for (path, item) in &mut document.paths.paths {
+        for (unsafe_method, operation) in operations(item) {
+            complete(path, unsafe_method, operation);
+        }
+    }
+    document
+}
+
+fn common() -> OpenApi {
+    let scheme = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).bearer_format("cow_...");
+    let scheme = scheme.description(Some("An API token. What an operation takes is named beside it."));
+    let components = ComponentsBuilder::new()
+        .security_scheme(TOKEN, SecurityScheme::Http(scheme.build()))
+        .schema(problem::Body::name(), problem::Body::schema())
+        .build();
+    let info =
+        InfoBuilder::new().title("Open Cowork").version(env!("CARGO_PKG_VERSION")).description(Some(DESCRIPTION));
+    OpenApiBuilder::new().info(info.build()).components(Some(components)).build()
+}
+
+/// The operations of a path, each with whether it changes something.
+fn operations(item: &mut PathItem) -> impl Iterator<Item = (bool, &mut Operation)> {
+    let safe = [&mut item.get].into_iter().flatten().map(|operation| (false, operation));
+    let unsafes = [&mut item.post, &mut item.put, &mut item.patch, &mut item.delete];
+    safe.chain(unsafes.into_iter().flatten().map(|operation| (true, operation)))
+}
+
+fn complete(path: &str, changes: bool, operation: &mut Operation) {
+    let ids = path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
+    let mut added: Vec<RefOr<Parameter>> = ids.map(|name| id(name).into()).collect();
+    let named = !added.is_empty();
+    added.push(cowork_org().into());
+    let parameters = operation.parameters.get_or_insert_default();
+    let queries = parameters.iter().any(is_query);
+    parameters.splice(0..0, added);
+    let mut problems = vec![
+        ("401", "There is no token, or it is not in force."),
+        ("500", "It failed on our side; the log has the cause under the answer's `x-request-id`."),
+    ];
+    if operation.security.iter().flatten().any(takes_a_permission) {
+        problems.push(("403", "The token does not give the permission."));
+    }
+    if named || operation.request_body.is_some() {
+        problems.push(("404", "Nothing of this id is here."));
+    }
+    if queries || changes {
+        problems.push(("422", "The request can't be carried out as it is written; `detail` says what to change."));
+    }
+    if operation.request_body.is_some() {
+        problems.push(("413", "The body is larger than 1 MiB."));
+        problems.push(("415", "The body is not `application/json`."));
+    }
+    let responses = &mut operation.responses.responses;
+    for (status, description) in problems {
+        responses.entry(status.to_owned()).or_insert_with(|| problem(description).into());
+    }
+    for (status, response) in responses.iter_mut() {
+        if let (true, RefOr::T(response)) = (status.starts_with(['4', '5']), response) {
+            *response = problem(&response.description);
+        }
+    }
+}
+
+/// Whether more than a token is asked for. The types do not show what they hold, their JSON does.
+fn takes_a_permission(needed: &utoipa::openapi::SecurityRequirement) -> bool {
+    let json = serde_json::to_value(needed).unwrap_or_default();
+    json[TOKEN].as_array().is_some_and(|permissions| !permissions.is_empty())
+}
+
+fn is_query(parameter: &RefOr<Parameter>) -> bool {
+    matches!(parameter, RefOr::T(Parameter { parameter_in: ParameterIn::Query, .. }))
+}
+
+fn uuid() -> ObjectBuilder {
+    ObjectBuilder::new().schema_type(Type::String).format(Some(SchemaFormat::KnownFormat(KnownFormat::Uuid)))
+}
+
+fn id(name: &str) -> Parameter {
+    ParameterBuilder::new()
+        .name(name)
+        .parameter_in(ParameterIn::Path)
+        .required(Required::True)
+        .schema(Some(uuid()))
+        .build()
+}
+
+fn cowork_org() -> Parameter {
+    ParameterBuilder::new()
+        .name("Cowork-Org")
+        .parameter_in(ParameterIn::Header)
+        .required(Required::False)
+        .description(Some("The org to act in. Only an operator may name another than that of the token."))
+        .schema(Some(uuid()))
+        .build()
+}
+
+fn problem(description: &str) -> Response {
+    let content = ContentBuilder::new().schema(Some(Ref::from_schema_name(problem::Body::name()))).build();
+    ResponseBuilder::new().description(description).content("application/problem+json", content).build()
+}
+
+#[cfg(test)]
+mod tests;
