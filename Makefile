@@ -4,7 +4,7 @@ ARGS ?=
 OUT ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help drill faults killed-drills test drill-report bench-control-plane bench-drill bench-ledger bench-never-twice sqlx-prepare freeze-migrations install release
+.PHONY: help drill faults judge-mutations killed-drills test drill-report bench-control-plane bench-drill bench-ledger bench-never-twice sqlx-prepare freeze-migrations install release
 
 # Builds take the committed data about SQL statements; a database that happens to be around is none of their business.
 export SQLX_OFFLINE := true
@@ -44,6 +44,9 @@ bench-never-twice: install ## What three Postgres queues send and fire again aft
 
 faults: release ## Drill the judge: every broken world has to be caught, every healthy one has to pass.
 	target/release/cowork drill faults --all $(ARGS)
+
+judge-mutations: release ## Leave out each comparison of the judge, one after the other: a fault has to go uncaught.
+	target/release/cowork drill faults --mutations $(ARGS)
 
 killed-drills: install ## Kill a drill at every entry of its journal: nothing of it may be left.
 	cargo build --locked --package cowork

@@ -13,11 +13,17 @@
 mod act;
 mod catalogue;
 mod fault;
+mod front;
 mod harm;
 mod healthy;
+mod live;
+mod making;
+mod mutation;
+mod sabotage;
 mod template;
 mod trial;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -28,22 +34,19 @@ use localpg::Binaries;
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
-pub(crate) use self::act::Sabotage;
 use self::fault::Fault;
 use self::healthy::Variant;
+pub(crate) use self::sabotage::Sabotage;
 use self::template::{Template, Tools};
-use self::trial::{Ground, Tried};
+use self::trial::{Ground, Tried, World};
 use crate::error::DrillError;
 use crate::options::{Keeping, Options as DrillOptions};
 use crate::progress::Mode;
-use crate::rehearsal::Size;
 use crate::report::{Code, Comparison, Metadata, Objectives};
 use crate::work::{self, WorkFolder};
 
 /// Stages whose failure is told by itself.
 const STAGES: [&str; 2] = ["tear-down", "scan"];
-/// How large the shared world is, besides the sessions that are there for what happens in them.
-const SESSIONS: u32 = 6;
 
 /// A run of the corpus.
 #[derive(Debug, Clone)]
@@ -73,6 +76,8 @@ pub struct Which {
     pub only: Vec<String>,
     /// Those only that have to be noticed by this comparison.
     pub noticed_by: Option<Comparison>,
+    /// Judges that leave one comparison out, each of them.
+    pub mutations: bool,
 }
 
 /// A world and what it is.
@@ -112,19 +117,41 @@ pub struct HealthyTried {
     pub took: Duration,
 }
 
+/// A judge that left one comparison out.
+#[derive(Debug, Clone, Serialize)]
+pub struct MutationTried {
+    /// `ROW:CODE`
+    pub blind: String,
+    /// The fault that this comparison has to notice.
+    pub fault: &'static str,
+    /// Whether the fault went uncaught: then somebody depends on the comparison.
+    pub noticed: bool,
+    /// What the row said all the same.
+    #[serde(skip)]
+    pub said: Vec<String>,
+    #[serde(skip)]
+    pub took: Duration,
+}
+
 /// A corpus that was tried.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Outcome {
     pub faults: Vec<FaultTried>,
     pub healthy: Vec<HealthyTried>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub mutations: Vec<MutationTried>,
 }
 
 impl Outcome {
-    /// Whether every fault was caught and every healthy world passed. Nothing tried is not good.
+    /// Whether every fault was caught, every healthy world passed, and every blind judge was noticed. Nothing tried is
+    /// not good.
     #[must_use]
     pub fn good(&self) -> bool {
-        let tried = !self.faults.is_empty() || !self.healthy.is_empty();
-        tried && self.faults.iter().all(|fault| fault.caught) && self.healthy.iter().all(|variant| variant.passed)
+        let tried = self.faults.len() + self.healthy.len() + self.mutations.len();
+        tried > 0
+            && self.faults.iter().all(|fault| fault.caught)
+            && self.healthy.iter().all(|variant| variant.passed)
+            && self.mutations.iter().all(|mutation| mutation.noticed)
     }
 }
 
@@ -156,12 +183,17 @@ pub async fn run(
     let which = &options.which;
     let faults: Vec<&Fault> = catalogue::all().filter(|fault| which.takes_fault(fault)).collect();
     let variants: Vec<&Variant> = healthy::all().filter(|variant| which.takes_variant(variant)).collect();
-    if faults.is_empty() && variants.is_empty() {
+    let blinded = if which.mutations { mutation::choose(which.quick) } else { Vec::new() };
+    if faults.is_empty() && variants.is_empty() && blinded.is_empty() {
         return Ok(Outcome::default());
+    }
+    let mut worlds: BTreeSet<World> = variants.iter().map(|variant| variant.world).collect();
+    if !faults.is_empty() || !blinded.is_empty() {
+        worlds.insert(World::Shared);
     }
     let ground = tokio::select! {
         () = cancel.cancelled() => return Err(failed(anyhow::anyhow!("it was interrupted"))),
-        ground = prepare(&options, &sources, &cancel) => ground.map_err(failed)?,
+        ground = prepare(&options, &worlds, &sources, &cancel) => ground.map_err(failed)?,
     };
     let mut outcome = Outcome::default();
     let mut tried = futures::stream::iter(&faults)
@@ -177,6 +209,13 @@ pub async fn run(
     while let Some(variant) = tried.next().await {
         tell(variant.line());
         outcome.healthy.push(variant);
+    }
+    let mut tried = futures::stream::iter(&blinded)
+        .map(async |(blind, fault)| mutation::try_blind(&ground, *blind, fault).await)
+        .buffered(options.at_once.max(1));
+    while let Some(mutation) = tried.next().await {
+        tell(mutation.line());
+        outcome.mutations.push(mutation);
     }
     if cancel.is_cancelled() {
         return Err(failed(anyhow::anyhow!("it was interrupted")));
@@ -201,7 +240,12 @@ impl Which {
     }
 }
 
-async fn prepare(options: &Options, sources: &Sources, cancel: &CancellationToken) -> anyhow::Result<Ground> {
+async fn prepare(
+    options: &Options,
+    worlds: &BTreeSet<World>,
+    sources: &Sources,
+    cancel: &CancellationToken,
+) -> anyhow::Result<Ground> {
     let _ = work::clean(&options.work_parent);
     let _ = localpg::sweep(&options.work_parent);
     let id: ids::DrillId = sources.id();
@@ -215,7 +259,10 @@ async fn prepare(options: &Options, sources: &Sources, cancel: &CancellationToke
     };
     let empty_cluster = tools.empty_cluster().await?;
     let seed = u64::from_le_bytes(sources.bytes());
-    let template = Template::build(&tools, "shared", Size { sessions: SESSIONS }, seed).await?;
+    let mut templates = BTreeMap::new();
+    for world in worlds {
+        templates.insert(*world, Template::build(&tools, world.name(), world.size(), seed).await?);
+    }
     let trials = tools.work.folder("trials")?;
     let reports = match &options.reports {
         Some(reports) => reports.clone(),
@@ -225,7 +272,7 @@ async fn prepare(options: &Options, sources: &Sources, cancel: &CancellationToke
     let drill = drill_options(options, seed);
     Ok(Ground {
         tools,
-        template,
+        templates,
         empty_cluster,
         trials,
         reports,
@@ -257,7 +304,8 @@ fn drill_options(options: &Options, seed: u64) -> DrillOptions {
 
 async fn try_fault(ground: &Ground, fault: &Fault) -> FaultTried {
     let start = ground.tools.sources.now();
-    let tried = trial::carry_out(ground, fault.id, fault.steps).await;
+    let how = ground.how(None);
+    let tried = trial::carry_out(ground, fault.id, World::Shared, fault.steps, how).await;
     let texts = |told: &mut dyn Iterator<Item = &fault::Told>| told.map(ToString::to_string).collect::<Vec<_>>();
     let (caught, got) = tried
         .as_ref()
@@ -270,7 +318,7 @@ async fn try_fault(ground: &Ground, fault: &Fault) -> FaultTried {
 
 async fn try_variant(ground: &Ground, variant: &Variant) -> HealthyTried {
     let start = ground.tools.sources.now();
-    let tried = trial::carry_out(ground, variant.id, variant.steps).await;
+    let tried = trial::carry_out(ground, variant.id, variant.world, variant.steps, ground.how(None)).await;
     let passed = tried.as_ref().is_ok_and(|tried| tried.told.is_empty());
     let took = (ground.tools.sources.now() - start).to_std().unwrap_or_default();
     HealthyTried { id: variant.id, passed, said: said(&tried), took }

@@ -100,11 +100,11 @@ pub(crate) async fn recover(
     stages.meddle(GENERATION.id).await?;
     let mut boot = stages.inquire(CheckId::WebOnlyBoot);
     let web = stages.start(WEB, "web", Role::Web, &mut boot).await?;
-    let operator = stages.target.operator(&aftermath.operator_token);
     if !web {
         return Err(stages.give_up(WEB, boot));
     }
     stages.meddle("booted").await?;
+    let operator = stages.target.operator(&aftermath.operator_token);
     stages.check_boot(&operator, &gathered.counts, boot).await?;
     stages.meddle(QUIET.id).await?;
     stages.check_reads(&operator, parity).await?;

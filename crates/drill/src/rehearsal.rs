@@ -28,12 +28,18 @@ pub(crate) use self::world::{Means, Source, build, start_target_cluster};
 pub(crate) struct Size {
     /// Besides the few that are there for what happens in them.
     pub(crate) sessions: u32,
+    /// One at least.
+    pub(crate) orgs: usize,
+    /// Only what a drill has to have something to ask about.
+    pub(crate) bare: bool,
 }
 
 impl Size {
+    pub(crate) const FEW: Self = Self { sessions: 0, orgs: 3, bare: false };
+
     /// 1: about 200 sessions, 10,000 events, 500 blobs. 20: 1 GB of rows and 10,000 blobs.
     pub(crate) fn of_scale(scale: u32) -> Self {
-        Self { sessions: scale * SESSIONS_PER_SCALE }
+        Self { sessions: scale * SESSIONS_PER_SCALE, ..Self::FEW }
     }
 }
 

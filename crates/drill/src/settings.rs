@@ -30,9 +30,14 @@ struct SecretValue {
     name: String,
     version: String,
     value: String,
+    /// Older versions and values, which still open what they sealed; the newest last.
+    previous: Vec<(String, String)>,
     /// Whether a drill keeps it in a file (else in the environment).
     in_file: bool,
 }
+
+/// The only one that has older versions.
+const ROTATED: &str = "adapter_key";
 
 /// Those of a rehearsal.
 const SECRETS: [(&str, bool); 5] =
@@ -45,6 +50,7 @@ impl SecretValues {
             name: (*name).to_owned(),
             version: "1".to_owned(),
             value: STANDARD.encode(sources.bytes::<32>()),
+            previous: Vec::new(),
             in_file: *in_file,
         };
         Self(SECRETS.iter().map(fresh).collect())
@@ -52,11 +58,25 @@ impl SecretValues {
 
     /// Those of a system that exists: name, version, value.
     pub(crate) fn given(secrets: impl Iterator<Item = (String, String, String)>) -> Self {
-        Self(secrets.map(|(name, version, value)| SecretValue { name, version, value, in_file: true }).collect())
+        let secret = |(name, version, value)| SecretValue { name, version, value, previous: Vec::new(), in_file: true };
+        Self(secrets.map(secret).collect())
+    }
+
+    /// Replaces the key that everything is sealed with by a fresh one, and keeps the old one beside it.
+    pub(crate) fn rotate_key(&mut self, sources: &Sources) {
+        for key in self.0.iter_mut().filter(|secret| secret.name == ROTATED) {
+            let version = (key.previous.len() + 2).to_string();
+            let fresh = STANDARD.encode(sources.bytes::<32>());
+            let old = (std::mem::replace(&mut key.version, version), std::mem::replace(&mut key.value, fresh));
+            key.previous.push(old);
+        }
     }
 
     pub(crate) fn values(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.0.iter().map(|secret| (secret.name.as_str(), secret.value.as_str()))
+        self.0.iter().flat_map(|secret| {
+            let values = std::iter::once(&secret.value).chain(secret.previous.iter().map(|(_, value)| value));
+            values.map(|value| (secret.name.as_str(), value.as_str()))
+        })
     }
 
     /// Names and versions, for whoever compares them.
@@ -116,7 +136,11 @@ impl Settings {
         ]);
         for secret in &secrets.0 {
             if secret.in_file {
-                write_private(&self.folder.join("secrets").join(&secret.name), &secret.value)?;
+                let folder = self.folder.join("secrets");
+                write_private(&folder.join(&secret.name), &secret.value)?;
+                for (version, value) in &secret.previous {
+                    write_private(&folder.join(format!("{}.{version}", secret.name)), value)?;
+                }
             } else {
                 environment.insert(variable_of(&secret.name), secret.value.clone());
             }
@@ -132,10 +156,17 @@ impl Settings {
             self.database_url,
             self.objects()
         );
-        for SecretValue { name, version, in_file, .. } in &secrets.0 {
+        for SecretValue { name, version, in_file, previous, .. } in &secrets.0 {
             let reference =
                 if *in_file { format!("file:secrets/{name}") } else { format!("env:{}", variable_of(name)) };
             text += &format!("\n[secrets.{name}]\nreference = {reference:?}\nversion = {version:?}\n");
+            let older = previous.iter().map(|(version, _)| {
+                format!("{{ reference = \"file:secrets/{name}.{version}\", version = {version:?} }}")
+            });
+            let older: Vec<String> = older.collect();
+            if !older.is_empty() {
+                text += &format!("previous = [{}]\n", older.join(", "));
+            }
         }
         // Short periods: a drill waits for leases and retries, and its machine does nothing else.
         text += &format!(

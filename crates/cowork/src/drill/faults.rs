@@ -20,7 +20,7 @@ pub(crate) struct Faults {
     /// Try the worlds that are whole, instead of the broken ones
     #[arg(long)]
     healthy: bool,
-    /// Try both
+    /// Try both; with --mutations all three
     #[arg(long, conflicts_with = "healthy")]
     all: bool,
     /// A few that stand for the rest
@@ -36,6 +36,9 @@ pub(crate) struct Faults {
     /// run has to fail
     #[arg(long, value_name = "ROW:CODE")]
     blind: Option<Comparison>,
+    /// Try judges that leave one comparison out, one judge for each, instead: a fault has to go uncaught then
+    #[arg(long, conflicts_with_all = ["healthy", "only", "blind"])]
+    mutations: bool,
     /// How many worlds are drilled at the same time
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=64))]
     at_once: u8,
@@ -93,8 +96,9 @@ impl Faults {
             search_path: process.environment.get("PATH").cloned().unwrap_or_default(),
             build: BUILD.to_owned(),
             which: Which {
-                faults: !self.healthy || !self.only.is_empty(),
+                faults: self.all || !self.only.is_empty() || !(self.healthy || self.mutations),
                 healthy: self.healthy || self.all || !self.only.is_empty(),
+                mutations: self.mutations,
                 quick: self.quick,
                 only: self.only.clone(),
                 noticed_by: self.blind,
@@ -139,13 +143,26 @@ fn table(outcome: &Outcome) -> String {
         let verdict = if variant.passed { "passed" } else { "FAILED" };
         text += &format!("{:<44} {verdict:<8} {}\n", variant.id, shortened(&variant.said));
     }
+    if !outcome.mutations.is_empty() {
+        text += &format!("\n{:<50} {:<8} {}\n", "Left out", "", "The fault that went uncaught");
+    }
+    for mutation in &outcome.mutations {
+        let verdict = if mutation.noticed { "noticed" } else { "SURVIVED" };
+        text += &format!("{:<50} {verdict:<8} {}\n", mutation.blind, mutation.fault);
+    }
     let caught = outcome.faults.iter().filter(|fault| fault.caught).count();
     let passed = outcome.healthy.iter().filter(|variant| variant.passed).count();
-    text + &format!(
-        "\n{caught} of {} faults caught, {passed} of {} healthy worlds passed\n",
-        outcome.faults.len(),
-        outcome.healthy.len()
-    )
+    let noticed = outcome.mutations.iter().filter(|mutation| mutation.noticed).count();
+    let mut sums = Vec::new();
+    let mut sum = |good: usize, all: usize, what: &str| {
+        if all > 0 {
+            sums.push(format!("{good} of {all} {what}"));
+        }
+    };
+    sum(caught, outcome.faults.len(), "faults caught");
+    sum(passed, outcome.healthy.len(), "healthy worlds passed");
+    sum(noticed, outcome.mutations.len(), "blind judges noticed");
+    text + &format!("\n{}\n", sums.join(", "))
 }
 
 fn shortened(said: &[String]) -> String {

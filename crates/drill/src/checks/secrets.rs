@@ -95,7 +95,10 @@ pub(crate) fn judge(
 fn judge_references(inquiry: &mut Inquiry, manifest: &Manifest, references: &[Reference]) {
     for expected in &manifest.secrets {
         let (name, version) = (&expected.name, &expected.version);
-        let Some(found) = references.iter().find(|reference| reference.name == *name) else {
+        // A key that was rotated is configured in several versions.
+        let named: Vec<&Reference> = references.iter().filter(|reference| reference.name == *name).collect();
+        let same = named.iter().find(|reference| reference.version == *version);
+        let Some(found) = same.or(named.first()) else {
             inquiry.fault(
                 Code::SecretMissing,
                 format!("no secret {name} is configured here, the backup had version {version}"),

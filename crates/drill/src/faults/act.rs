@@ -1,10 +1,11 @@
 //! What can be done to a system: to its rows, objects, configuration, secrets, logs and processes. A fault is made of
 //! these.
 //!
-//! Not here: which faults there are (`catalogue`), when they are made (`trial`).
+//! Not here: which faults there are (`catalogue`), when they are made (`sabotage`, `making`).
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
 use base64::Engine as _;
@@ -14,9 +15,8 @@ use redact::Needle;
 use sha2::{Digest as _, Sha256};
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection};
 
+use super::front::Tamper;
 use crate::processes::{Role, RoleProcess};
-use crate::rehearsal::Aftermath;
-use crate::target::Target;
 
 /// One thing that is done. SQL that names an object gives one key.
 #[derive(Debug, Clone, Copy)]
@@ -73,6 +73,14 @@ pub(crate) enum Act {
     AddArtifact,
     /// The value of a secret in a file is written where its version belongs.
     SecretAsVersion(&'static str),
+    /// A stand-in before a role changes what it says.
+    Front(Role, Tamper),
+    /// A stand-in before the receiver of redirected deliveries.
+    FrontOfSink(Tamper),
+    /// Waits until a question is answered with true.
+    Await(&'static str),
+    /// Statements that are made again and again from now on, as by somebody who should not be there.
+    Restless(&'static str),
     /// A bit of a file of the database, while its server is down: SQL that gives the path of a relation's file.
     Page(&'static str),
 }
@@ -124,38 +132,10 @@ pub(crate) struct Scene<'a> {
     pub(crate) sink: String,
 }
 
-/// Acts between the stages of a recovery, by the stage after which each comes.
-#[derive(Debug)]
-pub(crate) struct Sabotage {
-    pub(crate) acts: Vec<(&'static str, Act)>,
-}
-
-impl Sabotage {
-    pub(crate) async fn after(&self, stage: &str, target: &mut Target, aftermath: &Aftermath) -> anyhow::Result<()> {
-        for (_, act) in self.acts.iter().filter(|(after, _)| *after == stage) {
-            if let Act::Start(name, role) = act {
-                target.start(name, *role).await.context("the fault could not be made")?;
-                continue;
-            }
-            if let Act::Page(sql) = act {
-                flip_page(target, sql).await.context("the fault could not be made")?;
-                continue;
-            }
-            let (database_url, folder) = (target.settings.database_url.clone(), target.settings.folder.clone());
-            let mut scene = Scene {
-                database_url: &database_url,
-                folder: &folder,
-                objects: target.settings.objects(),
-                environment: &mut target.launcher.environment,
-                roles: &mut target.roles,
-                needles: aftermath.canaries.needles(),
-                sink: aftermath.sink.url("accept", "accept"),
-            };
-            scene.act(*act).await.context("the fault could not be made")?;
-        }
-        Ok(())
-    }
-}
+/// How long something that is bound to happen may take.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Between two looks.
+const REST: Duration = Duration::from_millis(20);
 
 impl Scene<'_> {
     pub(crate) async fn act(&mut self, act: Act) -> anyhow::Result<()> {
@@ -166,6 +146,7 @@ impl Scene<'_> {
                 Ok(())
             }
             Act::Define(sql) => self.execute(sql).await.map(drop),
+            Act::Await(sql) => self.wait_for(sql).await,
             Act::Object { key, change } => {
                 let path = self.object(key).await?;
                 alter(&path, change)
@@ -201,7 +182,9 @@ impl Scene<'_> {
                 process.with_context(|| format!("no {name} runs"))?.signal(Signal::SIGKILL);
                 Ok(())
             }
-            Act::Start(..) | Act::Page(_) => bail!("only a target can suffer this"),
+            Act::Start(..) | Act::Page(_) | Act::Front(..) | Act::FrontOfSink(_) | Act::Restless(_) => {
+                bail!("only a target can suffer this")
+            }
             Act::ForgeObject { key } => self.forge(key).await,
             Act::AddArtifact => self.add_artifact().await,
             Act::SecretAsVersion(name) => {
@@ -232,10 +215,18 @@ impl Scene<'_> {
         Ok(done.rows_affected())
     }
 
+    async fn wait_for(&self, sql: &str) -> anyhow::Result<()> {
+        let mut connection = PgConnection::connect(self.database_url).await?;
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        while !sqlx::query_scalar::<_, bool>(AssertSqlSafe(sql.to_owned())).fetch_one(&mut connection).await? {
+            ensure!(tokio::time::Instant::now() < deadline, "it never came to this: {sql}");
+            tokio::time::sleep(REST).await;
+        }
+        Ok(connection.close().await?)
+    }
+
     fn canary(&self, label: &str) -> anyhow::Result<String> {
-        let needle = self.needles.iter().find(|needle| needle.label == label);
-        let needle = needle.with_context(|| format!("there is no canary called {label}"))?;
-        Ok(String::from_utf8_lossy(&needle.value).into_owned())
+        canary_of(self.needles, label)
     }
 
     async fn forge(&self, key: &str) -> anyhow::Result<()> {
@@ -255,7 +246,8 @@ impl Scene<'_> {
         std::fs::create_dir_all(path.parent().context("a key has a folder")?)?;
         std::fs::write(path, content)?;
         let sql = format!(
-            "INSERT INTO blobs SELECT org_id, ({key}), 4, '\\x{sha256}', now() FROM artifacts ORDER BY artifact_id LIMIT 1;
+            "INSERT INTO blobs SELECT org_id, ({key}), 4, '\\x{sha256}', now()
+             FROM artifacts ORDER BY artifact_id LIMIT 1;
              INSERT INTO artifacts SELECT org_id, gen_random_uuid(), session_id, 'late.txt', media_type, ({key}), now()
              FROM artifacts ORDER BY artifact_id LIMIT 1"
         );
@@ -295,6 +287,12 @@ impl Scene<'_> {
     }
 }
 
+pub(crate) fn canary_of(needles: &[Needle], label: &str) -> anyhow::Result<String> {
+    let needle = needles.iter().find(|needle| needle.label == label);
+    let needle = needle.with_context(|| format!("there is no canary called {label}"))?;
+    Ok(String::from_utf8_lossy(&needle.value).into_owned())
+}
+
 impl Form {
     fn write(self, value: &[u8]) -> String {
         let text = String::from_utf8_lossy(value);
@@ -306,27 +304,6 @@ impl Form {
             Self::Json => text.replace('/', "\\/").replace('"', "\\\""),
         }
     }
-}
-
-/// The server is stopped for it: pages that it holds in memory are whole.
-async fn flip_page(target: &mut Target, sql: &str) -> anyhow::Result<()> {
-    let mut connection = PgConnection::connect(target.database_url()).await?;
-    let file: String = sqlx::query_scalar(AssertSqlSafe(sql.to_owned())).fetch_one(&mut connection).await?;
-    connection.close().await?;
-    let Some(mut cluster) = target.cluster.take() else { bail!("the target's server is not ours") };
-    let flipped = tokio::task::spawn_blocking(move || {
-        let flip = |data: &Path| {
-            use std::os::unix::fs::FileExt as _;
-            let file = std::fs::OpenOptions::new().read(true).write(true).open(data.join(&file))?;
-            // Near the end of the first page: the first row of a heap, the first entry of an index.
-            let (mut byte, place) = ([0], 8_192 - 24);
-            file.read_exact_at(&mut byte, place)?;
-            file.write_all_at(&[byte[0] ^ 1], place)
-        };
-        cluster.at_rest(localpg::Options::fast(), flip).map(|()| cluster)
-    });
-    target.cluster = Some(flipped.await??);
-    Ok(())
 }
 
 /// Never in place: the file may have links.

@@ -7,6 +7,7 @@ use std::fmt;
 
 use super::act::Act;
 use super::harm::Harm;
+use super::live::scenes::Scene;
 use crate::report::{CheckId, Code, Comparison, Outcome, Report, Verdict};
 
 /// A world that is broken in one way.
@@ -29,12 +30,20 @@ pub(crate) enum Step {
     Source(Act),
     /// The source is backed up once more, before what follows.
     EarlierBackup,
+    /// Something happens in the source, with its roles, before its backup.
+    Scene(Scene),
+    /// The source's key is replaced by a new one, which the target gets with all the older ones.
+    RotateKey,
+    /// The source begins another generation, as after a restore.
+    NextGeneration,
+    /// The source is backed up while people are at work in it.
+    BusyBackup,
     /// To the backup.
     Backup(Harm),
     /// To the target, after a stage.
     After(&'static str, Act),
-    /// A shell script stands between the drill and the program: these clauses of a `case` on its arguments. `$REAL` is the
-    /// program, `$CANARY` a planted email address.
+    /// A shell script stands between the drill and the program: these clauses of a `case` on its arguments. `$REAL` is
+    /// the program, `$CANARY` a planted email address.
     Wrapper(&'static str),
     /// The drill's report owner is called like a canary.
     CanaryAsOwner,
@@ -101,7 +110,14 @@ impl Fault {
     /// Where its first step is made.
     pub(crate) fn place(&self) -> Where {
         match self.steps.first() {
-            Some(Step::Source(_) | Step::EarlierBackup) => {
+            Some(
+                Step::Source(_)
+                | Step::EarlierBackup
+                | Step::Scene(_)
+                | Step::RotateKey
+                | Step::NextGeneration
+                | Step::BusyBackup,
+            ) => {
                 let harmed = self.steps.iter().any(|step| matches!(step, Step::Backup(_)));
                 if harmed { Where::Backup } else { Where::Source }
             }

@@ -1,7 +1,7 @@
 //! What can be done to a backup in its archive.
 //!
-//! Damage that the hashes tell is one kind. The other is forged: the manifest is sealed again, so that every hash agrees
-//! and only what was restored can tell.
+//! Damage that the hashes tell is one kind. The other is forged: the manifest is sealed again, so that every hash
+//! agrees and only what was restored can tell.
 //!
 //! Not here: damage to a running system (`act`).
 
@@ -26,6 +26,8 @@ pub(crate) enum Harm {
     Gone,
     /// The dump of an earlier backup is put in, and the manifest sealed again.
     ForgeDump,
+    /// The manifest names a secret more, and is sealed again.
+    ForgeSecret,
     /// The list of objects of an earlier backup is put in, and the manifest sealed again.
     ForgeObjects,
 }
@@ -50,6 +52,7 @@ impl Patient<'_> {
             Harm::Archive { change } => alter(&self.archive.join("archive.json"), change),
             Harm::Gone => Ok(std::fs::remove_dir_all(self.folder())?),
             Harm::ForgeDump => self.take_over(&["database.dump"]),
+            Harm::ForgeSecret => self.name_another_secret(),
             Harm::ForgeObjects => self.take_over(&["blobs.jsonl"]),
         }
     }
@@ -78,6 +81,13 @@ impl Patient<'_> {
             let other: Value = serde_json::from_slice(&std::fs::read(earlier.join("manifest.json"))?)?;
             manifest["blobs"] = other["blobs"].clone();
         }
+        self.seal(&serde_json::to_vec_pretty(&manifest)?)
+    }
+
+    fn name_another_secret(&self) -> anyhow::Result<()> {
+        let mut manifest: Value = serde_json::from_slice(&std::fs::read(self.folder().join("manifest.json"))?)?;
+        let secrets = manifest["secrets"].as_array_mut().context("a manifest lists the secrets")?;
+        secrets.push(json!({"name": "license", "version": "1"}));
         self.seal(&serde_json::to_vec_pretty(&manifest)?)
     }
 

@@ -1,30 +1,141 @@
 //! Worlds that are whole, each in its own way: the judge has to pass them.
 //!
-//! What the program can't do yet has no variant here.
+//! What the program can't do yet has no variant here: pruned history, custom roles. Kinds of backups other than our
+//! archive are drilled by plans.
 
 use super::act::Act;
-use super::fault::Step::{self, Source};
+use super::fault::Step::{self, BusyBackup, EarlierBackup, NextGeneration, RotateKey, Scene, Source};
+use super::live::scenes::Scene as Do;
+use super::trial::World;
 
 /// A world in which nothing is wrong.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Variant {
     pub(crate) id: &'static str,
     pub(crate) what: &'static str,
+    pub(crate) world: World,
     pub(crate) steps: &'static [Step],
 }
 
+impl Variant {
+    const fn new(id: &'static str, what: &'static str, steps: &'static [Step]) -> Self {
+        Self { id, what, world: World::Shared, steps }
+    }
+
+    const fn of(self, world: World) -> Self {
+        Self { world, ..self }
+    }
+}
+
 /// Those that stand for the rest.
-pub(crate) const QUICK: [&str; 2] = ["as-it-is", "second-backup"];
+pub(crate) const QUICK: [&str; 2] = ["as-it-is", "backup-after-changes"];
 
 pub(crate) fn all() -> impl Iterator<Item = &'static Variant> {
     VARIANTS.iter()
 }
 
 const VARIANTS: &[Variant] = &[
-    Variant { id: "as-it-is", what: "the shared world, unbroken", steps: &[] },
-    Variant {
-        id: "second-backup",
-        what: "the second backup in an archive, of the same state",
-        steps: &[Step::EarlierBackup, Source(Act::Define("SELECT 1"))],
-    },
+    Variant::new("as-it-is", "the shared world, idle when it is backed up", &[]),
+    Variant::new("bare", "one org with a session and two messages: as little as a drill can ask about", &[])
+        .of(World::Bare),
+    Variant::new("one-org", "all of it happens in one org", &[]).of(World::OneOrg),
+    Variant::new("many-orgs", "sixty orgs with a session each", &[Scene(Do::ManyOrgs)]),
+    Variant::new(
+        "huge-org",
+        "an org with 1,500 sessions and 20,000 usage records more",
+        &[Source(Act::Sql(
+            "CREATE TEMPORARY TABLE one AS
+             SELECT org_id, session_id FROM sessions WHERE title = 'Which colour?' ORDER BY session_id LIMIT 1;
+             INSERT INTO sessions
+             SELECT org_id, md5(session_id::text || n)::uuid, created_by, title, agent, last_sequence, 0, NULL,
+                    generation, fencing_counter, NULL, created_at, updated_at
+             FROM sessions JOIN one USING (org_id, session_id), generate_series(1, 1500) n;
+             INSERT INTO events
+             SELECT org_id, md5(session_id::text || n)::uuid, sequence, kind, payload, created_at
+             FROM events JOIN one USING (org_id, session_id), generate_series(1, 1500) n;
+             INSERT INTO projections
+             SELECT org_id, md5(session_id::text || n)::uuid, sequence, content, updated_at
+             FROM projections JOIN one USING (org_id, session_id), generate_series(1, 1500) n;
+             INSERT INTO usage_records
+             SELECT org_id, gen_random_uuid(), gen_random_uuid(), kind, quantity, recorded_at
+             FROM (SELECT * FROM usage_records LIMIT 1) u, generate_series(1, 20000)",
+        ))],
+    ),
+    Variant::new(
+        "unicode-everywhere",
+        "orgs, members, titles, prompts, labels and files in scripts that programs stumble over",
+        &[Scene(Do::Unicode)],
+    ),
+    Variant::new(
+        "keys-rotated-twice",
+        "ciphertexts under three versions of the key, of which two are older ones",
+        &[RotateKey, Scene(Do::NewKey), RotateKey, Scene(Do::NewKey)],
+    ),
+    Variant::new("members-of-each-role", "a member with tokens of each role", &[Scene(Do::MembersOfEachRole)]),
+    Variant::new("revoked", "tokens and BYOK keys that were revoked", &[Scene(Do::Revoked)]),
+    Variant::new("erased-person", "somebody who had talked was erased before the backup", &[Scene(Do::ErasedPerson)]),
+    Variant::new("busy-backup", "agents and schedulers are at work while it is backed up", &[BusyBackup]),
+    Variant::new("half-done", "commands that were accepted and not begun", &[Scene(Do::HalfDone)]),
+    Variant::new("waiting-for-approval", "eight sessions wait for an approval", &[Scene(Do::WaitingForApproval)]),
+    Variant::new("waiting-for-an-answer", "eight sessions wait for an answer", &[Scene(Do::WaitingForAnAnswer)]),
+    Variant::new("failures", "turns that failed, and sessions that went on after it", &[Scene(Do::Failures)]),
+    Variant::new("long-session", "a session with thousands of events and many turns", &[Scene(Do::LongSession)]),
+    Variant::new("long-texts", "titles and messages as long as they may be", &[Scene(Do::LongTexts)]),
+    Variant::new("big-artifact", "an artifact of 32 MB", &[Scene(Do::BigArtifact)]),
+    Variant::new("empty-artifact", "an artifact without a byte", &[Scene(Do::EmptyArtifact)]),
+    Variant::new("archived-workflows", "workflows of each kind that were archived", &[Scene(Do::ArchivedWorkflows)]),
+    Variant::new("paused-workflows", "workflows of each kind that are paused", &[Scene(Do::PausedWorkflows)]),
+    Variant::new(
+        "clock-changes",
+        "workflows at hours that a change of clocks leaves out or repeats, in zones of half and quarter hours",
+        &[Scene(Do::ClockChanges)],
+    ),
+    Variant::new("many-channels", "twenty channels with and without deduplication", &[Scene(Do::ManyChannels)]),
+    Variant::new(
+        "dead-letters",
+        "a dozen more deliveries that nobody took",
+        &[
+            Source(Act::Sql("UPDATE channels SET destination = '{sink}?was=' || destination WHERE name = 'accept'")),
+            Scene(Do::DeadLetters),
+            Source(Act::Sql(
+                "UPDATE channels SET destination = split_part(destination, '?was=', 2) WHERE name = 'accept'",
+            )),
+        ],
+    ),
+    Variant::new(
+        "unknown-deliveries",
+        "deliveries of which nobody knows whether they were sent",
+        &[Source(Act::Sql("UPDATE deliveries SET state = 'unknown' WHERE state = 'sent' AND sequence % 2 = 0"))],
+    ),
+    Variant::new("second-backup", "the second backup in an archive, of the same state", &[EarlierBackup]),
+    Variant::new(
+        "backup-after-changes",
+        "the second backup in an archive, which shares most of its blobs with the first",
+        &[EarlierBackup, Scene(Do::Changes)],
+    ),
+    Variant::new(
+        "third-generation",
+        "a system that was restored twice before, and wrote in between",
+        &[NextGeneration, Scene(Do::Changes), NextGeneration, Scene(Do::Changes)],
+    ),
+    Variant::new(
+        "operators-own-tables",
+        "an operator's schema with a table, a view, a function and a sequence beside ours",
+        &[Source(Act::Define(
+            "CREATE SCHEMA reporting;
+             CREATE TABLE reporting.notes (id serial PRIMARY KEY, said text NOT NULL DEFAULT 'nothing');
+             INSERT INTO reporting.notes (said) SELECT 'note ' || n FROM generate_series(1, 50) n;
+             CREATE VIEW reporting.busy AS SELECT org_id, count(*) AS sessions FROM public.sessions GROUP BY org_id;
+             CREATE FUNCTION reporting.twice(int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT $1 * 2'",
+        ))],
+    ),
+    Variant::new(
+        "rewritten-tables",
+        "tables that Postgres has written anew, in another order of rows",
+        &[
+            Source(Act::Define("UPDATE events SET kind = kind")),
+            Source(Act::Define("VACUUM FULL events")),
+            Source(Act::Define("CLUSTER sessions USING sessions_pkey")),
+        ],
+    ),
 ];

@@ -10,15 +10,17 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, bail};
 use clock::{Sources, Timestamp};
 use localpg::{Binaries, Cluster};
+use secrecy::SecretString;
 use serde::Deserialize;
 
+use super::making::Made;
 use crate::copying;
 use crate::origin::{Origin, OurArchive};
 use crate::processes::Launcher;
-use crate::rehearsal::{self, Aftermath, Means, Size};
+use crate::rehearsal::{self, Aftermath, KnownChannel, Means, Size};
 use crate::rigging::Pace;
 use crate::run;
-use crate::settings::Settings;
+use crate::settings::{SecretValues, Settings};
 use crate::work::WorkFolder;
 
 /// What a corpus works with.
@@ -146,26 +148,34 @@ impl Template {
         Ok(OurArchive { folder, backup_id: self.archive.backup_id.clone() })
     }
 
-    /// What the world outside knows, for a recovery from `archive`. What was acknowledged after the photograph is left
-    /// out: a backup that was made of it later does not have to hold that.
-    pub(crate) async fn aftermath(
-        &self,
-        tools: &Tools,
-        archive: OurArchive,
-        said: Option<String>,
-        work: &WorkFolder,
-    ) -> anyhow::Result<Aftermath> {
+    pub(crate) fn secrets(&self) -> &SecretValues {
+        &self.aftermath.secrets
+    }
+
+    /// The operator's token, and a channel that takes messages.
+    pub(crate) fn known(&self) -> (&SecretString, Option<&KnownChannel>) {
+        (&self.aftermath.operator_token, self.aftermath.inbound_channel.as_ref())
+    }
+
+    /// Of the receiver that the source had.
+    pub(crate) fn sink_url(&self, behaviour: &str, channel: &str) -> String {
+        self.aftermath.sink.url(behaviour, channel)
+    }
+
+    /// What the world outside knows, for a recovery from what was `made`. What was acknowledged after the photograph is
+    /// left out: a backup that was made of it later does not have to hold that.
+    pub(crate) async fn aftermath(&self, tools: &Tools, made: Made, work: &WorkFolder) -> anyhow::Result<Aftermath> {
         let known = &self.aftermath;
         let before = |at: &Timestamp| *at < self.photographed_at;
         Ok(Aftermath {
-            origin: Origin::Archive(archive),
+            origin: Origin::Archive(made.archive),
             operator_token: known.operator_token.clone(),
-            secrets: known.secrets.clone(),
+            secrets: made.secrets,
             sink: known.sink.replica(tools.sources.clone()).await?,
             canaries: known.canaries.clone(),
             workspaces: work.folder("workspaces")?,
             logs: known.logs.clone(),
-            backup_output: said.unwrap_or_else(|| known.backup_output.clone()),
+            backup_output: made.said.unwrap_or_else(|| known.backup_output.clone()),
             acknowledged: known.acknowledged.iter().filter(|one| before(&one.at)).copied().collect(),
             inbound: known.inbound.iter().filter(|one| before(&one.at)).cloned().collect(),
             witness: known.witness,

@@ -2,7 +2,7 @@
 //!
 //! Not here: which worlds there are (`catalogue`, `healthy`), what counts as caught (`fault`).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,16 +13,15 @@ use clock::Sources;
 use redact::CanaryClass;
 use tokio_util::sync::CancellationToken;
 
-use super::act::{Act, Sabotage, Scene};
 use super::fault::{Step, Told, told};
-use super::harm::Patient;
+use super::making::Making;
+use super::sabotage::Sabotage;
 use super::template::{Template, Tools};
 use crate::options::Options;
-use crate::origin::OurArchive;
 use crate::out::Out;
 use crate::proceedings::{Halt, Proceedings};
 use crate::progress::Progress;
-use crate::rehearsal::Aftermath;
+use crate::rehearsal::{Aftermath, Size};
 use crate::report::{Comparison, Report};
 use crate::rigging::{Pace, Rigging};
 use crate::run::{self, Gathered, Identity};
@@ -32,7 +31,8 @@ use crate::work::WorkFolder;
 #[derive(Debug)]
 pub(crate) struct Ground {
     pub(crate) tools: Tools,
-    pub(crate) template: Template,
+    /// The shared worlds that are needed.
+    pub(crate) templates: BTreeMap<World, Template>,
     pub(crate) empty_cluster: PathBuf,
     /// Trials work below it.
     pub(crate) trials: PathBuf,
@@ -44,6 +44,50 @@ pub(crate) struct Ground {
     pub(crate) cancel: CancellationToken,
 }
 
+/// A world that trials are made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum World {
+    Shared,
+    /// As the shared one, with one org.
+    OneOrg,
+    /// As little as a drill can ask about.
+    Bare,
+}
+
+impl World {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Shared => "shared",
+            Self::OneOrg => "one-org",
+            Self::Bare => "bare",
+        }
+    }
+
+    /// How large it is, besides the sessions that are there for what happens in them.
+    pub(crate) fn size(self) -> Size {
+        match self {
+            Self::Shared => Size { sessions: 6, ..Size::FEW },
+            Self::OneOrg => Size { sessions: 2, orgs: 1, ..Size::FEW },
+            Self::Bare => Size { orgs: 1, bare: true, ..Size::FEW },
+        }
+    }
+}
+
+/// How the judge of a trial differs from an operator's.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct How {
+    /// A comparison that it leaves out.
+    pub(crate) blind: Option<Comparison>,
+    /// The stage after which it has seen enough.
+    pub(crate) until: Option<&'static str>,
+}
+
+impl Ground {
+    pub(crate) fn how(&self, until: Option<&'static str>) -> How {
+        How { blind: self.blind, until }
+    }
+}
+
 /// A trial that was carried out.
 #[derive(Debug)]
 pub(crate) struct Tried {
@@ -52,72 +96,41 @@ pub(crate) struct Tried {
 }
 
 /// Breaks a copy of the world and drills it.
-pub(crate) async fn carry_out(ground: &Ground, id: &str, steps: &[Step]) -> anyhow::Result<Tried> {
+pub(crate) async fn carry_out(
+    ground: &Ground,
+    id: &str,
+    world: World,
+    steps: &[Step],
+    how: How,
+) -> anyhow::Result<Tried> {
     let tools = &ground.tools;
+    let template = ground.templates.get(&world).context("this world was not built")?;
     let work = WorkFolder::create(&ground.trials, id)?;
-    let (archive, said) = backup(ground, &work, steps).await.context("the world could not be made")?;
-    let aftermath = ground.template.aftermath(tools, archive, said, &work).await?;
+    let made = Making { tools, template, work: &work }.backup(steps).await.context("the world could not be made")?;
+    let aftermath = template.aftermath(tools, made, &work).await?;
     let executable = match wrapper(steps) {
-        Some(clauses) => write_wrapper(&work, &tools.executable, &clauses, canary(&ground.template))?,
+        Some(clauses) => write_wrapper(&work, &tools.executable, &clauses, canary(template))?,
         None => tools.executable.clone(),
     };
     let mut options = Options { out: ground.reports.join(id), executable, ..ground.options.clone() };
     if steps.iter().any(|step| matches!(step, Step::CanaryAsOwner)) {
-        options.metadata.report_owner = canary(&ground.template).to_owned();
+        options.metadata.report_owner = canary(template).to_owned();
     }
-    drill(ground, options, work, aftermath, rigging(ground, steps)).await
+    drill(ground, options, work, aftermath, rigging(steps, how)).await
 }
 
-fn rigging(ground: &Ground, steps: &[Step]) -> Rigging {
+fn rigging(steps: &[Step], how: How) -> Rigging {
     let after = |step: &Step| match step {
         Step::After(stage, act) => Some((*stage, *act)),
         _ => None,
     };
     Rigging {
         pace: Pace::BRISK,
-        blind: ground.blind,
-        sabotage: Some(Arc::new(Sabotage { acts: steps.iter().filter_map(after).collect() })),
+        blind: how.blind,
+        sabotage: Some(Arc::new(Sabotage::of(steps.iter().filter_map(after).collect(), how.until))),
         deaf: steps.iter().any(|step| matches!(step, Step::DeafScanner)),
         die_after_entry: None,
     }
-}
-
-/// The backup that is to be restored: of the photograph, or of a source that was broken before.
-async fn backup(ground: &Ground, work: &WorkFolder, steps: &[Step]) -> anyhow::Result<(OurArchive, Option<String>)> {
-    let of_source = |step: &Step| matches!(step, Step::Source(_) | Step::EarlierBackup);
-    let (mut archive, mut said, mut earlier) = (ground.template.clone_archive(work)?, None, None);
-    if steps.iter().any(of_source) {
-        let mut copy = ground.template.clone_source(&ground.tools, work).await?;
-        for step in steps {
-            match step {
-                Step::Source(act) => break_source(ground, &mut copy, *act).await?,
-                Step::EarlierBackup => earlier = Some(copy.back_up(&archive.folder).await?.0),
-                _ => {}
-            }
-        }
-        let (backup_id, printed) = copy.back_up(&archive.folder).await?;
-        (archive.backup_id, said) = (backup_id, Some(printed));
-    }
-    let patient = Patient { archive: &archive.folder, backup_id: &archive.backup_id, earlier: earlier.as_deref() };
-    for step in steps {
-        if let Step::Backup(harm) = step {
-            patient.suffer(*harm)?;
-        }
-    }
-    Ok((archive, said))
-}
-
-async fn break_source(ground: &Ground, copy: &mut super::template::SourceCopy, act: Act) -> anyhow::Result<()> {
-    let mut scene = Scene {
-        database_url: &copy.settings.database_url,
-        folder: &copy.settings.folder,
-        objects: copy.settings.objects(),
-        environment: &mut copy.launcher.environment,
-        roles: &mut [],
-        needles: ground.template.canaries(),
-        sink: String::new(),
-    };
-    scene.act(act).await
 }
 
 fn wrapper(steps: &[Step]) -> Option<String> {
@@ -164,6 +177,7 @@ async fn drill(
     let progress = Progress::on(options.mode, Box::new(std::io::sink()));
     let evidence = EvidenceFolder::new(out.path());
     let cancel = ground.cancel.clone();
+    let sabotage = rigging.sabotage.clone();
     let mut proceedings = Proceedings::new(sources.clone(), evidence, journal, progress, cancel, rigging);
     let mut gathered = Gathered::default();
     let means = ground.tools.means(&work, sources, &options.executable, Some(&ground.empty_cluster));
@@ -177,5 +191,8 @@ async fn drill(
     report.write(out.path())?;
     proceedings.close_journal()?;
     anyhow::ensure!(!matches!(halt, Some(Halt::Interrupted)), "the drill was interrupted");
+    if let Some(undone) = sabotage.as_ref().and_then(|sabotage| sabotage.undone()) {
+        anyhow::bail!(undone);
+    }
     Ok(Tried { told: told(&report), report })
 }

@@ -104,7 +104,7 @@ impl Life {
     ) -> anyhow::Result<Self> {
         let home = operator.workspace().await.context("the source's web role gives no workspace")?.org.org_id;
         let mut orgs = vec![home];
-        for name in ["Contoso 東京", "Söhne & Töchter"] {
+        for name in ["Contoso 東京", "Söhne & Töchter"].into_iter().take(size.orgs.saturating_sub(1)) {
             orgs.push(operator.org_create(name).await?.org_id);
         }
         for (number, org) in orgs.iter().enumerate() {
@@ -138,6 +138,9 @@ impl Life {
 
     /// Fills the system. `tick` is called with how many sessions are done.
     pub(crate) async fn populate(&self, tick: impl Fn(u64)) -> anyhow::Result<()> {
+        if self.size.bare {
+            return tokio::try_join!(self.dialogue(), self.two_messages()).map(drop);
+        }
         let special = async {
             tokio::try_join!(self.dialogue(), self.approvals(), self.question(), self.failure(), self.abort())?;
             self.threads().await
@@ -314,6 +317,12 @@ impl Life {
         for number in 0..2 {
             self.receive(&self.channels.flaky, number, &format!("flaky-{number}"), "say did you hear me").await?;
         }
+        self.receive(&self.channels.refuse, 0, "refused", "say is anybody there").await
+    }
+
+    /// One that is answered, and one whose answer nobody takes.
+    async fn two_messages(&self) -> anyhow::Result<()> {
+        self.receive(&self.channels.accept, 0, "support-0", "say at your service").await?;
         self.receive(&self.channels.refuse, 0, "refused", "say is anybody there").await
     }
 

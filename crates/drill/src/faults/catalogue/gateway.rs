@@ -3,6 +3,7 @@
 use super::super::act::{Act, SecretChange};
 use super::super::fault::Step::{After, Source, Wrapper};
 use super::super::fault::{Fault, found, unknown};
+use super::super::front::Tamper;
 use crate::processes::Role;
 use crate::report::CheckId as Row;
 use crate::report::Code;
@@ -17,7 +18,16 @@ pub(super) const FAULTS: &[Fault] = &[
     Fault::new(
         "gateway-too-soon",
         "a gateway runs before it was its turn",
-        &[After("worker", Act::Start("stray-gateway", Role::Gateway))],
+        &[
+            After("worker", Act::Start("stray-gateway", Role::Gateway)),
+            After(
+                "worker",
+                Act::Await(
+                    "SELECT EXISTS (SELECT FROM deliveries
+                     WHERE finished_at > (SELECT max(started_at) FROM generations))",
+                ),
+            ),
+        ],
         &[found(Row::GatewayRecovery, Code::RoleNotIdle), found(Row::GatewayRecovery, Code::DeliveryLost)],
     ),
     Fault::new(
@@ -32,7 +42,9 @@ pub(super) const FAULTS: &[Fault] = &[
         &[After(
             "data",
             Act::Sql(
-                "UPDATE deliveries SET state = 'pending', attempt = 0, next_attempt_at = created_at, finished_at = NULL WHERE delivery_id = (SELECT delivery_id FROM deliveries WHERE state = 'sent' ORDER BY created_at LIMIT 1)",
+                "UPDATE deliveries SET state = 'pending', attempt = 0, next_attempt_at = created_at, \
+                 finished_at = NULL WHERE delivery_id = (SELECT delivery_id FROM deliveries WHERE state = \
+                 'sent' ORDER BY created_at LIMIT 1)",
             ),
         )],
         &[found(Row::GatewayRecovery, Code::DeliverySentAgain)],
@@ -53,7 +65,10 @@ pub(super) const FAULTS: &[Fault] = &[
         "delivery-duplicated",
         "what was sent is pending again, three times: a trigger",
         &[Source(Act::Define(
-            "CREATE FUNCTION again() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN IF NEW.state = 'sent' AND OLD.state = 'pending' AND NEW.attempt < 3 THEN NEW.state := 'pending'; NEW.finished_at := NULL; END IF; RETURN NEW; END $$; CREATE TRIGGER again BEFORE UPDATE ON deliveries FOR EACH ROW EXECUTE FUNCTION again()",
+            "CREATE FUNCTION again() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN IF NEW.state = 'sent' \
+             AND OLD.state = 'pending' AND NEW.attempt < 3 THEN NEW.state := 'pending'; NEW.finished_at \
+             := NULL; END IF; RETURN NEW; END $$; CREATE TRIGGER again BEFORE UPDATE ON deliveries FOR \
+             EACH ROW EXECUTE FUNCTION again()",
         ))],
         &[found(Row::GatewayRecovery, Code::DeliveryDuplicated), found(Row::GatewayRecovery, Code::OutOfOrder)],
     ),
@@ -61,7 +76,11 @@ pub(super) const FAULTS: &[Fault] = &[
         "deliveries-out-of-order",
         "of two messages of a thread the second is rendered first",
         &[Source(Act::Sql(
-            "INSERT INTO deliveries (org_id, delivery_id, channel_id, binding_id, sequence, payload, state, next_attempt_at, created_at) SELECT org_id, gen_random_uuid(), channel_id, binding_id, 900000 + n, jsonb_set(payload, '{data,sequence}', to_jsonb(900002 - n)), 'pending', now(), now() FROM deliveries, generate_series(1, 2) n WHERE delivery_id = (SELECT delivery_id FROM deliveries WHERE state = 'sent' ORDER BY created_at LIMIT 1)",
+            "INSERT INTO deliveries (org_id, delivery_id, channel_id, binding_id, sequence, payload, \
+             state, next_attempt_at, created_at) SELECT org_id, gen_random_uuid(), channel_id, \
+             binding_id, 900000 + n, jsonb_set(payload, '{data,sequence}', to_jsonb(900002 - n)), \
+             'pending', now(), now() FROM deliveries, generate_series(1, 2) n WHERE delivery_id = \
+             (SELECT delivery_id FROM deliveries WHERE state = 'sent' ORDER BY created_at LIMIT 1)",
         ))],
         &[found(Row::GatewayRecovery, Code::CursorBehind), found(Row::GatewayRecovery, Code::OutOfOrder)],
     ),
@@ -78,10 +97,18 @@ pub(super) const FAULTS: &[Fault] = &[
         &[unknown(Row::GatewayRecovery)],
     ),
     Fault::new(
+        "deliveries-signed-otherwise",
+        "what is delivered is not what was signed (a stand-in before the receiver)",
+        &[After("scheduler", Act::FrontOfSink(Tamper::Unsigned))],
+        &[found(Row::GatewayRecovery, Code::Signature)],
+    ),
+    Fault::new(
         "gateway-does-no-work",
         "new deliveries wait for a hundred years: a trigger",
         &[Source(Act::Define(
-            "CREATE FUNCTION late() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.next_attempt_at := now() + interval '100 years'; RETURN NEW; END $$; CREATE TRIGGER late BEFORE INSERT ON deliveries FOR EACH ROW EXECUTE FUNCTION late()",
+            "CREATE FUNCTION late() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.next_attempt_at := \
+             now() + interval '100 years'; RETURN NEW; END $$; CREATE TRIGGER late BEFORE INSERT ON \
+             deliveries FOR EACH ROW EXECUTE FUNCTION late()",
         ))],
         &[found(Row::GatewayRecovery, Code::SmokeUnanswered)],
     ),
@@ -89,7 +116,10 @@ pub(super) const FAULTS: &[Fault] = &[
         "dead-letter-stays-dead",
         "a dead letter that is retried waits for a hundred years: a trigger",
         &[Source(Act::Define(
-            "CREATE FUNCTION dead() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN IF OLD.state = 'dead' AND NEW.state = 'pending' THEN NEW.next_attempt_at := now() + interval '100 years'; END IF; RETURN NEW; END $$; CREATE TRIGGER dead BEFORE UPDATE ON deliveries FOR EACH ROW EXECUTE FUNCTION dead()",
+            "CREATE FUNCTION dead() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN IF OLD.state = 'dead' \
+             AND NEW.state = 'pending' THEN NEW.next_attempt_at := now() + interval '100 years'; END IF; \
+             RETURN NEW; END $$; CREATE TRIGGER dead BEFORE UPDATE ON deliveries FOR EACH ROW EXECUTE \
+             FUNCTION dead()",
         ))],
         &[found(Row::GatewayRecovery, Code::Retry)],
     ),
@@ -97,7 +127,10 @@ pub(super) const FAULTS: &[Fault] = &[
         "dead-letter-refused",
         "what is set aside stays pending: a trigger",
         &[Source(Act::Define(
-            "CREATE FUNCTION alive() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN IF OLD.state = 'pending' AND NEW.state = 'dead' THEN NEW.state := 'pending'; NEW.finished_at := NULL; NEW.next_attempt_at := now() + interval '100 years'; END IF; RETURN NEW; END $$; CREATE TRIGGER alive BEFORE UPDATE ON deliveries FOR EACH ROW EXECUTE FUNCTION alive()",
+            "CREATE FUNCTION alive() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN IF OLD.state = \
+             'pending' AND NEW.state = 'dead' THEN NEW.state := 'pending'; NEW.finished_at := NULL; \
+             NEW.next_attempt_at := now() + interval '100 years'; END IF; RETURN NEW; END $$; CREATE \
+             TRIGGER alive BEFORE UPDATE ON deliveries FOR EACH ROW EXECUTE FUNCTION alive()",
         ))],
         &[found(Row::GatewayRecovery, Code::DeadLetter)],
     ),
@@ -105,7 +138,8 @@ pub(super) const FAULTS: &[Fault] = &[
         "cursor-ahead",
         "a delivery cursor stands after its session's last event",
         &[Source(Act::Sql(
-            "UPDATE delivery_cursors SET sequence = sequence + 1000 WHERE binding_id = (SELECT binding_id FROM delivery_cursors ORDER BY 1 LIMIT 1)",
+            "UPDATE delivery_cursors SET sequence = sequence + 1000 WHERE binding_id = (SELECT \
+             binding_id FROM delivery_cursors ORDER BY 1 LIMIT 1)",
         ))],
         &[found(Row::GatewayRecovery, Code::CursorAhead)],
     ),
@@ -113,7 +147,8 @@ pub(super) const FAULTS: &[Fault] = &[
         "cursor-behind",
         "a delivery cursor stands before what was rendered in its thread",
         &[Source(Act::Sql(
-            "UPDATE delivery_cursors SET sequence = 0 WHERE binding_id = (SELECT binding_id FROM deliveries ORDER BY 1 LIMIT 1)",
+            "UPDATE delivery_cursors SET sequence = 0 WHERE binding_id = (SELECT binding_id FROM \
+             deliveries ORDER BY 1 LIMIT 1)",
         ))],
         &[found(Row::GatewayRecovery, Code::CursorBehind)],
     ),

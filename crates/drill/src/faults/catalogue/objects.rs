@@ -51,7 +51,8 @@ pub(super) const FAULTS: &[Fault] = &[
             "restore",
             Act::Swap {
                 one: "SELECT blob_key FROM artifacts WHERE name LIKE 'report-%' ORDER BY artifact_id LIMIT 1",
-                other: "SELECT blob_key FROM artifacts WHERE name LIKE 'report-%' ORDER BY artifact_id OFFSET 1 LIMIT 1",
+                other: "SELECT blob_key FROM artifacts WHERE name LIKE 'report-%' ORDER BY artifact_id OFFSET 1 \
+                        LIMIT 1",
             },
         )],
         &[found(Row::ObjectStoreRestore, Code::BlobContent), found(Row::ArtifactMetadata, Code::ArtifactUnavailable)],
@@ -81,7 +82,14 @@ pub(super) const FAULTS: &[Fault] = &[
         "blob-of-another-tenant",
         "an artifact of one org names the object of another, with a row that agrees",
         &[Source(Act::Sql(
-            "INSERT INTO blobs SELECT (SELECT org_id FROM orgs o WHERE o.org_id <> b.org_id ORDER BY 1 LIMIT 1), b.blob_key, b.size, b.sha256, b.created_at FROM blobs b WHERE blob_key = (SELECT blob_key FROM artifacts WHERE name LIKE 'report-%' ORDER BY artifact_id LIMIT 1); UPDATE artifacts a SET blob_key = (SELECT blob_key FROM artifacts WHERE name LIKE 'report-%' ORDER BY artifact_id LIMIT 1) WHERE artifact_id = (SELECT artifact_id FROM artifacts x WHERE x.org_id = (SELECT org_id FROM orgs o WHERE o.org_id <> (SELECT org_id FROM blobs WHERE blob_key = (SELECT blob_key FROM artifacts WHERE name LIKE 'report-%' ORDER BY artifact_id LIMIT 1) ORDER BY created_at LIMIT 1) ORDER BY 1 LIMIT 1) ORDER BY 1 LIMIT 1)",
+            "INSERT INTO blobs SELECT (SELECT org_id FROM orgs o WHERE o.org_id <> b.org_id ORDER BY 1 \
+             LIMIT 1), b.blob_key, b.size, b.sha256, b.created_at FROM blobs b WHERE blob_key = (SELECT \
+             blob_key FROM artifacts WHERE name LIKE 'report-%' ORDER BY artifact_id LIMIT 1); UPDATE \
+             artifacts a SET blob_key = (SELECT blob_key FROM artifacts WHERE name LIKE 'report-%' ORDER \
+             BY artifact_id LIMIT 1) WHERE artifact_id = (SELECT artifact_id FROM artifacts x WHERE \
+             x.org_id = (SELECT org_id FROM orgs o WHERE o.org_id <> (SELECT org_id FROM blobs WHERE \
+             blob_key = (SELECT blob_key FROM artifacts WHERE name LIKE 'report-%' ORDER BY artifact_id \
+             LIMIT 1) ORDER BY created_at LIMIT 1) ORDER BY 1 LIMIT 1) ORDER BY 1 LIMIT 1)",
         ))],
         &[found(Row::ObjectStoreRestore, Code::BlobForeign)],
     ),
@@ -91,7 +99,11 @@ pub(super) const FAULTS: &[Fault] = &[
         &[After(
             "restore",
             Act::Sql(
-                "DELETE FROM artifacts WHERE blob_key = (SELECT blob_key FROM artifacts WHERE name LIKE 'report-%' ORDER BY artifact_id LIMIT 1); DELETE FROM blobs WHERE NOT EXISTS (SELECT FROM artifacts a WHERE a.blob_key = blobs.blob_key) AND NOT EXISTS (SELECT FROM checkpoint_blobs c WHERE c.blob_key = blobs.blob_key) AND NOT EXISTS (SELECT FROM checkpoints c WHERE c.manifest_key = blobs.blob_key)",
+                "DELETE FROM artifacts WHERE blob_key = (SELECT blob_key FROM artifacts WHERE name LIKE \
+                 'report-%' ORDER BY artifact_id LIMIT 1); DELETE FROM blobs WHERE NOT EXISTS (SELECT FROM \
+                 artifacts a WHERE a.blob_key = blobs.blob_key) AND NOT EXISTS (SELECT FROM checkpoint_blobs \
+                 c WHERE c.blob_key = blobs.blob_key) AND NOT EXISTS (SELECT FROM checkpoints c WHERE \
+                 c.manifest_key = blobs.blob_key)",
             ),
         )],
         &[
@@ -108,7 +120,8 @@ pub(super) const FAULTS: &[Fault] = &[
         &[After(
             "restore",
             Act::Object {
-                key: "SELECT manifest_key FROM checkpoints WHERE session_id = (SELECT session_id FROM sessions WHERE title LIKE 'Report %' ORDER BY session_id LIMIT 1) ORDER BY sequence DESC LIMIT 1",
+                key: "SELECT manifest_key FROM checkpoints WHERE session_id = (SELECT session_id FROM sessions \
+                      WHERE title LIKE 'Report %' ORDER BY session_id LIMIT 1) ORDER BY sequence DESC LIMIT 1",
                 change: Change::Remove,
             },
         )],
@@ -118,7 +131,8 @@ pub(super) const FAULTS: &[Fault] = &[
         "checkpoint-unauthentic",
         "a bit in the manifest of a checkpoint, with a row that agrees",
         &[Source(Act::ForgeObject {
-            key: "SELECT manifest_key FROM checkpoints WHERE session_id = (SELECT session_id FROM sessions WHERE title LIKE 'Report %' ORDER BY session_id LIMIT 1) ORDER BY sequence DESC LIMIT 1",
+            key: "SELECT manifest_key FROM checkpoints WHERE session_id = (SELECT session_id FROM sessions \
+                  WHERE title LIKE 'Report %' ORDER BY session_id LIMIT 1) ORDER BY sequence DESC LIMIT 1",
         })],
         &[found(Row::ObjectStoreRestore, Code::CheckpointUnopened)],
     ),
@@ -126,7 +140,9 @@ pub(super) const FAULTS: &[Fault] = &[
         "checkpoint-older-than-its-row",
         "a checkpoint's row claims one event more than its manifest covers",
         &[Source(Act::Sql(
-            "UPDATE checkpoints SET sequence = sequence + 1 WHERE manifest_key = (SELECT manifest_key FROM checkpoints WHERE session_id = (SELECT session_id FROM sessions WHERE title LIKE 'Report %' ORDER BY session_id LIMIT 1) ORDER BY sequence DESC LIMIT 1)",
+            "UPDATE checkpoints SET sequence = sequence + 1 WHERE manifest_key = (SELECT manifest_key \
+             FROM checkpoints WHERE session_id = (SELECT session_id FROM sessions WHERE title LIKE \
+             'Report %' ORDER BY session_id LIMIT 1) ORDER BY sequence DESC LIMIT 1)",
         ))],
         &[found(Row::ObjectStoreRestore, Code::CheckpointUnopened)],
     ),
@@ -134,7 +150,9 @@ pub(super) const FAULTS: &[Fault] = &[
         "checkpoint-newer-than-its-row",
         "a checkpoint's row claims one event less than its manifest covers",
         &[Source(Act::Sql(
-            "UPDATE checkpoints SET sequence = sequence - 1 WHERE manifest_key = (SELECT manifest_key FROM checkpoints WHERE session_id = (SELECT session_id FROM sessions WHERE title LIKE 'Report %' ORDER BY session_id LIMIT 1) ORDER BY sequence DESC LIMIT 1)",
+            "UPDATE checkpoints SET sequence = sequence - 1 WHERE manifest_key = (SELECT manifest_key \
+             FROM checkpoints WHERE session_id = (SELECT session_id FROM sessions WHERE title LIKE \
+             'Report %' ORDER BY session_id LIMIT 1) ORDER BY sequence DESC LIMIT 1)",
         ))],
         &[found(Row::ObjectStoreRestore, Code::CheckpointUnopened)],
     ),
@@ -142,7 +160,11 @@ pub(super) const FAULTS: &[Fault] = &[
         "checkpoint-of-another-session",
         "a checkpoint's row names the manifest of another session",
         &[Source(Act::Sql(
-            "UPDATE checkpoints SET manifest_key = (SELECT manifest_key FROM checkpoints c WHERE c.org_id = checkpoints.org_id AND c.session_id <> checkpoints.session_id LIMIT 1) WHERE manifest_key = (SELECT manifest_key FROM checkpoints WHERE session_id = (SELECT session_id FROM sessions WHERE title LIKE 'Report %' ORDER BY session_id LIMIT 1) ORDER BY sequence DESC LIMIT 1)",
+            "UPDATE checkpoints SET manifest_key = (SELECT manifest_key FROM checkpoints c WHERE \
+             c.org_id = checkpoints.org_id AND c.session_id <> checkpoints.session_id LIMIT 1) WHERE \
+             manifest_key = (SELECT manifest_key FROM checkpoints WHERE session_id = (SELECT session_id \
+             FROM sessions WHERE title LIKE 'Report %' ORDER BY session_id LIMIT 1) ORDER BY sequence \
+             DESC LIMIT 1)",
         ))],
         &[found(Row::ObjectStoreRestore, Code::CheckpointUnopened)],
     ),
@@ -152,7 +174,12 @@ pub(super) const FAULTS: &[Fault] = &[
         &[After(
             "restore",
             Act::Sql(
-                "UPDATE sessions SET checkpoint_id = NULL WHERE session_id = (SELECT session_id FROM sessions WHERE title LIKE 'Report %' ORDER BY session_id LIMIT 1); DELETE FROM checkpoint_blobs WHERE checkpoint_id IN (SELECT checkpoint_id FROM checkpoints WHERE session_id = (SELECT session_id FROM sessions WHERE title LIKE 'Report %' ORDER BY session_id LIMIT 1)); DELETE FROM checkpoints WHERE session_id = (SELECT session_id FROM sessions WHERE title LIKE 'Report %' ORDER BY session_id LIMIT 1)",
+                "UPDATE sessions SET checkpoint_id = NULL WHERE session_id = (SELECT session_id FROM \
+                 sessions WHERE title LIKE 'Report %' ORDER BY session_id LIMIT 1); DELETE FROM \
+                 checkpoint_blobs WHERE checkpoint_id IN (SELECT checkpoint_id FROM checkpoints WHERE \
+                 session_id = (SELECT session_id FROM sessions WHERE title LIKE 'Report %' ORDER BY \
+                 session_id LIMIT 1)); DELETE FROM checkpoints WHERE session_id = (SELECT session_id FROM \
+                 sessions WHERE title LIKE 'Report %' ORDER BY session_id LIMIT 1)",
             ),
         )],
         &[
@@ -163,7 +190,8 @@ pub(super) const FAULTS: &[Fault] = &[
     ),
     Fault::new(
         "objects-older-than-rows",
-        "the list of objects of an earlier backup under this dump, sealed again; an artifact came in between",
+        "the list of objects of an earlier backup under this dump, sealed again; an artifact came in \
+         between",
         &[EarlierBackup, Source(Act::AddArtifact), Backup(Harm::ForgeObjects)],
         &[found(Row::ObjectStoreRestore, Code::BlobDangling), found(Row::ArtifactMetadata, Code::ArtifactUnavailable)],
     ),

@@ -3,6 +3,8 @@
 use super::super::act::{Act, Form};
 use super::super::fault::Step::{After, CanaryAsOwner, DeafScanner, Source, Wrapper};
 use super::super::fault::{Fault, Told, found, unknown};
+use super::super::front::Tamper;
+use crate::processes::Role;
 use crate::report::CheckId as Row;
 use crate::report::Code;
 
@@ -71,7 +73,9 @@ pub(super) const FAULTS: &[Fault] = &[
         "canary-in-the-audit",
         "an audit record holds a planted address",
         &[Source(Act::Sql(
-            "UPDATE audit_records SET target = '{email}' WHERE audit_id = (SELECT audit_id FROM audit_records WHERE org_id = (SELECT org_id FROM orgs ORDER BY created_at LIMIT 1) ORDER BY position DESC LIMIT 1)",
+            "UPDATE audit_records SET target = '{email}' WHERE audit_id = (SELECT audit_id FROM \
+             audit_records WHERE org_id = (SELECT org_id FROM orgs ORDER BY created_at LIMIT 1) ORDER BY \
+             position DESC LIMIT 1)",
         ))],
         &[found(Row::Redaction, Code::CanaryFound)],
     ),
@@ -79,6 +83,24 @@ pub(super) const FAULTS: &[Fault] = &[
         "canary-in-a-label",
         "the label of a BYOK key is a planted address",
         &[Source(Act::Sql("UPDATE byok_keys SET label = '{email}'"))],
+        &[found(Row::Redaction, Code::CanaryFound)],
+    ),
+    Fault::new(
+        "canary-in-a-metric-label",
+        "a worker's metrics have a planted address as a label (a stand-in before it)",
+        &[After("gateway", Act::Front(Role::Worker, Tamper::MetricLabel))],
+        &[found(Row::Redaction, Code::CanaryFound)],
+    ),
+    Fault::new(
+        "canary-in-an-error",
+        "what the API says of a bad request ends with a planted address (a stand-in before it)",
+        &[After("gateway", Act::Front(Role::Web, Tamper::ErrorBody))],
+        &[found(Row::Redaction, Code::CanaryFound)],
+    ),
+    Fault::new(
+        "canary-in-process-arguments",
+        "a worker is called by a planted address (a script in its place)",
+        &[Wrapper(r#"*worker-1.ready*) exec bash -c 'exec -a "$0" "$@"' "$CANARY" "$REAL" "$@";;"#)],
         &[found(Row::Redaction, Code::CanaryFound)],
     ),
     Fault::new(

@@ -29,7 +29,8 @@ pub(super) const FAULTS: &[Fault] = &[
         &[After(
             "restore",
             Act::Sql(
-                "DELETE FROM usage_records WHERE usage_id = (SELECT usage_id FROM usage_records ORDER BY usage_id LIMIT 1)",
+                "DELETE FROM usage_records WHERE usage_id = (SELECT usage_id FROM usage_records ORDER BY \
+                 usage_id LIMIT 1)",
             ),
         )],
         &[found(Row::PostgresRestore, Code::TableCount)],
@@ -40,7 +41,8 @@ pub(super) const FAULTS: &[Fault] = &[
         &[After(
             "restore",
             Act::Sql(
-                "UPDATE usage_records SET quantity = quantity + 1 WHERE usage_id = (SELECT usage_id FROM usage_records ORDER BY usage_id LIMIT 1)",
+                "UPDATE usage_records SET quantity = quantity + 1 WHERE usage_id = (SELECT usage_id FROM \
+                 usage_records ORDER BY usage_id LIMIT 1)",
             ),
         )],
         &[found(Row::PostgresRestore, Code::TableDigest)],
@@ -51,7 +53,9 @@ pub(super) const FAULTS: &[Fault] = &[
         &[After(
             "restore",
             Act::Sql(
-                "INSERT INTO audit_records (org_id, audit_id, actor, action, target, detail, recorded_at) SELECT org_id, gen_random_uuid(), actor, action, target, detail, now() FROM audit_records LIMIT 1",
+                "INSERT INTO audit_records (org_id, audit_id, actor, action, target, detail, recorded_at) \
+                 SELECT org_id, gen_random_uuid(), actor, action, target, detail, now() FROM audit_records \
+                 LIMIT 1",
             ),
         )],
         &[found(Row::PostgresRestore, Code::TableCount), found(Row::PostgresRestore, Code::SequenceValue)],
@@ -107,7 +111,8 @@ pub(super) const FAULTS: &[Fault] = &[
     ),
     Fault::new(
         "index-lacks-a-row",
-        "a row is written again while an index takes no entries: the rows are the backup's, the index is not",
+        "a row is written again while an index takes no entries: the rows are the backup's, the \
+         index is not",
         &[
             After(
                 "restore",
@@ -116,7 +121,9 @@ pub(super) const FAULTS: &[Fault] = &[
             After(
                 "restore",
                 Act::Sql(
-                    "WITH gone AS (DELETE FROM usage_records WHERE usage_id = (SELECT usage_id FROM usage_records ORDER BY usage_id LIMIT 1) RETURNING *) INSERT INTO usage_records SELECT * FROM gone",
+                    "WITH gone AS (DELETE FROM usage_records WHERE usage_id = (SELECT usage_id FROM \
+                     usage_records ORDER BY usage_id LIMIT 1) RETURNING *) INSERT INTO usage_records SELECT * \
+                     FROM gone",
                 ),
             ),
             After(

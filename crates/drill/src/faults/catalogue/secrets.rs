@@ -1,8 +1,9 @@
 //! Secrets, keys and what is sealed with them.
 
 use super::super::act::{Act, SecretChange};
-use super::super::fault::Step::{After, Source};
+use super::super::fault::Step::{After, Backup, Source};
 use super::super::fault::{Fault, found, unknown};
+use super::super::harm::Harm;
 use crate::report::CheckId as Row;
 use crate::report::Code;
 
@@ -87,10 +88,19 @@ pub(super) const FAULTS: &[Fault] = &[
         ],
     ),
     Fault::new(
+        "secret-unknown",
+        "the backup names a secret that this installation has never had; the manifest is sealed again",
+        &[Backup(Harm::ForgeSecret)],
+        &[found(Row::SecretReferences, Code::SecretMissing)],
+    ),
+    Fault::new(
         "ciphertext-moved",
         "two BYOK keys of two orgs change ciphertexts",
         &[Source(Act::Sql(
-            "UPDATE byok_keys k SET ciphertext = o.ciphertext, wrapped_key = o.wrapped_key FROM (SELECT byok_key_id, lead(ciphertext) OVER w AS ciphertext, lead(wrapped_key) OVER w AS wrapped_key FROM byok_keys WINDOW w AS (ORDER BY byok_key_id)) o WHERE o.byok_key_id = k.byok_key_id AND o.ciphertext IS NOT NULL",
+            "UPDATE byok_keys k SET ciphertext = o.ciphertext, wrapped_key = o.wrapped_key FROM (SELECT \
+             byok_key_id, lead(ciphertext) OVER w AS ciphertext, lead(wrapped_key) OVER w AS wrapped_key \
+             FROM byok_keys WINDOW w AS (ORDER BY byok_key_id)) o WHERE o.byok_key_id = k.byok_key_id \
+             AND o.ciphertext IS NOT NULL",
         ))],
         &[found(Row::SecretReferences, Code::CiphertextUnopened)],
     ),
@@ -100,7 +110,8 @@ pub(super) const FAULTS: &[Fault] = &[
         &[After(
             "restore",
             Act::Sql(
-                "DELETE FROM byok_keys WHERE byok_key_id = (SELECT byok_key_id FROM byok_keys ORDER BY 1 LIMIT 1)",
+                "DELETE FROM byok_keys WHERE byok_key_id = (SELECT byok_key_id FROM byok_keys ORDER BY 1 \
+                 LIMIT 1)",
             ),
         )],
         &[found(Row::PostgresRestore, Code::TableCount), found(Row::SecretReferences, Code::CiphertextCount)],
@@ -109,7 +120,8 @@ pub(super) const FAULTS: &[Fault] = &[
         "key-version-dangling",
         "a BYOK key names a version of the key that nobody has",
         &[Source(Act::Sql(
-            "UPDATE byok_keys SET key_version = '9' WHERE byok_key_id = (SELECT byok_key_id FROM byok_keys ORDER BY 1 LIMIT 1)",
+            "UPDATE byok_keys SET key_version = '9' WHERE byok_key_id = (SELECT byok_key_id FROM \
+             byok_keys ORDER BY 1 LIMIT 1)",
         ))],
         &[found(Row::SecretReferences, Code::CiphertextUnopened)],
     ),
