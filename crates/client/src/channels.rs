@@ -87,6 +87,16 @@ impl Client {
         self.post(&format!("/api/deliveries/{delivery}/retry"), &json!({})).await
     }
 
+    /// Sends an unknown delivery again, which may arrive twice then.
+    pub async fn delivery_resend(&self, delivery: DeliveryId) -> Result<Value, Error> {
+        self.post(&format!("/api/deliveries/{delivery}/resend"), &json!({})).await
+    }
+
+    /// Says what became of an unknown delivery.
+    pub async fn delivery_settle(&self, delivery: DeliveryId, arrived: bool) -> Result<Value, Error> {
+        self.post(&format!("/api/deliveries/{delivery}/settle"), &json!({"arrived": arrived})).await
+    }
+
     /// Sets a pending delivery aside.
     pub async fn delivery_dead_letter(&self, delivery: DeliveryId) -> Result<Value, Error> {
         self.post(&format!("/api/deliveries/{delivery}/dead-letter"), &json!({})).await

@@ -72,13 +72,21 @@ pub struct Objects {
     pub folder: PathBuf,
 }
 
-/// The recovery ledger: what a restore must not forget. Apart from the objects and from every archive: no backup copies it, and
-/// no restore winds it back.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+/// The recovery ledger: what a restore must not forget.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Ledger {
-    /// Default: `ledger` in the data folder.
+    /// Default: `ledger` in the data folder. Best on a disk that is not lost with the database: no backup copies it, and
+    /// no restore winds it back.
     pub folder: PathBuf,
+    /// How long records wait for others, so that they share an object.
+    pub flush_ms: u64,
+}
+
+impl Default for Ledger {
+    fn default() -> Self {
+        Self { folder: PathBuf::new(), flush_ms: 40 }
+    }
 }
 
 /// Where log lines go and which.

@@ -4,10 +4,13 @@ use crate::{Config, ConfigError};
 
 /// A lease shorter than this ends between two heartbeats on a busy machine.
 const SHORTEST_LEASE_MS: u64 = 100;
+/// A restore reads the recovery ledger from an hour before the backup on, and what was under way then began in that hour.
+const LONGEST_TIMEOUT_MS: u64 = 600_000;
 
 impl Config {
     pub(crate) fn validate(&self) -> Result<(), ConfigError> {
         at_least("database.max_connections", self.database.max_connections.into(), 1)?;
+        at_least("ledger.flush_ms", self.ledger.flush_ms, 1)?;
         at_least("worker.concurrency", self.worker.concurrency as u64, 1)?;
         at_least("worker.lease_ms", self.worker.lease_ms, SHORTEST_LEASE_MS)?;
         at_least("worker.poll_ms", self.worker.poll_ms, 1)?;
@@ -15,6 +18,7 @@ impl Config {
         at_least("gateway.poll_ms", self.gateway.poll_ms, 1)?;
         at_least("gateway.max_attempts", self.gateway.max_attempts.into(), 1)?;
         at_least("gateway.timeout_ms", self.gateway.timeout_ms, 1)?;
+        at_most("gateway.timeout_ms", self.gateway.timeout_ms, LONGEST_TIMEOUT_MS)?;
         at_least("gateway.backoff_ms", self.gateway.backoff_ms, 1)?;
         at_least("gateway.backoff_max_ms", self.gateway.backoff_max_ms, self.gateway.backoff_ms)?;
         match &self.gateway.redirect_to {
@@ -33,6 +37,13 @@ fn at_least(key: &str, value: u64, least: u64) -> Result<(), ConfigError> {
         return Ok(());
     }
     Err(unusable(key, &format!("it is {value}"), &format!("give it {least} or more")))
+}
+
+fn at_most(key: &str, value: u64, most: u64) -> Result<(), ConfigError> {
+    if value <= most {
+        return Ok(());
+    }
+    Err(unusable(key, &format!("it is {value}"), &format!("give it {most} or less")))
 }
 
 fn unusable(key: &str, detail: &str, advice: &str) -> ConfigError {

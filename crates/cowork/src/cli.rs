@@ -10,7 +10,7 @@ use config::Config;
 
 use crate::failure::Failure;
 use crate::process::Process;
-use crate::{admin, archive, backup, drill, findings, gate, openapi, restore, scan, serve, subjects};
+use crate::{admin, archive, backup, deliveries, drill, findings, gate, openapi, restore, scan, serve, subjects};
 
 /// A self-hosted cloud for AI coworkers whose recovery is proven, not promised.
 #[derive(Debug, Parser)]
@@ -34,6 +34,9 @@ pub(crate) enum Command {
     /// Look at what an archive holds
     #[command(subcommand)]
     Archive(archive::Archive),
+    /// Messages that may have arrived and that wait for a person
+    #[command(subcommand)]
+    Deliveries(deliveries::Deliveries),
     /// People who are to be forgotten
     #[command(subcommand)]
     Subjects(subjects::Subjects),
@@ -67,6 +70,7 @@ impl Command {
             Self::Backup(backup) => backup.json,
             Self::Restore(restore) => restore.json,
             Self::Archive(archive) => archive.json(),
+            Self::Deliveries(deliveries) => deliveries.json(),
             Self::Subjects(subjects) => subjects.json(),
             Self::Drill(drill) => drill.json(),
             Self::Findings(findings) => findings.json(),
@@ -95,6 +99,7 @@ impl Command {
             Self::Backup(backup) => backup.run(process).await,
             Self::Restore(restore) => restore.run(process).await,
             Self::Archive(archive) => archive.run(process).await,
+            Self::Deliveries(deliveries) => deliveries.run(process).await,
             Self::Subjects(subjects) => subjects.run(process).await,
             Self::Drill(drill) => drill.run(process).await,
             Self::Findings(findings) => findings.run(&process),

@@ -8,6 +8,7 @@ mod admin;
 mod archive;
 mod backup;
 mod cli;
+mod deliveries;
 mod drill;
 mod failure;
 mod findings;

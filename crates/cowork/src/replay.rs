@@ -25,7 +25,7 @@ use ids::{AccountId, BackupId, SystemId};
 use ledger::{DeliveryFact, DeliveryVerdict, Entries, Finding, LedgerError, NewGeneration, Reader, Tally};
 use objects::Objects;
 use serde_json::{Value, json};
-use store::{Beginning, DeliveryNote, EraseError, ErasedFor, Generation, Replay, Store, Told};
+use store::{Beginning, DeliveryNote, EraseError, ErasedFor, Extent, Generation, Replay, Store, Told};
 
 use crate::failure::Failure;
 use crate::installation::Installation;
@@ -123,7 +123,8 @@ impl Wanted<'_> {
         judge(&mut replay).await?;
         erase_again(store, &mut replay).await?;
         let applying = Instant::now();
-        let replayed = replay.apply(generation, as_of).await?;
+        let complete = reader.is_some() && reading.is_whole();
+        let replayed = replay.apply(generation, Extent { as_of, complete }).await?;
         let mut report = serde_json::to_value(replayed).expect("counts are plain data");
         let asked = self.ledger.without_ledger;
         report["ledger"] = json!(if reader.is_some() {
@@ -134,6 +135,7 @@ impl Wanted<'_> {
             "not_given"
         });
         report["as_of"] = json!(as_of);
+        report["complete"] = json!(complete);
         report["apply_ms"] = json!(ms(applying.elapsed()));
         reading.tell(&mut report);
         let beginning = Beginning { generation, backup: self.backup, environment: self.environment.into() };
@@ -252,6 +254,11 @@ async fn erase_again(store: &Store, replay: &mut Replay) -> Result<(), Failure> 
 }
 
 impl Reading {
+    /// Whether nothing can be missing that the lost system wrote.
+    fn is_whole(&self) -> bool {
+        self.findings_unlisted == 0 && self.findings.iter().all(Finding::normal)
+    }
+
     /// Adds what was read, and what was wrong with it, to the report; faults are told at once, too.
     fn tell(&self, report: &mut Value) {
         report["from"] = json!(self.from);

@@ -9,6 +9,7 @@
 //!
 //! Not here: what a role does (the crate of its name).
 
+mod fence;
 mod first_start;
 mod heartbeat;
 mod listeners;
@@ -97,7 +98,8 @@ async fn serve(
         generation: parts.generation.generation,
         started_at: parts.store.sources().now(),
     };
-    let heartbeat = heartbeat::start(parts.store.clone(), instance, parts.metrics.clone()).await?;
+    let heartbeat =
+        heartbeat::start(parts.store.clone(), parts.effects.clone(), instance, parts.metrics.clone()).await?;
     ready.write(&parts, &listeners)?;
     let mut tasks = JoinSet::new();
     let (store, stop) = (parts.store.clone(), shutdown.clone());
@@ -105,11 +107,13 @@ async fn serve(
         store.wakes_carry(&stop).await;
         Ok(())
     });
+    tasks.spawn(fence::watch(parts.effects.clone(), shutdown.clone()));
     for (role, listener) in listeners {
         role.start(&parts, &installation.config, listener, &mut tasks);
     }
     let served = until_drained(tasks, shutdown).await;
     heartbeat.stop().await;
+    parts.effects.close().await;
     tracing::info!("stopped");
     served
 }
@@ -122,7 +126,10 @@ async fn parts(installation: &Installation, metrics: Metrics, shutdown: &Cancell
     for value in secrets.values() {
         telemetry::register_secret(value.expose());
     }
+    let effects = fence::open(installation, &generation, secrets.gateway.expose())?;
+    fence::check(&effects).await?;
     Ok(Parts {
+        effects,
         kms: Arc::new(installation.kms(&secrets)?),
         objects: installation.objects()?,
         configured: installation.config.secret_references(),

@@ -120,6 +120,11 @@ impl Settings {
         self.folder.join("objects")
     }
 
+    /// Beside the system's folder and not in it: a disaster that takes the system's files leaves the ledger.
+    pub(crate) fn ledger(&self) -> PathBuf {
+        self.folder.with_extension("ledger")
+    }
+
     pub(crate) fn logs(&self) -> PathBuf {
         self.folder.join("logs")
     }
@@ -151,10 +156,11 @@ impl Settings {
 
     fn toml(&self, secrets: &SecretValues) -> String {
         let mut text = format!(
-            "data_dir = {:?}\n\n[database]\nurl = {:?}\n\n[objects]\nfolder = {:?}\n",
+            "data_dir = {:?}\n\n[database]\nurl = {:?}\n\n[objects]\nfolder = {:?}\n\n[ledger]\nfolder = {:?}\n",
             self.folder,
             self.database_url,
-            self.objects()
+            self.objects(),
+            self.ledger()
         );
         for SecretValue { name, version, in_file, previous, .. } in &secrets.0 {
             let reference =

@@ -43,7 +43,8 @@ struct Body {
 
 #[derive(Debug, Serialize)]
 struct Received {
-    command_id: CommandId,
+    /// `None`: the message had come to the system that this one was restored from, and its command was lost with it.
+    command_id: Option<CommandId>,
     /// The message had come before; nothing was done.
     duplicate: bool,
 }
@@ -64,6 +65,9 @@ async fn receive(
         .inbound_receive(parts.generation.generation, &channel, &message)
         .await
         .map_err(|error| internal(&error))?;
+    if !received.duplicate {
+        parts.effects.flush().await;
+    }
     count(received.duplicate);
     Ok((StatusCode::ACCEPTED, Json(Received { command_id: received.command, duplicate: received.duplicate })))
 }
@@ -82,7 +86,8 @@ fn verified(parts: &Parts, channel: &Channel, headers: &HeaderMap, body: &[u8]) 
     bounded("the header webhook-id", &provider_event_id, EVENT_ID_CHARS)?;
     bounded("thread", &thread, THREAD_CHARS)?;
     bounded("text", &text, INBOUND_CHARS)?;
-    Ok(InboundMessage { provider_event_id, thread, text })
+    let digest = parts.effects.inbound(channel.channel_id, &provider_event_id);
+    Ok(InboundMessage { provider_event_id, thread, text, digest })
 }
 
 /// Postgres keeps no NUL in a text.

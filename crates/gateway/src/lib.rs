@@ -26,6 +26,7 @@ use std::time::Duration;
 
 use channels::Webhook;
 use domain::retry::Patience;
+use effects::Effects;
 use store::{Generation, Store};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -38,6 +39,7 @@ pub use crate::secret::ChannelSecret;
 #[derive(Debug, Clone)]
 pub struct Parts {
     pub store: Store,
+    pub effects: Effects,
     /// Read once, when the process starts. When a later one begins, this gateway sends nothing any more.
     pub generation: Generation,
     pub channel_secret: ChannelSecret,

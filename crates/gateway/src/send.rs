@@ -12,7 +12,7 @@ use std::time::Duration;
 use channels::{Channel, Outgoing, SendError};
 use chrono::TimeDelta;
 use domain::channel::ChannelKind;
-use domain::retry::{Next, Patience, next};
+use domain::retry::{Failure, Next, Patience, next};
 use store::{ClaimedDelivery, Outcome, Settlement};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
@@ -23,6 +23,8 @@ use crate::{GatewayConfig, Parts, chain};
 
 /// A lease outlives the attempt by this: time to record the result, also when the database is away for a moment.
 const GRACE: Duration = Duration::from_secs(15);
+/// Between two looks for deliveries while the recovery ledger can't be written.
+const UNTOLD_PAUSE: Duration = Duration::from_millis(500);
 /// Characters of an error that are kept.
 const ERROR_CHARS: usize = 500;
 
@@ -54,6 +56,17 @@ impl Sender {
             settle::unknown(delivery, "the gateway that sent it was lost");
         }
         claims.deliveries
+    }
+
+    /// Tells the recovery ledger what is about to leave. `false`: it can't be told, and the claims were given back.
+    async fn intend(&self, claims: &[ClaimedDelivery]) -> bool {
+        let told = self.parts.effects.intend(claims.iter().map(effects::delivery_intent).collect()).await;
+        let Err(error) = told else { return true };
+        tracing::warn!(deliveries = claims.len(), error = chain(&error), "deliveries wait for the recovery ledger");
+        if let Err(error) = self.parts.store.delivery_give_back(claims).await {
+            tracing::warn!(error = chain(&error), "claims can't be given back; they run out");
+        }
+        false
     }
 
     /// Sends one delivery.
@@ -105,7 +118,8 @@ impl Sender {
             Next::Unknown => Outcome::Unknown(reason),
             Next::RetryAfter(wait) => {
                 let wait = TimeDelta::from_std(wait).unwrap_or(TimeDelta::days(1));
-                Outcome::RetryAt(sources.now() + wait, reason)
+                let ambiguous = matches!(error.failure(), Failure::Ambiguous { .. });
+                Outcome::Retry { at: sources.now() + wait, error: reason, ambiguous }
             }
         }
     }
@@ -119,7 +133,10 @@ pub(crate) async fn run(sender: Arc<Sender>, rendered: &Notify, shutdown: &Cance
     let send = async {
         let tasks = TaskTracker::new();
         while !shutdown.is_cancelled() {
-            round(&sender, &room, &done, &tasks).await;
+            if !round(&sender, &room, &done, &tasks).await {
+                pause(shutdown).await;
+                continue;
+            }
             tokio::select! {
                 () = shutdown.cancelled() => {}
                 () = settled.notified() => {}
@@ -134,15 +151,31 @@ pub(crate) async fn run(sender: Arc<Sender>, rendered: &Notify, shutdown: &Cance
     tokio::join!(send, settle::run(&sender.parts, &mut to_settle, &settled));
 }
 
-/// Claims as much as there is room for, and begins to send it.
-async fn round(sender: &Arc<Sender>, room: &Arc<Semaphore>, done: &mpsc::Sender<Done>, tasks: &TaskTracker) {
+/// Claims as much as there is room for, and begins to send it. `false`: the recovery ledger can't be written.
+async fn round(sender: &Arc<Sender>, room: &Arc<Semaphore>, done: &mpsc::Sender<Done>, tasks: &TaskTracker) -> bool {
     let free = room.available_permits();
     if free == 0 {
-        return;
+        return true;
     }
-    for claim in sender.claim(free).await {
+    let claims = sender.claim(free).await;
+    if claims.is_empty() {
+        return true;
+    }
+    if !sender.intend(&claims).await {
+        return false;
+    }
+    for claim in claims {
         let place = room.clone().try_acquire_owned().expect("only rounds take places, and as many as are free");
         tasks.spawn(one(sender.clone(), claim, place, done.clone()));
+    }
+    true
+}
+
+/// While the recovery ledger can't be written nothing leaves, and there is no hurry.
+async fn pause(shutdown: &CancellationToken) {
+    tokio::select! {
+        () = shutdown.cancelled() => {}
+        () = tokio::time::sleep(UNTOLD_PAUSE) => {}
     }
 }
 

@@ -1,4 +1,5 @@
-//! Records what became of deliveries, many at once: what was sent while the last batch was being recorded is the next one.
+//! Records what became of deliveries, first in the recovery ledger and then in their rows, many at once: what was sent
+//! while the last batch was being recorded is the next one.
 //!
 //! Not here: sending (`send`), what a result does to the row (`store::delivery`).
 
@@ -37,7 +38,8 @@ pub(crate) async fn run(parts: &Parts, done: &mut mpsc::Receiver<Done>, settled:
 }
 
 async fn record(parts: &Parts, settlements: &[Settlement]) {
-    match persistently(|| parts.store.delivery_settle(settlements, false)).await {
+    let untold = !parts.effects.tell(settlements).await;
+    match persistently(|| parts.store.delivery_settle(settlements, untold)).await {
         Ok(recorded) => {
             let recorded: HashSet<DeliveryId> = recorded.into_iter().collect();
             let now = parts.store.sources().now();
@@ -83,7 +85,7 @@ fn tell(settlement: &Settlement, recorded: bool, latency_ms: f64) {
             metrics::histogram!("cowork_delivery_latency_ms").record(latency_ms);
             tracing::info!(delivery.id = %delivery, attempt, "a delivery was sent");
         }
-        Outcome::RetryAt(_, reason) => {
+        Outcome::Retry { error: reason, .. } => {
             tracing::warn!(delivery.id = %delivery, attempt, reason, "a delivery was not accepted");
         }
         Outcome::Dead(reason) => {

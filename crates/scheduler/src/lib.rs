@@ -16,9 +16,12 @@ use std::error::Error;
 use std::time::Duration;
 
 use clock::Timestamp;
+use effects::Effects;
 use futures::stream::{self, StreamExt};
+use ids::{OrgId, WorkflowId};
+use ledger::Record;
 use metrics::{counter, histogram};
-use store::{DueTrigger, SettledSlots, Store, StoreError};
+use store::{DueTrigger, PlannedSlots, SettledSlots, Store, StoreError};
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
@@ -29,6 +32,9 @@ const BATCH: i64 = 200;
 
 /// Triggers settled at once. Each takes a connection of the pool for a moment.
 const CONCURRENCY: usize = 4;
+
+/// A slot that fired: of which workflow, and when it was due.
+type Fired = (OrgId, WorkflowId, Timestamp);
 
 /// What a scheduler needs to be told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,7 +53,7 @@ pub struct Pass {
 }
 
 /// Makes passes until `shutdown`. A pass that has begun is finished.
-pub async fn run(store: Store, settings: &Settings, shutdown: CancellationToken) {
+pub async fn run(store: Store, effects: Effects, settings: &Settings, shutdown: CancellationToken) {
     describe();
     let mut ticks = interval(settings.poll.max(Duration::from_millis(1)));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -57,9 +63,10 @@ pub async fn run(store: Store, settings: &Settings, shutdown: CancellationToken)
             () = shutdown.cancelled() => return,
             _ = ticks.tick() => {}
         }
-        if let Err(error) = pass(&store, &shutdown).await {
+        if let Err(error) = pass(&store, &effects, &shutdown).await {
             failed(&error, "due triggers could not be read");
         }
+        effects.drain().await;
     }
 }
 
@@ -67,7 +74,7 @@ pub async fn run(store: Store, settings: &Settings, shutdown: CancellationToken)
 ///
 /// # Errors
 /// If the due triggers can't be read. One that can't be settled is counted instead.
-pub async fn pass(store: &Store, shutdown: &CancellationToken) -> Result<Pass, StoreError> {
+pub async fn pass(store: &Store, effects: &Effects, shutdown: &CancellationToken) -> Result<Pass, StoreError> {
     // What falls due meanwhile waits for the next pass: else a busy one would never end, and never come back to the
     // triggers that failed.
     let until = store.sources().now();
@@ -79,22 +86,61 @@ pub async fn pass(store: &Store, shutdown: &CancellationToken) -> Result<Pass, S
         if batch.is_empty() {
             break;
         }
-        let settled = stream::iter(batch).map(|due| settle(store, due)).buffer_unordered(CONCURRENCY);
-        pass = settled.fold(pass, |sum, one| async move { sum.plus(one) }).await;
+        pass = pass.plus(settle_batch(store, effects, batch).await);
     }
     Ok(pass)
 }
 
-async fn settle(store: &Store, due: DueTrigger) -> Pass {
-    match store.trigger_settle(due.org, due.trigger).await {
-        Ok(Some(settled)) => record(due, &settled),
-        Ok(None) => Pass::default(),
-        Err(error) => {
-            tracing::error!(org.id = %due.org, trigger.id = %due.trigger, error = chain(&error), "a trigger could not be settled");
-            counter!("cowork_scheduler_errors_total").increment(1);
-            Pass { failed: 1, ..Pass::default() }
+/// Plans what would fire, tells the recovery ledger all of it at once, and then lets it happen.
+async fn settle_batch(store: &Store, effects: &Effects, batch: Vec<DueTrigger>) -> Pass {
+    let now = store.sources().now();
+    let plans = stream::iter(batch).map(|due| plan(store, due, now)).buffer_unordered(CONCURRENCY);
+    let (mut planned, mut pass) = (Vec::new(), Pass::default());
+    for plan in plans.collect::<Vec<_>>().await {
+        match plan {
+            Ok(plan) => planned.extend(plan),
+            Err(()) => pass.failed += 1,
         }
     }
+    let intents: Vec<Record> = planned.iter().flat_map(slot_intents).collect();
+    if let Err(error) = effects.intend(intents).await {
+        tracing::warn!(triggers = planned.len(), error = chain(&error), "slots wait for the recovery ledger");
+        // What fires nothing need not wait.
+        planned.retain(|plan| plan.fires.is_empty());
+    }
+    let settled = stream::iter(planned).map(|plan| settle(store, plan)).buffer_unordered(CONCURRENCY);
+    let settled: Vec<(Pass, Vec<Fired>)> = settled.collect().await;
+    let fired: Vec<Fired> = settled.iter().flat_map(|(_, fired)| fired.iter().copied()).collect();
+    effects.fired(&fired).await;
+    settled.into_iter().fold(pass, |sum, (one, _)| sum.plus(one))
+}
+
+fn slot_intents(plan: &PlannedSlots) -> impl Iterator<Item = Record> {
+    let (org, workflow) = (plan.due.org, plan.workflow);
+    plan.fires.iter().map(move |&due_at| Record::SlotIntent { org, workflow, due_at })
+}
+
+async fn plan(store: &Store, due: DueTrigger, now: Timestamp) -> Result<Option<PlannedSlots>, ()> {
+    store.trigger_plan(&due, now).await.map_err(|error| unsettled(due, &error))
+}
+
+async fn settle(store: &Store, plan: PlannedSlots) -> (Pass, Vec<Fired>) {
+    match store.trigger_settle(&plan).await {
+        Ok(Some(settled)) => {
+            let fired = settled.fired.iter().map(|due_at| (plan.due.org, plan.workflow, *due_at)).collect();
+            (record(plan.due, &settled), fired)
+        }
+        Ok(None) => (Pass::default(), Vec::new()),
+        Err(error) => {
+            unsettled(plan.due, &error);
+            (Pass { failed: 1, ..Pass::default() }, Vec::new())
+        }
+    }
+}
+
+fn unsettled(due: DueTrigger, error: &StoreError) {
+    tracing::error!(org.id = %due.org, trigger.id = %due.trigger, error = chain(error), "a trigger could not be settled");
+    counter!("cowork_scheduler_errors_total").increment(1);
 }
 
 fn record(due: DueTrigger, settled: &SettledSlots) -> Pass {

@@ -1,20 +1,27 @@
 //! What schedulers do to workflows, on a database of its own per test and with a clock that is moved by hand.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::TimeDelta;
 use clock::{ManualClock, Sources, Timestamp};
 use domain::schedule::{MissedPolicy, NewTrigger, OverlapPolicy, TriggerSpec, WorkflowState};
+use effects::Effects;
 use ids::{BackupId, OrgId, WorkflowId};
+use ledger::{DigestKey, Identity, Ledger};
+use objects::Objects;
 use scheduler::{Pass, Settings, pass};
 use store::{Environment, NewWorkflow, Store};
-use testkit::{TestDatabase, wait_until};
+use testkit::{FaultyStore, Mood, TestDatabase, wait_until};
 use tokio_util::sync::CancellationToken;
 
 const ACTOR: &str = "token:test";
 
 struct World {
     store: Store,
+    /// Where the ledger's objects go.
+    remembering: Arc<FaultyStore>,
+    effects: Effects,
     clock: Arc<ManualClock>,
     sources: Sources,
     org: OrgId,
@@ -29,10 +36,18 @@ impl World {
         let (clock, sources) = testkit::sources(1);
         let store = Store::from_pool(database.pool(), sources.clone());
         store.migrate().await.unwrap();
-        store.generation_initialise(Environment::Production).await.unwrap();
+        let generation = store.generation_initialise(Environment::Production).await.unwrap();
+        let identity = Identity { system: generation.system_id, generation: generation.generation };
+        let millis = Duration::from_millis;
+        let ledger_settings =
+            ledger::Settings { spacing: millis(1), patience: millis(200), ..ledger::Settings::default() };
+        let remembering = Arc::new(FaultyStore::new(1));
+        let ledger =
+            Ledger::open(Objects::over(remembering.clone()), identity, sources.id(), sources.clone(), ledger_settings);
+        let effects = Effects::new(store.clone(), ledger, DigestKey::derive(b"a test"));
         let org = store.org_create("acme", ACTOR).await.unwrap().org_id;
         let start = sources.now();
-        Self { store, clock, sources, org, start, database }
+        Self { store, remembering, effects, clock, sources, org, start, database }
     }
 
     fn advance(&self, seconds: i64) {
@@ -40,7 +55,7 @@ impl World {
     }
 
     async fn pass(&self) -> Pass {
-        pass(&self.store, &CancellationToken::new()).await.unwrap()
+        pass(&self.store, &self.effects, &CancellationToken::new()).await.unwrap()
     }
 
     /// A workflow that is due every `every_s`, first after that time.
@@ -123,7 +138,11 @@ async fn schedulers_at_once_fire_each_slot_exactly_once() {
     for _ in 0..3 {
         world.advance(10);
         let never = CancellationToken::new();
-        let passes = tokio::join!(pass(&replicas[0], &never), pass(&replicas[1], &never), pass(&replicas[2], &never));
+        let passes = tokio::join!(
+            pass(&replicas[0], &world.effects, &never),
+            pass(&replicas[1], &world.effects, &never),
+            pass(&replicas[2], &world.effects, &never)
+        );
         for pass in [passes.0, passes.1, passes.2] {
             let pass = pass.unwrap();
             assert_eq!(pass.failed, 0);
@@ -149,7 +168,8 @@ async fn a_running_scheduler_sees_what_falls_due_and_stops_when_told() {
     let shutdown = CancellationToken::new();
     let settings = Settings { poll: std::time::Duration::from_millis(5) };
     let (store, told) = (world.store.clone(), shutdown.clone());
-    let scheduler = tokio::spawn(async move { scheduler::run(store, &settings, told).await });
+    let effects = world.effects.clone();
+    let scheduler = tokio::spawn(async move { scheduler::run(store, effects, &settings, told).await });
     world.advance(60);
     wait_until("the slot fired", || async { world.slots(workflow).await == ["60 fired"] }).await;
     shutdown.cancel();
@@ -307,4 +327,18 @@ async fn a_workflow_starts_by_hand_also_when_paused_but_not_when_archived() {
     world.advance(10);
     assert_eq!(world.pass().await, Pass::default());
     world.check().await;
+}
+
+#[tokio::test]
+async fn without_a_ledger_no_slot_fires_and_afterwards_it_does_once() {
+    let world = World::new().await;
+    let workflow = world.every(60, |_| {}).await;
+    world.advance(60);
+    world.remembering.set(Mood { fail: 100, ..Mood::default() });
+    assert_eq!(world.pass().await.fired, 0);
+    assert!(world.slots(workflow).await.is_empty());
+    world.remembering.set(Mood::default());
+    assert_eq!(world.pass().await.fired, 1);
+    assert_eq!(world.pass().await.fired, 0);
+    assert_eq!(world.slots(workflow).await, ["60 fired"]);
 }

@@ -8,6 +8,7 @@ use ids::{AccountId, OrgId};
 use serde_json::json;
 use sqlx::PgConnection;
 
+use crate::outbox::{self, Effect};
 use crate::{Store, StoreError, audit};
 
 /// An account in an org.
@@ -29,6 +30,15 @@ pub struct NewMember {
     /// Used if the account is new; one that exists keeps its own.
     pub display_name: String,
     pub role: Role,
+}
+
+/// What the wish to take an account out of an org did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Removal {
+    Done,
+    NoSuchMember,
+    /// Nobody could manage the org any more.
+    LastOwner,
 }
 
 struct Row {
@@ -98,6 +108,46 @@ impl Store {
         audit::record(&mut tx, &self.sources, org, actor, "member.add", &target, detail).await.map_err(during())?;
         tx.commit().await.map_err(during())?;
         Ok(Some(member))
+    }
+
+    /// Takes an account out of an org, and its tokens of that org out of force with it: they need the membership. An org
+    /// keeps at least one owner.
+    pub async fn member_remove(&self, org: OrgId, account: AccountId, actor: &str) -> Result<Removal, StoreError> {
+        let during = || StoreError::during("member_remove");
+        let mut tx = self.pool.begin().await.map_err(during())?;
+        // In one order, so that of two owners who remove each other one stays.
+        let owners = sqlx::query_scalar!(
+            r#"-- member_remove_lock
+            SELECT account_id AS "account_id: AccountId" FROM memberships
+            WHERE org_id = $1 AND role = 'owner' ORDER BY account_id FOR UPDATE"#,
+            org as OrgId,
+        )
+        .fetch_all(&mut *tx)
+        .await
+        .map_err(during())?;
+        if owners == [account] {
+            return Ok(Removal::LastOwner);
+        }
+        let removed = sqlx::query!(
+            "-- member_remove
+            DELETE FROM memberships WHERE org_id = $1 AND account_id = $2",
+            org as OrgId,
+            account as AccountId,
+        )
+        .execute(&mut *tx)
+        .await
+        .map_err(during())?;
+        if removed.rows_affected() == 0 {
+            return Ok(Removal::NoSuchMember);
+        }
+        let target = format!("account:{account}");
+        audit::record(&mut tx, &self.sources, org, actor, "member.remove", &target, json!({}))
+            .await
+            .map_err(during())?;
+        let effect = Effect::MemberRemoved { org, account };
+        outbox::insert(&mut tx, &self.sources, &[effect]).await.map_err(during())?;
+        tx.commit().await.map_err(during())?;
+        Ok(Removal::Done)
     }
 
     pub async fn member_get(&self, org: OrgId, account: AccountId) -> Result<Option<Member>, StoreError> {

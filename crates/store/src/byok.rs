@@ -6,6 +6,7 @@ use clock::Timestamp;
 use ids::{ByokKeyId, OrgId};
 use serde_json::json;
 
+use crate::outbox::{self, Effect};
 use crate::{Store, StoreError, audit};
 
 /// What people may see of a key.
@@ -130,6 +131,8 @@ impl Store {
             audit::record(&mut tx, &self.sources, org, actor, "byok_key.revoke", &target, json!({}))
                 .await
                 .map_err(during())?;
+            let effect = Effect::KeyRevoked { org, key };
+            outbox::insert(&mut tx, &self.sources, &[effect]).await.map_err(during())?;
         }
         tx.commit().await.map_err(during())?;
         Ok(row.is_some())

@@ -12,9 +12,10 @@ use serde_json::{Value, json};
 use sqlx::PgConnection;
 
 use crate::lease::NextCommand;
+use crate::outbox::{self, Effect};
 use crate::turn::Finish;
 use crate::wake::Wake;
-use crate::{Store, StoreError, audit};
+use crate::{Store, StoreError, audit, remembered};
 
 /// A wish to be written down.
 #[derive(Debug, Clone)]
@@ -42,6 +43,9 @@ pub struct Enqueued {
 pub enum EnqueueError {
     #[error("the org has no such session")]
     NoSuchSession,
+    /// Before a restore that forgot it: what it set off has happened.
+    #[error("somebody spoke to this request already, in the system that was restored")]
+    SpokenTo,
     #[error("the database did not carry out command_enqueue")]
     Database(#[source] sqlx::Error),
 }
@@ -274,8 +278,24 @@ impl CommandRow {
 impl Store {
     /// Writes a command down, once per idempotency key. What a person approved or rejected is in the audit trail, too.
     pub async fn command_enqueue(&self, new: &NewCommand) -> Result<Enqueued, EnqueueError> {
+        self.command_speak(new, None).await
+    }
+
+    /// As [`Self::command_enqueue`]; `interaction` is what the recovery ledger calls the request that the wish speaks to.
+    pub async fn command_speak(
+        &self,
+        new: &NewCommand,
+        interaction: Option<[u8; 32]>,
+    ) -> Result<Enqueued, EnqueueError> {
         let mut tx = self.pool.begin().await?;
         let enqueued = enqueue(&mut tx, &self.sources, new).await?;
+        if let (true, Some(interaction)) = (enqueued.created, interaction) {
+            if remembered::interaction(&mut tx, new.org, &interaction).await? {
+                return Err(EnqueueError::SpokenTo);
+            }
+            let effect = Effect::InteractionUsed { org: new.org, interaction };
+            outbox::insert(&mut tx, &self.sources, &[effect]).await?;
+        }
         if let (true, Wish::Approve { request_id } | Wish::Reject { request_id }) = (enqueued.created, &new.wish) {
             let actor = new.created_by.map_or("role:gateway".to_owned(), |account| format!("account:{account}"));
             let (action, target) = (format!("session.{}", new.wish.kind()), format!("session:{}", new.session));

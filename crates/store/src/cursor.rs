@@ -61,6 +61,8 @@ impl Store {
 
     /// Inserts the deliveries and moves the cursor to `to`, the end of the last turn that was looked at. `false`:
     /// somebody else moved it, and nothing was written.
+    ///
+    /// A delivery that the recovery ledger remembers is inserted as what became of it before the restore.
     pub async fn cursor_advance(
         &self,
         cursor: &BehindCursor,
@@ -90,9 +92,21 @@ impl Store {
     ) -> Result<(), sqlx::Error> {
         sqlx::query!(
             "-- delivery_insert
-            INSERT INTO deliveries (org_id, delivery_id, channel_id, binding_id, sequence, payload, state,
-                next_attempt_at, created_at)
-            VALUES ($1, $2, $3, $4, $5, $6, 'pending', $7, $7)",
+            INSERT INTO deliveries (org_id, delivery_id, channel_id, binding_id, sequence, payload, state, last_error,
+                next_attempt_at, created_at, finished_at, sendings)
+            SELECT $1, $2, $3, $4, $5, $6, told.state,
+                CASE WHEN told.state <> 'pending' THEN 'the recovery ledger remembers it from before the restore' END,
+                $7, $7, CASE WHEN told.state <> 'pending' THEN remembered.happened_at END, coalesce(remembered.sendings, 0)
+            FROM channels
+            LEFT JOIN remembered_effects AS remembered ON remembered.org_id = $1 AND remembered.kind = 'delivery'
+                AND remembered.effect_id = $2 AND remembered.effect_key = ''
+            CROSS JOIN LATERAL (
+                SELECT CASE
+                    WHEN remembered.state IS NULL OR remembered.state = 'not_sent' THEN 'pending'
+                    WHEN remembered.state IN ('unknown', 'again') AND channels.deduplicates THEN 'pending'
+                    WHEN remembered.state = 'again' THEN 'unknown'
+                    ELSE remembered.state END AS state) AS told
+            WHERE channels.org_id = $1 AND channels.channel_id = $3",
             cursor.org as OrgId,
             delivery_id(cursor.binding_id, delivery.command) as DeliveryId,
             cursor.channel_id as ChannelId,

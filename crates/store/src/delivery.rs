@@ -1,20 +1,20 @@
 //! Deliveries: one message to one destination, until it is accepted or set aside.
 //!
-//! An operator who retries a dead letter sends it after those that went out since.
-//!
-//! Not here: making deliveries (`cursor`), claiming and settling them (`claim`), whether and when to try again
-//! (`domain::retry`).
+//! Not here: making deliveries (`cursor`), claiming and settling them (`claim`), what a person does about one
+//! (`intervene`), whether and when to try again (`domain::retry`).
 
 mod claim;
+mod intervene;
+mod unknown;
 
 use clock::Timestamp;
 use domain::channel::DeliveryState;
 use ids::{BindingId, ChannelId, DeliveryId, OrgId};
-use sqlx::postgres::PgTransaction;
 
 pub use self::claim::{ClaimedDelivery, Claims, Outcome, Settlement};
-use crate::outbox::{self, Effect, SettledAs};
-use crate::{Store, StoreError, audit};
+pub use self::intervene::Intervention;
+pub use self::unknown::UnknownDelivery;
+use crate::{Store, StoreError};
 
 /// A delivery as a list shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,15 +65,6 @@ impl TryFrom<Row> for Delivery {
     }
 }
 
-/// What an operator's word did.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Intervention {
-    Done,
-    NoSuchDelivery,
-    /// It is in another state than that takes, or it is being sent at this moment.
-    NotNow,
-}
-
 impl Store {
     pub async fn delivery_find(&self, org: OrgId, delivery: DeliveryId) -> Result<Option<Delivery>, StoreError> {
         let row = sqlx::query_as!(
@@ -118,82 +109,5 @@ impl Store {
         .await
         .map_err(StoreError::during("delivery_list"))?;
         rows.into_iter().map(Delivery::try_from).collect()
-    }
-
-    /// A dead letter goes out again, with all its attempts before it.
-    pub async fn delivery_retry(
-        &self,
-        org: OrgId,
-        delivery: DeliveryId,
-        actor: &str,
-    ) -> Result<Intervention, StoreError> {
-        let during = || StoreError::during("delivery_retry");
-        let mut tx = self.pool.begin().await.map_err(during())?;
-        let revived = sqlx::query_scalar!(
-            "-- delivery_retry
-            UPDATE deliveries SET state = 'pending', attempt = 0, next_attempt_at = $3, finished_at = NULL
-            WHERE org_id = $1 AND delivery_id = $2 AND state = 'dead' RETURNING attempt",
-            org as OrgId,
-            delivery as DeliveryId,
-            self.sources.now(),
-        )
-        .fetch_optional(&mut *tx)
-        .await
-        .map_err(during())?;
-        let done = revived.map(|attempt| ("delivery.retry", attempt, SettledAs::NotSent));
-        self.intervened(tx, org, delivery, actor, done).await
-    }
-
-    /// A pending delivery is set aside, unless it is being sent at this moment.
-    pub async fn delivery_dead_letter(
-        &self,
-        org: OrgId,
-        delivery: DeliveryId,
-        actor: &str,
-    ) -> Result<Intervention, StoreError> {
-        let during = || StoreError::during("delivery_dead_letter");
-        let mut tx = self.pool.begin().await.map_err(during())?;
-        let set_aside = sqlx::query_scalar!(
-            "-- delivery_dead_letter
-            UPDATE deliveries
-            SET state = 'dead', finished_at = $3, fencing_counter = fencing_counter + 1, leased_until = NULL
-            WHERE org_id = $1 AND delivery_id = $2 AND state = 'pending'
-                AND (leased_until IS NULL OR leased_until <= $3
-                    OR generation < (SELECT max(generation) FROM generations))
-            RETURNING attempt",
-            org as OrgId,
-            delivery as DeliveryId,
-            self.sources.now(),
-        )
-        .fetch_optional(&mut *tx)
-        .await
-        .map_err(during())?;
-        let done = set_aside.map(|attempt| ("delivery.dead_letter", attempt, SettledAs::Dead));
-        self.intervened(tx, org, delivery, actor, done).await
-    }
-
-    /// Ends the transaction of an operator's word, `done` being the action, the delivery's attempt and what it is now;
-    /// `None`: nothing was touched.
-    async fn intervened(
-        &self,
-        mut tx: PgTransaction<'_>,
-        org: OrgId,
-        delivery: DeliveryId,
-        actor: &str,
-        done: Option<(&'static str, i32, SettledAs)>,
-    ) -> Result<Intervention, StoreError> {
-        let during = || StoreError::during("delivery_intervene");
-        let Some((action, attempt, outcome)) = done else {
-            tx.rollback().await.map_err(during())?;
-            let found = self.delivery_find(org, delivery).await?.is_some();
-            return Ok(if found { Intervention::NotNow } else { Intervention::NoSuchDelivery });
-        };
-        let target = format!("delivery:{delivery}");
-        let detail = serde_json::json!({});
-        audit::record(&mut tx, &self.sources, org, actor, action, &target, detail).await.map_err(during())?;
-        let effect = Effect::DeliverySettled { org, delivery, attempt, outcome };
-        outbox::insert(&mut tx, &self.sources, &[effect]).await.map_err(during())?;
-        tx.commit().await.map_err(during())?;
-        Ok(Intervention::Done)
     }
 }

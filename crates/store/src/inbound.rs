@@ -13,9 +13,10 @@ use sqlx::postgres::PgTransaction;
 use crate::binding::{BindingError, NewBinding};
 use crate::channel::Channel;
 use crate::command::{EnqueueError, NewCommand};
+use crate::outbox::{self, Effect};
 use crate::session::NewSession;
 use crate::wake::Wake;
-use crate::{Store, binding, command, session};
+use crate::{Store, binding, command, remembered, session};
 
 /// What a session runs that a channel message began.
 const AGENT: &str = "scripted";
@@ -31,14 +32,16 @@ pub struct InboundMessage {
     /// 1 to 200 characters.
     pub thread: String,
     pub text: String,
+    /// What the recovery ledger calls the event.
+    pub digest: [u8; 32],
 }
 
-/// The command that stands for the message.
+/// What stands for the message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Received {
-    pub command: CommandId,
-    pub session: SessionId,
-    /// An earlier message with the same event id made the command.
+    /// `None`: the message made a command that was lost with the system before a restore.
+    pub command: Option<CommandId>,
+    /// An earlier message with the same event id was accepted; nothing was done.
     pub duplicate: bool,
 }
 
@@ -67,6 +70,9 @@ impl Store {
             let mut tx = self.pool.begin().await?;
             if let Some(received) = earlier(&mut tx, channel, message).await? {
                 return Ok(received);
+            }
+            if remembered::inbound(&mut tx, channel.org, channel.channel_id, &message.digest).await? {
+                return Ok(Received { command: None, duplicate: true });
             }
             if let Some(received) = self.receive(tx, generation, channel, message).await? {
                 return Ok(received);
@@ -101,9 +107,12 @@ impl Store {
         if !self.note(&mut tx, channel, message, binding, command).await? {
             return Ok(None);
         }
+        let (org, channel, event) = (channel.org, channel.channel_id, message.digest);
+        let accepted = Effect::InboundAccepted { org, channel, event };
+        outbox::insert(&mut tx, &self.sources, &[accepted]).await?;
         tx.commit().await?;
         self.wakes.tell(Wake::Work);
-        Ok(Some(Received { command, session, duplicate: false }))
+        Ok(Some(Received { command: Some(command), duplicate: false }))
     }
 
     async fn begin_thread(
@@ -152,18 +161,17 @@ async fn earlier(
     channel: &Channel,
     message: &InboundMessage,
 ) -> Result<Option<Received>, sqlx::Error> {
-    let row = sqlx::query!(
+    let command = sqlx::query_scalar!(
         r#"-- inbound_earlier
-        SELECT inbound.command_id AS "command: CommandId", bindings.session_id AS "session: SessionId"
-        FROM inbound_messages AS inbound JOIN bindings USING (org_id, binding_id)
-        WHERE inbound.org_id = $1 AND inbound.channel_id = $2 AND inbound.provider_event_id = $3"#,
+        SELECT command_id AS "command: CommandId" FROM inbound_messages
+        WHERE org_id = $1 AND channel_id = $2 AND provider_event_id = $3"#,
         channel.org as OrgId,
         channel.channel_id as ChannelId,
         message.provider_event_id,
     )
     .fetch_optional(connection)
     .await?;
-    Ok(row.map(|row| Received { command: row.command, session: row.session, duplicate: true }))
+    Ok(command.map(|command| Received { command: Some(command), duplicate: true }))
 }
 
 async fn thread(

@@ -31,6 +31,7 @@ mod lease;
 mod org;
 mod org_key;
 mod outbox;
+mod remembered;
 mod replay;
 mod run;
 mod session;
@@ -48,7 +49,7 @@ mod workflow;
 use clock::Sources;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 
-pub use crate::account::{Member, NewMember};
+pub use crate::account::{Member, NewMember, Removal};
 pub use crate::artifact::{Artifact, NewArtifact};
 pub use crate::audit::AuditRecord;
 pub use crate::backup_spec::{BACKUP_SPEC, BackupFilter, BackupGroup, BackupProbe, BackupSpec};
@@ -60,7 +61,7 @@ pub use crate::channel::{Channel, NewChannel};
 pub use crate::checkpoint::{Checkpoint, NewCheckpoint};
 pub use crate::command::{Command, EnqueueError, Enqueued, NewCommand};
 pub use crate::cursor::{BehindCursor, NewDelivery};
-pub use crate::delivery::{ClaimedDelivery, Claims, Delivery, Intervention, Outcome, Settlement};
+pub use crate::delivery::{ClaimedDelivery, Claims, Delivery, Intervention, Outcome, Settlement, UnknownDelivery};
 pub use crate::diagnostics::{Backlog, KeyVersion};
 pub use crate::error::{ConnectError, StoreError};
 pub use crate::event::Append;
@@ -72,15 +73,15 @@ pub use crate::org::{FirstOrg, Org};
 pub use crate::org_key::OrgKey;
 pub use crate::outbox::{Effect, OutboxBacklog, Outboxed, SettledAs};
 pub use crate::replay::{
-    Beginning, DeliveriesReplayed, DeliveryNote, Lost, Notes, Other, OtherNote, Remembered, Replay, Replayed, SlotNote,
-    SlotsReplayed, Told,
+    Beginning, DeliveriesReplayed, DeliveryNote, Extent, Lost, Notes, Other, OtherNote, Remembered, Replay, Replayed,
+    SlotNote, SlotsReplayed, Told,
 };
 pub use crate::run::Run;
 pub use crate::session::{NewSession, Session, StoredProjection};
 pub use crate::slot::Slot;
 pub use crate::subject::{EraseError, ErasedFor, Erasure, ErasureStep};
 pub use crate::token::{Identity, NewToken, Token};
-pub use crate::trigger::{DueTrigger, SettledSlots, Trigger};
+pub use crate::trigger::{DueTrigger, PlannedSlots, SettledSlots, Trigger};
 pub use crate::turn::Finish;
 pub use crate::usage::{Subscription, UsageKind, UsageTotal};
 pub use crate::wake::{SessionWaiter, Waiter, Wake, Wakes};

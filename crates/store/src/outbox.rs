@@ -20,7 +20,8 @@ pub enum Effect {
     DeliverySettled {
         org: OrgId,
         delivery: DeliveryId,
-        attempt: i32,
+        /// The ledger's number of the sending.
+        sending: i32,
         outcome: SettledAs,
     },
     /// Told late.
@@ -133,12 +134,15 @@ impl Store {
         insert(&mut connection, &self.sources, effects).await.map_err(during())
     }
 
-    /// At most `limit` effects that the ledger does not know yet, oldest first.
-    pub async fn outbox_list(&self, limit: i64) -> Result<Vec<Outboxed>, StoreError> {
+    /// At most `limit` effects that happened by `until` and that the ledger does not know yet, oldest first.
+    pub async fn outbox_list(&self, until: Timestamp, limit: i64) -> Result<Vec<Outboxed>, StoreError> {
         let rows = sqlx::query_as!(
             Row,
             r#"-- outbox_list
-            SELECT outbox_id AS "outbox: OutboxId", effect, happened_at FROM ledger_outbox ORDER BY outbox_id LIMIT $1"#,
+            SELECT outbox_id AS "outbox: OutboxId", effect, happened_at FROM ledger_outbox
+            WHERE happened_at <= $1
+            ORDER BY outbox_id LIMIT $2"#,
+            until,
             limit,
         )
         .fetch_all(&self.pool)
@@ -189,9 +193,9 @@ mod tests {
         store.outbox_add(std::slice::from_ref(&revoked)).await.unwrap();
         assert_eq!(store.outbox_backlog().await.unwrap().rows, 2);
 
-        let rows = store.outbox_list(10).await.unwrap();
+        let rows = store.outbox_list(store.sources().now(), 10).await.unwrap();
         assert_eq!(rows.iter().map(|row| &row.effect).collect::<Vec<_>>(), [&used, &revoked]);
         store.outbox_remove(&rows[..1]).await.unwrap();
-        assert_eq!(store.outbox_list(10).await.unwrap(), rows[1..]);
+        assert_eq!(store.outbox_list(store.sources().now(), 10).await.unwrap(), rows[1..]);
     }
 }

@@ -199,6 +199,16 @@ pub struct Lost {
     pub browser_sessions: u64,
 }
 
+/// What the notes are about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Extent {
+    /// The instant of the backup's snapshot: the rows stop knowing there. `None`: not known.
+    pub as_of: Option<Timestamp>,
+    /// Whether the notes are all that the lost system told since then, with no hole in it. So what they don't tell did not
+    /// happen.
+    pub complete: bool,
+}
+
 /// A replay that is going on. Dropped, it leaves nothing behind.
 #[derive(Debug)]
 pub struct Replay {
@@ -226,9 +236,9 @@ impl Store {
 }
 
 impl Replay {
-    /// Puts what the notes add up to over the rows. `as_of`: the instant of the backup's snapshot; `None`: not known.
-    pub async fn apply(&mut self, generation: i64, as_of: Option<Timestamp>) -> Result<Replayed, StoreError> {
-        apply::all(&mut self.tx, generation, as_of, self.sources.now()).await
+    /// Puts what the notes add up to over the rows.
+    pub async fn apply(&mut self, generation: i64, extent: Extent) -> Result<Replayed, StoreError> {
+        apply::all(&mut self.tx, generation, extent, self.sources.now()).await
     }
 
     /// Begins the generation, with the report of its restore, and makes all of it true at once.

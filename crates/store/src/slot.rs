@@ -137,7 +137,7 @@ fn cause(error: EnqueueError) -> sqlx::Error {
     match error {
         EnqueueError::Database(source) => source,
         // It was inserted a moment ago, in this transaction.
-        EnqueueError::NoSuchSession => sqlx::Error::RowNotFound,
+        EnqueueError::NoSuchSession | EnqueueError::SpokenTo => sqlx::Error::RowNotFound,
     }
 }
 

@@ -11,6 +11,7 @@ use ids::{AccountId, OrgId, TokenId};
 use serde_json::json;
 use sqlx::PgConnection;
 
+use crate::outbox::{self, Effect};
 use crate::{Store, StoreError, audit};
 
 /// A token, without its secret.
@@ -200,6 +201,8 @@ impl Store {
             audit::record(&mut tx, &self.sources, org, actor, "token.revoke", &target, json!({}))
                 .await
                 .map_err(during())?;
+            let effect = Effect::TokenRevoked { org, token };
+            outbox::insert(&mut tx, &self.sources, &[effect]).await.map_err(during())?;
         }
         tx.commit().await.map_err(during())?;
         Ok(row.is_some())

@@ -9,10 +9,11 @@
 
 use chrono::TimeDelta;
 use clock::{Sources, Timestamp};
-use domain::schedule::{Due, NewTrigger, OverlapPolicy, Schedule, TriggerSpec, settle};
+use domain::schedule::{Due, NewTrigger, OverlapPolicy, Schedule, Settlement, SlotDecision, TriggerSpec, settle};
 use ids::{OrgId, TriggerId, WorkflowId};
 use sqlx::PgConnection;
 
+use crate::outbox::{self, Effect};
 use crate::slot::{self, Work};
 use crate::wake::Wake;
 use crate::workflow::word;
@@ -34,6 +35,17 @@ pub struct DueTrigger {
     pub org: OrgId,
     pub trigger: TriggerId,
     pub next_due_at: Timestamp,
+}
+
+/// What settling one trigger would fire.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlannedSlots {
+    pub due: DueTrigger,
+    pub workflow: WorkflowId,
+    /// When they are due.
+    pub fires: Vec<Timestamp>,
+    /// When it was.
+    pub now: Timestamp,
 }
 
 /// What settling one trigger did.
@@ -138,7 +150,11 @@ pub(crate) async fn settle_paused(
     .map_err(StoreError::during("trigger_settle_paused"))?;
     for trigger in triggers {
         if let Some(held) = hold(connection, org, trigger, "paused", now).await? {
-            settle_held(connection, sources, org, held, now, now).await?;
+            let decided = decide(connection, org, held, now, now).await?;
+            let settled = write(connection, sources, &decided, now).await?;
+            let fired = settled.fired.iter().map(|&due_at| Effect::SlotFired { org, workflow, due_at });
+            let fired: Vec<Effect> = fired.collect();
+            outbox::insert(connection, sources, &fired).await.map_err(StoreError::during("outbox_insert"))?;
         }
     }
     Ok(())
@@ -195,14 +211,33 @@ impl Store {
         .map_err(StoreError::during("trigger_due"))
     }
 
-    /// Settles the slots of a trigger that are due now. `None`: it is no longer due, or somebody else is at it.
-    pub async fn trigger_settle(&self, org: OrgId, trigger: TriggerId) -> Result<Option<SettledSlots>, StoreError> {
-        let during = || StoreError::during("trigger_settle");
-        let now = self.sources.now();
+    /// What settling a trigger at `now` would fire. `None`: it is not due, or somebody else is at it.
+    ///
+    /// The recovery ledger has to know of these before [`Self::trigger_settle`].
+    pub async fn trigger_plan(&self, due: &DueTrigger, now: Timestamp) -> Result<Option<PlannedSlots>, StoreError> {
+        let during = || StoreError::during("trigger_plan");
         let mut tx = self.pool.begin().await.map_err(during())?;
-        let Some(held) = hold(&mut tx, org, trigger, "active", now).await? else { return Ok(None) };
+        let Some(held) = hold(&mut tx, due.org, due.trigger, "active", now).await? else { return Ok(None) };
         let live_since = held.generation_started_at;
-        let settled = settle_held(&mut tx, &self.sources, org, held, live_since, now).await?;
+        let decided = decide(&mut tx, due.org, held, live_since, now).await?;
+        tx.rollback().await.map_err(during())?;
+        let fires = decided.fires().collect();
+        Ok(Some(PlannedSlots { due: *due, workflow: decided.work.workflow, fires, now }))
+    }
+
+    /// Settles the slots of a trigger as planned. `None`: it is no longer due, somebody else is at it, or it would fire
+    /// a slot now that was not planned. Then nothing was written, and a new plan is needed.
+    pub async fn trigger_settle(&self, planned: &PlannedSlots) -> Result<Option<SettledSlots>, StoreError> {
+        let during = || StoreError::during("trigger_settle");
+        let PlannedSlots { due, fires, now, .. } = planned;
+        let mut tx = self.pool.begin().await.map_err(during())?;
+        let Some(held) = hold(&mut tx, due.org, due.trigger, "active", *now).await? else { return Ok(None) };
+        let live_since = held.generation_started_at;
+        let decided = decide(&mut tx, due.org, held, live_since, *now).await?;
+        if decided.fires().any(|due_at| !fires.contains(&due_at)) {
+            return Ok(None);
+        }
+        let settled = write(&mut tx, &self.sources, &decided, *now).await?;
         tx.commit().await.map_err(during())?;
         if !settled.fired.is_empty() {
             self.wakes.tell(Wake::Work);
@@ -240,14 +275,27 @@ async fn hold(
     .map_err(StoreError::during("trigger_hold"))
 }
 
-async fn settle_held(
+/// What a trigger's due slots come to.
+struct Decided {
+    trigger: TriggerId,
+    work: Work,
+    settlement: Settlement,
+}
+
+impl Decided {
+    fn fires(&self) -> impl Iterator<Item = Timestamp> {
+        let fired = self.settlement.slots.iter().filter(|slot| slot.decision == SlotDecision::Fire);
+        fired.map(|slot| slot.due_at)
+    }
+}
+
+async fn decide(
     connection: &mut PgConnection,
-    sources: &Sources,
     org: OrgId,
     held: Held,
     live_since: Timestamp,
     now: Timestamp,
-) -> Result<SettledSlots, StoreError> {
+) -> Result<Decided, StoreError> {
     let spec = read(held.trigger_id, held.kind, held.spec)?;
     let schedule = Schedule::new(&spec, held.created_at).map_err(|source| unreadable(held.trigger_id, source))?;
     let overlap_policy = word("overlap_policy", held.workflow_id, &held.overlap_policy)?;
@@ -270,8 +318,18 @@ async fn settle_held(
         prompt: held.prompt,
         generation: held.generation,
     };
-    let settled = slot::write(connection, sources, &work, &settlement.slots, now).await?;
-    wait_for(connection, org, held.trigger_id, settlement.next_due_at)
+    Ok(Decided { trigger: held.trigger_id, work, settlement })
+}
+
+async fn write(
+    connection: &mut PgConnection,
+    sources: &Sources,
+    decided: &Decided,
+    now: Timestamp,
+) -> Result<SettledSlots, StoreError> {
+    let Decided { trigger, work, settlement } = decided;
+    let settled = slot::write(connection, sources, work, &settlement.slots, now).await?;
+    wait_for(connection, work.org, *trigger, settlement.next_due_at)
         .await
         .map_err(StoreError::during("trigger_wait_for"))?;
     Ok(settled)

@@ -1,4 +1,5 @@
-//! For tests: a database per test, a clock that is told the time, seeded randomness, waiting for a state.
+//! For tests: a database per test, a clock that is told the time, seeded randomness, an object store that
+//! misbehaves, waiting for a state.
 //!
 //! Nothing here is part of the product, and nothing of the product but `clock` and `localpg` is used: what is tested
 //! must not vouch for itself.
@@ -6,11 +7,13 @@
 //! Not here: fakes of other parties. Those live beside the trait that they stand in for.
 
 mod database;
+mod objects;
 mod server;
 mod sources;
 mod wait;
 
 pub use crate::database::TestDatabase;
+pub use crate::objects::{FaultyStore, Mood};
 pub use crate::server::SERVER_VARIABLE;
 pub use crate::sources::{sources, system_sources};
 pub use crate::wait::{LIMIT, wait_until};

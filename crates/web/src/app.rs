@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use effects::Effects;
 use objects::Objects;
 use secrets::{ConfiguredSecrets, Kms, SecretBytes, SecretReader};
 use store::{Generation, Store};
@@ -14,6 +15,7 @@ use crate::metrics::Exposition;
 #[derive(Debug, Clone)]
 pub struct App {
     pub store: Store,
+    pub effects: Effects,
     pub objects: Objects,
     pub kms: Arc<dyn Kms>,
     pub secrets: Arc<AppSecrets>,

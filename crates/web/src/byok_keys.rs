@@ -131,6 +131,7 @@ async fn revoke(
     Path(key): Path<ByokKeyId>,
 ) -> Result<StatusCode, Problem> {
     let found = app.store.byok_revoke(caller.org, key, &caller.actor()).await?;
+    app.effects.flush().await;
     if found { Ok(StatusCode::NO_CONTENT) } else { Err(Problem::not_found("key")) }
 }
 

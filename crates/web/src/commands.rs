@@ -81,13 +81,30 @@ async fn enqueue(
     let idempotency_key = idempotency_key(&app, &headers)?;
     let (org, created_by) = (caller.org, Some(caller.account));
     let new = NewCommand { org, session, wish: checked(wish)?, idempotency_key, created_by };
-    let enqueued = app.store.command_enqueue(&new).await.map_err(|error| match error {
+    let interaction = spoken_to(&new.wish).map(|request| app.effects.interaction(session, request));
+    let enqueued = app.store.command_speak(&new, interaction).await.map_err(|error| match error {
         EnqueueError::NoSuchSession => Problem::not_found("session"),
+        EnqueueError::SpokenTo => Problem::conflict(
+            "somebody spoke to this request before the system was restored; abort the turn or send a new prompt",
+        ),
         error @ EnqueueError::Database(_) => Problem::internal(error),
     })?;
     let (command_id, created) = (enqueued.command, enqueued.created);
+    if created && interaction.is_some() {
+        app.effects.flush().await;
+    }
     let view = EnqueuedView { command_id, ordinal: enqueued.ordinal, state: enqueued.state, created };
     Ok((StatusCode::ACCEPTED, Json(view)))
+}
+
+/// The request of an agent that the wish is about. A person speaks to it once.
+fn spoken_to(wish: &Wish) -> Option<&str> {
+    match wish {
+        Wish::Answer { request_id, .. } | Wish::Approve { request_id } | Wish::Reject { request_id } => {
+            Some(request_id)
+        }
+        Wish::Prompt { .. } | Wish::Abort {} => None,
+    }
 }
 
 /// The request's own, or one that no other has.

@@ -19,7 +19,13 @@ use crate::page::{Page, PageQuery, Paging};
 use crate::problem::Problem;
 
 pub(crate) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(list)).routes(routes!(show)).routes(routes!(retry)).routes(routes!(dead_letter))
+    OpenApiRouter::new()
+        .routes(routes!(list))
+        .routes(routes!(show))
+        .routes(routes!(retry))
+        .routes(routes!(dead_letter))
+        .routes(routes!(resend))
+        .routes(routes!(settle))
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -115,6 +121,7 @@ async fn retry(
     Path(delivery): Path<DeliveryId>,
 ) -> Result<Json<DeliveryView>, Problem> {
     let done = app.store.delivery_retry(caller.org, delivery, &caller.actor()).await?;
+    app.effects.flush().await;
     done_or(done, "only a dead delivery can be sent again")?;
     view(&app, &caller, delivery).await
 }
@@ -134,7 +141,59 @@ async fn dead_letter(
     Path(delivery): Path<DeliveryId>,
 ) -> Result<Json<DeliveryView>, Problem> {
     let done = app.store.delivery_dead_letter(caller.org, delivery, &caller.actor()).await?;
+    app.effects.flush().await;
     done_or(done, "only a pending delivery that is not being sent at this moment can be set aside")?;
+    view(&app, &caller, delivery).await
+}
+
+/// Sends an unknown delivery again, which may arrive twice then.
+#[utoipa::path(
+    post,
+    path = "/api/deliveries/{delivery_id}/resend",
+    operation_id = "delivery_resend",
+    tag = "channels",
+    responses((status = 200, description = "It is pending again.", body = DeliveryView), (status = 409, description = "Only an unknown delivery can be sent again in this way.")),
+    security(("token" = ["write"])),
+)]
+async fn resend(
+    State(app): State<App>,
+    Writer(caller): Writer,
+    Path(delivery): Path<DeliveryId>,
+) -> Result<Json<DeliveryView>, Problem> {
+    let done = app.store.delivery_resend(caller.org, delivery, &caller.actor()).await?;
+    app.effects.flush().await;
+    done_or(done, "only an unknown delivery can be sent again in this way")?;
+    view(&app, &caller, delivery).await
+}
+
+/// What became of an unknown delivery, as somebody found out.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct Settle {
+    /// `false`: it is given up, and is a dead letter from then on.
+    arrived: bool,
+}
+
+/// Says what became of an unknown delivery.
+#[utoipa::path(
+    post,
+    path = "/api/deliveries/{delivery_id}/settle",
+    operation_id = "delivery_settle",
+    tag = "channels",
+    request_body = Settle,
+    responses((status = 200, description = "It is sent, or dead.", body = DeliveryView), (status = 409, description = "Only an unknown delivery can be settled.")),
+    security(("token" = ["write"])),
+)]
+async fn settle(
+    State(app): State<App>,
+    Writer(caller): Writer,
+    Path(delivery): Path<DeliveryId>,
+    Json(settle): Json<Settle>,
+) -> Result<Json<DeliveryView>, Problem> {
+    let actor = caller.actor();
+    let done = app.store.delivery_settle_unknown(caller.org, delivery, settle.arrived, &actor).await?;
+    app.effects.flush().await;
+    done_or(done, "only an unknown delivery can be settled")?;
     view(&app, &caller, delivery).await
 }
 

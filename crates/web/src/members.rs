@@ -6,20 +6,20 @@ use clock::Timestamp;
 use domain::tenancy::{Role, normal_email};
 use ids::AccountId;
 use serde::{Deserialize, Serialize};
-use store::Member;
+use store::{Member, Removal};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::app::App;
 use crate::auth::{Manager, Reader};
-use crate::extract::{Json, Query};
+use crate::extract::{Json, Path, Query};
 use crate::page::{Page, PageQuery, Paging};
 use crate::problem::Problem;
 use crate::validate;
 
 pub(crate) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(list, add))
+    OpenApiRouter::new().routes(routes!(list, add)).routes(routes!(remove))
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -71,6 +71,28 @@ async fn add(
     let added = app.store.member_add(caller.org, &new, &caller.actor()).await?;
     let member = added.ok_or_else(|| Problem::conflict("this account is a member of the org already"))?;
     Ok((StatusCode::CREATED, Json(member.into())))
+}
+
+/// Takes an account out of the org. Its tokens of that org are no longer in force.
+#[utoipa::path(
+    delete,
+    path = "/api/members/{account_id}",
+    operation_id = "member_remove",
+    tag = "members",
+    responses((status = 204, description = "It is no member any more."), (status = 409, description = "An org keeps at least one owner.")),
+    security(("token" = ["write"])),
+)]
+async fn remove(
+    State(app): State<App>,
+    Manager(caller): Manager,
+    Path(account): Path<AccountId>,
+) -> Result<StatusCode, Problem> {
+    match app.store.member_remove(caller.org, account, &caller.actor()).await? {
+        Removal::NoSuchMember => return Err(Problem::not_found("member")),
+        Removal::LastOwner => return Err(Problem::conflict("an org keeps at least one owner")),
+        Removal::Done => app.effects.flush().await,
+    }
+    Ok(StatusCode::NO_CONTENT)
 }
 
 /// Who belongs to the org, and as what.

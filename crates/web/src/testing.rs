@@ -161,8 +161,13 @@ async fn app(store: Store, folder: &std::path::Path) -> App {
     let configured = configured();
     let reader = SecretReader::new(folder, SECRETS.clone());
     let resolved = configured.resolve_all(&reader).unwrap();
+    let generation = store.generation_initialise(Environment::Production).await.unwrap();
+    let identity = ledger::Identity { system: generation.system_id, generation: generation.generation };
+    let (objects, sources) = (Objects::open_folder(&folder.join("ledger")).unwrap(), testkit::system_sources());
+    let ledger = ledger::Ledger::open(objects, identity, sources.id(), sources, ledger::Settings::default());
     App {
-        generation: store.generation_initialise(Environment::Production).await.unwrap(),
+        effects: effects::Effects::new(store.clone(), ledger, ledger::DigestKey::derive(b"a test")),
+        generation,
         objects: Objects::open_folder(folder).unwrap(),
         kms: Arc::new(resolved.kms(store.sources().clone()).unwrap()),
         secrets: Arc::new(AppSecrets { configured, reader, channel: resolved.channel }),

@@ -143,6 +143,7 @@ async fn revoke(
 ) -> Result<StatusCode, Problem> {
     let only = (!caller.may(Permission::Manage)).then_some(caller.account);
     let found = app.store.token_revoke(caller.org, token, only, &caller.actor()).await?;
+    app.effects.flush().await;
     if found { Ok(StatusCode::NO_CONTENT) } else { Err(Problem::not_found("token")) }
 }
 

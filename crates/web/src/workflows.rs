@@ -172,6 +172,7 @@ async fn resume(
     Path(workflow): Path<WorkflowId>,
 ) -> Result<Json<WorkflowView>, Problem> {
     app.store.workflow_resume(caller.org, workflow, &caller.actor()).await?;
+    app.effects.flush().await;
     found(&app, caller.org, workflow).await
 }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use chrono::TimeDelta;
+use effects::Effects;
 use store::{Instance, Store};
 use telemetry::Metrics;
 use tokio::task::JoinHandle;
@@ -24,14 +25,19 @@ pub(crate) struct Heartbeat {
 }
 
 /// Beats once, then goes on beating until [`Heartbeat::stop`].
-pub(crate) async fn start(store: Store, instance: Instance, metrics: Metrics) -> Result<Heartbeat, Failure> {
+pub(crate) async fn start(
+    store: Store,
+    effects: Effects,
+    instance: Instance,
+    metrics: Metrics,
+) -> Result<Heartbeat, Failure> {
     store.instance_beat(&instance).await?;
     let stop = CancellationToken::new();
-    let task = tokio::spawn(beat(store, instance, metrics, stop.clone()));
+    let task = tokio::spawn(beat(store, effects, instance, metrics, stop.clone()));
     Ok(Heartbeat { stop, task })
 }
 
-async fn beat(store: Store, instance: Instance, metrics: Metrics, stop: CancellationToken) {
+async fn beat(store: Store, effects: Effects, instance: Instance, metrics: Metrics, stop: CancellationToken) {
     let mut ticks = tokio::time::interval(INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     ticks.tick().await;
@@ -41,6 +47,10 @@ async fn beat(store: Store, instance: Instance, metrics: Metrics, stop: Cancella
             _ = ticks.tick() => {}
         }
         metrics.upkeep();
+        if let Err(error) = effects.check().await {
+            // Whoever waits for it stops the process.
+            tracing::error!(error = chain(&error), "the recovery ledger stops this process");
+        }
         if let Err(error) = store.instance_beat(&instance).await {
             tracing::warn!(error = chain(&error), "the heartbeat was not written");
         }

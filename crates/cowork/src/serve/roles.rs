@@ -9,6 +9,7 @@ use axum::Router;
 use axum::serve::ListenerExt as _;
 use clap::ValueEnum;
 use config::Config;
+use effects::Effects;
 use gateway::{ChannelSecret, GatewayConfig};
 use ids::InstanceId;
 use objects::Objects;
@@ -44,6 +45,7 @@ pub(crate) enum Role {
 #[derive(Debug)]
 pub(crate) struct Parts {
     pub(crate) store: Store,
+    pub(crate) effects: Effects,
     pub(crate) objects: Objects,
     pub(crate) kms: Arc<dyn Kms>,
     pub(crate) configured: ConfiguredSecrets,
@@ -111,9 +113,9 @@ impl Role {
                     erasures.await;
                     Ok(())
                 });
-                let (store, shutdown) = (parts.store.clone(), parts.shutdown.clone());
+                let (store, effects, shutdown) = (parts.store.clone(), parts.effects.clone(), parts.shutdown.clone());
                 tasks.spawn(async move {
-                    scheduler::run(store, &settings, shutdown).await;
+                    scheduler::run(store, effects, &settings, shutdown).await;
                     Ok(())
                 });
                 Router::new()
@@ -153,6 +155,7 @@ fn app(parts: &Parts) -> App {
     };
     App {
         store: parts.store.clone(),
+        effects: parts.effects.clone(),
         objects: parts.objects.clone(),
         kms: parts.kms.clone(),
         secrets: Arc::new(secrets),
@@ -203,6 +206,7 @@ fn worker_config(config: &Config) -> worker::Config {
 fn gateway_parts(parts: &Parts) -> gateway::Parts {
     gateway::Parts {
         store: parts.store.clone(),
+        effects: parts.effects.clone(),
         generation: parts.generation.clone(),
         channel_secret: ChannelSecret::new(parts.configured.channel.version.clone(), parts.channel_secret.clone()),
     }

@@ -3,5 +3,6 @@
 mod deliveries;
 mod environment;
 mod inbound;
+mod remembering;
 mod sink;
 mod world;

@@ -1,6 +1,7 @@
 //! An org on a database of its own, gateways on demand, and a worker's part played by hand.
 
 use std::cell::RefCell;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clock::Sources;
@@ -8,19 +9,25 @@ use domain::channel::{ChannelKind, DeliveryState};
 use domain::command::{CommandState, Wish};
 use domain::event::{Event, MessageRole, TurnOutcome};
 use domain::tenancy::{Role, Scope};
+use effects::Effects;
 use gateway::{ChannelSecret, GatewayConfig, Parts, StartError};
 use ids::{ChannelId, OrgId, SessionId};
+use ledger::{DigestKey, Identity, Ledger, Reader, Settings, Summary};
+use objects::Objects;
 use secrets::{SecretBytes, derive_channel_secret};
 use store::{
     Append, Delivery, Environment, Finish, FirstOrg, Generation, Lease, NewBinding, NewChannel, NewCommand, NewMember,
     NewSession, NewToken, Store,
 };
-use testkit::TestDatabase;
+use testkit::{FaultyStore, TestDatabase};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) struct World {
     pub(crate) store: Store,
+    /// Where the ledger's objects go.
+    pub(crate) ledger: Arc<FaultyStore>,
+    effects: Effects,
     pub(crate) generation: Generation,
     pub(crate) org: OrgId,
     pub(crate) shutdown: CancellationToken,
@@ -49,12 +56,20 @@ impl World {
         let first = FirstOrg { name: "Acme", owner, token };
         let org = store.org_create_first(first, "role:test").await.unwrap().unwrap().0.org_id;
         let secret = SecretBytes::new(store.sources().bytes::<32>().to_vec());
-        Self { store, generation, org, shutdown: CancellationToken::new(), secret, _database: database }
+        let ledger = Arc::new(FaultyStore::new(1));
+        let effects = effects(&store, &generation, Objects::over(ledger.clone()), &secret);
+        let shutdown = CancellationToken::new();
+        Self { store, ledger, effects, generation, org, shutdown, secret, _database: database }
     }
 
     pub(crate) fn parts(&self) -> Parts {
         let channel_secret = ChannelSecret::new("1", self.secret.clone());
-        Parts { store: self.store.clone(), generation: self.generation.clone(), channel_secret }
+        Parts {
+            store: self.store.clone(),
+            effects: self.effects.clone(),
+            generation: self.generation.clone(),
+            channel_secret,
+        }
     }
 
     /// Starts a gateway that is in a hurry.
@@ -157,11 +172,35 @@ impl World {
         self.deliveries(state).await
     }
 
+    /// What the ledger adds up to at this moment.
+    pub(crate) async fn remembered(&self) -> Summary {
+        let objects = Objects::over(self.ledger.clone());
+        let reader = Reader::open(objects, self.generation.system_id, self.store.sources().now()).await.unwrap();
+        let mut entries = reader.entries(clock::Timestamp::UNIX_EPOCH);
+        let mut summary = Summary::default();
+        while let Some(entry) = entries.next().await.unwrap() {
+            summary.add(&entry);
+        }
+        assert!(entries.findings().list().is_empty(), "{:?}", entries.findings());
+        summary
+    }
+
     /// Waits until nothing is behind: all that was said is rendered.
     pub(crate) async fn rendered(&self) {
         testkit::wait_until("no cursor behind", || async { self.store.cursor_behind(1).await.unwrap().is_empty() })
             .await;
     }
+}
+
+/// What a gateway tells to the ledger in `objects`. Impatient: it gives up after a moment.
+pub(crate) fn effects(store: &Store, generation: &Generation, objects: Objects, secret: &SecretBytes) -> Effects {
+    let identity = Identity { system: generation.system_id, generation: generation.generation };
+    let (millis, default) = (Duration::from_millis, Settings::default());
+    let settings =
+        Settings { quiet: millis(1), spacing: millis(1), patience: millis(300), pause: millis(20), ..default };
+    let sources = testkit::system_sources();
+    let ledger = Ledger::open(objects, identity, sources.id(), sources, settings);
+    Effects::new(store.clone(), ledger, DigestKey::derive(secret.expose()))
 }
 
 pub(crate) fn config() -> GatewayConfig {

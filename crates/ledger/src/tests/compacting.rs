@@ -1,11 +1,12 @@
 //! Compaction changes what a ledger costs, and nothing that it says.
 
 use std::collections::BTreeSet;
-use std::sync::atomic::Ordering;
 
 use chrono::TimeDelta;
 
-use super::support::{Mood, World, intent, start};
+use testkit::Mood;
+
+use super::support::{World, intent, start};
 use crate::{Compaction, Entry, Finding, Reader, compact};
 
 const SECOND: TimeDelta = TimeDelta::seconds(1);
@@ -158,5 +159,5 @@ async fn a_changed_byte_in_a_bundle_costs_at_most_its_segment_and_is_found() {
 async fn an_empty_ledger_is_compacted_without_a_trace() {
     let world = World::new();
     compact(&world.objects, world.system, world.sources.now(), Compaction::keeping(DAY)).await.unwrap();
-    assert_eq!(world.store.puts.load(Ordering::Relaxed), 0);
+    assert_eq!(world.store.puts(), 0);
 }

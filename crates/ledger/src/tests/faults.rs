@@ -3,13 +3,14 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use ids::DeliveryId;
 use tokio::time::Instant;
 
-use super::support::{Mood, World, delivery, intent, org, start};
+use testkit::Mood;
+
+use super::support::{World, delivery, intent, org, start};
 use crate::{Environment, Ledger, LedgerError, NewGeneration, begin_generation};
 
 /// Records the intents `numbers`, each by a call of its own, all at once. Those that were called recorded.
@@ -154,10 +155,10 @@ async fn at_rest_nothing_is_written_and_a_steady_trickle_costs_an_object_each() 
         tokio::time::sleep(Duration::from_secs(10)).await;
     }
     assert_eq!(world.keys().await.len(), 6);
-    let puts = world.store.puts.load(Ordering::Relaxed);
+    let puts = world.store.puts();
     tokio::time::sleep(Duration::from_secs(3_600)).await;
     ledger.check().await.unwrap();
-    assert_eq!(world.store.puts.load(Ordering::Relaxed), puts);
+    assert_eq!(world.store.puts(), puts);
 }
 
 #[tokio::test(start_paused = true)]

@@ -38,8 +38,10 @@ pub struct ClaimedDelivery {
     pub deduplicates: bool,
     /// What is posted, whole.
     pub payload: Value,
-    /// From 1.
+    /// From 1; an operator's retry begins again.
     pub attempt: i32,
+    /// From 1; the recovery ledger's number of this sending.
+    pub sending: i32,
     pub token: FencingToken,
     pub created_at: Timestamp,
 }
@@ -62,6 +64,7 @@ struct ClaimRow {
     deduplicates: bool,
     payload: Value,
     attempt: i32,
+    sending: i32,
     generation: i64,
     fencing_counter: i64,
     created_at: Timestamp,
@@ -80,6 +83,7 @@ impl From<ClaimRow> for ClaimedDelivery {
             deduplicates: row.deduplicates,
             payload: row.payload,
             attempt: row.attempt,
+            sending: row.sending,
             token: FencingToken { generation: row.generation, counter: row.fencing_counter },
             created_at: row.created_at,
         }
@@ -92,7 +96,12 @@ pub enum Outcome {
     /// The far side has accepted it.
     Sent,
     /// It goes out again. Errors are for people, and hold no secret.
-    RetryAt(Timestamp, String),
+    Retry {
+        at: Timestamp,
+        error: String,
+        /// It may have been accepted already, by a far side that takes a repeat once.
+        ambiguous: bool,
+    },
     Dead(String),
     /// It may have been accepted, and goes out again only by a person's word.
     Unknown(String),
@@ -102,7 +111,7 @@ impl Outcome {
     fn state(&self) -> DeliveryState {
         match self {
             Self::Sent => DeliveryState::Sent,
-            Self::RetryAt(..) => DeliveryState::Pending,
+            Self::Retry { .. } => DeliveryState::Pending,
             Self::Dead(_) => DeliveryState::Dead,
             Self::Unknown(_) => DeliveryState::Unknown,
         }
@@ -111,12 +120,12 @@ impl Outcome {
     fn error(&self) -> Option<&str> {
         match self {
             Self::Sent => None,
-            Self::RetryAt(_, error) | Self::Dead(error) | Self::Unknown(error) => Some(error),
+            Self::Retry { error, .. } | Self::Dead(error) | Self::Unknown(error) => Some(error),
         }
     }
 
     fn retry_at(&self) -> Option<Timestamp> {
-        if let Self::RetryAt(at, _) = self { Some(*at) } else { None }
+        if let Self::Retry { at, .. } = self { Some(*at) } else { None }
     }
 
     /// As the recovery ledger knows it.
@@ -124,9 +133,9 @@ impl Outcome {
     pub fn settled_as(&self) -> SettledAs {
         match self {
             Self::Sent => SettledAs::Sent,
-            Self::RetryAt(..) => SettledAs::NotSent,
+            Self::Retry { ambiguous: false, .. } => SettledAs::NotSent,
             Self::Dead(_) => SettledAs::Dead,
-            Self::Unknown(_) => SettledAs::Unknown,
+            Self::Retry { ambiguous: true, .. } | Self::Unknown(_) => SettledAs::Unknown,
         }
     }
 }
@@ -140,8 +149,8 @@ pub struct Settlement {
 
 impl Settlement {
     fn effect(&self) -> Effect {
-        let ClaimedDelivery { org, delivery_id, attempt, .. } = self.claim;
-        Effect::DeliverySettled { org, delivery: delivery_id, attempt, outcome: self.outcome.settled_as() }
+        let ClaimedDelivery { org, delivery_id, sending, .. } = self.claim;
+        Effect::DeliverySettled { org, delivery: delivery_id, sending, outcome: self.outcome.settled_as() }
     }
 }
 
@@ -165,7 +174,7 @@ impl Store {
         let keys = Keys::of(claims.iter());
         sqlx::query!(
             "-- delivery_give_back
-            UPDATE deliveries SET leased_until = NULL, attempt = attempt - 1
+            UPDATE deliveries SET leased_until = NULL, attempt = attempt - 1, sendings = sendings - 1
             FROM unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::bigint[])
                 AS claims (org_id, delivery_id, generation, fencing_counter)
             WHERE deliveries.org_id = claims.org_id AND deliveries.delivery_id = claims.delivery_id

@@ -27,10 +27,12 @@ SET state = CASE WHEN judged.unknown THEN 'unknown' ELSE state END,
     last_error = CASE WHEN judged.unknown
         THEN 'the gateway that sent it was lost before it recorded the answer' ELSE last_error END,
     attempt = attempt + CASE WHEN judged.unknown THEN 0 ELSE 1 END,
+    sendings = sendings + CASE WHEN judged.unknown THEN 0 ELSE 1 END,
     generation = $4, fencing_counter = fencing_counter + 1
 FROM judged
 WHERE deliveries.org_id = judged.org_id AND deliveries.delivery_id = judged.delivery_id
 RETURNING deliveries.org_id AS "org: OrgId", deliveries.delivery_id AS "delivery_id: DeliveryId",
     judged.channel_id AS "channel_id: ChannelId", judged.kind, judged.destination, judged.secret_version,
-    judged.deduplicates, deliveries.payload, deliveries.attempt, deliveries.generation, deliveries.fencing_counter,
+    judged.deduplicates, deliveries.payload, deliveries.attempt,
+    deliveries.sendings AS sending, deliveries.generation, deliveries.fencing_counter,
     deliveries.created_at, judged.unknown AS "unknown!"

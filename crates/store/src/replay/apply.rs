@@ -6,7 +6,7 @@ use chrono::TimeDelta;
 use clock::Timestamp;
 use sqlx::{PgConnection, Row as _};
 
-use super::{DeliveriesReplayed, Lost, Remembered, Replayed, SlotsReplayed};
+use super::{DeliveriesReplayed, Extent, Lost, Remembered, Replayed, SlotsReplayed};
 use crate::StoreError;
 
 /// How far the clocks of a gateway and of the database may be apart.
@@ -18,15 +18,18 @@ struct Statements<'a> {
     generation: i64,
     /// When the rows stop knowing. Without it, everything in the notes counts as younger than the rows.
     as_of: Timestamp,
+    /// Whether the notes are all that the lost system did since then.
+    complete: bool,
 }
 
 pub(super) async fn all(
     tx: &mut PgConnection,
     generation: i64,
-    as_of: Option<Timestamp>,
+    extent: Extent,
     now: Timestamp,
 ) -> Result<Replayed, StoreError> {
-    let mut run = Statements { tx, generation, as_of: as_of.unwrap_or(Timestamp::UNIX_EPOCH) };
+    let Extent { as_of, complete } = extent;
+    let mut run = Statements { tx, generation, as_of: as_of.unwrap_or(Timestamp::UNIX_EPOCH), complete };
     run.analyze().await?;
     let slots = run.slots().await?;
     let mut replayed = Replayed {
@@ -85,11 +88,14 @@ impl Statements<'_> {
     }
 
     async fn deliveries(&mut self) -> Result<DeliveriesReplayed, StoreError> {
-        self.change("replay_attempts", ATTEMPTS).await?;
+        self.change("replay_sendings", SENDINGS).await?;
         let sent = self.change("replay_sent", SENT).await?;
         let dead = self.change_since("replay_dead", DEAD, self.as_of - SKEW).await?;
         let unknown = self.change("replay_unknown", UNKNOWN).await?;
         let again = self.number("replay_again", AGAIN).await?;
+        if self.complete {
+            self.change_since("replay_claims", CLAIMS, self.as_of).await?;
+        }
         Ok(DeliveriesReplayed { sent, dead, unknown, again })
     }
 
@@ -107,7 +113,7 @@ impl Statements<'_> {
             rows.iter().filter(|(kind, state, _)| wanted(kind, state)).map(|(.., rows)| rows.unsigned_abs()).sum()
         };
         Ok(Remembered {
-            deliveries: count(&|kind, state| kind == "delivery" && state != "unknown"),
+            deliveries: count(&|kind, state| kind == "delivery" && matches!(state, "sent" | "dead")),
             deliveries_unknown: count(&|kind, state| kind == "delivery" && state == "unknown"),
             inbound: count(&|kind, _| kind == "inbound"),
             interactions: count(&|kind, _| kind == "interaction"),
@@ -152,12 +158,21 @@ impl Statements<'_> {
     }
 }
 
-/// An attempt's number is never used twice, so that the ledger can tell attempts apart in the next restore, too.
-const ATTEMPTS: &str = "-- replay_attempts
-    UPDATE deliveries SET attempt = told.attempts, leased_until = NULL
+/// A sending's number is never used twice, so that the ledger can tell sendings apart in the next restore, too.
+const SENDINGS: &str = "-- replay_sendings
+    UPDATE deliveries SET sendings = told.sendings
     FROM replay_deliveries AS told
     WHERE deliveries.org_id = told.org_id AND deliveries.delivery_id = told.delivery_id
-        AND deliveries.attempt < told.attempts AND deliveries.state = 'pending'";
+        AND deliveries.sendings < told.sendings";
+
+/// A claim that was held at the instant of the snapshot, and of which the ledger has no intent, has sent nothing; what it
+/// does have is told above. One that had run out by then is older than the reading, perhaps, and stays for the gateway to
+/// judge.
+const CLAIMS: &str = "-- replay_claims
+    UPDATE deliveries SET leased_until = NULL, fencing_counter = fencing_counter + 1
+    WHERE state = 'pending' AND leased_until IS NOT NULL AND (leased_until > $1 OR EXISTS (
+        SELECT FROM replay_deliveries AS told
+        WHERE told.org_id = deliveries.org_id AND told.delivery_id = deliveries.delivery_id AND told.told = 'not_sent'))";
 
 const SENT: &str = "-- replay_sent
     UPDATE deliveries SET state = 'sent', finished_at = told.happened_at, leased_until = NULL,
@@ -202,15 +217,16 @@ const SLOTS: &str = "-- replay_slots
 
 const REMEMBER: &str = "-- replay_remember
     WITH new AS (
-        INSERT INTO remembered_effects (org_id, kind, effect_id, effect_key, state, happened_at, generation)
-        SELECT org_id, 'delivery', delivery_id, ''::bytea, told, happened_at, $1 FROM replay_deliveries AS told
-        WHERE told.told IN ('sent', 'dead', 'unknown') AND NOT EXISTS (
+        INSERT INTO remembered_effects (org_id, kind, effect_id, effect_key, state, happened_at, generation, sendings)
+        SELECT org_id, 'delivery', delivery_id, ''::bytea, told, happened_at, $1, sendings FROM replay_deliveries AS told
+        WHERE NOT EXISTS (
             SELECT FROM deliveries WHERE deliveries.org_id = told.org_id AND deliveries.delivery_id = told.delivery_id)
         UNION ALL
-        SELECT org_id, kind, id, key, CASE kind WHEN 'inbound' THEN 'accepted' ELSE 'used' END, happened_at, $1
+        SELECT org_id, kind, id, key, CASE kind WHEN 'inbound' THEN 'accepted' ELSE 'used' END, happened_at, $1, 0
         FROM replay_others WHERE kind IN ('inbound', 'interaction')
         ON CONFLICT (org_id, kind, effect_id, effect_key)
-            DO UPDATE SET state = EXCLUDED.state, happened_at = EXCLUDED.happened_at, generation = EXCLUDED.generation
+            DO UPDATE SET state = EXCLUDED.state, happened_at = EXCLUDED.happened_at, generation = EXCLUDED.generation,
+                sendings = greatest(remembered_effects.sendings, EXCLUDED.sendings)
         RETURNING kind, state
     )
     SELECT kind, state, count(*) FROM new GROUP BY kind, state";

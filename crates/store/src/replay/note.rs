@@ -142,17 +142,17 @@ impl Replay {
 
     /// Writes down what the notes of these deliveries add up to.
     pub async fn deliveries_told(&mut self, told: &[(DeliveryNote, Told)]) -> Result<(), StoreError> {
-        let attempts = |note: &DeliveryNote| u64::BITS - (note.intents | note.not_sent | note.dead).leading_zeros();
+        let sendings = |note: &DeliveryNote| u64::BITS - (note.intents | note.not_sent | note.dead).leading_zeros();
         sqlx::query(
             "-- replay_deliveries_told
-            UPDATE replay_deliveries AS known SET told = new.told, attempts = new.attempts
-            FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::int[]) AS new (org_id, delivery_id, told, attempts)
+            UPDATE replay_deliveries AS known SET told = new.told, sendings = new.sendings
+            FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::int[]) AS new (org_id, delivery_id, told, sendings)
             WHERE known.org_id = new.org_id AND known.delivery_id = new.delivery_id",
         )
         .bind(told.iter().map(|(note, _)| note.org.into()).collect::<Vec<Uuid>>())
         .bind(told.iter().map(|(note, _)| note.delivery.into()).collect::<Vec<Uuid>>())
         .bind(told.iter().map(|(_, told)| told.as_str().to_owned()).collect::<Vec<String>>())
-        .bind(told.iter().map(|(note, _)| attempts(note).cast_signed()).collect::<Vec<i32>>())
+        .bind(told.iter().map(|(note, _)| sendings(note).cast_signed()).collect::<Vec<i32>>())
         .execute(&mut *self.tx)
         .await
         .map_err(StoreError::during("replay_deliveries_told"))?;

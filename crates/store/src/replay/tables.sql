@@ -10,7 +10,7 @@ CREATE TEMPORARY TABLE replay_deliveries (
     happened_at timestamptz NOT NULL,
     dead_at timestamptz,
     told text NOT NULL DEFAULT 'not_sent',
-    attempts int NOT NULL DEFAULT 0,
+    sendings int NOT NULL DEFAULT 0,
     PRIMARY KEY (org_id, delivery_id)
 ) ON COMMIT DROP;
 CREATE TEMPORARY TABLE replay_slots (

@@ -90,7 +90,7 @@ impl Restored {
         let noted = replay.delivery_notes(None, 100).await.unwrap();
         assert_eq!(noted.len(), told.len());
         replay.deliveries_told(told).await.unwrap();
-        let replayed = replay.apply(generation, Some(self.now())).await.unwrap();
+        let replayed = replay.apply(generation, Extent { as_of: Some(self.now()), complete: true }).await.unwrap();
         let beginning =
             Beginning { generation, backup: self.world.store.sources().id(), environment: Environment::Production };
         let begun = replay.begin_generation(beginning, &json!({"replayed": replayed})).await.unwrap();
@@ -121,8 +121,9 @@ async fn a_delivery_becomes_what_the_ledger_knows_of_it() {
     }
     use DeliveryState::{Dead, Pending, Sent, Unknown};
     assert_eq!(states, [Sent, Dead, Unknown, Pending, Pending]);
-    let again = restored.world.store.delivery_find(restored.world.org, deliveries[3]).await.unwrap().unwrap();
-    assert_eq!(again.attempt, 2, "the numbers of the lost system's attempts are not used again");
+    let claimed = restored.world.store.delivery_claim(2, 10, chrono::TimeDelta::seconds(30)).await.unwrap().deliveries;
+    let again = claimed.iter().find(|claim| claim.delivery_id == deliveries[3]).unwrap();
+    assert_eq!(again.sending, 3, "the numbers of the lost system's sendings are not used again");
     assert_eq!(replayed.remembered, Remembered::default());
 }
 
@@ -249,7 +250,7 @@ async fn a_replay_that_is_given_up_leaves_nothing_behind() {
     let mut replay = store.replay().await.unwrap();
     replay.note(&Notes { deliveries: vec![note], ..Notes::default() }).await.unwrap();
     replay.deliveries_told(&[(note, Told::Sent)]).await.unwrap();
-    assert_eq!(replay.apply(2, None).await.unwrap().deliveries.sent, 1);
+    assert_eq!(replay.apply(2, Extent { as_of: None, complete: true }).await.unwrap().deliveries.sent, 1);
     drop(replay);
     assert_eq!(restored.state(delivery).await, DeliveryState::Pending);
     assert_eq!(store.generation_current().await.unwrap().unwrap().generation, 1);
