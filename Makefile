@@ -52,6 +52,10 @@ killed-drills: install ## Kill a drill at every entry of its journal: nothing of
 	cargo build --locked --package cowork
 	cargo nextest run --locked --package e2e --run-ignored only -E 'binary(killed)'
 
+.PHONY: fuzz
+fuzz: install ## Run each fuzz target for a minute (fuzz/README.md).
+	@scripts/fuzz $(ARGS)
+
 sqlx-prepare: install ## Write the offline data of SQL statements after one was edited.
 	@scripts/sqlx-prepare
 

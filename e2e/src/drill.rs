@@ -1,6 +1,7 @@
 //! A drill that runs beside the test.
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use nix::sys::signal::Signal;
 use serde_json::Value;
@@ -27,6 +28,32 @@ pub struct Ended {
     pub report: Report,
 }
 
+impl Ended {
+    /// That all ten rows passed.
+    ///
+    /// # Panics
+    /// With the rows that did not.
+    #[track_caller]
+    pub fn passed(&self) -> &Self {
+        let rows = self.report.0["checks"].as_array().into_iter().flatten();
+        let others: Vec<&Value> = rows.filter(|row| row["verdict"] != "passed").collect();
+        assert_eq!(self.code, 0, "{others:#?}\n{}", self.said);
+        assert_eq!((self.report.verdict(), self.report.rows_that("passed").len()), ("passed", 10));
+        self
+    }
+
+    /// That row 1 failed with a finding of this code that names `what`, and the drill with it.
+    ///
+    /// # Panics
+    /// If not.
+    #[track_caller]
+    pub fn refused_by_row_1(&self, code: &str, what: &str) -> &Self {
+        self.report.assert_found("postgres-restore", code, what);
+        assert_eq!((self.code, self.report.verdict()), (1, "failed"), "{}", self.said);
+        self
+    }
+}
+
 /// What a drill says when it waits for a person.
 #[derive(Debug)]
 pub struct Paused {
@@ -42,7 +69,20 @@ impl Drill {
     #[must_use]
     pub fn start(work: &Path, out: &Path, extra: &[&str]) -> Self {
         let mut command = cowork(&["drill", "run", "--seed", "7"]);
-        command.arg("--work").arg(work).arg("--out").arg(out).args(extra);
+        command.args(extra);
+        Self::begin(command, work, out)
+    }
+
+    /// Starts one of the environment that `plan` describes.
+    #[must_use]
+    pub fn of_plan(plan: &Path, work: &Path, out: &Path) -> Self {
+        let mut command = cowork(&["drill", "run", "--plan"]);
+        command.arg(plan);
+        Self::begin(command, work, out)
+    }
+
+    fn begin(mut command: Command, work: &Path, out: &Path) -> Self {
+        command.arg("--work").arg(work).arg("--out").arg(out);
         let name = out.file_name().map_or_else(|| "drill".into(), |name| name.to_string_lossy());
         let folder = out.parent().expect("a report's folder is below the test's");
         Self { running: Running::start(command, folder, &name), work: work.to_owned(), out: out.to_owned() }

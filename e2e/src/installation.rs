@@ -39,6 +39,12 @@ impl Installation {
         Self { folder: folder.to_owned() }
     }
 
+    /// One that was made before.
+    #[must_use]
+    pub fn at(folder: &Path) -> Self {
+        Self { folder: folder.to_owned() }
+    }
+
     #[must_use]
     pub fn folder(&self) -> &Path {
         &self.folder
@@ -56,6 +62,20 @@ impl Installation {
     #[must_use]
     #[track_caller]
     pub fn serve(&self) -> Served {
+        let mut served = self.serve_as(String::new());
+        let token =
+            std::fs::read_to_string(self.data().join("operator-token")).expect("the first start leaves a token");
+        token.trim().clone_into(&mut served.token);
+        served
+    }
+
+    /// As [`Self::serve`], of a system that was made on purpose, whose operator has `token`.
+    ///
+    /// # Panics
+    /// If they don't come up.
+    #[must_use]
+    #[track_caller]
+    pub fn serve_as(&self, token: String) -> Served {
         let ready = self.folder.join("ready.json");
         // What a killed one left would be taken for the new one's.
         let _ = std::fs::remove_file(&ready);
@@ -72,9 +92,7 @@ impl Installation {
             |(role, address): (&String, &Value)| (role.clone(), address.as_str().unwrap_or_default().to_owned());
         let addresses =
             file["roles"].as_object().expect("the ready file names the roles").iter().map(address).collect();
-        let token =
-            std::fs::read_to_string(self.data().join("operator-token")).expect("the first start leaves a token");
-        Served { running, addresses, token: token.trim().to_owned() }
+        Served { running, addresses, token }
     }
 
     /// Calls the binary in this installation's folder.

@@ -6,22 +6,29 @@
 //!
 //! Not here: the stories (`tests/`).
 
+mod backups;
 mod binary;
 mod drill;
 mod folder;
 mod installation;
+mod plan;
 mod processes;
 mod report;
 mod running;
+mod sink;
 mod told;
 mod wait;
+mod world;
 
+pub use crate::backups::{PgBackRest, Physical, copy_folder, dump, tool};
 pub use crate::binary::{binary, cowork};
 pub use crate::drill::{Drill, Ended, Paused, journal};
 pub use crate::folder::Folder;
 pub use crate::installation::{Installation, Served};
+pub use crate::plan::PlanText;
 pub use crate::processes::{kill, living_below, of_role};
 pub use crate::report::{CHECKS, Report};
 pub use crate::running::Running;
 pub use crate::told::{Told, tell, told};
 pub use crate::wait::{LIMIT, wait_for, wait_for_async};
+pub use crate::world::World;

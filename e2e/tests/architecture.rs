@@ -65,7 +65,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("bench-drill", &["localpg"]),
     ("bench-never-twice", &["clock", "localpg"]),
     ("bench-ledger", &["clock", "ids", "ledger", "objects"]),
-    ("e2e", &["client", "localpg"]),
+    ("e2e", &["client", "ids", "localpg"]),
 ];
 
 /// The defendant. The judge shares none of its code.

@@ -21,6 +21,7 @@ use tokio::sync::mpsc;
 use crate::layout::{Archive, make_folder};
 use crate::manifest::BlobEntry;
 use crate::progress::{Progress, Step};
+use crate::reading;
 
 /// Enough to keep a disk busy, few enough to leave the machine to the roles.
 const THREADS: usize = 4;
@@ -154,7 +155,7 @@ pub(crate) async fn verify(
         .map(|blob| BlobEntry { key: crate::layout::blob_path(&blob.sha256), ..blob.clone() })
         .collect();
     each(Arc::new(unique), move |_, blob| {
-        let mut file = File::open(archive.blob(&blob.sha256))?;
+        let mut file = reading::open(&archive.blob(&blob.sha256))?;
         check_size(blob.size, file.metadata()?.len())?;
         let (size, sha256) = hash_through(&mut file, &mut io::sink())?;
         progress.advance(Step::Verify, size);

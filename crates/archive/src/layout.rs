@@ -19,6 +19,8 @@ use ids::BackupId;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::reading;
+
 /// The word at the top of `archive.json`.
 pub(crate) const FORMAT: &str = "cowork-archive";
 /// The archive layout that this build writes.
@@ -58,7 +60,10 @@ pub enum ArchiveError {
 impl ArchiveError {
     pub(crate) fn io(file: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
         let file = file.into();
-        move |source| Self::Io { file, source }
+        move |source| match source.kind() {
+            io::ErrorKind::InvalidData => Self::Damaged { file, detail: source.to_string() },
+            _ => Self::Io { file, source },
+        }
     }
 
     pub(crate) fn damaged(file: impl Into<String>, detail: impl std::fmt::Display) -> Self {
@@ -120,7 +125,7 @@ impl Archive {
     /// # Errors
     /// If there is none, or it is of a newer format.
     pub fn open(folder: &Path) -> Result<Self, ArchiveError> {
-        let text = match std::fs::read(folder.join(ARCHIVE)) {
+        let text = match reading::small(&folder.join(ARCHIVE)) {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(ArchiveError::NotAnArchive),
             Err(error) => return Err(ArchiveError::io(ARCHIVE)(error)),

@@ -17,6 +17,7 @@ pub mod manifest;
 mod measure;
 pub mod probe;
 mod progress;
+mod reading;
 mod restore;
 mod snapshot;
 mod spec;

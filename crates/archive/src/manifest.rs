@@ -245,6 +245,18 @@ pub struct BlobEntry {
 }
 
 impl Manifest {
+    /// Rows of all tables. Numbers that somebody else wrote may add up to more than there is.
+    #[must_use]
+    pub fn rows(&self) -> u64 {
+        self.tables.iter().fold(0, |sum, table| sum.saturating_add(table.rows))
+    }
+
+    /// Bytes of all files in the backup's folder.
+    #[must_use]
+    pub fn file_bytes(&self) -> u64 {
+        self.files.iter().fold(0, |sum, file| sum.saturating_add(file.size))
+    }
+
     /// The probe called `name`.
     #[must_use]
     pub fn probe(&self, name: &str) -> Option<&Probe> {

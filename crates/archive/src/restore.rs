@@ -207,7 +207,7 @@ async fn forbid_roles(request: &RestoreRequest) -> Result<(), sqlx::Error> {
 /// `pg_restore` in one transaction. Serial: two jobs on two cores were slower, and can't share a transaction.
 async fn load(request: &RestoreRequest, progress: &dyn Progress) -> Result<(), RestoreError> {
     let tables = &request.backup.manifest.tables;
-    progress.begin(Step::Database, tables.iter().map(|table| table.bytes).sum());
+    progress.begin(Step::Database, tables.iter().fold(0, |sum, table| table.bytes.saturating_add(sum)));
     let mut command = tools::command(&request.tools.pg_restore, &request.database_url);
     command.args(["--exit-on-error", "--single-transaction", "--no-owner", "--verbose"]).arg(request.backup.dump());
     let mut current = 0;

@@ -6,8 +6,7 @@
 //! Not guaranteed: that somebody who can write to the archive did not replace a file together with its hash; and that
 //! a file stays whole after it was looked at.
 
-use std::fs::File;
-use std::io::{self, BufRead, BufReader};
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -18,6 +17,7 @@ use crate::blobs::{self, BlobFaults};
 use crate::layout::{self, Archive, ArchiveError, BLOBS, DUMP, MANIFEST, MANIFEST_SUM};
 use crate::manifest::{BlobEntry, FORMAT, FileEntry, Manifest, VERSION};
 use crate::progress::{Progress, Step};
+use crate::reading;
 
 /// A backup whose manifest was read and is genuine.
 #[derive(Debug, Clone)]
@@ -57,12 +57,12 @@ impl Archive {
     pub fn read(&self, id: BackupId) -> Result<Backup, ArchiveError> {
         let folder = self.backup_folder(id);
         let named = |file| format!("{}/{file}", layout::backup_path(id));
-        let text = std::fs::read(folder.join(MANIFEST)).map_err(missing(named(MANIFEST)))?;
+        let text = reading::small(&folder.join(MANIFEST)).map_err(missing(named(MANIFEST)))?;
         // A newer format may keep its sum elsewhere: its version is asked first.
         layout::check_header(&named(MANIFEST), &text, FORMAT, VERSION)?;
-        let sum = std::fs::read_to_string(folder.join(MANIFEST_SUM)).map_err(missing(named(MANIFEST_SUM)))?;
+        let sum = reading::small(&folder.join(MANIFEST_SUM)).map_err(missing(named(MANIFEST_SUM)))?;
         let (_, found) = blobs::hash_through(&mut text.as_slice(), &mut io::sink()).expect("memory can be read");
-        if sum != format!("{found}  {MANIFEST}\n") {
+        if sum != format!("{found}  {MANIFEST}\n").as_bytes() {
             let detail = format!("it does not agree with {MANIFEST_SUM}");
             return Err(ArchiveError::damaged(named(MANIFEST), detail));
         }
@@ -132,13 +132,13 @@ impl Backup {
 
     fn lines<T: DeserializeOwned>(&self, file: &str) -> Result<Vec<T>, ArchiveError> {
         self.check_file(self.entry(file)?)?;
-        let reader = BufReader::new(File::open(self.folder.join(file)).map_err(missing(self.named(file)))?);
-        let parse = |(line, text): (usize, io::Result<String>)| {
+        let opened = reading::open(&self.folder.join(file)).map_err(missing(self.named(file)))?;
+        let parse = |(line, text): (usize, io::Result<Vec<u8>>)| {
             let text = text.map_err(ArchiveError::io(self.named(file)))?;
             let bad = |error| ArchiveError::damaged(self.named(file), format!("line {}: {error}", line + 1));
-            serde_json::from_str(&text).map_err(bad)
+            serde_json::from_slice(&text).map_err(bad)
         };
-        reader.lines().enumerate().map(parse).collect()
+        reading::lines(opened).enumerate().map(parse).collect()
     }
 
     fn check_file(&self, entry: &FileEntry) -> Result<(), ArchiveError> {
@@ -146,7 +146,7 @@ impl Backup {
         if blobs::object_path(&self.folder, &entry.path).is_err() {
             return Err(ArchiveError::damaged(self.named(MANIFEST), "it lists a file outside of its folder"));
         }
-        let mut file = File::open(self.folder.join(&entry.path)).map_err(missing(&named))?;
+        let mut file = reading::open(&self.folder.join(&entry.path)).map_err(missing(&named))?;
         let size = file.metadata().map_err(missing(&named))?.len();
         if size != entry.size {
             return Err(ArchiveError::damaged(named, format!("it has {size} bytes instead of {}", entry.size)));
@@ -174,14 +174,13 @@ impl Backup {
 /// # Errors
 /// At the first file that is not whole; with a list of all blobs that aren't.
 pub async fn verify(backup: &Backup, progress: Arc<dyn Progress>) -> Result<Vec<BlobEntry>, VerifyError> {
-    let files: u64 = backup.manifest.files.iter().map(|entry| entry.size).sum();
-    progress.begin(Step::Verify, files + backup.manifest.blobs.bytes);
+    progress.begin(Step::Verify, backup.manifest.file_bytes().saturating_add(backup.manifest.blobs.bytes));
     let (reader, teller) = (backup.clone(), progress.clone());
     let check = tokio::task::spawn_blocking(move || {
         reader.check_files(teller.as_ref())?;
         let blobs = reader.blobs()?;
-        let counted = (blobs.len() as u64, blobs.iter().map(|blob| blob.size).sum());
-        if counted == (reader.manifest.blobs.count, reader.manifest.blobs.bytes) {
+        let bytes = blobs.iter().try_fold(0_u64, |sum, blob| sum.checked_add(blob.size));
+        if (blobs.len() as u64, bytes) == (reader.manifest.blobs.count, Some(reader.manifest.blobs.bytes)) {
             Ok(blobs)
         } else {
             Err(ArchiveError::damaged(reader.named(BLOBS), "its count or bytes are not the manifest's"))
@@ -196,6 +195,7 @@ pub async fn verify(backup: &Backup, progress: Arc<dyn Progress>) -> Result<Vec<
 fn missing(file: impl Into<String>) -> impl FnOnce(io::Error) -> ArchiveError {
     let file = file.into();
     move |source| match source.kind() {
+        io::ErrorKind::InvalidData => ArchiveError::Damaged { file, detail: source.to_string() },
         io::ErrorKind::NotFound => ArchiveError::Damaged { file, detail: "it is missing".to_owned() },
         _ => ArchiveError::Io { file, source },
     }

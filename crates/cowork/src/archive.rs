@@ -140,7 +140,7 @@ impl Facts {
             generation: manifest.system.generation,
             schema_version: manifest.system.schema_version,
             build: manifest.system.build.clone(),
-            rows: manifest.tables.iter().map(|table| table.rows).sum(),
+            rows: manifest.rows(),
             blobs: manifest.blobs.count,
             blob_bytes: manifest.blobs.bytes,
             dump_bytes: dump_bytes(manifest),

@@ -13,11 +13,13 @@ mod verify;
 
 pub(crate) use key::read_public as read_public_key;
 
+use std::collections::BTreeMap;
 use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use ::drill::plan::{Name, Plan, Roles};
 use ::drill::progress::Mode;
 use ::drill::report::{Metadata, Objectives, json};
 use ::drill::{DrillError, Isolated, Keeping, Options, Outcome, PlanRun};
@@ -207,6 +209,7 @@ impl Run {
             plan: plan.clone(),
             sha256: loaded.sha256.clone(),
             values: loaded.values()?,
+            inherited: inherited(plan, process),
             spec: crate::archive::spec::spec(),
             isolation: process.isolated.clone().unwrap_or_else(not_tried),
         });
@@ -254,6 +257,13 @@ impl Run {
         let reference = self.signing_key.as_ref();
         reference.map(|reference| key::read(reference, self.signing_key_id.as_deref(), process)).transpose()
     }
+}
+
+/// The variables that the plan's commands for roles get.
+fn inherited(plan: &Plan, process: &Process) -> BTreeMap<String, String> {
+    let Roles::Commands { inherit, .. } = &plan.roles else { return BTreeMap::new() };
+    let known = |name: &Name| Some((name.as_str().to_owned(), process.environment.get(name.as_str())?.clone()));
+    inherit.iter().filter_map(known).collect()
 }
 
 fn own_path() -> Result<PathBuf, Failure> {

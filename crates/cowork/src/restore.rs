@@ -118,7 +118,7 @@ impl Restore {
             "environment": begun.map(|begun| begun.generation.environment.as_str()),
             "replay": begun.map(|begun| &begun.report),
             "tables": manifest.tables.len(),
-            "rows": manifest.tables.iter().map(|table| table.rows).sum::<u64>(),
+            "rows": manifest.rows(),
             "blobs": done.blobs,
             "blob_bytes": done.blob_bytes,
             "verify_ms": ms(done.verify),

@@ -24,6 +24,7 @@ mod copying;
 mod error;
 mod fold;
 mod inbound;
+mod operated;
 mod options;
 mod origin;
 mod out;

@@ -25,6 +25,8 @@ pub struct PlanRun {
     pub sha256: String,
     /// Values of the secrets that it names, by reference.
     pub values: BTreeMap<Reference, SecretString>,
+    /// What its commands for roles inherit from this process's environment.
+    pub inherited: BTreeMap<String, String>,
     /// SQL about the tables, for a backup that brings none.
     pub spec: BackupSpec,
     pub isolation: Isolated,

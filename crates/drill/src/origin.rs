@@ -9,6 +9,7 @@
 mod archive;
 mod base_backup;
 mod dump;
+mod pages;
 mod pgbackrest;
 mod physical;
 mod provided;
@@ -69,6 +70,8 @@ pub(crate) enum Expected {
         taken_at: Timestamp,
         /// What its own tools found wrong with it.
         damage: Option<String>,
+        /// What could not be looked at in it.
+        doubt: Option<&'static str>,
     },
 }
 
@@ -122,13 +125,16 @@ impl Origin {
     }
 }
 
-/// Marks the database as one that no role may serve until its generation is begun, as `cowork restore` does.
-async fn forbid_roles(url: &str, backup: BackupId) -> anyhow::Result<()> {
+/// Marks the database as one that no role may serve until its generation is begun, as `cowork restore` does; and with the
+/// instant that it is as of, from which a recovery ledger is read.
+async fn forbid_roles(url: &str, backup: BackupId, as_of: Timestamp) -> anyhow::Result<()> {
     let mut connection = PgConnection::connect(url).await?;
-    let sql = format!(
-        "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET cowork.generation_pending = %L', current_database(), \
-         '{backup}'); END $$"
-    );
+    let set = |name: &str, value: String| {
+        format!("EXECUTE format('ALTER DATABASE %I SET {name} = %L', current_database(), '{value}');")
+    };
+    let pending = set("cowork.generation_pending", backup.to_string());
+    let as_of = set("cowork.restored_as_of", as_of.to_rfc3339());
+    let sql = format!("DO $$ BEGIN {pending} {as_of} END $$");
     connection.execute(AssertSqlSafe(sql)).await?;
     Ok(connection.close().await?)
 }

@@ -1,10 +1,11 @@
-//! Role processes: the roles are started, watched and stopped as an operator would, as processes of the binary.
+//! Role processes: the roles are started, watched and stopped as an operator would, as processes of the binary; or by the
+//! operator's own commands.
 //!
 //! A process is known by its pid and the moment it started, so a pid that was given out again is never signalled.
 //! Every child carries the drill's work folder in its environment (`DRILL_WORK_FOLDER`): after `kill -9` of a drill the
 //! next one finds and ends what was left (`work::sweep`).
 //!
-//! Not here: which roles run when (`run`), whether they are well (`checks`).
+//! Not here: which roles run when (`run`), whether they are well (`checks`), running commands (`operated`).
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -20,6 +21,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde::Deserialize;
 use tokio::process::{Child, Command};
+
+use crate::operated::{Commands, Operated};
 
 /// The variable that marks a process as a drill's.
 pub(crate) const WORK_FOLDER_VARIABLE: &str = "DRILL_WORK_FOLDER";
@@ -66,6 +69,8 @@ pub(crate) enum StartError {
     Ended { name: String, status: String, last_words: String },
     #[error("{name} was not ready within {} s: {last_words}", PATIENCE.as_secs())]
     NotReady { name: String, last_words: String },
+    #[error("{name} did not come up by the operator's commands: {cause}")]
+    Commands { name: String, cause: String },
 }
 
 /// A command of the binary that ran to its end.
@@ -88,10 +93,18 @@ impl Finished {
 #[derive(Debug)]
 pub(crate) struct RoleProcess {
     pub(crate) name: String,
+    /// 0 if it is not a process of the drill's.
     pub(crate) pid: u32,
-    /// Where each of its roles listens.
-    pub(crate) addresses: BTreeMap<String, SocketAddr>,
-    child: Child,
+    /// Where each of its roles answers: `http://ADDRESS`.
+    pub(crate) addresses: BTreeMap<String, String>,
+    hold: Hold,
+}
+
+/// How a role is got hold of.
+#[derive(Debug)]
+enum Hold {
+    Child(Child),
+    Operated(Operated),
 }
 
 #[derive(Deserialize)]
@@ -135,7 +148,8 @@ impl Launcher {
         let mut child = command.spawn().map_err(spawn)?;
         let pid = child.id().expect("a child that was not waited for has a pid");
         let addresses = wait_until_ready(name, &mut child, &ready_path, &log_path).await?;
-        Ok(RoleProcess { name: name.to_owned(), pid, addresses, child })
+        let addresses = addresses.into_iter().map(|(role, address)| (role, format!("http://{address}"))).collect();
+        Ok(RoleProcess { name: name.to_owned(), pid, addresses, hold: Hold::Child(child) })
     }
 }
 
@@ -178,43 +192,83 @@ fn remove_if_present(path: &Path) -> io::Result<()> {
 }
 
 impl RoleProcess {
-    /// `http://ADDRESS` of the role.
-    pub(crate) fn url(&self, role: Role) -> String {
-        let address = self.addresses.get(role.as_str());
-        address.map_or_else(String::new, |address| format!("http://{address}"))
+    /// Starts `role` as the instance `name` by the operator's commands, and waits until it is ready.
+    pub(crate) async fn by_commands(commands: &Commands, name: &str, role: Role) -> Result<Self, StartError> {
+        let failed = |cause: String| StartError::Commands { name: name.to_owned(), cause };
+        let instance = commands.instance(name, role.as_str());
+        let mut instance = instance.ok_or_else(|| failed("the plan has none".to_owned()))?;
+        let url = instance.start().await.map_err(|error| failed(format!("{error:#}")))?;
+        let addresses = BTreeMap::from([(role.as_str().to_owned(), url)]);
+        Ok(Self { name: name.to_owned(), pid: 0, addresses, hold: Hold::Operated(instance) })
     }
 
+    /// `http://ADDRESS` of the role.
+    pub(crate) fn url(&self, role: Role) -> String {
+        self.addresses.get(role.as_str()).cloned().unwrap_or_default()
+    }
+
+    /// Makes it sleep as it stands, or wakes it.
+    pub(crate) async fn suspend(&self, sleep: bool) -> anyhow::Result<()> {
+        match &self.hold {
+            Hold::Child(_) => self.signal(if sleep { Signal::SIGSTOP } else { Signal::SIGCONT }),
+            Hold::Operated(instance) => instance.suspend(sleep).await?,
+        }
+        Ok(())
+    }
+
+    /// Has its log put beside the others, if it is not there anyway.
+    pub(crate) async fn fetch_log(&self) -> anyhow::Result<()> {
+        match &self.hold {
+            Hold::Child(_) => Ok(()),
+            Hold::Operated(instance) => instance.fetch_log().await,
+        }
+    }
+
+    /// Sends a signal to a process of the drill's own. Nobody else gets one.
     pub(crate) fn signal(&self, signal: Signal) {
-        if let Ok(pid) = i32::try_from(self.pid) {
+        if let (Hold::Child(_), Ok(pid)) = (&self.hold, i32::try_from(self.pid)) {
             // A process that is gone needs no signal.
             let _ = kill(Pid::from_raw(pid), signal);
         }
     }
 
     /// Asks it to stop, and ends it if it does not. `true` if it stopped by itself, without an error.
-    pub(crate) async fn stop(mut self) -> bool {
+    pub(crate) async fn stop(self) -> bool {
         self.signal(Signal::SIGCONT);
         self.signal(Signal::SIGTERM);
-        if let Ok(Ok(status)) = tokio::time::timeout(PATIENCE, self.child.wait()).await {
+        let mut child = match self.hold {
+            Hold::Child(child) => child,
+            Hold::Operated(instance) => return instance.stop().await,
+        };
+        if let Ok(Ok(status)) = tokio::time::timeout(PATIENCE, child.wait()).await {
             return status.success();
         }
-        self.kill().await;
+        let _ = child.kill().await;
         false
     }
 
-    /// `kill -9`, as a disaster would.
-    pub(crate) async fn kill(mut self) {
-        let _ = self.child.kill().await;
+    /// `kill -9`, as a disaster would. An instance of the operator's is stopped.
+    pub(crate) async fn kill(self) {
+        match self.hold {
+            Hold::Child(mut child) => drop(child.kill().await),
+            Hold::Operated(instance) => drop(instance.stop().await),
+        }
     }
 
     /// Waits until the process ends, for whatever reason.
     pub(crate) async fn ended(&mut self) {
-        let _ = self.child.wait().await;
+        match &mut self.hold {
+            Hold::Child(child) => drop(child.wait().await),
+            Hold::Operated(_) => std::future::pending().await,
+        }
     }
 
-    /// Whether the process still runs.
-    pub(crate) fn alive(&mut self) -> bool {
-        matches!(self.child.try_wait(), Ok(None))
+    /// Whether it is still there.
+    pub(crate) async fn alive(&mut self) -> bool {
+        match &mut self.hold {
+            Hold::Child(child) => matches!(child.try_wait(), Ok(None)),
+            Hold::Operated(instance) => instance.alive().await,
+        }
     }
 }
 

@@ -20,6 +20,7 @@ use crate::checks::{
 use crate::options::Options;
 use crate::origin::{Expected, Ground, Refusal, Restored};
 use crate::pause;
+use crate::plan::Roles;
 use crate::proceedings::{Done, Halt, Name, Proceedings};
 use crate::processes::Role;
 use crate::rehearsal::{Aftermath, Means};
@@ -76,9 +77,16 @@ pub(crate) async fn recover(
         Err(refusal) => return Err(refused(proceedings, rows, &refusal)),
     };
     let Restored { mut target, expected, output } = restored;
+    if let Some(run) = &options.plan
+        && let Roles::Commands { commands, .. } = &run.plan.roles
+    {
+        let commands = commands.iter().map(|(role, commands)| (role.as_str().to_owned(), commands.clone()));
+        target.operated_by(commands.collect(), &run.inherited);
+    }
     let backup = match expected {
         Expected::Manifest(backup) => *backup,
-        Expected::Surveyed { backup_id, taken_at, damage } => {
+        Expected::Surveyed { backup_id, taken_at, damage, doubt } => {
+            gathered.notes.extend(doubt.map(str::to_owned));
             if let Some(damage) = damage {
                 rows.fault(Code::BackupDamaged, damage);
             }
@@ -266,14 +274,21 @@ impl Stages<'_> {
     async fn begin_generation(&mut self) -> Result<(), Halt> {
         let target = &*self.target;
         let backup_id = self.backup.manifest.backup_id.to_string();
-        let arguments = ["admin", "generation", "start", "--environment", "drill", "--backup", &backup_id, "--json"];
+        let ledger = self.options.plan.as_ref().and_then(|run| run.plan.ledger.as_ref());
+        let ledger = ledger.map(|folder| folder.display().to_string());
+        let mut arguments = vec!["admin", "generation", "start", "--environment", "drill", "--backup", &backup_id];
+        arguments.extend(ledger.iter().flat_map(|folder| ["--replay-from", folder]));
+        arguments.push("--json");
         self.proceedings
             .stage(GENERATION, async |_| {
                 let done = target.launcher.run(&arguments).await?;
                 if done.exit_code != Some(0) {
                     bail!("`cowork admin generation start` failed: {}", done.stderr.trim());
                 }
-                Ok(Done::with_proof((), "leases and claims of the lost system are void; deliveries are redirected"))
+                Ok(Done::with_proof((), match ledger {
+                    Some(_) => "leases and claims of the lost system are void, its ledger was replayed; deliveries are redirected",
+                    None => "leases and claims of the lost system are void; deliveries are redirected",
+                }))
             })
             .await
     }
@@ -308,7 +323,7 @@ impl Stages<'_> {
                 Ok(Done::with_proof((), format!("{} counters did not move for {window:?}", seen.counters.len())))
             })
             .await?;
-        self.judge_living(&mut boot);
+        self.judge_living(&mut boot).await;
         self.judged(QUIET, boot, "the four reads say what the backup lets expect, and nothing moved")
     }
 
@@ -327,7 +342,7 @@ impl Stages<'_> {
                 Ok(Done::nothing())
             })
             .await?;
-        self.judge_living(&mut parity);
+        self.judge_living(&mut parity).await;
         self.judged(
             READ,
             parity,
@@ -376,7 +391,7 @@ impl Stages<'_> {
         if works {
             self.oversleep(&mut inquiry, &client, session).await?;
         }
-        self.judge_living(&mut inquiry);
+        self.judge_living(&mut inquiry).await;
         self.judged(
             WORKER,
             inquiry,
@@ -444,7 +459,7 @@ impl Stages<'_> {
                 })
                 .await?;
         }
-        self.judge_living(&mut inquiry);
+        self.judge_living(&mut inquiry).await;
         self.judged(SCHEDULER, inquiry, "two schedulers fired exactly the slots that were due, each once")
     }
 
@@ -488,7 +503,7 @@ impl Stages<'_> {
             let forgotten = self.proceedings.stage(SETTLE, async |_| Ok(Done::plain(settle.await))).await?;
             remember(gathered, forgotten, self.options);
         }
-        self.judge_living(&mut inquiry);
+        self.judge_living(&mut inquiry).await;
         self.judged(
             GATEWAY,
             inquiry,
@@ -498,8 +513,8 @@ impl Stages<'_> {
     }
 
     /// No role that was started has ended since.
-    fn judge_living(&mut self, inquiry: &mut Inquiry) {
-        for name in self.target.dead_roles() {
+    async fn judge_living(&mut self, inquiry: &mut Inquiry) {
+        for name in self.target.dead_roles().await {
             inquiry.fault(Code::RoleDied, format!("the role {name} has ended by itself"));
         }
     }

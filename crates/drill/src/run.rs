@@ -90,6 +90,7 @@ const LIFE: Name = Name::new("life", "Let life go on");
 const DISASTER: Name = Name::new("disaster", "Destroy it");
 const SCAN: Name = Name::new("scan", "Scan every output for canaries");
 const PROVE: Name = Name::new("prove", "Prove that the target is not production");
+const ISOLATION: Name = Name::new("isolation", "See that nothing of it has a way out");
 const TEAR_DOWN: Name = Name::new("tear-down", "Tear down");
 
 /// Runs a drill and writes its report.
@@ -235,6 +236,17 @@ async fn take_up(
         })
         .await?;
     gathered.notes.extend(proofs);
+    let isolation = proceedings
+        .stage(ISOLATION, async |_| {
+            let isolation = territory::isolation(run).await?;
+            // A doubt is no proof, and the seal says so.
+            Ok(match isolation {
+                Ok(proof) => Done::with_proof(proof.clone(), proof),
+                Err(doubt) => Done::plain(doubt),
+            })
+        })
+        .await?;
+    gathered.notes.push(isolation);
     let controls: Vec<&str> = run.plan.controls.iter().map(plan::Name::as_str).collect();
     if !controls.is_empty() {
         gathered.notes.push(format!("Evidence for: {}.", controls.join(", ")));
@@ -475,8 +487,8 @@ impl Gathered {
             backup_id: manifest.backup_id.to_string(),
             taken_at: manifest.snapshot.taken_at,
             tables: manifest.tables.len() as u64,
-            rows: manifest.tables.iter().map(|table| table.rows).sum(),
-            bytes: manifest.files.iter().map(|file| file.size).sum(),
+            rows: manifest.rows(),
+            bytes: manifest.file_bytes(),
             blobs: manifest.blobs.count,
             blob_bytes: manifest.blobs.bytes,
         });

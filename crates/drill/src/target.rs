@@ -12,7 +12,9 @@ use secrecy::SecretString;
 use serde_json::Value;
 use sqlx::{Connection as _, PgConnection};
 
-use crate::processes::{Launcher, Role, RoleProcess, StartError};
+use crate::operated::Commands;
+use crate::plan::RoleCommands;
+use crate::processes::{Launcher, Role, RoleProcess, StartError, WORK_FOLDER_VARIABLE};
 use crate::settings::{SecretValues, Settings};
 
 /// A system that is being restored.
@@ -21,6 +23,8 @@ pub(crate) struct Target {
     pub(crate) settings: Settings,
     pub(crate) launcher: Launcher,
     pub(crate) roles: Vec<RoleProcess>,
+    /// The operator's own, if they start the roles.
+    pub(crate) commands: Option<Commands>,
     /// `None`: the database's server is not ours to stop.
     pub(crate) cluster: Option<Cluster>,
 }
@@ -40,7 +44,7 @@ impl Target {
             logs: settings.logs(),
             environment,
         };
-        Ok(Self { settings, launcher, roles: Vec::new(), cluster })
+        Ok(Self { settings, launcher, roles: Vec::new(), commands: None, cluster })
     }
 
     pub(crate) fn database_url(&self) -> &str {
@@ -49,7 +53,10 @@ impl Target {
 
     /// Starts one role and keeps it.
     pub(crate) async fn start(&mut self, name: &str, role: Role) -> Result<(), StartError> {
-        let process = self.launcher.start(name, role, &[]).await?;
+        let process = match &self.commands {
+            None => self.launcher.start(name, role, &[]).await?,
+            Some(commands) => RoleProcess::by_commands(commands, name, role).await?,
+        };
         self.roles.push(process);
         Ok(())
     }
@@ -66,9 +73,30 @@ impl Target {
     }
 
     /// Lets go of roles that have died, and names them; none should.
-    pub(crate) fn dead_roles(&mut self) -> Vec<String> {
-        let dead = self.roles.extract_if(.., |process| !process.alive());
-        dead.map(|process| process.name.clone()).collect()
+    pub(crate) async fn dead_roles(&mut self) -> Vec<String> {
+        let (mut living, mut dead) = (Vec::new(), Vec::new());
+        for mut process in std::mem::take(&mut self.roles) {
+            if process.alive().await {
+                living.push(process);
+            } else {
+                dead.push(process.name.clone());
+            }
+        }
+        self.roles = living;
+        dead
+    }
+
+    /// Leaves starting, stopping and looking at roles to the operator's commands.
+    pub(crate) fn operated_by(&mut self, roles: BTreeMap<String, RoleCommands>, inherited: &BTreeMap<String, String>) {
+        let mut environment = inherited.clone();
+        let own = [
+            ("PATH", self.settings.search_path.clone()),
+            (WORK_FOLDER_VARIABLE, self.settings.work_folder.display().to_string()),
+            ("COWORK_DRILL_CONFIG", self.settings.config_path().display().to_string()),
+            ("COWORK_DRILL_FOLDER", self.settings.folder.display().to_string()),
+        ];
+        environment.extend(own.map(|(name, value)| (name.to_owned(), value)));
+        self.commands = Some(Commands { roles, environment, logs: self.settings.logs() });
     }
 
     /// Stops every role. Gives back the names of those that did not stop well.

@@ -23,12 +23,12 @@ const SILENCE: Duration = Duration::from_secs(2);
 /// Documentation addresses (RFC 5737): no route leads there from a namespace of its own.
 const ELSEWHERE: &str = "192.0.2.1:9";
 
-/// Proves what can be proven. Gives back sentences for the report.
+/// Proves what can be proven of the target. Gives back sentences for the report.
 ///
 /// # Errors
-/// If the target may be production, or is not isolated as the plan requires.
+/// If the target may be production.
 pub(crate) async fn prove(run: &PlanRun, means: &Means<'_>, aftermath: &Aftermath) -> anyhow::Result<Vec<String>> {
-    let mut proofs = vec![isolation(run).await?];
+    let mut proofs = Vec::new();
     for address in &run.plan.production.addresses {
         let address = address.as_str();
         if let Ok(Ok(_)) = tokio::time::timeout(SILENCE, TcpStream::connect(address)).await {
@@ -42,20 +42,25 @@ pub(crate) async fn prove(run: &PlanRun, means: &Means<'_>, aftermath: &Aftermat
         apart(means.work.path(), objects)?;
         proofs.push("the target's folder is not production's object store".to_owned());
     }
-    if let Origin::Provided(_, url) = &aftermath.origin {
-        proofs.push(other_server(run, url).await?);
-    }
+    proofs.push(match &aftermath.origin {
+        Origin::Provided(_, url) => other_server(run, url).await?,
+        _ => "the target's database will be in a private server of the drill's own".to_owned(),
+    });
     Ok(proofs)
 }
 
-/// Where the roles run, and what that proves.
-async fn isolation(run: &PlanRun) -> anyhow::Result<String> {
+/// Where the roles run: the proof that they have no way out, or the sentence that says why there is none.
+///
+/// # Errors
+/// If there is none and the plan requires one.
+pub(crate) async fn isolation(run: &PlanRun) -> anyhow::Result<Result<String, String>> {
     if let Roles::Commands { .. } = run.plan.roles {
-        return Ok("isolation could not be verified: the operator's commands start the roles elsewhere".to_owned());
+        let doubt = "isolation could not be verified: the operator's commands start the roles elsewhere";
+        return Ok(Err(doubt.to_owned()));
     }
     let doubt = match &run.isolated() {
         Isolated::Namespace { left } => match no_way_out(left).await {
-            Ok(()) => return Ok("the drill and its roles run in a network namespace without a route".to_owned()),
+            Ok(()) => return Ok(Ok("the drill and its roles run in a network namespace without a route".to_owned())),
             Err(error) => format!("{error:#}"),
         },
         Isolated::Impossible { cause } | Isolated::NotTried { cause } => cause.clone(),
@@ -63,7 +68,7 @@ async fn isolation(run: &PlanRun) -> anyhow::Result<String> {
     if run.plan.target.isolation == Isolation::Required {
         bail!("the plan requires isolation, and there is none: {doubt}");
     }
-    Ok(format!("isolation could not be verified: {doubt}"))
+    Ok(Err(format!("isolation could not be verified: {doubt}")))
 }
 
 /// The kernel's own account: another namespace than before, no route in it, and no way to an address elsewhere.

@@ -45,11 +45,15 @@ pub(crate) async fn collect_live(
     }
     for process in &target.roles {
         let role = process.addresses.keys().next().cloned().unwrap_or_default();
-        let address = process.addresses.values().next();
-        let url = address.map_or_else(String::new, |address| format!("http://{address}"));
+        let url = process.addresses.values().next().cloned().unwrap_or_default();
         let metrics = Client::new(url, String::new().into()).text("/metrics").await;
         if let Some(text) = inquiry.learn("a role's metrics", metrics) {
             outputs.push(Output::Text { name: format!("metrics of {role}"), text });
+        }
+        // Where the drill can't see a role's log, finding nothing in it says nothing.
+        inquiry.learn("a role's log", process.fetch_log().await);
+        if process.pid == 0 {
+            continue;
         }
         let arguments = std::fs::read(format!("/proc/{}/cmdline", process.pid)).unwrap_or_default();
         let text = String::from_utf8_lossy(&arguments).replace('\0', " ");

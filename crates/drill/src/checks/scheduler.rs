@@ -112,6 +112,12 @@ pub(crate) async fn judge_firing(
         &json!({"fired": observed.fired.len(), "until": observed.until,
             "per_workflow": per_workflow(&observed.fired).values().map(Vec::len).collect::<Vec<_>>()}),
     );
+    if observed.fired.is_empty() {
+        inquiry.could_not(
+            "firing",
+            "no slot fell due while the schedulers were there, and no workflow is known that may be resumed",
+        );
+    }
     judge_doubles(inquiry, &observed.fired, &before, expectations);
     for held in expectations.held {
         judge_held(inquiry, held, &triggers, &observed.fired);
@@ -146,9 +152,10 @@ async fn observe(
     let on_time = |fired: &[Slot]| fired.iter().filter(|slot| slot.1 > expectations.schedulers_started_at).count();
     let held_fired =
         |fired: &[Slot]| expectations.held.iter().all(|held| fired.iter().any(|slot| slot.0 == held.workflow));
+    let awaited = awaited(triggers, expectations, pace);
     eventually(pace.patience, async || {
         let fired = new_runs().await.ok()?;
-        (held_fired(&fired) && on_time(&fired) >= pace.on_time_slots).then_some(())
+        (held_fired(&fired) && on_time(&fired) >= awaited).then_some(())
     })
     .await
     .ok_or_else(|| anyhow!("the schedulers did not fire what was due within {} s", pace.patience.as_secs()))?;
@@ -157,6 +164,16 @@ async fn observe(
     eventually(pace.patience, async || caught_up(operator, &orgs, until).await.then_some(())).await;
     let fired = new_runs().await?;
     Ok(Observed { fired: fired.into_iter().filter(|slot| slot.1 <= until).collect(), until })
+}
+
+/// How many slots to wait for: as many as fall due while it is waited, and no more than the pace asks for. An idle
+/// system's schedules may all be hours away.
+fn awaited(triggers: &[TriggerRow], expectations: &Expectations<'_>, pace: Pace) -> usize {
+    let from = expectations.schedulers_started_at;
+    // Whatever falls due must have the time to fire, too.
+    let until = from + pace.patience / 2;
+    let active = triggers.iter().filter(|trigger| trigger.workflow_state == "active");
+    active.map(|trigger| interval_slots(trigger, from, until).len()).sum::<usize>().min(pace.on_time_slots)
 }
 
 /// Whether no active workflow has an unclaimed slot that was due by `until`.
@@ -273,5 +290,14 @@ mod tests {
         let at = |seconds| next + TimeDelta::seconds(seconds);
         assert_eq!(interval_slots(&trigger, at(15), at(40)), [at(20), at(30), at(40)]);
         assert_eq!(interval_slots(&trigger, at(-5), at(9)), [at(0)]);
+        let expectations = |started| Expectations {
+            held: &[],
+            fired_before_disaster: &[],
+            restored_at: next,
+            schedulers_started_at: started,
+        };
+        assert_eq!(awaited(std::slice::from_ref(&trigger), &expectations(at(1)), Pace::CALM), 3);
+        let idle = TriggerRow { spec: json!({"every_s": 3_600, "anchor_at": next}), ..trigger };
+        assert_eq!(awaited(&[idle], &expectations(at(1)), Pace::CALM), 0, "the next one is an hour away");
     }
 }

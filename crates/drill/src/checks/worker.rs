@@ -10,7 +10,6 @@ use std::time::Duration;
 use anyhow::anyhow;
 use client::{Client, Event, Wish};
 use ids::{CommandId, SessionId};
-use nix::sys::signal::Signal;
 use serde::Deserialize;
 use serde_json::json;
 
@@ -176,14 +175,14 @@ async fn oversleep(target: &mut Target, client: &Client, session: SessionId, pac
     started.await.ok_or_else(|| anyhow!("no worker began the turn"))?;
     let sleeper = target.roles.iter().position(|process| process.addresses.contains_key(Role::Worker.as_str()));
     let sleeper = sleeper.ok_or_else(|| anyhow!("no worker was started"))?;
-    target.roles[sleeper].signal(Signal::SIGSTOP);
+    target.roles[sleeper].suspend(true).await?;
     target.start("worker-2", Role::Worker).await?;
     let done = eventually(pace.patience, async || {
         let command = client.command_get(session, command).await.ok()?;
         (command.state != "pending").then_some(command.state == "done")
     });
     let done = done.await.unwrap_or(false);
-    target.roles[sleeper].signal(Signal::SIGCONT);
+    target.roles[sleeper].suspend(false).await?;
     let metrics = Client::new(target.roles[sleeper].url(Role::Worker), String::new().into());
     let lost = eventually(pace.patience, async || {
         let text = metrics.text("/metrics").await.ok()?;

@@ -1,7 +1,8 @@
 //! What `pg_basebackup` wrote in plain format, with a folder of archived WAL.
 //!
-//! `pg_verifybackup` looks at the files first, where the backup has a manifest. What it finds is a finding of its own;
-//! the files are tried all the same, so that the report also says what it means.
+//! The files are looked at first: by `pg_verifybackup`, where the backup has a manifest, and page by page, where pages have
+//! checksums. What is found is a finding of its own; the files are tried all the same, so that the report also says what
+//! it means.
 //!
 //! Not here: the recovery (`physical`).
 
@@ -12,7 +13,8 @@ use anyhow::Context as _;
 use chrono::{DateTime, NaiveDateTime, Utc};
 use clock::Timestamp;
 
-use super::physical::{self, Files};
+use super::pages;
+use super::physical::{self, Files, Layout};
 use super::tool::{self, Said};
 use super::{Refusal, Restored};
 use crate::copying;
@@ -33,11 +35,11 @@ pub(super) async fn restore(
         let cause = "the folder holds no base backup in plain format: PG_VERSION is not in it".to_owned();
         return Ok(Err(Refusal { code: Code::BackupDamaged, cause, output: String::new() }));
     }
-    let (damage, said) = verify(source, means).await?;
-    let start = physical::start_segment(&source.folder)?;
-    let size = physical::segment_size(means, &source.folder).await?;
+    let (start, begins_at) = physical::start(&source.folder)?;
+    let layout = Layout::of(means, &source.folder).await?;
+    let Looked { damage, doubt, said } = look_at(source, means, layout, begins_at).await?;
     let names = wal_names(&source.wal)?;
-    if let Some(missing) = physical::hole(names.iter().map(String::as_str), &start, size) {
+    if let Some(missing) = physical::hole(names.iter().map(String::as_str), &start, layout.segment) {
         let cause = format!("the WAL archive has newer segments, and {missing} is missing");
         return Ok(Err(Refusal { code: Code::WalMissing, cause, output: said }));
     }
@@ -56,15 +58,37 @@ pub(super) async fn restore(
         folder,
         said,
         damage,
+        doubt,
     };
     files.recover(means, aftermath).await
 }
 
+/// What is known of the files before they are tried.
+struct Looked {
+    damage: Option<String>,
+    doubt: Option<&'static str>,
+    said: String,
+}
+
+/// Looks at every file that has a checksum somewhere: in the backup's manifest, or in its pages.
+async fn look_at(source: &BaseBackupSource, means: &Means<'_>, layout: Layout, start: u64) -> anyhow::Result<Looked> {
+    let has_manifest = source.folder.join(MANIFEST).is_file();
+    let (damage, mut said) = if has_manifest { verify(source, means).await? } else { (None, String::new()) };
+    if !(layout.checksums && layout.page == pages::PAGE) {
+        let doubt = (!has_manifest).then_some(
+            "the backup has neither a manifest nor checksums in its pages: damage within a row could not be looked for",
+        );
+        return Ok(Looked { damage, doubt, said });
+    }
+    let folder = source.folder.clone();
+    let pages = tokio::task::spawn_blocking(move || pages::look_at(&folder, start)).await??;
+    said += &format!("{} pages were looked at, {} are damaged\n", pages.looked_at, pages.damaged);
+    let damage = [damage, pages.damage()].into_iter().flatten().reduce(|one, other| format!("{one}; {other}"));
+    Ok(Looked { damage, doubt: None, said })
+}
+
 /// What `pg_verifybackup` says against the files. It is not asked about WAL, which is archived elsewhere.
 async fn verify(source: &BaseBackupSource, means: &Means<'_>) -> anyhow::Result<(Option<String>, String)> {
-    if !source.folder.join(MANIFEST).is_file() {
-        return Ok((None, "the backup has no manifest for pg_verifybackup\n".to_owned()));
-    }
     let program = means.binaries.tool("pg_verifybackup");
     let mut command = tool::command(program, means.search_path, means.work.path());
     command.arg("--no-parse-wal").arg(&source.folder);

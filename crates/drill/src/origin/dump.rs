@@ -59,7 +59,7 @@ pub(super) async fn restore(
         None => taken_at(format, &source.path, means).await?,
     };
     let backup_id: BackupId = means.sources.id();
-    forbid_roles(&url, backup_id).await?;
+    forbid_roles(&url, backup_id, taken_at).await?;
     if format == Format::Plain {
         make_owners(&source.path, &url).await?;
     }
@@ -72,7 +72,11 @@ pub(super) async fn restore(
     let settings = settings(means, aftermath, url)?;
     let target = Target::prepare(Some(cluster), settings, &aftermath.secrets, means.executable)?;
     copying::copied(source.objects.clone(), target.settings.objects()).await?;
-    Ok(Ok(Restored { target, expected: Expected::Surveyed { backup_id, taken_at, damage: None }, output: said.all() }))
+    Ok(Ok(Restored {
+        target,
+        expected: Expected::Surveyed { backup_id, taken_at, damage: None, doubt: None },
+        output: said.all(),
+    }))
 }
 
 /// Plain SQL gives its objects to the roles that owned them. Roles belong to a cluster, so no dump brings them: they are

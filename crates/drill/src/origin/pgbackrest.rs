@@ -9,12 +9,12 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use chrono::{DateTime, SecondsFormat};
+use chrono::{DateTime, SecondsFormat, TimeDelta};
 use clock::Timestamp;
 use serde::Deserialize;
 use tokio::process::Command;
 
-use super::physical::{self, Files};
+use super::physical::{self, Files, Layout};
 use super::tool::{self, Said};
 use super::{Refusal, Restored};
 use crate::plan::{Name, PgBackRestSource, Until};
@@ -77,6 +77,7 @@ pub(super) async fn restore(
         taken_at: stop,
         said: restored.all(),
         damage: None,
+        doubt: None,
     };
     files.recover(means, aftermath).await
 }
@@ -117,7 +118,9 @@ impl Repository<'_> {
             let cause = "the repository has no such backup".to_owned();
             return Ok(Err(Refusal { code: Code::BackupDamaged, cause, output: said.all() }));
         };
-        Ok(physical::too_early(self.source.until, *oldest).map_or(Ok(*newest), Err))
+        // pgBackRest takes a backup that had ended in an earlier second than the instant's.
+        let taken_from = *oldest + TimeDelta::seconds(1);
+        Ok(physical::too_early(self.source.until, taken_from).map_or(Ok(*newest), Err))
     }
 
     async fn restore(&self) -> anyhow::Result<Said> {
@@ -135,8 +138,8 @@ impl Repository<'_> {
 
     /// Every archived segment from where the restored backup begins.
     async fn fetch_wal(&self, wal: &Path) -> anyhow::Result<Result<(), Refusal>> {
-        let start = physical::start_segment(self.data)?;
-        let size = physical::segment_size(self.means, self.data).await?;
+        let (start, _) = physical::start(self.data)?;
+        let size = Layout::of(self.means, self.data).await?.segment;
         let names = self.archived().await?;
         if let Some(missing) = physical::hole(names.iter().map(String::as_str), &start, size) {
             let cause = format!("the repository has newer WAL, and the segment {missing} is missing");

@@ -47,6 +47,8 @@ pub(super) struct Files {
     pub(super) said: String,
     /// What is wrong with the files, though they can be tried.
     pub(super) damage: Option<String>,
+    /// What could not be looked at in them.
+    pub(super) doubt: Option<&'static str>,
 }
 
 impl Files {
@@ -71,15 +73,15 @@ impl Files {
         if let Err(refusal) = settled(&url, self.until).await? {
             return Ok(Err(refusal));
         }
-        forbid_roles(&url, backup_id).await?;
-        let settings = settings(means, aftermath, url)?;
-        let target = Target::prepare(Some(cluster), settings, &aftermath.secrets, means.executable)?;
-        copying::copied(self.objects.clone(), target.settings.objects()).await?;
         let taken_at = match self.until {
             Until::At(at) => at,
             Until::Latest => self.taken_at,
         };
-        let expected = Expected::Surveyed { backup_id, taken_at, damage: self.damage };
+        forbid_roles(&url, backup_id, taken_at).await?;
+        let settings = settings(means, aftermath, url)?;
+        let target = Target::prepare(Some(cluster), settings, &aftermath.secrets, means.executable)?;
+        copying::copied(self.objects.clone(), target.settings.objects()).await?;
+        let expected = Expected::Surveyed { backup_id, taken_at, damage: self.damage, doubt: self.doubt };
         Ok(Ok(Restored { target, expected, output: self.said }))
     }
 
@@ -216,21 +218,44 @@ pub(super) fn hole<'a>(names: impl Iterator<Item = &'a str>, start: &str, size: 
     Some(format!("{timeline:08X}{:08X}{:08X}", missing / per_log, missing % per_log))
 }
 
-/// Bytes per WAL segment, as the cluster's control file says.
-pub(super) async fn segment_size(means: &Means<'_>, data: &Path) -> anyhow::Result<u64> {
-    let mut command = super::tool::command(means.binaries.tool("pg_controldata"), means.search_path, means.work.path());
-    command.arg("-D").arg(data);
-    let said = super::tool::run(command, Duration::from_secs(60)).await?;
-    let line = said.stdout.lines().find_map(|line| line.strip_prefix("Bytes per WAL segment:"));
-    line.and_then(|size| size.trim().parse().ok()).context("pg_controldata does not say how large WAL segments are")
+/// What the cluster's control file says of how its files are laid out.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Layout {
+    /// Bytes.
+    pub(super) segment: u64,
+    /// Bytes.
+    pub(super) page: usize,
+    pub(super) checksums: bool,
 }
 
-/// From `START WAL LOCATION: 0/2000028 (file 000000010000000000000002)` of a `backup_label`.
-pub(super) fn start_segment(data: &Path) -> anyhow::Result<String> {
+impl Layout {
+    pub(super) async fn of(means: &Means<'_>, data: &Path) -> anyhow::Result<Self> {
+        let program = means.binaries.tool("pg_controldata");
+        let mut command = super::tool::command(program, means.search_path, means.work.path());
+        command.arg("-D").arg(data);
+        let said = super::tool::run(command, Duration::from_secs(60)).await?;
+        let number = |label: &str| {
+            let line = said.stdout.lines().find_map(|line| line.strip_prefix(label)?.strip_prefix(':'));
+            let number = line.and_then(|number| number.trim().parse::<u64>().ok());
+            number.with_context(|| format!("pg_controldata does not say: {label}"))
+        };
+        Ok(Self {
+            segment: number("Bytes per WAL segment")?,
+            page: usize::try_from(number("Database block size")?)?,
+            checksums: number("Data page checksum version")? > 0,
+        })
+    }
+}
+
+/// Where the backup begins: the segment's name, and the place in the WAL. From
+/// `START WAL LOCATION: 0/2000028 (file 000000010000000000000002)` of a `backup_label`.
+pub(super) fn start(data: &Path) -> anyhow::Result<(String, u64)> {
     let label = std::fs::read_to_string(data.join("backup_label")).context("the backup has no backup_label")?;
-    let line = label.lines().find(|line| line.starts_with("START WAL LOCATION:"));
-    let name = line.and_then(|line| line.split_once("(file ")).context("the backup_label names no WAL")?.1;
-    Ok(name.trim_end_matches(')').to_owned())
+    let line = label.lines().find_map(|line| line.strip_prefix("START WAL LOCATION: ")?.split_once(" (file "));
+    let (place, name) = line.context("the backup_label names no WAL")?;
+    let half = |digits: &str| u64::from_str_radix(digits, 16).context("the backup_label names no place in the WAL");
+    let (high, low) = place.split_once('/').context("the backup_label names no place in the WAL")?;
+    Ok((name.trim_end_matches(')').to_owned(), (half(high)? << 32) | half(low)?))
 }
 
 #[cfg(test)]

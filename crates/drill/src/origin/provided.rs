@@ -46,10 +46,10 @@ pub(super) async fn restore(
     aftermath: &Aftermath,
 ) -> anyhow::Result<Result<Restored, Refusal>> {
     let backup_id: BackupId = means.sources.id();
-    forbid_roles(&url, backup_id).await?;
+    forbid_roles(&url, backup_id, source.taken_at.0).await?;
     let settings = settings(means, aftermath, url)?;
     let target = Target::prepare(None, settings, &aftermath.secrets, means.executable)?;
     copying::copied(source.objects.clone(), target.settings.objects()).await?;
-    let expected = Expected::Surveyed { backup_id, taken_at: source.taken_at.0, damage: None };
+    let expected = Expected::Surveyed { backup_id, taken_at: source.taken_at.0, damage: None, doubt: None };
     Ok(Ok(Restored { target, expected, output: String::new() }))
 }

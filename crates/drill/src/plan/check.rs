@@ -11,6 +11,7 @@ use serde::Serialize;
 use super::model::{Isolation, Plan, Roles, Side};
 use super::source::Source;
 use super::words::Reference;
+use crate::report::CheckId;
 
 /// What a stage would do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -54,9 +55,6 @@ impl Plan {
             }
             Source::Provided(provided) => anchor(&mut provided.objects),
         }
-        if let Roles::Commands { config, .. } = &mut self.roles {
-            anchor(config);
-        }
         let others =
             [&mut self.ledger, &mut self.production.objects, &mut self.target.workspaces, &mut self.output.folder];
         others.into_iter().flatten().for_each(anchor);
@@ -91,12 +89,7 @@ pub fn examine(plan: &Plan, today: NaiveDate, resolves: impl Fn(&Reference) -> R
             "drill the check again, or have somebody answer for another date",
         ));
     }
-    if let Roles::Commands { .. } = plan.roles {
-        problems.push(Problem::fatal(
-            "this build does not run the operator's commands for roles yet",
-            "remove [roles]; roles are then processes on this machine",
-        ));
-    }
+    problems.extend(without_commands(plan));
     problems.extend(thin(plan));
     problems
 }
@@ -111,10 +104,28 @@ fn paths(plan: &Plan) -> Vec<(&Path, bool)> {
         Source::Provided(provided) => vec![(&provided.objects, true)],
     };
     paths.extend(plan.ledger.as_deref().map(|folder| (folder, true)));
-    if let Roles::Commands { config, .. } = &plan.roles {
-        paths.push((config, false));
-    }
     paths
+}
+
+/// Roles that a drill of this plan has to start, and that the plan has no commands for.
+fn without_commands(plan: &Plan) -> Vec<Problem> {
+    let Roles::Commands { commands, .. } = &plan.roles else { return Vec::new() };
+    let left_out = |check| plan.exclusions.iter().any(|exclusion| exclusion.check == check);
+    let needed = [
+        ("worker", CheckId::WorkerRecovery),
+        ("scheduler", CheckId::SchedulerRecovery),
+        ("gateway", CheckId::GatewayRecovery),
+    ];
+    let missing = needed
+        .into_iter()
+        .filter(|(role, check)| !left_out(*check) && !commands.keys().any(|known| known.as_str() == *role));
+    let problem = |(role, check): (&str, CheckId)| {
+        Problem::fatal(
+            format!("[roles] has no commands for the {role}, which {} needs", check.as_str()),
+            "add them, or leave the check out",
+        )
+    };
+    missing.map(problem).collect()
 }
 
 /// What the plan does not say, so that rows can't be verified.
@@ -141,6 +152,20 @@ fn thin(plan: &Plan) -> Vec<Problem> {
         plan.production.system_identifier.is_none() && plan.production.database.is_none(),
         "the plan does not say what production is; the drill can prove less of its target",
         "fill in [production]",
+    );
+    let commands = |role: &str| match &plan.roles {
+        Roles::Commands { commands, .. } => commands.iter().find(|(name, _)| name.as_str() == role).map(|(_, one)| one),
+        Roles::Local => None,
+    };
+    note(
+        commands("worker").is_some_and(|worker| worker.suspend.is_none() || worker.resume.is_none()),
+        "row 7 can't be verified: the plan has no commands that make a worker sleep and wake it",
+        "add `suspend` and `resume` to [roles.worker]",
+    );
+    note(
+        ["web", "worker", "scheduler", "gateway"].into_iter().filter_map(commands).any(|one| one.logs.is_none()),
+        "row 10 can't be verified: the plan does not say where every role logs",
+        "add `logs` to each table of [roles]",
     );
     note(plan.smoke.is_none(), "row 7 can't be verified: the plan names no session", "fill in [smoke]");
     note(

@@ -109,23 +109,26 @@ pub struct SecretAt {
 pub enum Roles {
     /// As processes of this program, on this machine.
     Local,
-    /// By commands of the operator's own, by role.
-    Commands { config: PathBuf, commands: BTreeMap<Name, RoleCommands> },
+    /// By commands of the operator's own, by role. `inherit` names variables that they get from the drill's environment.
+    Commands { inherit: Vec<Name>, commands: BTreeMap<Name, RoleCommands> },
 }
 
-/// Commands for one role. Each gets `COWORK_DRILL_ROLE` and `COWORK_DRILL_INSTANCE`.
+/// Commands for one role. Each gets `COWORK_DRILL_ROLE`, `COWORK_DRILL_INSTANCE`, `COWORK_DRILL_CONFIG` and
+/// `COWORK_DRILL_FOLDER`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RoleCommands {
     pub start: Shell,
     pub stop: Shell,
-    /// Ends with 0 while the instance is there and ready.
+    /// Ends with 0 while the instance is there and ready. A line of it that begins with `http` is where it answers.
     pub status: Shell,
-    /// Where it answers.
-    pub url: Name,
+    /// Where it answers, unless `status` says so.
+    pub url: Option<Name>,
     /// For a worker: makes it sleep as it stands, and wakes it.
     pub suspend: Option<Shell>,
     pub resume: Option<Shell>,
+    /// Prints its log.
+    pub logs: Option<Shell>,
     #[serde(default = "timeout")]
     pub timeout_s: u32,
 }
@@ -277,8 +280,8 @@ struct File {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RolesInFile {
-    /// The configuration of the restored system, for the operator's commands of this program.
-    config: PathBuf,
+    #[serde(default)]
+    inherit: Vec<Name>,
     web: RoleCommands,
     worker: Option<RoleCommands>,
     scheduler: Option<RoleCommands>,
@@ -398,7 +401,7 @@ impl RolesInFile {
             ("gateway", self.gateway),
         ];
         let commands = given.into_iter().filter_map(|(role, commands)| Some((Name::known(role), commands?)));
-        Roles::Commands { config: self.config, commands: commands.collect() }
+        Roles::Commands { inherit: self.inherit, commands: commands.collect() }
     }
 }
 

@@ -11,6 +11,8 @@ use super::{Check, Outcome, Report, Span, Stage, Verdict};
 
 /// The stages that prove that the restored system reached nothing but what it was meant to.
 const ISOLATION: [&str; 4] = ["prepare", "data", "generation", "quiet"];
+/// The same of an environment that exists: it could have been production, and it could have had a way out.
+const ISOLATION_OF_PLAN: [&str; 6] = ["prove", "isolation", "prepare", "data", "generation", "quiet"];
 /// The stage that proves that nothing is left.
 const CLEAN_UP: [&str; 1] = ["tear-down"];
 
@@ -26,10 +28,15 @@ impl Report {
             verdict: self.verdict.attested(),
             checks: self.checks.iter().map(Check::attested).collect(),
             timings: self.timings(),
-            isolation: self.proof(&ISOLATION),
+            isolation: if self.of_plan() { self.proof(&ISOLATION_OF_PLAN) } else { self.proof(&ISOLATION) },
             clean_up: Proof { held: clean_up.held && !kept, ..clean_up },
             journal,
         }
+    }
+
+    /// Whether it is about an environment that exists.
+    fn of_plan(&self) -> bool {
+        self.stages.iter().any(|stage| stage.id == ISOLATION_OF_PLAN[0])
     }
 
     fn timings(&self) -> Timings {
@@ -112,6 +119,21 @@ mod tests {
         assert!(predicate.checks.iter().all(|check| !check.begun));
         assert!(!predicate.isolation.held && !predicate.clean_up.held);
         assert_eq!((predicate.timings.rto_ms, predicate.timings.rto_objective_ms), (None, 60_000));
+    }
+
+    #[test]
+    fn a_plans_drill_is_apart_only_if_it_was_proven_to_have_no_way_out() {
+        let head = || Head { sequence: 1, sha256: attest::sha256_hex(b"") };
+        let mut report = sample::passing();
+        assert!(report.predicate(head(), "key", false).isolation.held);
+        for (id, proof) in [("prove", Some("another server".to_owned())), ("isolation", None)] {
+            let stage = Stage { id: id.to_owned(), proof, ..report.stages[0].clone() };
+            report.stages.push(stage);
+        }
+        let isolation = report.predicate(head(), "key", false).isolation;
+        assert_eq!((isolation.steps.len(), isolation.held), (6, false));
+        report.stages.last_mut().unwrap().proof = Some("no route".to_owned());
+        assert!(report.predicate(head(), "key", false).isolation.held);
     }
 
     #[test]
