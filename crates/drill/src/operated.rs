@@ -110,6 +110,11 @@ impl Operated {
         self.run("stop", &self.commands.stop).await.is_ok_and(|said| said.succeeded)
     }
 
+    /// Whether it can be made to sleep.
+    pub(crate) fn can_sleep(&self) -> bool {
+        self.commands.suspend.is_some() && self.commands.resume.is_some()
+    }
+
     /// Makes it sleep as it stands, or wakes it.
     pub(crate) async fn suspend(&self, sleep: bool) -> anyhow::Result<()> {
         let (verb, command) =

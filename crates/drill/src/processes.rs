@@ -207,6 +207,14 @@ impl RoleProcess {
         self.addresses.get(role.as_str()).cloned().unwrap_or_default()
     }
 
+    /// Whether it can be made to sleep.
+    pub(crate) fn can_sleep(&self) -> bool {
+        match &self.hold {
+            Hold::Child(_) => true,
+            Hold::Operated(instance) => instance.can_sleep(),
+        }
+    }
+
     /// Makes it sleep as it stands, or wakes it.
     pub(crate) async fn suspend(&self, sleep: bool) -> anyhow::Result<()> {
         match &self.hold {

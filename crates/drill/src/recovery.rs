@@ -402,17 +402,16 @@ impl Stages<'_> {
     /// The rest of row 7: a worker that sleeps through its lease, and what both of them saved.
     async fn oversleep(&mut self, inquiry: &mut Inquiry, client: &Client, session: SessionId) -> Result<(), Halt> {
         let target = &mut *self.target;
-        self.proceedings
-            .stage(LEASE, async |_| {
-                worker::stale_worker(inquiry, target, client, session).await;
-                Ok(Done::nothing())
-            })
+        let slept = self
+            .proceedings
+            .stage(LEASE, async |_| Ok(Done::plain(worker::stale_worker(inquiry, target, client, session).await)))
             .await?;
+        let turns = if slept { 2 } else { 1 };
         self.meddle(LEASE.id).await?;
         let (backup, target) = (self.backup, &mut *self.target);
         self.proceedings
             .stage(SAVED, async |_| {
-                worker::judge_checkpoints(inquiry, backup, target, session, 2).await;
+                worker::judge_checkpoints(inquiry, backup, target, session, turns).await;
                 Ok(Done::nothing())
             })
             .await

@@ -15,7 +15,7 @@ use serde_json::json;
 
 use super::{Inquiry, eventually};
 use crate::backup::Backup;
-use crate::processes::Role;
+use crate::processes::{Role, RoleProcess};
 use crate::rehearsal::{Acknowledged, Smoke};
 use crate::report::Code;
 use crate::rigging::Pace;
@@ -136,10 +136,21 @@ pub(crate) async fn judge_checkpoints(
     }
 }
 
-/// A worker that sleeps through its lease: it is stopped in the middle of a turn, another takes over, it wakes up.
-pub(crate) async fn stale_worker(inquiry: &mut Inquiry, target: &mut Target, client: &Client, session: SessionId) {
+/// A worker that sleeps through its lease: it is stopped in the middle of a turn, another takes over, it wakes up. `false`:
+/// there was no such turn.
+pub(crate) async fn stale_worker(
+    inquiry: &mut Inquiry,
+    target: &mut Target,
+    client: &Client,
+    session: SessionId,
+) -> bool {
+    let mut workers = target.roles.iter().filter(|process| process.addresses.contains_key(Role::Worker.as_str()));
+    if !workers.all(RoleProcess::can_sleep) {
+        inquiry.could_not("a worker that oversleeps", "the plan has no commands that make one sleep and wake it");
+        return false;
+    }
     let outcome = oversleep(target, client, session, inquiry.pace()).await;
-    let Some(seen) = inquiry.learn("the worker that overslept", outcome) else { return };
+    let Some(seen) = inquiry.learn("the worker that overslept", outcome) else { return true };
     inquiry.record("stale-worker", &json!({"leases_lost": seen.leases_lost, "attempts": seen.attempts}));
     inquiry.expect(seen.done, Code::StaleTakeover, || {
         "no other worker finished the turn of a worker that slept".to_owned()
@@ -153,6 +164,7 @@ pub(crate) async fn stale_worker(inquiry: &mut Inquiry, target: &mut Target, cli
     inquiry.expect(seen.turns_ended == 1 && seen.contiguous, Code::StaleWrite, || {
         format!("the session of a worker that slept has {} ends of one turn, or a hole in its events", seen.turns_ended)
     });
+    true
 }
 
 #[derive(Debug)]
