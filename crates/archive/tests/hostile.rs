@@ -14,6 +14,9 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use world::{Target, World, chain};
 
+/// Puts something in the place of a file.
+type Put<'a> = &'a dyn Fn(&Path);
+
 fn hash(bytes: &[u8]) -> String {
     hex::encode(Sha256::digest(bytes))
 }
@@ -114,7 +117,7 @@ async fn links_pipes_and_devices_in_the_place_of_files_are_refused_and_not_opene
         let healthy = fs::read(&place).unwrap();
         let kept = archive.join("kept");
         fs::write(&kept, &healthy).unwrap();
-        let put: [(&str, &dyn Fn(&Path)); 4] = [
+        let put: [(&str, Put<'_>); 4] = [
             ("a link to the same", &|path| symlink(&kept, path).unwrap()),
             ("a device", &|path| symlink("/dev/zero", path).unwrap()),
             ("a circle", &|path| symlink(path, path).unwrap()),
