@@ -55,7 +55,7 @@ fn table(role: &str, before: &str, more: &str) -> String {
 }
 
 fn tables(of: impl Fn(&str) -> String) -> String {
-    let roles = ["web", "worker", "scheduler", "gateway"].map(|role| of(role));
+    let roles = ["web", "worker", "scheduler", "gateway"].map(of);
     format!("[roles]\ninherit = [\"LANG\"]\n{}", roles.join("\n"))
 }
 
