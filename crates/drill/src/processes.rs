@@ -95,8 +95,8 @@ pub(crate) struct RoleProcess {
     pub(crate) name: String,
     /// 0 if it is not a process of the drill's.
     pub(crate) pid: u32,
-    /// Where each of its roles answers: `http://ADDRESS`.
-    pub(crate) addresses: BTreeMap<String, String>,
+    /// Where each of its roles listens.
+    pub(crate) addresses: BTreeMap<String, SocketAddr>,
     hold: Hold,
 }
 
@@ -104,7 +104,7 @@ pub(crate) struct RoleProcess {
 #[derive(Debug)]
 enum Hold {
     Child(Child),
-    Operated(Operated),
+    Operated { instance: Operated, role: Role, url: String },
 }
 
 #[derive(Deserialize)]
@@ -148,7 +148,6 @@ impl Launcher {
         let mut child = command.spawn().map_err(spawn)?;
         let pid = child.id().expect("a child that was not waited for has a pid");
         let addresses = wait_until_ready(name, &mut child, &ready_path, &log_path).await?;
-        let addresses = addresses.into_iter().map(|(role, address)| (role, format!("http://{address}"))).collect();
         Ok(RoleProcess { name: name.to_owned(), pid, addresses, hold: Hold::Child(child) })
     }
 }
@@ -198,20 +197,27 @@ impl RoleProcess {
         let instance = commands.instance(name, role.as_str());
         let mut instance = instance.ok_or_else(|| failed("the plan has none".to_owned()))?;
         let url = instance.start().await.map_err(|error| failed(format!("{error:#}")))?;
-        let addresses = BTreeMap::from([(role.as_str().to_owned(), url)]);
-        Ok(Self { name: name.to_owned(), pid: 0, addresses, hold: Hold::Operated(instance) })
+        let hold = Hold::Operated { instance, role, url };
+        Ok(Self { name: name.to_owned(), pid: 0, addresses: BTreeMap::new(), hold })
     }
 
-    /// `http://ADDRESS` of the role.
+    /// Where the role answers: `http://ADDRESS`. Empty if it does not serve the role.
     pub(crate) fn url(&self, role: Role) -> String {
-        self.addresses.get(role.as_str()).cloned().unwrap_or_default()
+        match &self.hold {
+            Hold::Operated { role: own, url, .. } if *own == role => url.clone(),
+            _ => self.addresses.get(role.as_str()).map_or_else(String::new, |address| format!("http://{address}")),
+        }
+    }
+
+    pub(crate) fn serves(&self, role: Role) -> bool {
+        !self.url(role).is_empty()
     }
 
     /// Whether it can be made to sleep.
     pub(crate) fn can_sleep(&self) -> bool {
         match &self.hold {
             Hold::Child(_) => true,
-            Hold::Operated(instance) => instance.can_sleep(),
+            Hold::Operated { instance, .. } => instance.can_sleep(),
         }
     }
 
@@ -219,7 +225,7 @@ impl RoleProcess {
     pub(crate) async fn suspend(&self, sleep: bool) -> anyhow::Result<()> {
         match &self.hold {
             Hold::Child(_) => self.signal(if sleep { Signal::SIGSTOP } else { Signal::SIGCONT }),
-            Hold::Operated(instance) => instance.suspend(sleep).await?,
+            Hold::Operated { instance, .. } => instance.suspend(sleep).await?,
         }
         Ok(())
     }
@@ -228,7 +234,7 @@ impl RoleProcess {
     pub(crate) async fn fetch_log(&self) -> anyhow::Result<()> {
         match &self.hold {
             Hold::Child(_) => Ok(()),
-            Hold::Operated(instance) => instance.fetch_log().await,
+            Hold::Operated { instance, .. } => instance.fetch_log().await,
         }
     }
 
@@ -246,7 +252,7 @@ impl RoleProcess {
         self.signal(Signal::SIGTERM);
         let mut child = match self.hold {
             Hold::Child(child) => child,
-            Hold::Operated(instance) => return instance.stop().await,
+            Hold::Operated { instance, .. } => return instance.stop().await,
         };
         if let Ok(Ok(status)) = tokio::time::timeout(PATIENCE, child.wait()).await {
             return status.success();
@@ -259,7 +265,7 @@ impl RoleProcess {
     pub(crate) async fn kill(self) {
         match self.hold {
             Hold::Child(mut child) => drop(child.kill().await),
-            Hold::Operated(instance) => drop(instance.stop().await),
+            Hold::Operated { instance, .. } => drop(instance.stop().await),
         }
     }
 
@@ -267,7 +273,7 @@ impl RoleProcess {
     pub(crate) async fn ended(&mut self) {
         match &mut self.hold {
             Hold::Child(child) => drop(child.wait().await),
-            Hold::Operated(_) => std::future::pending().await,
+            Hold::Operated { .. } => std::future::pending().await,
         }
     }
 
@@ -275,7 +281,7 @@ impl RoleProcess {
     pub(crate) async fn alive(&mut self) -> bool {
         match &mut self.hold {
             Hold::Child(child) => matches!(child.try_wait(), Ok(None)),
-            Hold::Operated(instance) => instance.alive().await,
+            Hold::Operated { instance, .. } => instance.alive().await,
         }
     }
 }

@@ -44,11 +44,12 @@ pub(crate) async fn collect_live(
         }
     }
     for process in &target.roles {
-        let role = process.addresses.keys().next().cloned().unwrap_or_default();
-        let url = process.addresses.values().next().cloned().unwrap_or_default();
+        let role =
+            [Role::Web, Role::Worker, Role::Scheduler, Role::Gateway].into_iter().find(|role| process.serves(*role));
+        let url = role.map_or_else(String::new, |role| process.url(role));
         let metrics = Client::new(url, String::new().into()).text("/metrics").await;
         if let Some(text) = inquiry.learn("a role's metrics", metrics) {
-            outputs.push(Output::Text { name: format!("metrics of {role}"), text });
+            outputs.push(Output::Text { name: format!("metrics of {}", role.map_or("nobody", Role::as_str)), text });
         }
         // Where the drill can't see a role's log, finding nothing in it says nothing.
         inquiry.learn("a role's log", process.fetch_log().await);

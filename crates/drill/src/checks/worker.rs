@@ -144,7 +144,7 @@ pub(crate) async fn stale_worker(
     client: &Client,
     session: SessionId,
 ) -> bool {
-    let mut workers = target.roles.iter().filter(|process| process.addresses.contains_key(Role::Worker.as_str()));
+    let mut workers = target.roles.iter().filter(|process| process.serves(Role::Worker));
     if !workers.all(RoleProcess::can_sleep) {
         inquiry.could_not("a worker that oversleeps", "the plan has no commands that make one sleep and wake it");
         return false;
@@ -185,7 +185,7 @@ async fn oversleep(target: &mut Target, client: &Client, session: SessionId, pac
         events.iter().any(|event| event.kind == "turn_started").then_some(())
     });
     started.await.ok_or_else(|| anyhow!("no worker began the turn"))?;
-    let sleeper = target.roles.iter().position(|process| process.addresses.contains_key(Role::Worker.as_str()));
+    let sleeper = target.roles.iter().position(|process| process.serves(Role::Worker));
     let sleeper = sleeper.ok_or_else(|| anyhow!("no worker was started"))?;
     target.roles[sleeper].suspend(true).await?;
     target.start("worker-2", Role::Worker).await?;
