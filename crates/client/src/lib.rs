@@ -48,6 +48,7 @@ pub struct Client {
     base_url: String,
     token: SecretString,
     org: Option<OrgId>,
+    idempotency_key: Option<String>,
 }
 
 impl Client {
@@ -59,7 +60,7 @@ impl Client {
     pub fn new(base_url: impl Into<String>, token: SecretString) -> Self {
         let http = reqwest::Client::builder().no_proxy().build().expect("an HTTP client without TLS needs nothing");
         let base_url = base_url.into().trim_end_matches('/').to_owned();
-        Self { http, base_url, token, org: None }
+        Self { http, base_url, token, org: None, idempotency_key: None }
     }
 
     /// The same caller, acting in another org. Takes a token with operator scope.
@@ -68,10 +69,21 @@ impl Client {
         Self { org: Some(org), ..self.clone() }
     }
 
+    /// The same caller, whose next change is made once, however often it is asked for: a repeat with the same key, within 24
+    /// hours, gets the first one's answer. A key stands for one request.
+    #[must_use]
+    pub fn once(&self, idempotency_key: &str) -> Self {
+        Self { idempotency_key: Some(idempotency_key.to_owned()), ..self.clone() }
+    }
+
     /// A request to `path` (from the slash on), with the caller's headers.
     pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        let method_changes = !method.is_safe();
         let request = self.http.request(method, format!("{}{path}", self.base_url));
-        let request = request.bearer_auth(self.token.expose_secret());
+        let mut request = request.bearer_auth(self.token.expose_secret());
+        if let Some(key) = self.idempotency_key.as_ref().filter(|_| method_changes) {
+            request = request.header("idempotency-key", key);
+        }
         match self.org {
             Some(org) => request.header("cowork-org", org.to_string()),
             None => request,

@@ -10,6 +10,8 @@ use serde::Deserialize;
 #[serde(default, deny_unknown_fields)]
 pub struct Web {
     pub listen: SocketAddr,
+    /// Of one token, to one process. 0: as many as it likes.
+    pub requests_per_minute: u32,
 }
 
 /// Runs agents.
@@ -61,7 +63,7 @@ fn local(port: u16) -> SocketAddr {
 
 impl Default for Web {
     fn default() -> Self {
-        Self { listen: local(8080) }
+        Self { listen: local(8080), requests_per_minute: 60_000 }
     }
 }
 

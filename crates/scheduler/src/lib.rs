@@ -11,6 +11,7 @@
 //! Not here: which slots there are and whether one fires (`domain::schedule`), what a fired slot starts (`store::slot`).
 
 mod erasure;
+mod expiry;
 
 use std::error::Error;
 use std::time::Duration;
@@ -26,6 +27,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 pub use crate::erasure::run_erasures;
+pub use crate::expiry::run_expiries;
 
 /// Triggers read at once.
 const BATCH: i64 = 200;

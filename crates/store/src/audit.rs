@@ -8,7 +8,7 @@ use clock::{Sources, Timestamp};
 use ids::{AuditId, OrgId};
 use sqlx::PgConnection;
 
-use crate::{Store, StoreError};
+use crate::{Store, StoreError, idempotency};
 
 /// Who did what to what.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,7 +24,8 @@ pub struct AuditRecord {
     pub recorded_at: Timestamp,
 }
 
-/// Writes one entry, in the transaction of the change that it tells of.
+/// Writes one entry, in the transaction of the change that it tells of. So here is also where a request with an
+/// `Idempotency-Key` learns that it has its effect.
 pub(crate) async fn record(
     connection: &mut PgConnection,
     sources: &Sources,
@@ -34,6 +35,7 @@ pub(crate) async fn record(
     target: &str,
     detail: serde_json::Value,
 ) -> Result<(), sqlx::Error> {
+    idempotency::mark(connection).await?;
     sqlx::query!(
         "-- audit_record
         INSERT INTO audit_records (org_id, audit_id, actor, action, target, detail, recorded_at)

@@ -108,6 +108,7 @@ pub const BACKUP_SPEC: BackupSpec = BackupSpec {
                 "accounts",
                 "memberships",
                 "api_tokens",
+                "idempotency_keys",
                 "org_keys",
                 "subject_erasures",
                 "subject_erasure_sessions",

@@ -41,6 +41,8 @@ pub struct Enqueued {
 
 #[derive(Debug, thiserror::Error)]
 pub enum EnqueueError {
+    #[error("the session has another command with this idempotency key")]
+    OtherWish,
     #[error("the org has no such session")]
     NoSuchSession,
     /// Before a restore that forgot it: what it set off has happened.
@@ -75,7 +77,7 @@ pub(crate) async fn enqueue(
     let runnable = !session.blocked || new.wish.speaks_to_a_waiting_turn();
     match insert(connection, sources, new, session.ordinal, runnable).await? {
         Some(enqueued) => Ok(enqueued),
-        None => Ok(by_key(connection, new).await?),
+        None => by_key(connection, new).await,
     }
 }
 
@@ -123,17 +125,23 @@ async fn insert(
     Ok(inserted.map(|row| Enqueued { command, ordinal: row.ordinal, state: CommandState::Pending, created: true }))
 }
 
-async fn by_key(connection: &mut PgConnection, new: &NewCommand) -> Result<Enqueued, sqlx::Error> {
+async fn by_key(connection: &mut PgConnection, new: &NewCommand) -> Result<Enqueued, EnqueueError> {
+    let mut wish = serde_json::to_value(&new.wish).expect("a wish is plain data");
     let row = sqlx::query!(
         "-- command_by_key
-        SELECT command_id AS \"command_id: CommandId\", ordinal, state FROM commands
-        WHERE org_id = $1 AND session_id = $2 AND idempotency_key = $3",
+        SELECT command_id AS \"command_id: CommandId\", ordinal, state, kind = $4 AND payload = $5 AS \"same!\"
+        FROM commands WHERE org_id = $1 AND session_id = $2 AND idempotency_key = $3",
         new.org as OrgId,
         new.session as SessionId,
         new.idempotency_key,
+        new.wish.kind(),
+        wish["payload"].take(),
     )
     .fetch_one(connection)
     .await?;
+    if !row.same {
+        return Err(EnqueueError::OtherWish);
+    }
     let state = state(&row.state).map_err(|source| sqlx::Error::Decode(source.into()))?;
     Ok(Enqueued { command: row.command_id, ordinal: row.ordinal, state, created: false })
 }

@@ -136,8 +136,8 @@ async fn fire(
 fn cause(error: EnqueueError) -> sqlx::Error {
     match error {
         EnqueueError::Database(source) => source,
-        // It was inserted a moment ago, in this transaction.
-        EnqueueError::NoSuchSession | EnqueueError::SpokenTo => sqlx::Error::RowNotFound,
+        // The session and the key were made a moment ago, in this transaction.
+        EnqueueError::NoSuchSession | EnqueueError::SpokenTo | EnqueueError::OtherWish => sqlx::Error::RowNotFound,
     }
 }
 

@@ -201,6 +201,7 @@ impl Store {
         forget_in_audit(tx, account).await?;
         sqlx::query!(
             "-- subject_erasure_finish
+            WITH answers AS (DELETE FROM idempotency_keys WHERE account_id = $1)
             UPDATE subject_erasures SET state = 'erased', finished_at = $2 WHERE account_id = $1",
             account as AccountId,
             self.sources.now(),

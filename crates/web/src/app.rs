@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::events::tail::Tails;
 use crate::metrics::Exposition;
+use crate::rate::RateLimits;
 
 /// The parts of the web role. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -23,6 +24,7 @@ pub struct App {
     pub generation: Generation,
     /// Version of the program, as people see it.
     pub build: &'static str,
+    pub rates: RateLimits,
     pub metrics: Exposition,
     /// The newest events of sessions that are followed.
     pub tails: Tails,

@@ -19,9 +19,8 @@ use crate::auth::{Reader, Writer};
 use crate::extract::{Json, Path, Query};
 use crate::page::{Page, PageQuery, Paging};
 use crate::problem::Problem;
-use crate::validate;
+use crate::{idempotency, validate};
 
-const IDEMPOTENCY_KEY: &str = "idempotency-key";
 /// Characters of a prompt or an answer.
 const TEXT_MAX: usize = 200_000;
 
@@ -87,6 +86,7 @@ async fn enqueue(
         EnqueueError::SpokenTo => Problem::conflict(
             "somebody spoke to this request before the system was restored; abort the turn or send a new prompt",
         ),
+        EnqueueError::OtherWish => Problem::key_reused(),
         error @ EnqueueError::Database(_) => Problem::internal(error),
     })?;
     let (command_id, created) = (enqueued.command, enqueued.created);
@@ -109,9 +109,7 @@ fn spoken_to(wish: &Wish) -> Option<&str> {
 
 /// The request's own, or one that no other has.
 fn idempotency_key(app: &App, headers: &HeaderMap) -> Result<String, Problem> {
-    let Some(key) = headers.get(IDEMPOTENCY_KEY) else { return Ok(app.store.sources().id::<Uuid>().to_string()) };
-    let key = key.to_str().map_err(|_| Problem::invalid("an Idempotency-Key is of printable ASCII characters"))?;
-    validate::text("Idempotency-Key", key, 1..=200)
+    Ok(idempotency::key(headers)?.unwrap_or_else(|| app.store.sources().id::<Uuid>().to_string()))
 }
 
 fn checked(wish: Wish) -> Result<Wish, Problem> {
@@ -205,6 +203,18 @@ mod tests {
         let seen = world.get(&format!("{path}/{}", first["command_id"].as_str().unwrap())).await.expect(200);
         assert_eq!((&seen["state"], &seen["attempt"]), (&json!("pending"), &json!(0)));
         assert_eq!(seen, listed["items"][0]);
+    }
+
+    #[tokio::test]
+    async fn a_key_of_a_command_stands_for_one_wish() {
+        let world = World::new().await;
+        let session = session(&world).await;
+        prompt(&world, &session, "k1").await.expect(202);
+        let body = json!({"kind": "prompt", "payload": {"text": "say bye"}}).to_string();
+        let path = format!("/api/sessions/{session}/commands");
+        let request = request("POST", &path, &world.operator).header("content-type", "application/json");
+        let other = world.send(request.header("idempotency-key", "k1").body(Body::from(body)).unwrap()).await;
+        other.expect_problem(422, "idempotency_key_reused");
     }
 
     #[tokio::test]

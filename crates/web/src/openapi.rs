@@ -30,7 +30,8 @@ const TOKEN: &str = "token";
 const DESCRIPTION: &str = "\
 Every failure is a problem (RFC 9457) with a stable `code`. Ids are UUIDs; what belongs to another org is not found. \
 Lists are pages: `next_cursor` of one is the `cursor` of the next. Request bodies are refused if they have a field that \
-is not described here.";
+is not described here. Every answer has an `x-request-id`, and `RateLimit` and `RateLimit-Policy` where requests are \
+limited.";
 
 static TEXT: LazyLock<Bytes> = LazyLock::new(|| Bytes::from(text()));
 
@@ -99,11 +100,15 @@ fn complete(path: &str, changes: bool, operation: &mut Operation) {
     let mut added: Vec<RefOr<Parameter>> = ids.map(|name| id(name).into()).collect();
     let named = !added.is_empty();
     added.push(cowork_org().into());
+    if changes {
+        added.push(idempotency_key().into());
+    }
     let parameters = operation.parameters.get_or_insert_default();
     let queries = parameters.iter().any(is_query);
     parameters.splice(0..0, added);
     let mut problems = vec![
         ("401", "There is no token, or it is not in force."),
+        ("429", "The token made more requests than it may; `Retry-After` says when to go on."),
         ("500", "It failed on our side; the log has the cause under the answer's `x-request-id`."),
     ];
     if operation.security.iter().flatten().any(takes_a_permission) {
@@ -114,6 +119,12 @@ fn complete(path: &str, changes: bool, operation: &mut Operation) {
     }
     if queries || changes {
         problems.push(("422", "The request can't be carried out as it is written; `detail` says what to change."));
+    }
+    if changes {
+        problems.push((
+            "409",
+            "The present state does not allow it, or a request with this `Idempotency-Key` is being carried out.",
+        ));
     }
     if operation.request_body.is_some() {
         problems.push(("413", "The body is larger than 1 MiB."));
@@ -160,6 +171,19 @@ fn cowork_org() -> Parameter {
         .required(Required::False)
         .description(Some("The org to act in. Only an operator may name another than that of the token."))
         .schema(Some(uuid()))
+        .build()
+}
+
+fn idempotency_key() -> Parameter {
+    let key = ObjectBuilder::new().schema_type(Type::String).min_length(Some(1)).max_length(Some(200));
+    ParameterBuilder::new()
+        .name("Idempotency-Key")
+        .parameter_in(ParameterIn::Header)
+        .required(Required::False)
+        .description(Some(
+            "A repeat with the same key, within 24 hours, has no further effect and gets the same answer.",
+        ))
+        .schema(Some(key))
         .build()
 }
 

@@ -17,12 +17,14 @@ pub(crate) struct Problem {
     code: &'static str,
     title: &'static str,
     detail: String,
+    /// Seconds after which the same request may fare better.
+    retry_after: Option<u32>,
     cause: Option<Box<dyn Error + Send + Sync>>,
 }
 
 impl Problem {
     fn new(status: StatusCode, code: &'static str, title: &'static str, detail: impl Into<String>) -> Self {
-        Self { status, code, title, detail: detail.into(), cause: None }
+        Self { status, code, title, detail: detail.into(), retry_after: None, cause: None }
     }
 
     /// `noun` is what was looked for: "session", "artifact". Also the answer for what belongs to somebody else.
@@ -47,6 +49,42 @@ impl Problem {
 
     pub(crate) fn forbidden(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::FORBIDDEN, "forbidden", "Not allowed", detail)
+    }
+
+    /// A request with the same `Idempotency-Key` is being carried out.
+    pub(crate) fn in_progress() -> Self {
+        let detail = "a request with this Idempotency-Key is being carried out; ask again for its answer";
+        Self { retry_after: Some(1), ..Self::new(StatusCode::CONFLICT, "in_progress", "Being carried out", detail) }
+    }
+
+    pub(crate) fn answer_lost() -> Self {
+        let detail = "the request with this Idempotency-Key was carried out, and its answer is lost; look at what it did, \
+            and take a new key for another request";
+        Self::new(StatusCode::CONFLICT, "answer_lost", "Carried out, without an answer", detail)
+    }
+
+    pub(crate) fn key_reused() -> Self {
+        let detail = "this Idempotency-Key stands for another request; a key belongs to one request, with its token, address \
+            and body";
+        let title = "The key is another request's";
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "idempotency_key_reused", title, detail)
+    }
+
+    pub(crate) fn too_many(retry_after: u32) -> Self {
+        let detail = format!("this token made more requests than it may; go on in {retry_after} s");
+        let problem = Self::new(StatusCode::TOO_MANY_REQUESTS, "too_many_requests", "Too many requests", detail);
+        Self { retry_after: Some(retry_after), ..problem }
+    }
+
+    pub(crate) fn headers_too_large() -> Self {
+        let detail = "the headers of a request have at most 16 KiB, all together";
+        let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
+        Self::new(status, "headers_too_large", "The headers are too large", detail)
+    }
+
+    pub(crate) fn address_too_long() -> Self {
+        let detail = "an address has at most 8 KiB";
+        Self::new(StatusCode::URI_TOO_LONG, "address_too_long", "The address is too long", detail)
     }
 
     pub(crate) fn method_not_allowed() -> Self {
@@ -114,6 +152,9 @@ impl IntoResponse for Problem {
         let mut response = (self.status, axum::Json(body)).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if let Some(seconds) = self.retry_after {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
         if self.status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }

@@ -12,22 +12,27 @@ use utoipa_axum::router::OpenApiRouter;
 use crate::app::App;
 use crate::problem::Problem;
 use crate::{
-    artifacts, audit, auth, bindings, byok_keys, channels, commands, deliveries, diagnostics, events, members, metrics,
-    observe, openapi, orgs, sessions, subjects, tokens, usage, workflows, workspace,
+    artifacts, audit, auth, bindings, bounds, byok_keys, channels, commands, deliveries, diagnostics, events,
+    idempotency, members, metrics, observe, openapi, orgs, rate, sessions, subjects, tokens, usage, workflows,
+    workspace,
 };
 
 /// Bytes of a request's body. Larger ones are refused with 413 before they are read.
-const BODY_LIMIT: usize = 1024 * 1024;
+pub(crate) const BODY_LIMIT: usize = 1024 * 1024;
 
 /// The whole API. Everything under `/api` needs a token.
 pub fn router(app: App) -> Router {
     observe::describe();
-    let routes = Router::from(described()).route_layer(from_fn_with_state(app.clone(), auth::authenticate));
+    let routes = Router::from(described())
+        .route_layer(from_fn_with_state(app.clone(), idempotency::once))
+        .route_layer(from_fn_with_state(app.clone(), rate::admit))
+        .route_layer(from_fn_with_state(app.clone(), auth::authenticate));
     routes
         .fallback(|| async { Problem::not_found("page") })
         .method_not_allowed_fallback(|| async { Problem::method_not_allowed() })
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
         .layer(CatchPanicLayer::custom(panicked))
+        .layer(from_fn(bounds::keep))
         .layer(from_fn(observe::measure))
         .layer(from_fn_with_state(app.clone(), observe::identify))
         .with_state(app)

@@ -22,7 +22,7 @@ use testkit::TestDatabase;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
-use crate::{ApiToken, App, AppSecrets, Exposition};
+use crate::{ApiToken, App, AppSecrets, Exposition, RateLimits};
 
 /// An installation with one org, its owner, and an operator's token of that owner.
 #[derive(Debug)]
@@ -73,6 +73,12 @@ impl World {
             _folder: folder,
             _database: database,
         }
+    }
+
+    /// Lets each token make so many requests a minute from now on.
+    pub(crate) fn limit(&mut self, per_minute: u32) {
+        self.app.rates = RateLimits::per_minute(per_minute);
+        self.router = crate::router(self.app.clone());
     }
 
     /// The token of a new account that is `role` in `org`.
@@ -172,6 +178,7 @@ async fn app(store: Store, folder: &std::path::Path) -> App {
         kms: Arc::new(resolved.kms(store.sources().clone()).unwrap()),
         secrets: Arc::new(AppSecrets { configured, reader, channel: resolved.channel }),
         build: "test",
+        rates: RateLimits::per_minute(0),
         metrics: Exposition::new(String::new),
         tails: crate::events::tail::Tails::default(),
         shutdown: CancellationToken::new(),

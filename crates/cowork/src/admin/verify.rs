@@ -13,7 +13,7 @@ use objects::checkpoint::{CheckpointName, Verified};
 use objects::{Blob, Objects};
 use secrets::{ConfiguredSecrets, Envelope, Kms, LocalKmsError, ReferenceStatus};
 use serde::Serialize;
-use store::{BlobRow, Checkpoint, Store, byok_aad};
+use store::{BlobRow, Checkpoint, SealedAnswer, Store, byok_aad};
 use worker::OrgKeys;
 
 use crate::cli::ConfigArgs;
@@ -101,6 +101,7 @@ async fn report(installation: &Installation, only: Option<SessionId>) -> Result<
     let keys = OrgKeys::new(installation.store.clone(), kms.clone());
     byok_keys(&installation.store, &*kms, &mut report.ciphertexts).await?;
     org_keys(&installation.store, &keys, &mut report.ciphertexts).await?;
+    answers(&installation.store, &*kms, &mut report.ciphertexts).await?;
     checkpoints(installation, &keys, only, &mut report.checkpoints).await?;
     Ok(report)
 }
@@ -117,6 +118,24 @@ async fn byok_keys(store: &Store, kms: &dyn Kms, checked: &mut Checked<Ciphertex
                 Envelope { ciphertext: key.ciphertext, wrapped_key: key.wrapped_key, key_version: key.key_version };
             let opened = secrets::open(kms, &envelope, &aad).await.map(drop);
             checked.note(opened, |error| ciphertext_fault("byok_keys", key.byok_key_id, error));
+        }
+    }
+}
+
+/// What requests with an `Idempotency-Key` were answered.
+async fn answers(store: &Store, kms: &dyn Kms, checked: &mut Checked<CiphertextFault>) -> Result<(), Failure> {
+    let mut after = None;
+    loop {
+        let page = store.idempotency_answers(after.as_ref(), PAGE).await?;
+        after = page.last().cloned();
+        if after.is_none() {
+            return Ok(());
+        }
+        for kept in page {
+            let aad = kept.aad();
+            let SealedAnswer { ciphertext, wrapped_key, key_version, .. } = kept.answer;
+            let opened = secrets::open(kms, &Envelope { ciphertext, wrapped_key, key_version }, &aad).await.map(drop);
+            checked.note(opened, |error| ciphertext_fault("idempotency_keys", kept.account, error));
         }
     }
 }

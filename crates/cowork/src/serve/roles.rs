@@ -19,7 +19,7 @@ use telemetry::Metrics;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use web::{App, AppSecrets, Exposition, Probes, Tails};
+use web::{App, AppSecrets, Exposition, Probes, RateLimits, Tails};
 
 use crate::failure::Failure;
 
@@ -96,7 +96,7 @@ impl Role {
         tasks: &mut JoinSet<Result<(), Failure>>,
     ) {
         let router = match self {
-            Self::Web => web::router(app(parts)),
+            Self::Web => web::router(app(parts, config)),
             Self::Worker => {
                 let work = worker::run(worker_parts(parts), worker_config(config), parts.shutdown.clone());
                 tasks.spawn(async move {
@@ -111,6 +111,11 @@ impl Role {
                     scheduler::run_erasures(parts.store.clone(), parts.objects.clone(), parts.shutdown.clone());
                 tasks.spawn(async move {
                     erasures.await;
+                    Ok(())
+                });
+                let expiries = scheduler::run_expiries(parts.store.clone(), parts.shutdown.clone());
+                tasks.spawn(async move {
+                    expiries.await;
                     Ok(())
                 });
                 let (store, effects, shutdown) = (parts.store.clone(), parts.effects.clone(), parts.shutdown.clone());
@@ -147,7 +152,7 @@ async fn listen(listener: TcpListener, router: Router, shutdown: CancellationTok
     })
 }
 
-fn app(parts: &Parts) -> App {
+fn app(parts: &Parts, config: &Config) -> App {
     let secrets = AppSecrets {
         configured: parts.configured.clone(),
         reader: parts.reader.clone(),
@@ -161,6 +166,7 @@ fn app(parts: &Parts) -> App {
         secrets: Arc::new(secrets),
         generation: parts.generation.clone(),
         build: BUILD,
+        rates: RateLimits::per_minute(config.web.requests_per_minute),
         metrics: exposition(parts),
         tails: Tails::default(),
         shutdown: parts.shutdown.clone(),

@@ -15,6 +15,7 @@ UNION ALL SELECT 'deliveries', count(*) FROM deliveries
 UNION ALL SELECT 'delivery_cursors', count(*) FROM delivery_cursors
 UNION ALL SELECT 'events', count(*) FROM events
 UNION ALL SELECT 'generations', count(*) FROM generations
+UNION ALL SELECT 'idempotency_keys', count(*) FROM idempotency_keys
 UNION ALL SELECT 'inbound_messages', count(*) FROM inbound_messages
 UNION ALL SELECT 'ledger_outbox', count(*) FROM ledger_outbox
 UNION ALL SELECT 'memberships', count(*) FROM memberships
