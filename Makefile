@@ -4,7 +4,7 @@ ARGS ?=
 OUT ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help drill faults judge-mutations killed-drills test drill-report bench-control-plane bench-drill bench-ledger bench-never-twice sqlx-prepare freeze-migrations install release
+.PHONY: help drill faults judge-mutations killed-drills test drill-report bench-control-plane bench-drill bench-ledger bench-never-twice disasters sqlx-prepare freeze-migrations install release
 
 # Builds take the committed data about SQL statements; a database that happens to be around is none of their business.
 export SQLX_OFFLINE := true
@@ -41,6 +41,10 @@ bench-ledger: ## What the recovery ledger costs: objects, latency, replay.
 bench-never-twice: install ## What three Postgres queues send and fire again after a restore (takes node, npm, python3 with venv).
 	cargo build --release --locked --package bench-never-twice
 	target/release/bench-never-twice
+
+disasters: release ## A thousand disasters at random instants: nothing twice, nothing lost, nothing back from the dead.
+	cargo build --release --locked --package bench-disasters
+	target/release/bench-disasters $(ARGS)
 
 faults: release ## Drill the judge: every broken world has to be caught, every healthy one has to pass.
 	target/release/cowork drill faults --all $(ARGS)

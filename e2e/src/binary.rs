@@ -1,6 +1,6 @@
 //! Finding the binary: it lies beside the tests, in the same target folder.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 /// The `cowork` of this build.
@@ -10,7 +10,9 @@ use std::process::Command;
 #[must_use]
 pub fn binary() -> PathBuf {
     let test = std::env::current_exe().expect("a running test has a path");
-    let profile = test.parent().and_then(Path::parent).expect("tests lie in TARGET/PROFILE/deps");
+    let folder = test.parent().expect("a program lies in a folder");
+    // Tests lie one below the binaries.
+    let profile = if folder.ends_with("deps") { folder.parent().unwrap_or(folder) } else { folder };
     let found = profile.join("cowork");
     assert!(found.is_file(), "there is no {}; run `cargo build -p cowork` first", found.display());
     found

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use archive::{Backup, RestoreDone, RestoreError, RestoreRequest};
 use clap::{Args, ValueEnum};
+use recovery::Begun;
 use serde_json::json;
 
 use crate::archive::progress::Reporter;
@@ -20,7 +21,7 @@ use crate::cli::ConfigArgs;
 use crate::failure::Failure;
 use crate::installation::Installation;
 use crate::process::Process;
-use crate::replay::{Begun, LedgerArgs, Wanted};
+use crate::replay::{LedgerArgs, Wanted, tell};
 
 #[derive(Debug, Args)]
 pub(crate) struct Restore {
@@ -105,7 +106,7 @@ impl Restore {
         if !self.json {
             let life = begun.map_or_else(
                 || "No role may start before `cowork admin generation start`.".to_owned(),
-                |begun| format!("It is in {}", begun.tell()),
+                |begun| format!("It is in {}", tell(begun)),
             );
             return println!("Backup {} is restored. {life}", manifest.backup_id);
         }

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 use ids::AccountId;
 use serde_json::json;
-use store::{EraseError, ErasedFor, Erasure, ErasureStep, Store};
+use store::{EraseError, ErasedFor, Erasure};
 
 use crate::cli::ConfigArgs;
 use crate::failure::Failure;
@@ -54,20 +54,9 @@ impl Erase {
         installation.generation_to_serve().await?;
         let store = &installation.store;
         store.subject_erase(self.account, ErasedFor::Installation, "role:admin").await.map_err(refused)?;
-        carry_out(store, self.account).await?;
+        store.subject_erasure_carry_out(self.account).await?;
         let erasure = store.subject_erasure(self.account, ErasedFor::Installation).await?;
         Ok(erasure.expect("it was just carried out"))
-    }
-}
-
-/// Takes all steps of an erasure.
-pub(crate) async fn carry_out(store: &Store, account: AccountId) -> Result<(), Failure> {
-    loop {
-        match store.subject_erasure_step(account).await? {
-            ErasureStep::Finished => return Ok(()),
-            ErasureStep::More => {}
-            ErasureStep::Elsewhere => tokio::time::sleep(std::time::Duration::from_millis(50)).await,
-        }
     }
 }
 

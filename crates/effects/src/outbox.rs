@@ -32,15 +32,16 @@ enum FlushError {
 
 impl Effects {
     /// Tells the ledger what stands in the outbox, for somebody who waits. Gives up after a while: then the effects stay
-    /// there, and the scheduler tells them.
-    pub async fn flush(&self) {
+    /// there, and the scheduler tells them. Whether the ledger knows.
+    pub async fn flush(&self) -> bool {
         let asked = self.0.begun.load(Ordering::Acquire);
         let late = match tokio::time::timeout(FLUSH_WAIT, self.flush_after(asked)).await {
-            Ok(Ok(())) => return,
+            Ok(Ok(())) => return true,
             Ok(Err(error)) => chain(&error),
             Err(_) => "it takes too long".to_owned(),
         };
         tracing::warn!(error = late, "the recovery ledger learns of a change later");
+        false
     }
 
     async fn flush_after(&self, asked: u64) -> Result<(), FlushError> {

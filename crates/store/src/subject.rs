@@ -156,6 +156,17 @@ impl Store {
         .map_err(StoreError::during("subjects_unfinished"))
     }
 
+    /// Takes all steps of an erasure, or waits for whoever takes them.
+    pub async fn subject_erasure_carry_out(&self, account: AccountId) -> Result<(), StoreError> {
+        loop {
+            match self.subject_erasure_step(account).await? {
+                ErasureStep::Finished => return Ok(()),
+                ErasureStep::More => {}
+                ErasureStep::Elsewhere => tokio::time::sleep(std::time::Duration::from_millis(50)).await,
+            }
+        }
+    }
+
     /// One step of an erasure: lists its sessions, goes through one of them, or finishes. Any number of processes may take
     /// steps at once.
     pub async fn subject_erasure_step(&self, account: AccountId) -> Result<ErasureStep, StoreError> {

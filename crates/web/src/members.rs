@@ -90,7 +90,7 @@ async fn remove(
     match app.store.member_remove(caller.org, account, &caller.actor()).await? {
         Removal::NoSuchMember => return Err(Problem::not_found("member")),
         Removal::LastOwner => return Err(Problem::conflict("an org keeps at least one owner")),
-        Removal::Done => app.effects.flush().await,
+        Removal::Done => _ = app.effects.flush().await,
     }
     Ok(StatusCode::NO_CONTENT)
 }

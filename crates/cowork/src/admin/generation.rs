@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 use ids::BackupId;
+use recovery::Begun;
 use serde_json::json;
 
 use crate::archive::unless_interrupted;
@@ -14,7 +15,7 @@ use crate::cli::ConfigArgs;
 use crate::failure::Failure;
 use crate::installation::Installation;
 use crate::process::Process;
-use crate::replay::{Begun, LedgerArgs, Wanted, lines};
+use crate::replay::{LedgerArgs, Wanted, lines, tell};
 use crate::restore::Environment;
 
 #[derive(Debug, Subcommand)]
@@ -82,7 +83,7 @@ impl Start {
                     "replay": report})
             );
         } else {
-            println!("This system is in {}", begun.tell());
+            println!("This system is in {}", tell(&begun));
         }
         Ok(ExitCode::SUCCESS)
     }

@@ -1,0 +1,57 @@
+//! Databases of lives: copies of one that has the tables and no rows.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use sqlx::{AssertSqlSafe, Executor as _};
+use testkit::TestDatabase;
+
+use crate::copying::connect;
+
+#[derive(Debug)]
+pub(crate) struct Databases {
+    template: TestDatabase,
+    made: AtomicU64,
+}
+
+impl Databases {
+    pub(crate) async fn prepare() -> anyhow::Result<Self> {
+        let template = TestDatabase::create().await;
+        let store = store::Store::connect(&template.url(), 1, testkit::system_sources()).await?;
+        store.migrate().await?;
+        // A template must have no connections; those of the store go with its pool.
+        store.close().await;
+        Ok(Self { template, made: AtomicU64::new(0) })
+    }
+
+    /// The URL of a new one.
+    pub(crate) async fn fresh(&self) -> anyhow::Result<String> {
+        let (template, number) = (self.template.name(), self.made.fetch_add(1, Ordering::Relaxed));
+        let name = format!("{template}_{number}");
+        self.tell(format!("CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY")).await?;
+        Ok(self.template.url().replace(template, &name))
+    }
+
+    /// Ends every connection: what its clients had begun and not committed is gone.
+    pub(crate) async fn cut_off(&self, url: &str) -> anyhow::Result<()> {
+        let name = self.name(url);
+        self.tell(format!("SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = '{name}'"))
+            .await
+    }
+
+    pub(crate) async fn drop(&self, url: &str) -> anyhow::Result<()> {
+        self.tell(format!("DROP DATABASE {} WITH (FORCE)", self.name(url))).await
+    }
+
+    fn name<'a>(&self, url: &'a str) -> &'a str {
+        let at = url.find(self.template.name()).expect("it was made here");
+        let rest = &url[at..];
+        rest.split_once('?').map_or(rest, |(name, _)| name)
+    }
+
+    async fn tell(&self, sql: String) -> anyhow::Result<()> {
+        let url = self.template.url().replacen(self.template.name(), "postgres", 1);
+        // The names in it are made above, of letters and digits.
+        connect(&url).await?.execute(AssertSqlSafe(sql)).await?;
+        Ok(())
+    }
+}
