@@ -63,7 +63,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "worker",
         ],
     ),
-    ("bench-control-plane", &["localpg"]),
+    ("bench-control-plane", &["clock", "localpg", "store"]),
     (
         "bench-disasters",
         &[

@@ -11,6 +11,8 @@
 
 mod http;
 mod machine;
+mod no_op_gateway;
+mod peers;
 mod psql;
 mod report;
 mod rows;
@@ -63,7 +65,13 @@ impl Asked {
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let asked = Asked::read(std::env::args().skip(1))?;
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let [role, database] = &arguments[..]
+        && role == "no-op-gateway"
+    {
+        return no_op_gateway::run(database).await;
+    }
+    let asked = Asked::read(arguments.into_iter())?;
     for name in &asked.only {
         let known: Vec<&str> = rows::GROUPS.iter().map(|group| group.name).collect();
         ensure!(known.contains(&name.as_str()), "there is no {name}; there are {}", known.join(", "));

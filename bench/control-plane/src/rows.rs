@@ -2,8 +2,11 @@
 
 mod append;
 mod crash;
+mod delivery;
+mod growth;
 mod latency;
 mod memory;
+mod peers;
 mod reads;
 mod streams;
 mod throughput;
@@ -22,9 +25,12 @@ pub(crate) struct Group {
 pub(crate) const GROUPS: &[Group] = &[
     Group { name: "latency", measure: |asked| latency::measure(asked).boxed() },
     Group { name: "throughput", measure: |asked| throughput::measure(asked).boxed() },
+    Group { name: "peers", measure: |asked| peers::measure(asked).boxed() },
+    Group { name: "delivery", measure: |asked| delivery::measure(asked).boxed() },
     Group { name: "append", measure: |asked| append::measure(asked).boxed() },
     Group { name: "reads", measure: |asked| reads::measure(asked).boxed() },
     Group { name: "memory", measure: |asked| memory::measure(asked).boxed() },
     Group { name: "streams", measure: |asked| streams::measure(asked).boxed() },
+    Group { name: "growth", measure: |asked| growth::measure(asked).boxed() },
     Group { name: "crash", measure: |asked| crash::measure(asked).boxed() },
 ];

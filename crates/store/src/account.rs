@@ -9,6 +9,7 @@ use serde_json::json;
 use sqlx::PgConnection;
 
 use crate::outbox::{self, Effect};
+use crate::wake::Wake;
 use crate::{Store, StoreError, audit};
 
 /// An account in an org.
@@ -147,6 +148,7 @@ impl Store {
         let effect = Effect::MemberRemoved { org, account };
         outbox::insert(&mut tx, &self.sources, &[effect]).await.map_err(during())?;
         tx.commit().await.map_err(during())?;
+        self.wakes.tell(Wake::Identities);
         Ok(Removal::Done)
     }
 

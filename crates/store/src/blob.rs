@@ -18,7 +18,7 @@ pub struct BlobRow {
 }
 
 /// How far the clocks of those who save and those who delete may be apart.
-const SKEW: TimeDelta = TimeDelta::seconds(10);
+pub(crate) const SKEW: TimeDelta = TimeDelta::seconds(10);
 
 /// Records `blobs`, those that are not yet. Sorted by key, so that two checkpoints with common files can't deadlock.
 ///

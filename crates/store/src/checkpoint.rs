@@ -4,9 +4,8 @@
 
 use clock::Timestamp;
 use ids::{CheckpointId, OrgId, SessionId};
-use sqlx::PgConnection;
 
-use crate::blob::{self, BlobRow};
+use crate::blob::BlobRow;
 use crate::{Store, StoreError};
 
 /// A checkpoint whose objects are durable, to be recorded when its turn ends.
@@ -28,38 +27,6 @@ pub struct Checkpoint {
     /// The newest event that it covers.
     pub sequence: i64,
     pub manifest: BlobRow,
-}
-
-/// Records a checkpoint that covers the session's events up to `sequence`.
-pub(crate) async fn insert(
-    connection: &mut PgConnection,
-    org: OrgId,
-    session: SessionId,
-    sequence: i64,
-    new: &NewCheckpoint,
-    now: Timestamp,
-) -> Result<(), sqlx::Error> {
-    let blobs = new.files.iter().chain([&new.manifest]).collect();
-    blob::record(connection, org, blobs, new.since, now).await?;
-    let keys: Vec<String> = new.files.iter().map(|blob| blob.key.clone()).collect();
-    sqlx::query!(
-        "-- checkpoint_insert
-        WITH checkpoint AS (
-            INSERT INTO checkpoints (org_id, checkpoint_id, session_id, sequence, manifest_key, created_at)
-            VALUES ($1, $2, $3, $4, $5, $6)
-        )
-        INSERT INTO checkpoint_blobs (org_id, checkpoint_id, blob_key) SELECT $1, $2, key FROM unnest($7::text[]) AS key",
-        org as OrgId,
-        new.checkpoint as CheckpointId,
-        session as SessionId,
-        sequence,
-        new.manifest.key,
-        now,
-        &keys,
-    )
-    .execute(connection)
-    .await?;
-    Ok(())
 }
 
 /// A row of every statement here that gives out checkpoints.

@@ -13,7 +13,6 @@ use sqlx::PgConnection;
 
 use crate::lease::NextCommand;
 use crate::outbox::{self, Effect};
-use crate::turn::Finish;
 use crate::wake::Wake;
 use crate::{Store, StoreError, audit, remembered};
 
@@ -174,8 +173,24 @@ pub(crate) async fn next(
     .await
     .map_err(StoreError::during("command_next"))?;
     let Some(row) = row else { return Ok(None) };
-    let wish = wish(&row.kind, &row.payload, row.command_id)?;
-    Ok(Some(NextCommand { command: row.command_id, ordinal: row.ordinal, wish, attempt: row.attempt }))
+    read_next(Some(row.command_id), Some(row.ordinal), Some(row.kind), Some(row.payload), Some(row.attempt))
+}
+
+/// A next command of its columns, which are all there or none is.
+pub(crate) fn read_next(
+    command: Option<CommandId>,
+    ordinal: Option<i64>,
+    kind: Option<String>,
+    payload: Option<Value>,
+    attempt: Option<i32>,
+) -> Result<Option<NextCommand>, StoreError> {
+    let (Some(command), Some(ordinal), Some(kind), Some(payload), Some(attempt)) =
+        (command, ordinal, kind, payload, attempt)
+    else {
+        return Ok(None);
+    };
+    let wish = wish(&kind, &payload, command)?;
+    Ok(Some(NextCommand { command, ordinal, wish, attempt }))
 }
 
 /// The prompt that began the turn which `command` ends: itself, or the last one before it that was carried out.
@@ -198,48 +213,6 @@ pub(crate) async fn origin(
     .fetch_optional(connection)
     .await?;
     Ok(origin.unwrap_or(command))
-}
-
-/// Acknowledges a command, in the transaction that records its result.
-pub(crate) async fn finish(
-    connection: &mut PgConnection,
-    org: OrgId,
-    finish: &Finish<'_>,
-    now: Timestamp,
-) -> Result<(), sqlx::Error> {
-    let state = serde_json::to_value(finish.state).expect("a state is plain data");
-    sqlx::query!(
-        "-- command_finish
-        UPDATE commands SET state = $3, outcome = $4, finished_at = $5 WHERE org_id = $1 AND command_id = $2",
-        org as OrgId,
-        finish.command as CommandId,
-        state.as_str(),
-        finish.sentence,
-        now,
-    )
-    .execute(connection)
-    .await?;
-    Ok(())
-}
-
-/// Acknowledges the wishes to abort that a turn was aborted for, so that they don't abort the next one, too.
-pub(crate) async fn aborts_heard(
-    connection: &mut PgConnection,
-    org: OrgId,
-    session: SessionId,
-    now: Timestamp,
-) -> Result<(), sqlx::Error> {
-    sqlx::query!(
-        "-- command_aborts_heard
-        UPDATE commands SET state = 'done', outcome = 'the turn was aborted', finished_at = $3
-        WHERE org_id = $1 AND session_id = $2 AND state = 'pending' AND kind = 'abort'",
-        org as OrgId,
-        session as SessionId,
-        now,
-    )
-    .execute(connection)
-    .await?;
-    Ok(())
 }
 
 /// A command as people see it.
@@ -295,6 +268,24 @@ impl Store {
         new: &NewCommand,
         interaction: Option<[u8; 32]>,
     ) -> Result<Enqueued, EnqueueError> {
+        let audited = matches!(new.wish, Wish::Approve { .. } | Wish::Reject { .. });
+        let enqueued = if audited || interaction.is_some() {
+            self.enqueue_with_effects(new, interaction).await?
+        } else {
+            self.enqueue_alone(new).await?
+        };
+        self.wakes.tell(Wake::Work);
+        if matches!(new.wish, Wish::Abort {}) {
+            self.wakes.tell(Wake::Abort);
+        }
+        Ok(enqueued)
+    }
+
+    async fn enqueue_with_effects(
+        &self,
+        new: &NewCommand,
+        interaction: Option<[u8; 32]>,
+    ) -> Result<Enqueued, EnqueueError> {
         let mut tx = self.pool.begin().await?;
         let enqueued = enqueue(&mut tx, &self.sources, new).await?;
         if let (true, Some(interaction)) = (enqueued.created, interaction) {
@@ -311,11 +302,44 @@ impl Store {
             audit::record(&mut tx, &self.sources, new.org, &actor, &action, &target, detail).await?;
         }
         tx.commit().await?;
-        self.wakes.tell(Wake::Work);
-        if matches!(new.wish, Wish::Abort {}) {
-            self.wakes.tell(Wake::Abort);
-        }
         Ok(enqueued)
+    }
+
+    /// In one statement.
+    async fn enqueue_alone(&self, new: &NewCommand) -> Result<Enqueued, EnqueueError> {
+        match self.enqueue_once(new).await {
+            // Somebody wrote the same key at the same time, and is through.
+            Err(EnqueueError::Database(sqlx::Error::Database(error))) if error.is_unique_violation() => {
+                self.enqueue_once(new).await
+            }
+            enqueued => enqueued,
+        }
+    }
+
+    async fn enqueue_once(&self, new: &NewCommand) -> Result<Enqueued, EnqueueError> {
+        let mut payload = serde_json::to_value(&new.wish).expect("a wish is plain data");
+        let mut hot = self.hot.lend().await?;
+        let row = sqlx::query_file!(
+            "src/command/enqueue.sql",
+            new.org as OrgId,
+            new.session as SessionId,
+            self.sources.id::<CommandId>() as CommandId,
+            new.wish.kind(),
+            payload["payload"].take(),
+            new.idempotency_key,
+            new.created_by as Option<AccountId>,
+            self.sources.now(),
+            new.wish.speaks_to_a_waiting_turn(),
+        )
+        .fetch_optional(&mut *hot)
+        .await?;
+        hot.done();
+        let row = row.ok_or(EnqueueError::NoSuchSession)?;
+        if !row.same {
+            return Err(EnqueueError::OtherWish);
+        }
+        let state = state(&row.state).map_err(|source| sqlx::Error::Decode(source.into()))?;
+        Ok(Enqueued { command: row.command_id, ordinal: row.ordinal, state, created: row.created })
     }
 
     pub async fn command_by_id(

@@ -5,12 +5,12 @@
 use clock::Timestamp;
 use domain::event::{Event, Recorded};
 use domain::projection::Projection;
-use ids::{OrgId, SessionId};
+use ids::{CommandId, OrgId, SessionId};
 use serde_json::{Value, json};
 use sqlx::PgConnection;
 use sqlx::types::Json;
 
-use crate::lease::Lease;
+use crate::lease::{Lease, NextCommand};
 use crate::{Store, StoreError};
 
 /// An event as its two columns.
@@ -44,34 +44,28 @@ impl Append<'_> {
     pub fn last(&self) -> i64 {
         self.after + i64::try_from(self.events.len()).expect("a batch is small")
     }
+
+    /// Kinds and payloads of the events.
+    pub(crate) fn columns(&self) -> (Vec<String>, Vec<Value>) {
+        let rows = self.events.iter().map(EventRow::from);
+        rows.map(|row| (row.kind, row.payload)).unzip()
+    }
 }
 
 /// The fenced write: locks the session's row, compares the lease's token, then adds events and projection. Everything
 /// else that is written under a lease follows in the same transaction. Nothing is written if the token is not current.
+/// `begun`: the command whose turn begins with these events; the attempt is counted.
 pub(crate) async fn append(
     connection: &mut PgConnection,
     lease: &Lease,
     append: &Append<'_>,
+    begun: Option<&NextCommand>,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    let rows: Vec<EventRow> = append.events.iter().map(EventRow::from).collect();
-    let kinds: Vec<String> = rows.iter().map(|row| row.kind.clone()).collect();
-    let payloads: Vec<Value> = rows.into_iter().map(|row| row.payload).collect();
-    let appended = sqlx::query!(
-        "-- event_append
-        WITH session AS (
-            UPDATE sessions SET last_sequence = $6, updated_at = $7
-            WHERE org_id = $1 AND session_id = $2 AND generation = $3 AND fencing_counter = $4 AND last_sequence = $5
-            RETURNING org_id, session_id
-        ), event AS (
-            INSERT INTO events (org_id, session_id, sequence, kind, payload, created_at)
-            SELECT org_id, session_id, $5 + new.place, new.kind, new.payload, $7
-            FROM session, unnest($8::text[], $9::jsonb[]) WITH ORDINALITY AS new (kind, payload, place)
-        ), projection AS (
-            UPDATE projections SET sequence = $6, content = $10, updated_at = $7 FROM session
-            WHERE projections.org_id = session.org_id AND projections.session_id = session.session_id
-        )
-        SELECT 1 AS one FROM session",
+    let (kinds, payloads) = append.columns();
+    let (command, attempt) = begun.map(|command| (command.command, command.attempt + 1)).unzip();
+    let appended = sqlx::query_file!(
+        "src/event/append.sql",
         lease.org as OrgId,
         lease.session as SessionId,
         lease.token.generation,
@@ -82,6 +76,8 @@ pub(crate) async fn append(
         &kinds,
         &payloads,
         Json(append.projection) as Json<&Projection>,
+        command as Option<CommandId>,
+        attempt,
     )
     .fetch_optional(connection)
     .await
@@ -138,7 +134,9 @@ impl Store {
         after: i64,
         limit: i64,
     ) -> Result<Vec<Recorded>, StoreError> {
-        let mut connection = self.pool.acquire().await.map_err(StoreError::during("events_after"))?;
-        self::after(&mut connection, org, session, after, limit).await
+        let mut hot = self.hot.lend().await.map_err(StoreError::during("events_after"))?;
+        let events = self::after(&mut hot, org, session, after, limit).await?;
+        hot.done();
+        Ok(events)
     }
 }

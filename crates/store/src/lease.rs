@@ -8,6 +8,8 @@
 //!
 //! Not here: what is done under a lease (`turn`).
 
+use std::collections::HashMap;
+
 use clock::Timestamp;
 use domain::command::Wish;
 use domain::projection::Projection;
@@ -60,6 +62,50 @@ struct LeaseRow {
     fencing_counter: i64,
 }
 
+struct HeldRow {
+    org: OrgId,
+    session: SessionId,
+    agent: String,
+    last_sequence: i64,
+    checkpoint: Option<CheckpointId>,
+    content: Json<serde_json::Value>,
+    command_id: Option<CommandId>,
+    ordinal: Option<i64>,
+    kind: Option<String>,
+    payload: Option<serde_json::Value>,
+    attempt: Option<i32>,
+}
+
+impl HeldRow {
+    fn read(self) -> Result<Held, StoreError> {
+        let projection = serde_json::from_value(self.content.0);
+        let projection =
+            projection.map_err(StoreError::unreadable("projections", "content", self.session.to_string()))?;
+        let next = command::read_next(self.command_id, self.ordinal, self.kind, self.payload, self.attempt)?;
+        let (agent, last_sequence, checkpoint) = (self.agent, self.last_sequence, self.checkpoint);
+        Ok(Held { agent, last_sequence, projection, checkpoint, next })
+    }
+}
+
+/// Leases as columns.
+struct Keys {
+    orgs: Vec<uuid::Uuid>,
+    sessions: Vec<uuid::Uuid>,
+    generations: Vec<i64>,
+    counters: Vec<i64>,
+}
+
+impl Keys {
+    fn of(leases: &[Lease]) -> Self {
+        Self {
+            orgs: leases.iter().map(|lease| lease.org.into()).collect(),
+            sessions: leases.iter().map(|lease| lease.session.into()).collect(),
+            generations: leases.iter().map(|lease| lease.token.generation).collect(),
+            counters: leases.iter().map(|lease| lease.token.counter).collect(),
+        }
+    }
+}
+
 impl Store {
     /// Takes at most `limit` sessions that have something to do and that nobody holds, until `expires_at`. Takes none
     /// if `generation` is not the current one: this worker belongs to a system that was restored since.
@@ -70,6 +116,7 @@ impl Store {
         expires_at: Timestamp,
         limit: i64,
     ) -> Result<Vec<Lease>, StoreError> {
+        let mut hot = self.hot.lend().await.map_err(StoreError::during("lease_claim"))?;
         let rows = sqlx::query_file_as!(
             LeaseRow,
             "src/lease/lease_claim.sql",
@@ -79,9 +126,10 @@ impl Store {
             expires_at,
             limit,
         )
-        .fetch_all(&self.pool)
+        .fetch_all(&mut *hot)
         .await
         .map_err(StoreError::during("lease_claim"))?;
+        hot.done();
         let lease = |row: LeaseRow| {
             let token = FencingToken { generation, counter: row.fencing_counter };
             Lease { org: row.org_id, session: row.session_id, token, holder, expires_at }
@@ -91,10 +139,7 @@ impl Store {
 
     /// Prolongs `leases` until `expires_at`. Gives back the sessions whose leases still stood; the others are lost.
     pub async fn lease_renew(&self, leases: &[Lease], expires_at: Timestamp) -> Result<Vec<SessionId>, StoreError> {
-        let orgs: Vec<uuid::Uuid> = leases.iter().map(|lease| lease.org.into()).collect();
-        let sessions: Vec<uuid::Uuid> = leases.iter().map(|lease| lease.session.into()).collect();
-        let generations: Vec<i64> = leases.iter().map(|lease| lease.token.generation).collect();
-        let counters: Vec<i64> = leases.iter().map(|lease| lease.token.counter).collect();
+        let Keys { orgs, sessions, generations, counters } = Keys::of(leases);
         sqlx::query_scalar!(
             r#"-- lease_renew
             UPDATE session_leases SET leased_until = $5
@@ -116,47 +161,37 @@ impl Store {
 
     /// Reads what the holder of a lease needs to begin.
     pub async fn lease_load(&self, lease: &Lease) -> Result<Held, StoreError> {
-        let during = || StoreError::during("lease_load");
-        let mut connection = self.pool.acquire().await.map_err(during())?;
-        let row = sqlx::query!(
-            r#"-- lease_load
-            SELECT agent, last_sequence, checkpoint_id AS "checkpoint: CheckpointId",
-                content AS "content: Json<serde_json::Value>"
-            FROM sessions JOIN projections USING (org_id, session_id)
-            WHERE org_id = $1 AND session_id = $2 AND generation = $3 AND fencing_counter = $4"#,
-            lease.org as OrgId,
-            lease.session as SessionId,
-            lease.token.generation,
-            lease.token.counter,
-        )
-        .fetch_optional(&mut *connection)
-        .await
-        .map_err(during())?
-        .ok_or(StoreError::LeaseLost)?;
-        let projection = serde_json::from_value(row.content.0);
-        let projection =
-            projection.map_err(StoreError::unreadable("projections", "content", lease.session.to_string()))?;
-        Ok(Held {
-            agent: row.agent,
-            last_sequence: row.last_sequence,
-            projection,
-            checkpoint: row.checkpoint,
-            next: command::next(&mut connection, lease.org, lease.session).await?,
-        })
+        self.lease_load_all(std::slice::from_ref(lease)).await?.pop().unwrap_or(Err(StoreError::LeaseLost))
     }
 
-    /// Gives a lease up that has nothing to do, so that its row is gone until there is. If there is something, the row
-    /// stays, for anybody to take.
-    pub async fn lease_end_idle(&self, lease: &Lease) -> Result<(), StoreError> {
+    /// As [`Store::lease_load`], of several at once, in their order.
+    pub async fn lease_load_all(&self, leases: &[Lease]) -> Result<Vec<Result<Held, StoreError>>, StoreError> {
+        let Keys { orgs, sessions, generations, counters } = Keys::of(leases);
+        let during = || StoreError::during("lease_load");
+        let mut hot = self.hot.lend().await.map_err(during())?;
+        let rows = sqlx::query_file_as!(HeldRow, "src/lease/load.sql", &orgs, &sessions, &generations, &counters)
+            .fetch_all(&mut *hot)
+            .await
+            .map_err(during())?;
+        hot.done();
+        let mut found: HashMap<(OrgId, SessionId), HeldRow> =
+            rows.into_iter().map(|row| ((row.org, row.session), row)).collect();
+        let held = leases.iter().map(|lease| found.remove(&(lease.org, lease.session)));
+        Ok(held.map(|row| row.ok_or(StoreError::LeaseLost)?.read()).collect())
+    }
+
+    /// Gives a lease up that has nothing to do, so that its row is gone until there is. If there is something, the lease
+    /// stays, and that is given back.
+    pub async fn lease_end_idle(&self, lease: &Lease) -> Result<Option<NextCommand>, StoreError> {
         let during = || StoreError::during("lease_end_idle");
         let mut tx = self.pool.begin().await.map_err(during())?;
         fence(&mut tx, lease).await?;
-        if command::next(&mut tx, lease.org, lease.session).await?.is_some() {
-            tx.rollback().await.map_err(during())?;
-            return self.lease_release(lease, self.sources.now()).await;
+        let next = command::next(&mut tx, lease.org, lease.session).await?;
+        if next.is_none() {
+            end(&mut tx, lease).await?;
         }
-        end(&mut tx, lease).await?;
-        tx.commit().await.map_err(during())
+        tx.commit().await.map_err(during())?;
+        Ok(next)
     }
 
     /// Gives a lease up so that anybody can go on from `wake_at`. Commands stay as they are.
@@ -200,7 +235,7 @@ async fn fence(connection: &mut PgConnection, lease: &Lease) -> Result<(), Store
 
 /// Takes the session's row out of the hot table, in a transaction that has locked the session and seen that nothing
 /// can run.
-pub(crate) async fn end(connection: &mut PgConnection, lease: &Lease) -> Result<(), StoreError> {
+async fn end(connection: &mut PgConnection, lease: &Lease) -> Result<(), StoreError> {
     sqlx::query!(
         "-- lease_end
         DELETE FROM session_leases WHERE org_id = $1 AND session_id = $2",

@@ -19,6 +19,7 @@ mod byok;
 mod channel;
 mod checkpoint;
 mod command;
+mod connections;
 mod cursor;
 mod delivery;
 mod diagnostics;
@@ -26,6 +27,7 @@ mod error;
 mod event;
 mod generation;
 mod idempotency;
+mod identities;
 mod inbound;
 mod instance;
 mod lease;
@@ -49,6 +51,9 @@ mod workflow;
 
 use clock::Sources;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+
+use crate::connections::Connections;
+use crate::identities::Identities;
 
 pub use crate::account::{Member, NewMember, Removal};
 pub use crate::artifact::{Artifact, NewArtifact};
@@ -96,19 +101,28 @@ pub static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!();
 #[derive(Debug, Clone)]
 pub struct Store {
     pool: PgPool,
+    /// For the hot path.
+    hot: Connections,
     sources: Sources,
     wakes: Wakes,
+    identities: Identities,
 }
 
+/// Statements are prepared once per connection and planned once: ours are many-armed, so planning them costs more than
+/// carrying them out, and none depends on its parameters' values for a good plan. Compiling them never pays.
+const SETTINGS: [(&str, &str); 2] = [("plan_cache_mode", "force_generic_plan"), ("jit", "off")];
+
 impl Store {
-    /// Opens a pool of at most `max_connections` to the database at `url` (`postgres://...`).
+    /// Opens a pool to the database at `url` (`postgres://...`). At most `max_connections`, of which half are kept for the
+    /// hot path.
     ///
     /// # Errors
     /// If `url` is not one, or nobody answers there.
     pub async fn connect(url: &str, max_connections: u32, sources: Sources) -> Result<Self, ConnectError> {
         let options: PgConnectOptions = url.parse().map_err(ConnectError::Url)?;
+        let options = options.options(SETTINGS);
         let pool = PgPoolOptions::new()
-            .max_connections(max_connections)
+            .max_connections((max_connections - max_connections / 2).max(2))
             .connect_with(options)
             .await
             .map_err(ConnectError::Unreachable)?;
@@ -117,7 +131,8 @@ impl Store {
 
     #[must_use]
     pub fn from_pool(pool: PgPool, sources: Sources) -> Self {
-        Self { pool, sources, wakes: Wakes::default() }
+        let hot = Connections::new(pool.connect_options().as_ref().clone(), pool.options().get_max_connections());
+        Self { pool, hot, sources, wakes: Wakes::default(), identities: Identities::default() }
     }
 
     #[must_use]
@@ -135,6 +150,7 @@ impl Store {
 
     /// Waits for what is being done with the database, then lets go of it.
     pub async fn close(&self) {
+        self.hot.close().await;
         self.pool.close().await;
     }
 

@@ -9,6 +9,7 @@ use clock::{Sources, Timestamp};
 use domain::event::Event;
 use domain::projection::{Projection, SessionState};
 use ids::{AccountId, CheckpointId, OrgId, SessionId};
+use serde_json::value::RawValue;
 use sqlx::PgConnection;
 use sqlx::types::Json;
 
@@ -40,11 +41,19 @@ pub struct Session {
 }
 
 /// A projection as it is stored. Not read into its type: who looks at damage must see it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct StoredProjection {
     /// The newest event that is folded in.
     pub sequence: i64,
-    pub content: serde_json::Value,
+    pub content: Box<RawValue>,
+}
+
+impl StoredProjection {
+    /// As JSON that can be looked into.
+    #[must_use]
+    pub fn to_value(&self) -> serde_json::Value {
+        serde_json::from_str(self.content.get()).expect("the database gives out JSON only")
+    }
 }
 
 /// Writes the session, its first event and its projection at sequence 1.
@@ -131,7 +140,7 @@ impl Store {
         let row = sqlx::query_as!(
             SessionRow,
             r#"-- session_by_id
-            SELECT session_id AS "session_id: SessionId", title, agent, content->>'state' AS state, last_sequence,
+            SELECT session_id AS "session_id: SessionId", title, agent, projections.state, last_sequence,
                 checkpoint_id AS "checkpoint_id: CheckpointId", created_at, sessions.updated_at
             FROM sessions JOIN projections USING (org_id, session_id)
             WHERE org_id = $1 AND session_id = $2"#,
@@ -151,10 +160,11 @@ impl Store {
         after: Option<SessionId>,
         limit: i64,
     ) -> Result<Vec<Session>, StoreError> {
+        let mut hot = self.hot.lend().await.map_err(StoreError::during("sessions_list"))?;
         let rows = sqlx::query_as!(
             SessionRow,
             r#"-- sessions_list
-            SELECT session_id AS "session_id: SessionId", title, agent, content->>'state' AS state, last_sequence,
+            SELECT session_id AS "session_id: SessionId", title, agent, projections.state, last_sequence,
                 checkpoint_id AS "checkpoint_id: CheckpointId", created_at, sessions.updated_at
             FROM sessions JOIN projections USING (org_id, session_id)
             WHERE org_id = $1 AND session_id > $2 ORDER BY session_id LIMIT $3"#,
@@ -162,28 +172,49 @@ impl Store {
             after.unwrap_or(uuid::Uuid::nil().into()) as SessionId,
             limit.clamp(1, 200),
         )
-        .fetch_all(&self.pool)
+        .fetch_all(&mut *hot)
         .await
         .map_err(StoreError::during("sessions_list"))?;
+        hot.done();
         rows.into_iter().map(SessionRow::read).collect()
     }
 
-    /// The session's projection, as it is stored.
-    pub async fn projection_by_session(
+    /// A session with its projection, as it is stored.
+    pub async fn session_view(
         &self,
         org: OrgId,
         session: SessionId,
-    ) -> Result<Option<StoredProjection>, StoreError> {
-        sqlx::query_as!(
-            StoredProjection,
-            "-- projection_by_session
-            SELECT sequence, content FROM projections WHERE org_id = $1 AND session_id = $2",
+    ) -> Result<Option<(Session, StoredProjection)>, StoreError> {
+        let during = || StoreError::during("session_view");
+        let mut hot = self.hot.lend().await.map_err(during())?;
+        let row = sqlx::query!(
+            r#"-- session_view
+            SELECT title, agent, projections.state, last_sequence, checkpoint_id AS "checkpoint_id: CheckpointId",
+                created_at, sessions.updated_at, sequence, content AS "content: Json<Box<RawValue>>"
+            FROM sessions JOIN projections USING (org_id, session_id)
+            WHERE org_id = $1 AND session_id = $2"#,
             org as OrgId,
             session as SessionId,
         )
-        .fetch_optional(&self.pool)
+        .fetch_optional(&mut *hot)
         .await
-        .map_err(StoreError::during("projection_by_session"))
+        .map_err(during())?;
+        hot.done();
+        let Some(row) = row else { return Ok(None) };
+        let projection = StoredProjection { sequence: row.sequence, content: row.content.0 };
+        let (title, agent, state, last_sequence) = (row.title, row.agent, row.state, row.last_sequence);
+        let (checkpoint_id, created_at, updated_at) = (row.checkpoint_id, row.created_at, row.updated_at);
+        let row = SessionRow {
+            session_id: session,
+            title,
+            agent,
+            state,
+            last_sequence,
+            checkpoint_id,
+            created_at,
+            updated_at,
+        };
+        Ok(Some((row.read()?, projection)))
     }
 
     /// The sequence of the session's newest event; `None`: the org has no such session.

@@ -19,6 +19,7 @@ use serde_json::json;
 use sqlx::PgConnection;
 
 use crate::outbox::{self, Effect};
+use crate::wake::Wake;
 use crate::{Store, StoreError, audit};
 
 /// An erasure, finished or not.
@@ -132,6 +133,7 @@ impl Store {
         self.empty_account(&mut tx, account, &orgs, actor).await.map_err(during())?;
         let erasure = find(&mut tx, account).await.map_err(during())?;
         tx.commit().await.map_err(during())?;
+        self.wakes.tell(Wake::Identities);
         Ok(erasure.expect("it was just written"))
     }
 

@@ -12,6 +12,7 @@ use serde_json::json;
 use sqlx::PgConnection;
 
 use crate::outbox::{self, Effect};
+use crate::wake::Wake;
 use crate::{Store, StoreError, audit};
 
 /// A token, without its secret.
@@ -130,22 +131,35 @@ impl Store {
 
     /// Whom the token with this SHA-256 stands for. `None`: no such token, or it is no longer in force, or its
     /// account has left the org.
+    ///
+    /// What was read a moment ago counts, while this process hears of changes (`identities`).
     pub async fn token_identify(&self, hash: &[u8; 32]) -> Result<Option<Identity>, StoreError> {
+        let (now, heard) = (self.sources.now(), self.wakes.identity_changes());
+        if let Some(known) = heard.and_then(|changes| self.identities.get(hash, now, changes)) {
+            return Ok(Some(known));
+        }
+        let mut hot = self.hot.lend().await.map_err(StoreError::during("token_identify"))?;
         let row = sqlx::query!(
             r#"-- token_identify
-            SELECT org_id AS "org: OrgId", token_id AS "token: TokenId", account_id AS "account: AccountId", role, scopes
+            SELECT org_id AS "org: OrgId", token_id AS "token: TokenId", account_id AS "account: AccountId", role, scopes,
+                expires_at
             FROM api_tokens JOIN memberships USING (org_id, account_id)
             WHERE token_hash = $1 AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > $2)"#,
             &hash[..],
-            self.sources.now(),
+            now,
         )
-        .fetch_optional(&self.pool)
+        .fetch_optional(&mut *hot)
         .await
         .map_err(StoreError::during("token_identify"))?;
+        hot.done();
         let Some(row) = row else { return Ok(None) };
         let role = row.role.parse().map_err(StoreError::unreadable("memberships", "role", row.account))?;
         let scopes = scopes(row.token, &row.scopes)?;
-        Ok(Some(Identity { org: row.org, token: row.token, account: row.account, role, scopes }))
+        let identity = Identity { org: row.org, token: row.token, account: row.account, role, scopes };
+        if let Some(changes) = heard {
+            self.identities.keep(*hash, identity.clone(), row.expires_at, now, changes);
+        }
+        Ok(Some(identity))
     }
 
     pub async fn token_list(&self, org: OrgId, after: Option<TokenId>, limit: i64) -> Result<Vec<Token>, StoreError> {
@@ -205,6 +219,7 @@ impl Store {
             outbox::insert(&mut tx, &self.sources, &[effect]).await.map_err(during())?;
         }
         tx.commit().await.map_err(during())?;
+        self.wakes.tell(Wake::Identities);
         Ok(row.is_some())
     }
 }

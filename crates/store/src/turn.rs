@@ -10,16 +10,20 @@
 use clock::Timestamp;
 use domain::command::CommandState;
 use domain::event::TurnOutcome;
-use ids::{CheckpointId, CommandId, OrgId, SessionId};
+use domain::projection::Projection;
+use ids::{CheckpointId, CommandId, OrgId, SessionId, UsageId};
 use sqlx::PgConnection;
+use sqlx::types::Json;
+use uuid::Uuid;
 
 use crate::artifact::{self, NewArtifact};
-use crate::checkpoint::{self, NewCheckpoint};
+use crate::blob::{BlobRow, SKEW};
+use crate::checkpoint::NewCheckpoint;
 use crate::event::{self, Append};
-use crate::lease::{self, Lease, NextCommand};
-use crate::usage::{self, UsageKind};
+use crate::lease::{Lease, NextCommand};
+use crate::usage::UsageKind;
 use crate::wake::Wake;
-use crate::{Store, StoreError, command, run};
+use crate::{Store, StoreError, command};
 
 /// How a command ends.
 #[derive(Debug, Clone)]
@@ -46,28 +50,18 @@ impl Store {
         append: &Append<'_>,
         command: &NextCommand,
     ) -> Result<(), StoreError> {
-        let during = || StoreError::during("turn_start");
-        let mut tx = self.pool.begin().await.map_err(during())?;
-        event::append(&mut tx, lease, append, self.sources.now()).await?;
-        sqlx::query!(
-            "-- turn_start
-            UPDATE commands SET attempt = $3 WHERE org_id = $1 AND command_id = $2",
-            lease.org as OrgId,
-            command.command as CommandId,
-            command.attempt + 1,
-        )
-        .execute(&mut *tx)
-        .await
-        .map_err(during())?;
-        tx.commit().await.map_err(during())?;
-        self.wakes.tell(Wake::Events(lease.session));
-        Ok(())
+        self.append(lease, append, Some(command)).await
     }
 
     /// Appends events in the middle of a turn.
     pub async fn turn_append(&self, lease: &Lease, append: &Append<'_>) -> Result<(), StoreError> {
-        let mut connection = self.pool.acquire().await.map_err(StoreError::during("turn_append"))?;
-        event::append(&mut connection, lease, append, self.sources.now()).await?;
+        self.append(lease, append, None).await
+    }
+
+    async fn append(&self, lease: &Lease, append: &Append<'_>, begun: Option<&NextCommand>) -> Result<(), StoreError> {
+        let mut hot = self.hot.lend().await.map_err(StoreError::during("turn_append"))?;
+        event::append(&mut hot, lease, append, begun, self.sources.now()).await?;
+        hot.done();
         self.wakes.tell(Wake::Events(lease.session));
         Ok(())
     }
@@ -81,7 +75,7 @@ impl Store {
     ) -> Result<(), StoreError> {
         let during = || StoreError::during("turn_publish");
         let mut tx = self.pool.begin().await.map_err(during())?;
-        event::append(&mut tx, lease, append, self.sources.now()).await?;
+        event::append(&mut tx, lease, append, None, self.sources.now()).await?;
         for new in artifacts {
             artifact::insert(&mut tx, &self.sources, lease.org, lease.session, new).await.map_err(during())?;
         }
@@ -98,104 +92,146 @@ impl Store {
         artifacts: &[NewArtifact],
     ) -> Result<Option<NextCommand>, StoreError> {
         let during = || StoreError::during("turn_finish");
-        let mut tx = self.pool.begin().await.map_err(during())?;
-        let now = self.sources.now();
-        event::append(&mut tx, lease, &finish.append, now).await?;
-        for new in artifacts {
-            artifact::insert(&mut tx, &self.sources, lease.org, lease.session, new).await.map_err(during())?;
-        }
-        if let Some(new) = &finish.checkpoint {
-            let sequence = finish.append.last();
-            checkpoint::insert(&mut tx, lease.org, lease.session, sequence, new, now).await.map_err(during())?;
-        }
-        let behind = self.settle(&mut tx, lease, finish, now).await.map_err(during())?;
-        let next = command::next(&mut tx, lease.org, lease.session).await?;
-        if next.is_none() {
-            lease::end(&mut tx, lease).await?;
-        }
-        tx.commit().await.map_err(during())?;
+        let mut hot = self.hot.lend().await.map_err(during())?;
+        let finished = self.write_end(&mut hot, lease, finish, artifacts).await.map_err(during())?;
+        hot.done();
+        let Finished { ended, behind, next } = finished.ok_or(StoreError::LeaseLost)?;
         self.wakes.tell(Wake::Events(lease.session));
         if behind {
             self.wakes.tell(Wake::Cursor);
         }
-        Ok(next)
+        match next? {
+            // A command came between the look for one and the lock on the session's row.
+            None if !ended => self.lease_end_idle(lease).await,
+            next => Ok(next),
+        }
     }
 
-    /// What hangs from the end of a command. The session's row is locked, and its token was compared. Says whether a
-    /// thread is behind now.
-    async fn settle(
+    /// `None`: the token is not current, and nothing was written.
+    async fn write_end(
         &self,
         connection: &mut PgConnection,
         lease: &Lease,
         finish: &Finish<'_>,
-        now: Timestamp,
-    ) -> Result<bool, sqlx::Error> {
-        command::finish(connection, lease.org, finish, now).await?;
-        let Some(outcome) = finish.turn else { return Ok(false) };
-        settle_session(connection, lease, finish, outcome).await?;
-        if outcome == TurnOutcome::Aborted {
-            command::aborts_heard(connection, lease.org, lease.session, now).await?;
-        }
-        if !outcome.waits() {
-            let origin = command::origin(connection, lease.org, lease.session, finish.command).await?;
-            run::finish(connection, lease.org, origin, outcome == TurnOutcome::Completed, now).await?;
-        }
-        self.meter(connection, lease.org, finish).await?;
-        wake_gateway(connection, lease, now).await
+        artifacts: &[NewArtifact],
+    ) -> Result<Option<Finished>, sqlx::Error> {
+        let now = self.sources.now();
+        let (kinds, payloads) = finish.append.columns();
+        let checkpoint = finish.checkpoint.as_ref();
+        let files = checkpoint.map(|new| &new.files[..]).unwrap_or_default();
+        let blobs = Blobs::of(checkpoint, artifacts, now);
+        let usage = self.metered(finish, artifacts);
+        let state = serde_json::to_value(finish.state).expect("a state is plain data");
+        let row = sqlx::query_file!(
+            "src/turn/finish.sql",
+            lease.org as OrgId,
+            lease.session as SessionId,
+            lease.token.generation,
+            lease.token.counter,
+            finish.append.after,
+            finish.append.last(),
+            now,
+            &kinds,
+            &payloads,
+            Json(finish.append.projection) as Json<&Projection>,
+            finish.command as CommandId,
+            state.as_str(),
+            finish.sentence,
+            finish.turn.is_some(),
+            finish.turn.and_then(blocked_on),
+            finish.turn == Some(TurnOutcome::Aborted),
+            finish.turn.and_then(run_state),
+            checkpoint.map(|new| new.checkpoint) as Option<CheckpointId>,
+            checkpoint.map(|new| &new.manifest.key),
+            &files.iter().map(|blob| blob.key.clone()).collect::<Vec<_>>(),
+            &blobs.keys,
+            &blobs.sizes,
+            &blobs.hashes,
+            &blobs.since,
+            &artifacts.iter().map(|new| new.artifact.into()).collect::<Vec<Uuid>>(),
+            &artifacts.iter().map(|new| new.name.clone()).collect::<Vec<_>>(),
+            &artifacts.iter().map(|new| new.media_type.clone()).collect::<Vec<_>>(),
+            &artifacts.iter().map(|new| new.blob.key.clone()).collect::<Vec<_>>(),
+            &usage.iter().map(|_| self.sources.id::<UsageId>().into()).collect::<Vec<Uuid>>(),
+            &usage.iter().map(|(source, ..)| *source).collect::<Vec<_>>(),
+            &usage.iter().map(|(_, kind, _)| kind.as_str().to_owned()).collect::<Vec<_>>(),
+            &usage.iter().map(|(.., quantity)| *quantity).collect::<Vec<_>>(),
+        )
+        .fetch_optional(connection)
+        .await?;
+        Ok(row.map(|row| Finished {
+            ended: row.ended,
+            behind: row.behind,
+            next: command::read_next(row.command_id, row.ordinal, row.kind, row.payload, row.attempt),
+        }))
     }
 
-    async fn meter(&self, connection: &mut PgConnection, org: OrgId, finish: &Finish<'_>) -> Result<(), sqlx::Error> {
-        let measures = [
-            (UsageKind::Turns, 1),
-            (UsageKind::InputTokens, finish.input_tokens),
-            (UsageKind::OutputTokens, finish.output_tokens),
-        ];
-        for (kind, quantity) in measures {
-            if quantity > 0 {
-                usage::record(connection, &self.sources, org, finish.command.into(), kind, quantity).await?;
-            }
-        }
-        Ok(())
+    fn metered(&self, finish: &Finish<'_>, artifacts: &[NewArtifact]) -> Vec<(Uuid, UsageKind, i64)> {
+        let command = finish.command.into();
+        let of_turn = finish.turn.map(|_| {
+            [
+                (command, UsageKind::Turns, 1),
+                (command, UsageKind::InputTokens, finish.input_tokens),
+                (command, UsageKind::OutputTokens, finish.output_tokens),
+            ]
+        });
+        let of_turn = of_turn.into_iter().flatten().filter(|(.., quantity)| *quantity > 0);
+        let of_artifacts = artifacts.iter().map(|new| (new.artifact.into(), UsageKind::ArtifactBytes, new.blob.size));
+        of_turn.chain(of_artifacts).collect()
     }
 }
 
-async fn settle_session(
-    connection: &mut PgConnection,
-    lease: &Lease,
-    finish: &Finish<'_>,
-    outcome: TurnOutcome,
-) -> Result<(), sqlx::Error> {
-    let blocked_on = match outcome {
+/// What ending a command came to.
+struct Finished {
+    /// The lease was given up.
+    ended: bool,
+    /// A thread is behind now.
+    behind: bool,
+    next: Result<Option<NextCommand>, StoreError>,
+}
+
+/// Blobs as columns, sorted by key, so that two turns with common files can't deadlock.
+#[derive(Default)]
+struct Blobs {
+    keys: Vec<String>,
+    sizes: Vec<i64>,
+    hashes: Vec<Vec<u8>>,
+    since: Vec<Timestamp>,
+}
+
+impl Blobs {
+    fn of(checkpoint: Option<&NewCheckpoint>, artifacts: &[NewArtifact], now: Timestamp) -> Self {
+        let saved = checkpoint.into_iter().flat_map(|new| {
+            let blobs = new.files.iter().chain([&new.manifest]);
+            blobs.map(|blob| (blob, new.since))
+        });
+        // An artifact's key is its own: nobody else ever stored it.
+        let mut all: Vec<(&BlobRow, Timestamp)> = saved.chain(artifacts.iter().map(|new| (&new.blob, now))).collect();
+        all.sort_by(|one, other| one.0.key.cmp(&other.0.key));
+        let mut columns = Self::default();
+        for (blob, since) in all {
+            columns.keys.push(blob.key.clone());
+            columns.sizes.push(blob.size);
+            columns.hashes.push(blob.sha256.clone());
+            columns.since.push(since - SKEW);
+        }
+        columns
+    }
+}
+
+fn blocked_on(outcome: TurnOutcome) -> Option<&'static str> {
+    match outcome {
         TurnOutcome::AwaitingApproval => Some("approval"),
         TurnOutcome::AwaitingAnswer => Some("answer"),
         _ => None,
-    };
-    sqlx::query!(
-        "-- turn_settle
-        UPDATE sessions SET blocked_on = $5, checkpoint_id = coalesce($6, checkpoint_id)
-        WHERE org_id = $1 AND session_id = $2 AND generation = $3 AND fencing_counter = $4",
-        lease.org as OrgId,
-        lease.session as SessionId,
-        lease.token.generation,
-        lease.token.counter,
-        blocked_on,
-        finish.checkpoint.as_ref().map(|new| new.checkpoint) as Option<CheckpointId>,
-    )
-    .execute(connection)
-    .await?;
-    Ok(())
+    }
 }
 
-async fn wake_gateway(connection: &mut PgConnection, lease: &Lease, now: Timestamp) -> Result<bool, sqlx::Error> {
-    let woken = sqlx::query!(
-        "-- turn_wake_gateway
-        UPDATE delivery_cursors SET behind = true, updated_at = $3
-        WHERE org_id = $1 AND session_id = $2 AND NOT behind",
-        lease.org as OrgId,
-        lease.session as SessionId,
-        now,
-    )
-    .execute(connection)
-    .await?;
-    Ok(woken.rows_affected() > 0)
+/// What becomes of the run that the turn carried out. `None`: it goes on when a person has spoken.
+fn run_state(outcome: TurnOutcome) -> Option<&'static str> {
+    match outcome {
+        waiting if waiting.waits() => None,
+        TurnOutcome::Completed => Some("succeeded"),
+        _ => Some("failed"),
+    }
 }

@@ -10,6 +10,7 @@
 //! Not here: what is looked at then.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -40,6 +41,8 @@ pub enum Wake {
     Abort,
     /// A thread has something to render.
     Cursor,
+    /// Somebody is no longer who they were: a token was revoked, an account left or may do something else.
+    Identities,
     /// A session has new events.
     Events(SessionId),
 }
@@ -53,6 +56,9 @@ struct Shared {
     work: watch::Sender<()>,
     abort: watch::Sender<()>,
     cursor: watch::Sender<()>,
+    identity_changes: AtomicU64,
+    /// Whether what others tell gets here.
+    hearing: AtomicBool,
     sessions: Mutex<HashMap<SessionId, watch::Sender<()>>>,
     outgoing: Mutex<Outgoing>,
     told: Notify,
@@ -64,6 +70,7 @@ struct Outgoing {
     work: bool,
     abort: bool,
     cursor: bool,
+    identities: bool,
     sessions: HashSet<SessionId>,
     /// Too many to name.
     everything: bool,
@@ -124,6 +131,12 @@ impl Wakes {
         Waiter(self.0.cursor.subscribe())
     }
 
+    /// How often identities changed, as far as was heard. `None`: nothing is heard from others, so nothing may be remembered.
+    pub(crate) fn identity_changes(&self) -> Option<u64> {
+        let hearing = self.0.hearing.load(Ordering::Acquire);
+        hearing.then(|| self.0.identity_changes.load(Ordering::Acquire))
+    }
+
     #[must_use]
     pub fn session(&self, session: SessionId) -> SessionWaiter {
         let receiver = locked(&self.0.sessions).entry(session).or_default().subscribe();
@@ -142,6 +155,9 @@ impl Wakes {
             Wake::Work => self.0.work.send_replace(()),
             Wake::Abort => self.0.abort.send_replace(()),
             Wake::Cursor => self.0.cursor.send_replace(()),
+            Wake::Identities => {
+                self.0.identity_changes.fetch_add(1, Ordering::AcqRel);
+            }
             Wake::Events(session) => {
                 if let Some(sender) = locked(&self.0.sessions).get(&session) {
                     sender.send_replace(());
@@ -151,7 +167,7 @@ impl Wakes {
     }
 
     fn wake_everybody(&self) {
-        [Wake::Work, Wake::Abort, Wake::Cursor].into_iter().for_each(|wake| self.wake(wake));
+        [Wake::Work, Wake::Abort, Wake::Cursor, Wake::Identities].into_iter().for_each(|wake| self.wake(wake));
         locked(&self.0.sessions).values().for_each(|sender| sender.send_replace(()));
     }
 
@@ -166,6 +182,7 @@ impl Wakes {
                 "work" => self.wake(Wake::Work),
                 "abort" => self.wake(Wake::Abort),
                 "cursor" => self.wake(Wake::Cursor),
+                "identities" => self.wake(Wake::Identities),
                 session => match session.parse::<Uuid>() {
                     Ok(session) => self.wake(Wake::Events(session.into())),
                     Err(_) => return self.wake_everybody(),
@@ -181,6 +198,7 @@ impl Outgoing {
             Wake::Work => self.work = true,
             Wake::Abort => self.abort = true,
             Wake::Cursor => self.cursor = true,
+            Wake::Identities => self.identities = true,
             Wake::Events(_) if self.sessions.len() >= REMEMBERED => self.everything = true,
             Wake::Events(session) => {
                 self.sessions.insert(session);
@@ -193,7 +211,8 @@ impl Outgoing {
         if self.everything {
             return vec![format!("{own} all")];
         }
-        let kinds = [(self.work, "work"), (self.abort, "abort"), (self.cursor, "cursor")];
+        let kinds =
+            [(self.work, "work"), (self.abort, "abort"), (self.cursor, "cursor"), (self.identities, "identities")];
         let kinds = kinds.into_iter().filter(|(told, _)| *told).map(|(_, name)| name.to_owned());
         let sessions = self.sessions.into_iter().map(|session| session.as_uuid().simple().to_string());
         let hints: Vec<String> = kinds.chain(sessions).collect();
@@ -235,7 +254,9 @@ async fn send(wakes: &Wakes, pool: &PgPool, own: Uuid) {
 
 async fn listen(wakes: &Wakes, pool: &PgPool, own: Uuid) {
     loop {
-        if let Err(error) = hear_all(wakes, pool, own).await {
+        let heard = hear_all(wakes, pool, own).await;
+        wakes.0.hearing.store(false, Ordering::Release);
+        if let Err(error) = heard {
             tracing::debug!(%error, "no wake-ups are heard; this process looks by itself");
         }
         tokio::time::sleep(RECONNECT).await;
@@ -248,6 +269,7 @@ async fn hear_all(wakes: &Wakes, pool: &PgPool, own: Uuid) -> Result<(), sqlx::E
     listener.listen(CHANNEL).await?;
     // What was told before nobody heard.
     wakes.wake_everybody();
+    wakes.0.hearing.store(true, Ordering::Release);
     while let Some(message) = listener.try_recv().await? {
         wakes.hear(own, message.payload());
     }

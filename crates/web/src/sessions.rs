@@ -8,7 +8,7 @@ use clock::Timestamp;
 use domain::projection::SessionState;
 use ids::{CheckpointId, OrgId, SessionId};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::value::RawValue;
 use store::{NewSession, Session, StoredProjection};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
@@ -59,7 +59,9 @@ struct WithProjection {
 #[schema(as = Projection)]
 struct ProjectionView {
     sequence: i64,
-    content: Value,
+    /// As it is stored.
+    #[schema(value_type = serde_json::Value)]
+    content: Box<RawValue>,
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
@@ -132,10 +134,9 @@ async fn view(
     Reader(caller): Reader,
     Path(session): Path<SessionId>,
 ) -> Result<Json<WithProjection>, Problem> {
-    let found = find(&app, caller.org, session).await?;
-    let projection = app.store.projection_by_session(caller.org, session).await?;
-    let StoredProjection { sequence, content } = projection.ok_or_else(|| Problem::not_found("session"))?;
-    Ok(Json(WithProjection { session: found.into(), projection: ProjectionView { sequence, content } }))
+    let found = app.store.session_view(caller.org, session).await?;
+    let (session, StoredProjection { sequence, content }) = found.ok_or_else(|| Problem::not_found("session"))?;
+    Ok(Json(WithProjection { session: session.into(), projection: ProjectionView { sequence, content } }))
 }
 
 async fn find(app: &App, org: OrgId, session: SessionId) -> Result<Session, Problem> {

@@ -29,7 +29,7 @@ use clock::Timestamp;
 use ids::InstanceId;
 use objects::Objects;
 use secrets::Kms;
-use store::{Lease, Store};
+use store::{Held, Lease, Store, StoreError};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -108,8 +108,8 @@ async fn work(context: &Arc<Context>, shutdown: &CancellationToken, done: &Cance
     let mut sessions = JoinSet::new();
     let mut work = context.parts.store.wakes().work();
     while !shutdown.is_cancelled() {
-        for lease in claim(context, context.config.concurrency - sessions.len()).await {
-            sessions.spawn(session::advance(context.clone(), lease));
+        for (lease, held) in claim(context, context.config.concurrency - sessions.len()).await {
+            sessions.spawn(session::advance(context.clone(), lease, held));
         }
         tokio::select! {
             () = shutdown.cancelled() => {}
@@ -126,16 +126,30 @@ async fn work(context: &Arc<Context>, shutdown: &CancellationToken, done: &Cance
     done.cancel();
 }
 
-async fn claim(context: &Context, free: usize) -> Vec<Lease> {
+/// Sessions that are this worker's now, with what it needs to begin.
+async fn claim(context: &Context, free: usize) -> Vec<(Lease, Result<Held, StoreError>)> {
     if free == 0 {
         return Vec::new();
     }
     let (parts, limit) = (&context.parts, i64::try_from(free).unwrap_or(1));
     let claimed = parts.store.lease_claim(parts.generation, parts.instance, context.lease_end(), limit).await;
-    claimed.unwrap_or_else(|error| {
+    let leases = claimed.unwrap_or_else(|error| {
         tracing::warn!(error = halt::chain(&error), "no session could be claimed");
         Vec::new()
-    })
+    });
+    if leases.is_empty() {
+        return Vec::new();
+    }
+    match parts.store.lease_load_all(&leases).await {
+        Ok(held) => leases.into_iter().zip(held).collect(),
+        Err(error) => {
+            tracing::warn!(
+                error = halt::chain(&error),
+                "claimed sessions could not be read; their leases will run out"
+            );
+            Vec::new()
+        }
+    }
 }
 
 /// Renews all leases that are held, at a third of their time. In a task of its own: a busy turn can't starve it.

@@ -7,7 +7,7 @@ use domain::command::CommandState;
 use domain::event::{Event, TurnOutcome};
 use ids::CheckpointId;
 use serde_json::Value;
-use store::{Lease, NewCheckpoint, NextCommand};
+use store::{Held, Lease, NewCheckpoint, NextCommand, StoreError};
 
 use crate::Context;
 use crate::halt::{Halt, chain};
@@ -34,9 +34,9 @@ pub(crate) struct Session {
 
 /// Carries out the session's commands, and gives the lease up whatever happens.
 #[tracing::instrument(skip_all, fields(session.id = %lease.session))]
-pub(crate) async fn advance(context: Arc<Context>, lease: Lease) {
+pub(crate) async fn advance(context: Arc<Context>, lease: Lease, held: Result<Held, StoreError>) {
     let hold = context.holdings.hold(lease.clone());
-    let held = match context.parts.store.lease_load(&lease).await {
+    let held = match held {
         Ok(held) => held,
         Err(error) => return give_up(&context, &lease, error.into(), 0).await,
     };
@@ -77,7 +77,7 @@ async fn give_up(context: &Context, lease: &Lease, halt: Halt, attempt: i32) {
 impl Session {
     async fn all(&mut self, mut next: Option<NextCommand>) -> Result<(), Halt> {
         if next.is_none() {
-            self.context.parts.store.lease_end_idle(&self.hold.lease).await?;
+            next = self.context.parts.store.lease_end_idle(&self.hold.lease).await?;
         }
         while let Some(command) = next {
             if self.context.draining.is_cancelled() {

@@ -20,7 +20,7 @@ const CONNECTIONS: usize = 16;
 const VIEW: &str = "SELECT session_id, title, agent, last_sequence, checkpoint_id, created_at, sessions.updated_at, \
     projections.sequence, content FROM sessions JOIN projections USING (org_id, session_id) \
     WHERE org_id = :org AND session_id = :session";
-const LIST: &str = "SELECT session_id, title, agent, content->>'state' AS state, last_sequence, checkpoint_id, created_at, \
+const LIST: &str = "SELECT session_id, title, agent, projections.state, last_sequence, checkpoint_id, created_at, \
     sessions.updated_at FROM sessions JOIN projections USING (org_id, session_id) \
     WHERE org_id = :org AND session_id > :session ORDER BY session_id LIMIT 50";
 

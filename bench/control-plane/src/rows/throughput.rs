@@ -38,6 +38,17 @@ pub(crate) async fn measure(asked: &Asked) -> anyhow::Result<Vec<Row>> {
     Ok(rows)
 }
 
+/// Prompts per second in this world, whose roles are started for it.
+pub(crate) async fn rate(asked: &Asked, world: &World) -> anyhow::Result<f64> {
+    let (web, _worker) = (world.start("web").await?, world.start("worker").await?);
+    let api = world.api(&web);
+    let sessions = sessions(&api, SESSIONS).await?;
+    run(world, &api, &sessions, 1).await?;
+    let each = asked.of(30);
+    let took = run(world, &api, &sessions, each).await?;
+    Ok((SESSIONS * each) as f64 / took.as_secs_f64())
+}
+
 pub(crate) async fn sessions(api: &Api, count: usize) -> anyhow::Result<Vec<String>> {
     let mut caller = api.connect().await?;
     let mut sessions = Vec::with_capacity(count);

@@ -132,8 +132,8 @@ impl Subject {
         let sequences: Vec<i64> = events.iter().map(|event| event.sequence).collect();
         assert_eq!(sequences, (1..=i64::try_from(events.len()).unwrap()).collect::<Vec<_>>());
         let rebuilt = Projection::rebuild(events.iter().map(|recorded| &recorded.event));
-        let stored = store.projection_by_session(org, session).await.unwrap().unwrap();
-        assert_eq!(stored.content, serde_json::to_value(&rebuilt).unwrap());
+        let (_, stored) = store.session_view(org, session).await.unwrap().unwrap();
+        assert_eq!(stored.to_value(), serde_json::to_value(&rebuilt).unwrap());
         assert_eq!(Some(stored.sequence), sequences.last().copied());
         assert_eq!(store.session_last_sequence(org, session).await.unwrap(), Some(stored.sequence));
         rebuilt

@@ -147,8 +147,8 @@ impl World {
     }
 
     pub(super) async fn request_id(&self, session: SessionId) -> String {
-        let stored = self.store.projection_by_session(self.org, session).await.unwrap().unwrap();
-        stored.content["waiting_for"]["request_id"].as_str().unwrap().to_owned()
+        let (_, stored) = self.store.session_view(self.org, session).await.unwrap().unwrap();
+        stored.to_value()["waiting_for"]["request_id"].as_str().unwrap().to_owned()
     }
 
     pub(super) async fn checkpoint(&self, session: SessionId) -> Checkpoint {
@@ -169,9 +169,9 @@ impl World {
         let events = self.events(session).await;
         let sequences: Vec<i64> = events.iter().map(|event| event.sequence).collect();
         assert_eq!(sequences, (1..=sequences.len() as i64).collect::<Vec<_>>());
-        let stored = self.store.projection_by_session(self.org, session).await.unwrap().unwrap();
+        let (_, stored) = self.store.session_view(self.org, session).await.unwrap().unwrap();
         let rebuilt = Projection::rebuild(events.iter().map(|event| &event.event));
-        assert_eq!(stored.content, serde_json::to_value(&rebuilt).unwrap());
+        assert_eq!(stored.to_value(), serde_json::to_value(&rebuilt).unwrap());
         assert_eq!(Some(&stored.sequence), sequences.last());
         assert_eq!(self.store.diagnostics_backlog().await.unwrap().leases_held, 0);
     }

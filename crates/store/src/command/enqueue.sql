@@ -1,0 +1,27 @@
+-- command_enqueue_alone
+-- $1 org, $2 session, $3 command, $4 kind, $5 payload, $6 idempotency key, $7 who, $8 now, $9 whether it speaks to a turn
+-- that waits.
+--
+-- Two at once with one key can both find it unknown; the second then breaks the unique key, changes nothing, and asks again.
+-- An existing lease row is left alone: its holder sees that last_ordinal was raised before it takes the row away.
+WITH known AS (
+    SELECT command_id, ordinal, state, kind = $4 AND payload = $5 AS same FROM commands
+    WHERE org_id = $1 AND session_id = $2 AND idempotency_key = $6
+), session AS (
+    UPDATE sessions SET last_ordinal = last_ordinal + 1
+    WHERE org_id = $1 AND session_id = $2 AND NOT EXISTS (SELECT FROM known)
+    RETURNING org_id, session_id, last_ordinal, blocked_on
+), inserted AS (
+    INSERT INTO commands (org_id, session_id, command_id, ordinal, kind, payload, idempotency_key, state, created_by,
+        created_at)
+    SELECT org_id, session_id, $3, last_ordinal, $4, $5, $6, 'pending', $7, $8 FROM session
+    RETURNING command_id, ordinal, state
+), woken AS (
+    INSERT INTO session_leases (org_id, session_id, wake_at)
+    SELECT org_id, session_id, $8 FROM session WHERE blocked_on IS NULL OR $9 ON CONFLICT DO NOTHING
+)
+SELECT command_id AS "command_id!: CommandId", ordinal AS "ordinal!", state AS "state!", true AS "created!",
+    true AS "same!"
+FROM inserted
+UNION ALL
+SELECT command_id, ordinal, state, false, same FROM known

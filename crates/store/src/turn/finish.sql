@@ -1,0 +1,96 @@
+-- turn_finish
+-- $1 org, $2 session, $3 generation, $4 fencing counter, $5 newest sequence before, $6 and after, $7 now,
+-- $8 kinds and $9 payloads of the events, $10 projection.
+-- $11 command, $12 its state, $13 its outcome; $14 whether a turn ended with it, $15 what the session is blocked on then,
+-- $16 whether it was aborted, $17 the state that a run has then; NULL: the turn goes on.
+-- $18 checkpoint or NULL, $19 key of its manifest, $20 keys of its files.
+-- $21 keys, $22 sizes and $23 hashes of blobs, sorted by key, $24 when their saving began, less the skew of clocks.
+-- $25 ids, $26 names, $27 media types and $28 blob keys of artifacts.
+-- $29 ids, $30 sources, $31 kinds and $32 quantities of what is metered.
+--
+-- Everything hangs from `session`: if the token is not current, nothing is written. The snapshot may be older than the
+-- lock on the session's row, if somebody else held it: a command that came meanwhile has raised last_ordinal, and then
+-- the lease stays.
+WITH session AS (
+    UPDATE sessions
+    SET last_sequence = $6, updated_at = $7, checkpoint_id = coalesce($18::uuid, checkpoint_id),
+        blocked_on = CASE WHEN $14::boolean THEN $15 ELSE blocked_on END
+    WHERE org_id = $1 AND session_id = $2 AND generation = $3 AND fencing_counter = $4 AND last_sequence = $5
+    RETURNING org_id, session_id, last_ordinal, blocked_on
+), event AS (
+    INSERT INTO events (org_id, session_id, sequence, kind, payload, created_at)
+    SELECT org_id, session_id, $5 + new.place, new.kind, new.payload, $7
+    FROM session, unnest($8::text[], $9::jsonb[]) WITH ORDINALITY AS new (kind, payload, place)
+), projection AS (
+    UPDATE projections SET sequence = $6, content = $10, updated_at = $7 FROM session
+    WHERE projections.org_id = session.org_id AND projections.session_id = session.session_id
+), doomed AS (
+    SELECT blob_key, state, deleted_at FROM blob_deletions
+    WHERE org_id = $1 AND blob_key = ANY ($21::text[]) AND EXISTS (SELECT FROM session) ORDER BY blob_key FOR UPDATE
+), spared AS (
+    DELETE FROM blob_deletions USING doomed
+    WHERE org_id = $1 AND blob_deletions.blob_key = doomed.blob_key AND doomed.state = 'waiting'
+), blob AS (
+    INSERT INTO blobs (org_id, blob_key, size, sha256, created_at)
+    SELECT org_id, new.key, new.size, new.sha256, $7
+    FROM session, unnest($21::text[], $22::bigint[], $23::bytea[], $24::timestamptz[]) AS new (key, size, sha256, since)
+    WHERE NOT EXISTS (
+        SELECT FROM doomed WHERE doomed.blob_key = new.key AND (state = 'deleting' OR deleted_at >= new.since))
+    ON CONFLICT (org_id, blob_key) DO NOTHING
+), checkpoint AS (
+    INSERT INTO checkpoints (org_id, checkpoint_id, session_id, sequence, manifest_key, created_at)
+    SELECT org_id, $18, session_id, $6, $19, $7 FROM session WHERE $18::uuid IS NOT NULL
+), checkpoint_blob AS (
+    INSERT INTO checkpoint_blobs (org_id, checkpoint_id, blob_key)
+    SELECT org_id, $18, key FROM session, unnest($20::text[]) AS key
+), artifact AS (
+    INSERT INTO artifacts (org_id, artifact_id, session_id, name, media_type, blob_key, created_at)
+    SELECT org_id, new.artifact_id, session_id, new.name, new.media_type, new.blob_key, $7
+    FROM session, unnest($25::uuid[], $26::text[], $27::text[], $28::text[])
+        AS new (artifact_id, name, media_type, blob_key)
+), metered AS (
+    INSERT INTO usage_records (org_id, usage_id, source_id, kind, quantity, recorded_at)
+    SELECT org_id, new.usage_id, new.source_id, new.kind, new.quantity, $7
+    FROM session, unnest($29::uuid[], $30::uuid[], $31::text[], $32::bigint[])
+        AS new (usage_id, source_id, kind, quantity)
+    ON CONFLICT (org_id, source_id, kind) DO NOTHING
+), command AS (
+    UPDATE commands SET state = $12, outcome = $13, finished_at = $7 FROM session
+    WHERE commands.org_id = session.org_id AND commands.command_id = $11
+), heard AS (
+    -- The wishes to abort that the turn was aborted for, so that they don't abort the next one, too.
+    UPDATE commands SET state = 'done', outcome = 'the turn was aborted', finished_at = $7 FROM session
+    WHERE $16::boolean AND commands.org_id = session.org_id AND commands.session_id = session.session_id
+        AND state = 'pending' AND kind = 'abort' AND command_id <> $11
+), origin AS (
+    -- The prompt that began the turn which the command ends: itself, or the last one before it that was carried out.
+    SELECT command_id FROM commands
+    WHERE $17::text IS NOT NULL AND org_id = $1 AND session_id = $2 AND kind = 'prompt'
+        AND (state <> 'pending' OR command_id = $11)
+        AND ordinal <= (SELECT ordinal FROM commands WHERE org_id = $1 AND command_id = $11)
+    ORDER BY ordinal DESC LIMIT 1
+), run AS (
+    UPDATE runs SET state = $17, finished_at = $7 FROM session, origin
+    WHERE runs.org_id = session.org_id AND runs.command_id = origin.command_id AND runs.state = 'running'
+), cursor AS (
+    UPDATE delivery_cursors SET behind = true, updated_at = $7 FROM session
+    WHERE $14 AND delivery_cursors.org_id = session.org_id AND delivery_cursors.session_id = session.session_id
+        AND NOT behind
+    RETURNING 1
+), next AS (
+    SELECT commands.command_id, commands.ordinal, commands.kind, commands.payload, commands.attempt
+    FROM session JOIN commands USING (org_id, session_id)
+    WHERE commands.state = 'pending' AND commands.command_id <> $11
+        AND (session.blocked_on IS NULL OR commands.kind <> 'prompt') AND NOT ($16 AND commands.kind = 'abort')
+    ORDER BY commands.ordinal LIMIT 1
+), ended AS (
+    DELETE FROM session_leases USING session
+    WHERE session_leases.org_id = session.org_id AND session_leases.session_id = session.session_id
+        AND NOT EXISTS (SELECT FROM next)
+        AND session.last_ordinal = (SELECT max(ordinal) FROM commands WHERE org_id = $1 AND session_id = $2)
+    RETURNING 1
+)
+SELECT EXISTS (SELECT FROM ended) AS "ended!", EXISTS (SELECT FROM cursor) AS "behind!",
+    next.command_id AS "command_id?: CommandId", next.ordinal AS "ordinal?", next.kind AS "kind?",
+    next.payload AS "payload?", next.attempt AS "attempt?"
+FROM session LEFT JOIN next ON true
