@@ -4,7 +4,7 @@ ARGS ?=
 OUT ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help drill faults judge-mutations killed-drills test drill-report bench-control-plane bench-drill bench-ledger bench-never-twice disasters sqlx-prepare freeze-migrations install release
+.PHONY: help drill faults judge-mutations killed-drills test drill-report bench-control-plane bench-drill bench-ledger bench-never-twice bench-scan disasters sqlx-prepare freeze-migrations install release
 
 # Builds take the committed data about SQL statements; a database that happens to be around is none of their business.
 export SQLX_OFFLINE := true
@@ -37,6 +37,10 @@ bench-control-plane: release ## How fast the control plane is, beside others on 
 bench-ledger: ## What the recovery ledger costs: objects, latency, replay.
 	cargo build --release --locked --package bench-ledger
 	target/release/bench-ledger
+
+bench-scan: release ## What the scanner finds and how fast, beside detect-secrets and ripsecrets (takes python3 with venv).
+	cargo build --release --locked --package bench-scan
+	target/release/bench-scan
 
 bench-never-twice: install ## What three Postgres queues send and fire again after a restore (takes node, npm, python3 with venv).
 	cargo build --release --locked --package bench-never-twice

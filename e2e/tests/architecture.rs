@@ -88,6 +88,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("bench-drill", &["localpg"]),
     ("bench-never-twice", &["clock", "localpg"]),
     ("bench-ledger", &["clock", "ids", "ledger", "objects"]),
+    ("bench-scan", &["redact"]),
     ("e2e", &["client", "ids", "localpg"]),
 ];
 

@@ -1,0 +1,112 @@
+//! detect-secrets and ripsecrets: installed into a folder of their own, asked the same.
+
+use std::collections::BTreeSet;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::time::Instant;
+
+use anyhow::{Context as _, ensure};
+use serde_json::{Value, json};
+
+use super::patterns::Place;
+
+const DETECT_SECRETS: &str = "detect-secrets==1.5.0";
+const RIPSECRETS: &str = "0.1.11";
+/// It takes minutes for a hundred megabytes.
+const SLOW_BYTES: u64 = 4_000_000;
+
+pub(crate) struct Rivals {
+    detect_secrets: PathBuf,
+    ripsecrets: PathBuf,
+}
+
+impl Rivals {
+    pub(crate) fn install(folder: &Path) -> anyhow::Result<Self> {
+        let python = folder.join("python");
+        run(Command::new("python3").args(["-m", "venv"]).arg(&python))?;
+        run(Command::new(python.join("bin/pip")).args(["install", "--quiet", DETECT_SECRETS]))?;
+        let mut cargo = Command::new("cargo");
+        cargo.args(["install", "--quiet", "--locked", "ripsecrets", "--version", RIPSECRETS, "--root"]);
+        run(cargo.arg(folder).env("CARGO_TARGET_DIR", folder.join("target")))?;
+        Ok(Self::installed(folder))
+    }
+
+    pub(crate) fn installed(folder: &Path) -> Self {
+        let (detect_secrets, ripsecrets) = ("python/bin/detect-secrets", "bin/ripsecrets");
+        Self { detect_secrets: folder.join(detect_secrets), ripsecrets: folder.join(ripsecrets) }
+    }
+
+    /// The places that each of them tells of in `folder`.
+    pub(crate) fn find(&self, folder: &Path) -> anyhow::Result<[(&'static str, BTreeSet<Place>); 2]> {
+        let told = run(&mut self.detect_secrets(folder))?;
+        let told: Value = serde_json::from_slice(&told.stdout).context("detect-secrets gave no JSON")?;
+        let mut slow = BTreeSet::new();
+        for (file, found) in told["results"].as_object().into_iter().flatten() {
+            for one in found.as_array().into_iter().flatten() {
+                let line = usize::try_from(one["line_number"].as_u64().context("a line has a number")?)?;
+                slow.insert((PathBuf::from(file.trim_start_matches("./")), line));
+            }
+        }
+        // Its exit code says whether there was anything.
+        let told = self.ripsecrets(folder, false).output()?;
+        let quick = String::from_utf8_lossy(&told.stdout).lines().filter_map(place).collect();
+        Ok([("detect_secrets", slow), ("ripsecrets", quick)])
+    }
+
+    /// How fast each is on one core, in megabytes a second.
+    pub(crate) fn throughput(&self, folder: &Path, mb: f64) -> anyhow::Result<Value> {
+        let quick = super::best(|| drop(self.ripsecrets(folder, true).output()));
+        let (part, bytes) = part_of(folder)?;
+        let start = Instant::now();
+        run(&mut one_core(&self.detect_secrets(&part)))?;
+        let slow = start.elapsed().as_secs_f64();
+        Ok(json!({"ripsecrets_mb_s": (mb / quick).round(), "detect_secrets_mb_s": bytes as f64 / 1e6 / slow}))
+    }
+
+    fn detect_secrets(&self, folder: &Path) -> Command {
+        let mut command = Command::new(&self.detect_secrets);
+        command.args(["scan", "--all-files", "--no-verify", "."]).current_dir(folder);
+        command
+    }
+
+    fn ripsecrets(&self, folder: &Path, alone: bool) -> Command {
+        let mut command = Command::new(&self.ripsecrets);
+        command.arg(".").current_dir(folder);
+        if alone { one_core(&command) } else { command }
+    }
+}
+
+fn one_core(command: &Command) -> Command {
+    let mut alone = Command::new("taskset");
+    alone.args(["-c", "0"]).arg(command.get_program()).args(command.get_args());
+    if let Some(folder) = command.get_current_dir() {
+        alone.current_dir(folder);
+    }
+    alone
+}
+
+/// `./FILE:LINE:TEXT`
+fn place(line: &str) -> Option<Place> {
+    let (file, rest) = line.split_once(':')?;
+    let number = rest.split(':').next()?.parse().ok()?;
+    Some((PathBuf::from(file.trim_start_matches("./")), number))
+}
+
+/// The beginning of each file of the corpus, beside it.
+fn part_of(folder: &Path) -> anyhow::Result<(PathBuf, u64)> {
+    let (part, files) = (folder.with_file_name("part"), super::files_below(folder));
+    std::fs::create_dir_all(&part)?;
+    let (mut bytes, each) = (0, SLOW_BYTES / files.len().max(1) as u64);
+    for (number, file) in files.iter().enumerate() {
+        let mut beginning = std::fs::File::open(file)?.take(each);
+        bytes += std::io::copy(&mut beginning, &mut std::fs::File::create(part.join(format!("{number}.log")))?)?;
+    }
+    Ok((part, bytes))
+}
+
+fn run(command: &mut Command) -> anyhow::Result<Output> {
+    let output = command.output().with_context(|| format!("{command:?} can't be started"))?;
+    ensure!(output.status.success(), "{command:?} failed: {}", String::from_utf8_lossy(&output.stderr));
+    Ok(output)
+}
