@@ -59,6 +59,11 @@ impl Client {
         self.get_page("/api/members", cursor, limit).await
     }
 
+    /// Takes an account out of the org.
+    pub async fn member_remove(&self, account: AccountId) -> Result<(), Error> {
+        self.delete(&format!("/api/members/{account}")).await
+    }
+
     /// `scopes`: `read`, `write`, `operator`. For the caller's own account unless another is named.
     pub async fn token_create(
         &self,

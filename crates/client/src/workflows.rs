@@ -69,7 +69,7 @@ pub struct Run {
 #[derive(Debug, Clone, Deserialize)]
 pub struct Slot {
     pub due_at: DateTime<Utc>,
-    /// `fired`, `skipped`.
+    /// `fired`, `skipped`, `unknown`.
     pub state: String,
     pub reason: Option<String>,
 }

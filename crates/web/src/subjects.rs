@@ -83,6 +83,7 @@ async fn erase(
         EraseError::LastOwner => Problem::conflict("the account is the org's last owner: name another one first"),
         EraseError::Store(error) => error.into(),
     })?;
+    app.effects.flush().await;
     Ok((StatusCode::ACCEPTED, Json(erasure.into())))
 }
 
