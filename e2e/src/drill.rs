@@ -59,6 +59,8 @@ impl Ended {
 pub struct Paused {
     pub database: String,
     pub objects: PathBuf,
+    /// The lost system's recovery ledger.
+    pub ledger: PathBuf,
     pub secrets: PathBuf,
     pub logs: PathBuf,
     pub canary: String,
@@ -129,6 +131,7 @@ impl Drill {
         Paused {
             database: psql.trim_start_matches("psql").trim().trim_matches('\'').to_owned(),
             objects: direction("objects").into(),
+            ledger: direction("ledger").into(),
             secrets: direction("secrets").into(),
             logs: direction("logs").into(),
             canary: direction("a canary"),

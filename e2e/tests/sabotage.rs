@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use e2e::{CHECKS, Drill, Ended, Folder, Paused};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 
-/// A drill that waits after the restore, and what somebody does to its target meanwhile.
+/// A drill that waits between two stages, and what somebody does to its target meanwhile.
 struct Sabotage {
     drill: Drill,
     paused: Paused,
@@ -17,9 +17,12 @@ struct Sabotage {
 
 impl Sabotage {
     async fn begin() -> Self {
+        Self::after("restore").await
+    }
+
+    async fn after(stage: &str) -> Self {
         let folder = Folder::new();
-        let mut drill =
-            Drill::start(&folder.make("work"), &folder.path().join("report"), &["--pause-after", "restore"]);
+        let mut drill = Drill::start(&folder.make("work"), &folder.path().join("report"), &["--pause-after", stage]);
         let paused = drill.wait_for_pause();
         let database = PgConnection::connect(&paused.database).await.expect("the directions lead to the database");
         Self { drill, paused, database, _folder: folder }
@@ -50,7 +53,7 @@ impl Sabotage {
 }
 
 #[tokio::test]
-async fn each_of_nine_manipulations_turns_its_row_to_failed_and_is_named() {
+async fn each_of_eight_manipulations_turns_its_row_to_failed_and_is_named() {
     let mut target = Sabotage::begin().await;
 
     // Only row 1 looks at the plan that an org is on.
@@ -70,7 +73,6 @@ async fn each_of_nine_manipulations_turns_its_row_to_failed_and_is_named() {
               (SELECT max(session_id::text)::uuid FROM sessions WHERE title LIKE 'Report %') RETURNING session_id::text")
         .await;
     assert_ne!(lowered, edited);
-    let forgotten = target.forget_a_sent_delivery().await;
     let run = target
         .one("DELETE FROM runs WHERE run_id = (SELECT run_id FROM runs WHERE state = 'succeeded' ORDER BY due_at LIMIT 1)
               RETURNING run_id::text")
@@ -83,18 +85,60 @@ async fn each_of_nine_manipulations_turns_its_row_to_failed_and_is_named() {
     report.assert_found("object-store-restore", "blob_content", &changed);
     report.assert_found("session-projection-parity", "projection_sequence", &lowered);
     report.assert_found("session-projection-parity", "projection_content", &edited);
-    report.assert_found("gateway-recovery", "delivery_sent_again", &forgotten);
     report.assert_found("scheduler-recovery", "run_missing", &run);
     report.assert_found("redaction", "canary_found", "worker-1.log");
     // The digests of row 1 see every edit of the database.
-    for table in ["projections", "deliveries", "runs"] {
+    for table in ["projections", "runs"] {
         report.assert_found("postgres-restore", if table == "runs" { "table_count" } else { "table_digest" }, table);
     }
     // The web role serves no byte of a blob that is not what its row says: both are unavailable.
     for blob in [&missing, &changed] {
         report.assert_found("artifact-metadata", "artifact_unavailable", artifact_of(blob));
     }
-    assert_eq!(report.rows_that("passed"), ["secret-references", "web-only-boot", "worker-recovery"]);
+    let passed = ["secret-references", "web-only-boot", "worker-recovery", "gateway-recovery"];
+    assert_eq!(report.rows_that("passed"), passed);
+}
+
+/// The replay has made all of it true before.
+#[tokio::test]
+async fn what_the_restore_had_remembered_is_undone_and_named() {
+    let mut target = Sabotage::after("generation").await;
+    let revoked = "UPDATE api_tokens SET revoked_at = NULL WHERE revoked_at IS NOT NULL RETURNING token_id::text";
+    assert!(!target.sql(revoked).await.is_empty(), "the replay revokes tokens");
+    let answered = "DELETE FROM remembered_effects WHERE kind = 'interaction' RETURNING kind";
+    assert!(!target.sql(answered).await.is_empty(), "the replay remembers who was spoken to");
+    let forgotten = target.forget_a_sent_delivery().await;
+
+    let report = target.conclude().await.report;
+    report.assert_found("web-only-boot", "token_resurrected", "revoked after the backup");
+    report.assert_found("worker-recovery", "request_answered_twice", "202");
+    report.assert_found("gateway-recovery", "delivery_sent_again", &forgotten);
+    for id in ["postgres-restore", "session-projection-parity", "artifact-metadata", "scheduler-recovery"] {
+        assert_eq!(report.verdict_of(id), "passed", "{id}");
+    }
+}
+
+/// As if the ledger had been lost with the system: its writers' first segments are left, and nothing says that there were
+/// others.
+#[tokio::test]
+async fn what_the_ledger_does_not_tell_happens_again_and_is_named() {
+    let target = Sabotage::begin().await;
+    let withheld = withhold_ledger(&target.paused.ledger);
+    assert!(withheld > 0, "the lost system wrote its ledger");
+
+    let report = target.conclude().await.report;
+    report.assert_found("web-only-boot", "token_resurrected", "revoked after the backup");
+    report.assert_found("web-only-boot", "member_resurrected", "removed from its org");
+    report.assert_found("session-projection-parity", "subject_resurrected", "tell of a person who was erased");
+    report.assert_found("artifact-metadata", "subject_resurrected", "erased after the backup");
+    report.assert_found("worker-recovery", "request_answered_twice", "answered again");
+    report.assert_found("scheduler-recovery", "slot_fired_again", "which had fired before the disaster");
+    report.assert_found("gateway-recovery", "delivery_repeated", "a receiver that sees a repeat");
+    report.assert_found("gateway-recovery", "inbound_taken_twice", "after the backup and is taken again");
+    // The backup itself is whole.
+    for id in ["postgres-restore", "object-store-restore", "secret-references"] {
+        assert_eq!(report.verdict_of(id), "passed", "{id}");
+    }
 }
 
 /// Nobody but row 1 looks into the table.
@@ -133,7 +177,11 @@ async fn another_encryption_key_turns_the_row_of_secrets_to_failed() {
 impl Sabotage {
     /// The key of the blob of the `number`th artifact.
     async fn artifact_blob(&mut self, number: usize) -> String {
-        self.one(&format!("SELECT blob_key FROM artifacts ORDER BY artifact_id LIMIT 1 OFFSET {number}")).await
+        self.one(&format!(
+            "SELECT blob_key FROM artifacts JOIN sessions USING (org_id, session_id)
+            WHERE title LIKE 'Report %' ORDER BY artifact_id LIMIT 1 OFFSET {number}"
+        ))
+        .await
     }
 
     /// A delivery that arrived is made one that is due.
@@ -145,6 +193,27 @@ impl Sabotage {
         )
         .await
     }
+}
+
+/// Takes away what each writer wrote after its first segment. Gives back how many segments that were.
+fn withhold_ledger(ledger: &Path) -> usize {
+    let mut segments: Vec<PathBuf> = Vec::new();
+    for hour in std::fs::read_dir(ledger.join("segments")).unwrap() {
+        segments.extend(std::fs::read_dir(hour.unwrap().path()).unwrap().map(|entry| entry.unwrap().path()));
+    }
+    // `AT-GENERATION-WRITER-SEQUENCE`: sorted by time.
+    segments.sort_by_key(|path| path.file_name().map(std::ffi::OsStr::to_owned));
+    let mut known = std::collections::HashSet::new();
+    let mut withheld = 0;
+    for segment in segments {
+        let name = segment.file_name().unwrap().to_string_lossy().into_owned();
+        let writer = name.split('-').nth(2).unwrap_or_default().to_owned();
+        if !known.insert(writer) {
+            std::fs::remove_file(segment).unwrap();
+            withheld += 1;
+        }
+    }
+    withheld
 }
 
 /// The last segment of its key.

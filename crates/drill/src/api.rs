@@ -4,7 +4,8 @@
 
 use std::time::Duration;
 
-use client::{Artifact, Client, Delivery, Error, Page, Run, Session, Workflow};
+use client::{Artifact, Client, Delivery, Error, Member, Page, Run, Session, Slot, Workflow};
+use ids::WorkflowId;
 
 /// How long a call is made again when nobody answers.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -35,6 +36,14 @@ pub(crate) async fn runs(client: &Client) -> Result<Vec<Run>, Error> {
 
 pub(crate) async fn workflows(client: &Client) -> Result<Vec<Workflow>, Error> {
     all(async |cursor| client.workflow_list(cursor, 200).await).await
+}
+
+pub(crate) async fn slots(client: &Client, workflow: WorkflowId) -> Result<Vec<Slot>, Error> {
+    all(async |cursor| client.slot_list(workflow, cursor, 200).await).await
+}
+
+pub(crate) async fn members(client: &Client) -> Result<Vec<Member>, Error> {
+    all(async |cursor| client.member_list(cursor, 200).await).await
 }
 
 pub(crate) async fn deliveries(client: &Client, state: Option<&str>) -> Result<Vec<Delivery>, Error> {

@@ -38,19 +38,28 @@ pub(crate) async fn of(run: &PlanRun, means: &Means<'_>, now: Timestamp) -> anyh
         operator_token: value(run, &plan.operator.token)?.clone(),
         secrets: secrets(run)?,
         sink,
+        arrived: 0,
         witness: false,
         canaries: canaries(run)?,
         workspaces,
         logs: None,
+        ledger: plan.ledger.clone(),
         backup_output: String::new(),
         acknowledged: Vec::new(),
         inbound: inbound(plan),
         inbound_channel,
         smoke: smoke(plan),
-        held: plan.scheduler.resume.iter().map(|held| Held { org: held.org, workflow: held.workflow }).collect(),
+        held: plan
+            .scheduler
+            .resume
+            .iter()
+            .map(|held| Held { org: held.org, workflow: held.workflow, resumed: false })
+            .collect(),
+        standing: None,
         fired: Vec::new(),
         restarts: 0,
         disaster_at: now,
+        interruptions: Vec::new(),
     })
 }
 

@@ -12,12 +12,14 @@ pub(crate) mod cursors;
 pub(crate) mod expectations;
 pub(crate) mod gateway;
 pub(crate) mod objects;
+pub(crate) mod oracle;
 pub(crate) mod parity;
 pub(crate) mod postgres;
 pub(crate) mod reading;
 pub(crate) mod redaction;
 pub(crate) mod scheduler;
 pub(crate) mod secrets;
+pub(crate) mod standing;
 pub(crate) mod web_only;
 pub(crate) mod worker;
 

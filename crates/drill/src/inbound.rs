@@ -11,7 +11,8 @@ use crate::rehearsal::KnownChannel;
 /// What the gateway answers.
 #[derive(Debug, Clone, Copy, Deserialize)]
 pub(crate) struct Answer {
-    pub(crate) command_id: CommandId,
+    /// `None`: it was accepted before a restore, and its command was lost.
+    pub(crate) command_id: Option<CommandId>,
     /// The event was accepted before, and this changed nothing.
     pub(crate) duplicate: bool,
 }

@@ -33,6 +33,7 @@ mod proceedings;
 mod processes;
 mod recovery;
 mod rehearsal;
+mod remembering;
 mod rigging;
 mod run;
 mod seal;

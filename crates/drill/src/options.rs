@@ -14,7 +14,7 @@ use crate::progress::Mode;
 use crate::report::{Metadata, Objectives};
 
 /// The stages after which a drill can wait for a person.
-pub const PAUSES: [&str; 4] = ["restore", "web", "worker", "scheduler"];
+pub const PAUSES: [&str; 5] = ["restore", "generation", "web", "worker", "scheduler"];
 
 /// A plan that is to be drilled, with what only the binary can find out.
 #[derive(Debug, Clone)]

@@ -38,12 +38,14 @@ fn enter() -> oneshot::Receiver<std::io::Result<usize>> {
 fn directions(after: &str, target: &Target, aftermath: &Aftermath) -> Vec<String> {
     let settings = &target.settings;
     let folder = settings.folder.display();
+    let ledger = aftermath.ledger.as_ref().map_or("none".to_owned(), |ledger| ledger.display().to_string());
     let canary = aftermath.canaries.needles().iter().find(|needle| needle.class == Some(CanaryClass::Email));
     let canary = canary.map_or_else(String::new, |needle| String::from_utf8_lossy(&needle.value).into_owned());
     vec![
         format!("paused after {after}; the target is yours:"),
         format!("  database  psql '{}'", settings.database_url),
         format!("  objects   {}", settings.objects().display()),
+        format!("  ledger    {ledger}"),
         format!("  secrets   {folder}/secrets"),
         format!("  logs      {}", settings.logs().display()),
         format!("  config    {}", settings.config_path().display()),

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use attest::statement::{self, Digest, Subject};
 use client::Client;
 use clock::Timestamp;
@@ -15,7 +15,7 @@ use serde_json::Value;
 use crate::backup::{Backup, Standard};
 use crate::checks::{
     Inquiry, artifacts, cursors, expectations, gateway, objects, parity, postgres, public, reading, scheduler, secrets,
-    web_only, worker,
+    standing, web_only, worker,
 };
 use crate::options::Options;
 use crate::origin::{Expected, Ground, Refusal, Restored};
@@ -23,7 +23,9 @@ use crate::pause;
 use crate::plan::Roles;
 use crate::proceedings::{Done, Halt, Name, Proceedings};
 use crate::processes::Role;
+use crate::rehearsal::later::Standing;
 use crate::rehearsal::{Aftermath, Means};
+use crate::remembering;
 use crate::report::{Check, CheckId, Code, FollowUp, FollowUpStatus, Severity, Span, TableCount};
 use crate::run::Gathered;
 use crate::survey::{Wanted, survey};
@@ -76,7 +78,7 @@ pub(crate) async fn recover(
         Ok(restored) => restored,
         Err(refusal) => return Err(refused(proceedings, rows, &refusal)),
     };
-    let Restored { mut target, expected, output } = restored;
+    let Restored { mut target, expected, mut output } = restored;
     if let Some(run) = &options.plan
         && let Roles::Commands { commands, .. } = &run.plan.roles
     {
@@ -104,8 +106,9 @@ pub(crate) async fn recover(
     let parity = stages.check_data(rows, gathered).await?;
     stages.meddle(DATA.id).await?;
     let restored_at = stages.proceedings.sources.now();
-    stages.begin_generation().await?;
-    stages.meddle(GENERATION.id).await?;
+    let (counts, said) = stages.begin_generation(gathered).await?;
+    output += &said;
+    stages.pause(GENERATION).await?;
     let mut boot = stages.inquire(CheckId::WebOnlyBoot);
     let web = stages.start(WEB, "web", Role::Web, &mut boot).await?;
     if !web {
@@ -113,14 +116,14 @@ pub(crate) async fn recover(
     }
     stages.meddle("booted").await?;
     let operator = stages.target.operator(&aftermath.operator_token);
-    stages.check_boot(&operator, &gathered.counts, boot).await?;
+    stages.check_boot(&operator, &counts, boot).await?;
     stages.meddle(QUIET.id).await?;
     stages.check_reads(&operator, parity).await?;
     stages.pause(WEB).await?;
     let idle = stages.activity().await?;
     stages.enable_worker(&operator).await?;
     stages.pause(WORKER).await?;
-    stages.enable_schedulers(&operator, &idle, restored_at).await?;
+    stages.enable_schedulers(&operator, &idle, restored_at, gathered).await?;
     stages.pause(SCHEDULER).await?;
     stages.enable_gateway(&operator, &idle, gathered).await?;
     stages.meddle(GATEWAY.id).await?;
@@ -181,7 +184,7 @@ struct Stages<'a> {
 
 type Activity = BTreeMap<String, Value>;
 
-impl Stages<'_> {
+impl<'a> Stages<'a> {
     /// Where the corpus breaks something. In an operator's drill nothing happens here.
     async fn meddle(&mut self, after: &'static str) -> Result<(), Halt> {
         let Some(sabotage) = self.proceedings.rigging.sabotage.clone() else { return Ok(()) };
@@ -270,27 +273,28 @@ impl Stages<'_> {
         Ok(parity)
     }
 
-    /// The copy learns that it is a drill before any role starts.
-    async fn begin_generation(&mut self) -> Result<(), Halt> {
-        let target = &*self.target;
+    /// The copy learns that it is a drill, and what the lost system did after the backup, before any role starts. Gives back
+    /// how many rows each table has from then on, and what was printed.
+    async fn begin_generation(&mut self, gathered: &mut Gathered) -> Result<(Vec<TableCount>, String), Halt> {
+        let (target, ledger) = (&*self.target, self.aftermath.ledger.as_deref());
         let backup_id = self.backup.manifest.backup_id.to_string();
-        let ledger = self.options.plan.as_ref().and_then(|run| run.plan.ledger.as_ref());
-        let ledger = ledger.map(|folder| folder.display().to_string());
-        let mut arguments = vec!["admin", "generation", "start", "--environment", "drill", "--backup", &backup_id];
-        arguments.extend(ledger.iter().flat_map(|folder| ["--replay-from", folder]));
-        arguments.push("--json");
-        self.proceedings
+        let (remembered, counts, said) = self
+            .proceedings
             .stage(GENERATION, async |_| {
-                let done = target.launcher.run(&arguments).await?;
-                if done.exit_code != Some(0) {
-                    bail!("`cowork admin generation start` failed: {}", done.stderr.trim());
-                }
-                Ok(Done::with_proof((), match ledger {
-                    Some(_) => "leases and claims of the lost system are void, its ledger was replayed; deliveries are redirected",
-                    None => "leases and claims of the lost system are void; deliveries are redirected",
-                }))
+                let before = remembering::count(target.database_url(), &gathered.counts).await?;
+                let (said, remembered) = remembering::begin(&target.launcher, &backup_id, ledger).await?;
+                let after = remembering::count(target.database_url(), &gathered.counts).await?;
+                let counts = remembering::with_replay(&gathered.counts, &before, &after);
+                let proof = format!(
+                    "leases and claims of the lost system are void; deliveries are redirected; {} records of the recovery \
+                     ledger were replayed",
+                    remembered.records
+                );
+                Ok(Done::with_proof((remembered, counts, said), proof))
             })
-            .await
+            .await?;
+        gathered.remembered = Some(remembered);
+        Ok((counts, said))
     }
 
     /// Starts a role. One that does not come up is a fault of the restored system: `false`.
@@ -307,11 +311,14 @@ impl Stages<'_> {
 
     /// Row 4: what the web role alone serves, and that nothing else moves.
     async fn check_boot(&mut self, operator: &Client, counted: &[TableCount], mut boot: Inquiry) -> Result<(), Halt> {
-        let (backup, target) = (self.backup, &*self.target);
+        let (backup, target, standing) = (self.backup, &*self.target, self.standing());
         let sql = backup.sql("activity");
         self.proceedings
             .stage(OPERATOR, async |_| {
                 web_only::reads(&mut boot, &backup.manifest, counted, operator).await;
+                if let Some(standing) = standing {
+                    standing::judge_people(&mut boot, standing, &target.url(Role::Web), operator).await;
+                }
                 Ok(Done::nothing())
             })
             .await?;
@@ -324,21 +331,41 @@ impl Stages<'_> {
             })
             .await?;
         self.judge_living(&mut boot).await;
-        self.judged(QUIET, boot, "the four reads say what the backup lets expect, and nothing moved")
+        self.judged(
+            QUIET,
+            boot,
+            "the four reads say what the backup lets expect, who was shut out stays so, and nothing moved",
+        )
     }
 
     /// Rows 5 and 6, as far as the API serves them.
     async fn check_reads(&mut self, operator: &Client, mut parity: Inquiry) -> Result<(), Halt> {
         let mut files = self.inquire(CheckId::ArtifactMetadata);
         let excluded = self.exclude(CheckId::ArtifactMetadata)?;
-        let backup = self.backup;
+        let (backup, url) = (self.backup, self.target.database_url());
+        let subject = self.standing().map(|standing| (&standing.erased, operator.in_org(standing.org)));
+        let (subject, home) = subject.unzip();
         self.proceedings
             .stage(READ, async |_| {
-                tokio::join!(parity::judge_api(&mut parity, backup, operator), async {
-                    if !excluded {
-                        artifacts::check(&mut files, backup, operator).await;
+                let erased = subject.map(|subject| standing::erased_artifacts(backup, subject)).transpose()?;
+                let erased = erased.unwrap_or_default();
+                tokio::join!(
+                    async {
+                        parity::judge_api(&mut parity, backup, operator).await;
+                        if let Some((subject, home)) = subject.zip(home.as_ref()) {
+                            standing::judge_rows(&mut parity, subject, url, home).await;
+                        }
+                    },
+                    async {
+                        if excluded {
+                            return;
+                        }
+                        artifacts::check(&mut files, backup, operator, &erased).await;
+                        if let Some((subject, home)) = subject.zip(home.as_ref()) {
+                            standing::judge_files(&mut files, backup, subject, url, home).await;
+                        }
                     }
-                });
+                );
                 Ok(Done::nothing())
             })
             .await?;
@@ -352,6 +379,11 @@ impl Stages<'_> {
             return Ok(());
         }
         self.judged(READ, files, "every artifact is listed and downloads byte for byte")
+    }
+
+    /// What was decided after the backup, if the restored system had a ledger to learn it from.
+    fn standing(&self) -> Option<&'a Standing> {
+        self.aftermath.standing.as_ref().filter(|_| self.aftermath.ledger.is_some())
     }
 
     /// Whether the plan leaves a row out. It is judged then: as not verified.
@@ -388,6 +420,9 @@ impl Stages<'_> {
                 Ok(Done::plain(up && worker::smoke(&mut inquiry, &client, smoke, before).await))
             })
             .await?;
+        if let Some(standing) = self.standing() {
+            standing::judge_request(&mut inquiry, standing, operator).await;
+        }
         if works {
             self.oversleep(&mut inquiry, &client, session).await?;
         }
@@ -423,6 +458,7 @@ impl Stages<'_> {
         operator: &Client,
         idle: &Activity,
         restored_at: Timestamp,
+        gathered: &mut Gathered,
     ) -> Result<(), Halt> {
         if self.exclude(CheckId::SchedulerRecovery)? {
             return Ok(());
@@ -443,6 +479,7 @@ impl Stages<'_> {
                 Ok(Done::plain(Some(scheduler::Expectations {
                     held: &aftermath.held,
                     fired_before_disaster: &aftermath.fired,
+                    remembers: aftermath.ledger.is_some(),
                     restored_at,
                     schedulers_started_at: sources.now(),
                 })))
@@ -451,15 +488,18 @@ impl Stages<'_> {
         if let Some(expectations) = expectations {
             self.meddle("scheduler-up").await?;
             let firing = scheduler::judge_firing(&mut inquiry, backup, operator, &expectations, &sources);
-            self.proceedings
-                .stage(SLOTS, async |_| {
-                    firing.await;
-                    Ok(Done::nothing())
-                })
-                .await?;
+            let seen = self.proceedings.stage(SLOTS, async |_| Ok(Done::plain(firing.await))).await?;
+            let remembered = gathered.remembered.as_mut().filter(|_| aftermath.witness);
+            if let Some((remembered, seen)) = remembered.zip(seen) {
+                remembered.seen.get_or_insert_default().slots = seen;
+            }
         }
         self.judge_living(&mut inquiry).await;
-        self.judged(SCHEDULER, inquiry, "two schedulers fired exactly the slots that were due, each once")
+        self.judged(
+            SCHEDULER,
+            inquiry,
+            "two schedulers fired exactly the slots that were due and had not fired before, each once",
+        )
     }
 
     /// Row 9.
@@ -483,7 +523,10 @@ impl Stages<'_> {
             witness: aftermath.witness,
             inbound: &aftermath.inbound,
             gateway_url: String::new(),
-            snapshot_at: backup.manifest.snapshot.started_at,
+            snapshot: (backup.manifest.snapshot.started_at, backup.manifest.snapshot.taken_at),
+            arrived: aftermath.arrived,
+            interruptions: &aftermath.interruptions,
+            remembers: aftermath.ledger.is_some(),
         };
         let rows = self
             .proceedings
@@ -498,16 +541,16 @@ impl Stages<'_> {
             .await?;
         if let Some(rows) = rows {
             self.meddle("asked").await?;
-            let settle = gateway::settle(&mut inquiry, &rows, &expectations);
-            let forgotten = self.proceedings.stage(SETTLE, async |_| Ok(Done::plain(settle.await))).await?;
-            remember(gathered, forgotten, self.options);
+            let settle = gateway::settle(&mut inquiry, backup, operator, &rows, &expectations);
+            let sent = self.proceedings.stage(SETTLE, async |_| Ok(Done::plain(settle.await))).await?;
+            tell_sent(gathered, sent.unwrap_or_default(), self.options, aftermath.witness);
         }
         self.judge_living(&mut inquiry).await;
         self.judged(
             GATEWAY,
             inquiry,
-            "what was sent before the backup stayed sent, what was pending went out once and in order; retry and dead \
-             letter work",
+            "what had been sent stayed sent, what was pending went out once and in order, and what nobody could know is held \
+             or deduplicated; retry and dead letter work",
         )
     }
 
@@ -543,15 +586,18 @@ fn attested(proceedings: &Proceedings, backup: &Backup) -> anyhow::Result<Vec<Su
     Ok(statement::BACKUP.into_iter().zip([database, objects, references.sha256]).map(subject).collect())
 }
 
-/// What went out again because the rows had forgotten it.
-fn remember(gathered: &mut Gathered, forgotten: gateway::Forgotten, options: &Options) {
-    if forgotten.repeated == 0 {
+/// What became of the deliveries; and what went out again because nothing remembered it.
+fn tell_sent(gathered: &mut Gathered, sent: gateway::Sent, options: &Options, witness: bool) {
+    if let Some(remembered) = gathered.remembered.as_mut().filter(|_| witness) {
+        remembered.seen.get_or_insert_default().deliveries = sent.seen;
+    }
+    if sent.forgotten == 0 {
         return;
     }
     let sentence = format!(
         "{} deliveries that the lost system had sent after the backup went out again, under the same webhook-id; a \
          receiver that does not deduplicate saw them twice",
-        forgotten.repeated
+        sent.forgotten
     );
     gathered.notes.push(sentence.clone());
     gathered.follow_ups.push(FollowUp {

@@ -6,6 +6,7 @@
 //! Not here: judging (`checks`), restoring (`run`).
 
 pub(crate) mod canaries;
+pub(crate) mod later;
 mod life;
 mod supervise;
 mod world;
@@ -17,6 +18,7 @@ use ids::{ChannelId, CommandId, OrgId, SessionId, WorkflowId};
 use secrecy::SecretString;
 
 use self::canaries::Canaries;
+use self::later::Standing;
 use crate::origin::Origin;
 use crate::settings::SecretValues;
 use crate::sink::Sink;
@@ -67,6 +69,8 @@ pub(crate) struct Inbound {
 pub(crate) struct Held {
     pub(crate) org: OrgId,
     pub(crate) workflow: WorkflowId,
+    /// The lost system was asked to go on with it after the backup, and fired what it had missed.
+    pub(crate) resumed: bool,
 }
 
 /// A session with a checkpoint and a file in its workspace, for the smoke prompt.
@@ -95,6 +99,8 @@ pub(crate) struct Aftermath {
     /// Kept outside of the system, as an operator's secret manager is.
     pub(crate) secrets: SecretValues,
     pub(crate) sink: Sink,
+    /// How many requests the sink had when nobody of the source was left.
+    pub(crate) arrived: usize,
     /// Whether the sink was there before the disaster, and so knows what had been sent.
     pub(crate) witness: bool,
     pub(crate) canaries: Canaries,
@@ -102,6 +108,8 @@ pub(crate) struct Aftermath {
     pub(crate) workspaces: PathBuf,
     /// Logs of the source's roles, if the drill has them.
     pub(crate) logs: Option<PathBuf>,
+    /// The recovery ledger, which the disaster does not reach; `None`: nobody has it.
+    pub(crate) ledger: Option<PathBuf>,
     /// What `cowork backup` printed.
     pub(crate) backup_output: String,
     pub(crate) acknowledged: Vec<Acknowledged>,
@@ -110,8 +118,12 @@ pub(crate) struct Aftermath {
     pub(crate) inbound_channel: Option<KnownChannel>,
     pub(crate) smoke: Option<Smoke>,
     pub(crate) held: Vec<Held>,
+    /// What was decided after the backup. `None`: nothing is known.
+    pub(crate) standing: Option<Standing>,
     /// (workflow, due time) of every run that the source's API listed last.
     pub(crate) fired: Vec<(WorkflowId, Timestamp)>,
     pub(crate) restarts: u64,
     pub(crate) disaster_at: Timestamp,
+    /// When gateways of the source were killed, the disaster among it.
+    pub(crate) interruptions: Vec<Timestamp>,
 }

@@ -17,6 +17,7 @@ pub mod html;
 pub mod json;
 pub mod markdown;
 mod model;
+mod remembered;
 #[cfg(test)]
 pub(crate) mod sample;
 mod timeline;
@@ -31,6 +32,8 @@ pub use model::{
     Backup, Environment, FollowUp, FollowUpStatus, Measured, Metadata, MetadataRow, ObjectCount, Objectives, Outcome,
     Severity, Span, Stage, TableCount, Verdict, plain,
 };
+
+pub use remembered::{DeliveriesSeen, Known, LedgerFinding, LedgerUse, Line, Lost, Remembered, Seen, SlotsSeen};
 
 use std::fs::File;
 use std::io::Write as _;
@@ -76,6 +79,9 @@ pub struct Report {
     pub(in crate::report) stages: Vec<Stage>,
     pub(in crate::report) counts: Vec<TableCount>,
     pub(in crate::report) object_counts: Vec<ObjectCount>,
+    /// Absent: the drill ended before the restore had told, or the report is older than this part of it.
+    #[serde(default)]
+    pub(in crate::report) remembered: Option<Remembered>,
     pub(in crate::report) notes: Vec<String>,
     pub(in crate::report) follow_ups: Vec<FollowUp>,
     /// Earlier drills, the oldest first. Not this one.
@@ -108,6 +114,7 @@ pub struct Material {
     pub stages: Vec<Stage>,
     pub counts: Vec<TableCount>,
     pub object_counts: Vec<ObjectCount>,
+    pub remembered: Option<Remembered>,
     pub notes: Vec<String>,
     /// Besides those that follow from the checks.
     pub follow_ups: Vec<FollowUp>,
@@ -141,6 +148,7 @@ impl Report {
             stages: material.stages,
             counts: material.counts,
             object_counts: material.object_counts,
+            remembered: material.remembered,
             notes: material.notes.iter().map(|note| plain(note)).collect(),
             follow_ups,
             history: material.history,

@@ -18,6 +18,9 @@ pub(crate) struct Pace {
     pub(crate) quiet: Duration,
     /// Nothing more may arrive for this long before the sink's record is judged.
     pub(crate) settled: Duration,
+    /// An answer that is younger when a gateway is killed may not be in the recovery ledger yet. Far longer than a group of records
+    /// waits there: the machine may be busy.
+    pub(crate) under_way: Duration,
     /// How many slots of a busy workflow are waited for.
     pub(crate) on_time_slots: usize,
     /// A worker's lease.
@@ -31,6 +34,7 @@ impl Pace {
     pub(crate) const CALM: Self = Self {
         quiet: Duration::from_secs(2),
         settled: Duration::from_millis(1_500),
+        under_way: Duration::from_secs(5),
         on_time_slots: 3,
         lease: Duration::from_secs(2),
         patience: Duration::from_secs(60),
@@ -39,6 +43,7 @@ impl Pace {
     pub(crate) const BRISK: Self = Self {
         quiet: Duration::from_millis(400),
         settled: Duration::from_millis(500),
+        under_way: Duration::from_secs(1),
         on_time_slots: 1,
         lease: Duration::from_millis(1_000),
         patience: Duration::from_secs(10),

@@ -7,6 +7,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use attest::statement::Subject;
@@ -74,6 +75,8 @@ pub(crate) struct Gathered {
     pub(crate) object_counts: Vec<report::ObjectCount>,
     pub(crate) rto: Option<Span>,
     pub(crate) rpo: Option<Span>,
+    /// What the restore says that it remembered, and what the judge saw of it.
+    pub(crate) remembered: Option<report::Remembered>,
     pub(crate) notes: Vec<String>,
     pub(crate) follow_ups: Vec<FollowUp>,
     /// What of the backup is sealed.
@@ -268,20 +271,46 @@ async fn rehearse(proceedings: &mut Proceedings, options: &Options, means: &Mean
     let processes = source.processes();
     let noted = proceedings.note("source_running", json!({"processes": processes}));
     noted.map_err(|cause| Halt::Stage { stage: SOURCE.title, cause })?;
-    let stop = CancellationToken::new();
     let life = source.life().clone();
-    // A drill that ends early takes the source with it: then nobody waits for what would have happened in it.
-    let (busy, (source, backup)) = tokio::try_join!(async { Ok(life.go_on(stop.clone()).await) }, async {
-        let backed_up = back_up(proceedings, source).await;
-        stop.cancel();
-        backed_up
-    })?;
+    // Life goes on until nobody is there to answer it.
+    tokio::select! {
+        halted = life.go_on() => {
+            let cause = halted.err().unwrap_or_else(|| anyhow::anyhow!("life came to a halt"));
+            Err(Halt::Stage { stage: LIFE.title, cause })
+        }
+        aftermath = async {
+            let (source, backup) = back_up(proceedings, source).await?;
+            lose(proceedings, source, backup, instant_of_disaster(options.seed)).await
+        } => aftermath,
+    }
+}
+
+/// How long life goes on after all that was waited for, at most.
+const DISASTER_WITHIN_MS: u64 = 600;
+
+/// When the disaster comes, after the end of the stage before it: the seed decides.
+fn instant_of_disaster(seed: u64) -> Duration {
+    let drawn = u64::from_le_bytes(Sources::new(Arc::new(SystemClock), Arc::new(SeededEntropy::new(!seed))).bytes());
+    Duration::from_millis(drawn % DISASTER_WITHIN_MS)
+}
+
+/// The disaster.
+async fn lose(
+    proceedings: &mut Proceedings,
+    source: Source,
+    backup: (String, String),
+    after: Duration,
+) -> Result<Aftermath, Halt> {
+    let noted = proceedings.note("disaster", json!({"after_ms": after.as_millis() as u64}));
+    noted.map_err(|cause| Halt::Stage { stage: DISASTER.title, cause })?;
     proceedings
         .stage(DISASTER, async |_| {
-            busy.context("life came to a halt before the disaster")?;
+            tokio::time::sleep(after).await;
             let aftermath = source.destroy(backup).await?;
             let proof = format!(
-                "every process of the source was killed; {} deliveries and {} acknowledged commands are remembered outside",
+                "every process of the source was killed at once, {} ms later; {} deliveries and {} acknowledged commands are \
+                 remembered outside",
+                after.as_millis(),
                 aftermath.sink.mark(),
                 aftermath.acknowledged.len()
             );
@@ -304,8 +333,12 @@ async fn back_up(proceedings: &mut Proceedings, source: Source) -> Result<(Sourc
     let backed_up_at = sources.now();
     proceedings
         .stage(LIFE, async |_| {
-            source.has_gone_on(backed_up_at).await?;
-            Ok(Done::with_proof((), "after the backup more messages went out and more slots fired"))
+            source.live_on(backed_up_at).await?;
+            Ok(Done::with_proof(
+                (),
+                "after the backup messages went out, slots fired, a token was revoked, a member removed, a request answered and \
+                 a person erased",
+            ))
         })
         .await?;
     Ok((source, backup))
@@ -456,6 +489,7 @@ fn report(proceedings: &Proceedings, options: &Options, identity: Identity, gath
         stages: proceedings.stages.clone(),
         counts: gathered.counts.clone(),
         object_counts: gathered.object_counts.clone(),
+        remembered: gathered.remembered.clone(),
         notes: gathered.notes.clone(),
         follow_ups: gathered.follow_ups.clone(),
         history: earlier,

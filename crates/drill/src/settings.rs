@@ -20,6 +20,11 @@ use clock::Sources;
 
 use crate::processes::WORK_FOLDER_VARIABLE;
 
+/// How often a gateway of a drill tries a delivery.
+pub(crate) const MAX_ATTEMPTS: usize = 4;
+/// How long an attempt may take. A receiver that never answers is under way for so long.
+const SEND_TIMEOUT_MS: u64 = 60_000;
+
 /// The values of a system's secrets, as text. Never written anywhere but where [`Settings::write`] says.
 #[derive(Clone)]
 pub(crate) struct SecretValues(Vec<SecretValue>);
@@ -178,8 +183,8 @@ impl Settings {
         text += &format!(
             "\n[web]\nlisten = \"127.0.0.1:0\"\n\n[worker]\nlisten = \"127.0.0.1:0\"\nworkspace_root = {:?}\n\
              lease_ms = {}\npoll_ms = 20\n\n[scheduler]\nlisten = \"127.0.0.1:0\"\npoll_ms = 50\n\n\
-             [gateway]\nlisten = \"127.0.0.1:0\"\npoll_ms = 20\nmax_attempts = 4\nbackoff_ms = 40\n\
-             backoff_max_ms = 200\n",
+             [gateway]\nlisten = \"127.0.0.1:0\"\npoll_ms = 20\nmax_attempts = {MAX_ATTEMPTS}\n\
+             timeout_ms = {SEND_TIMEOUT_MS}\nbackoff_ms = 40\nbackoff_max_ms = 200\n",
             self.workspaces,
             self.lease.as_millis()
         );

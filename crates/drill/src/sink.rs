@@ -4,7 +4,10 @@
 //! before": what it accepted was really sent, whatever the rows say afterwards.
 //!
 //! It behaves as its paths say: `/accept`, `/flaky` (refuses each delivery once), `/refuse` (never accepts), `/later`
-//! (asks to wait). A thread that [`Sink::hold`] names is refused with a long `Retry-After`.
+//! (asks to wait), `/slow` (answers when [`Sink::release`] says so), `/silent` (never answers, and only took what is in a
+//! thread that begins with [`HEARD`]). A thread that [`Sink::hold`] names is refused with a long `Retry-After`.
+//!
+//! Channels whose name ends with [`PLAIN`] stand for receivers that take every repeat for a new message.
 //!
 //! Not here: judging what was received (`checks::gateway`).
 
@@ -24,6 +27,13 @@ use uuid::Uuid;
 
 /// How long `/later` asks to wait, in seconds: longer than a backup of a small world takes.
 const LATER_S: &str = "12";
+/// Longer than any drill.
+const MUCH_LATER_S: &str = "3600";
+
+/// What the name of a channel ends with whose receiver sees repeats.
+pub(crate) const PLAIN: &str = "-plain";
+/// What the threads of `/silent` begin with whose messages were taken.
+pub(crate) const HEARD: &str = "heard";
 
 /// No path has a segment like this.
 const ANY_CHANNEL: &str = "*";
@@ -37,6 +47,10 @@ pub(crate) struct Received {
     pub(crate) sequence: i64,
     pub(crate) text: String,
     pub(crate) accepted: bool,
+    /// `None`: whoever sent it never had an answer.
+    pub(crate) answered_at: Option<Timestamp>,
+    /// Whether the receiver looks at ids.
+    pub(crate) takes_repeats_once: bool,
     /// Whether the signature was the channel's, if the channel's secret is known.
     pub(crate) signed: Option<bool>,
     /// Where it was meant to go, if it was redirected.
@@ -57,12 +71,14 @@ struct Records {
 pub(crate) struct Sink {
     address: SocketAddr,
     records: Arc<Mutex<Records>>,
+    released: CancellationToken,
     stop: CancellationToken,
 }
 
 #[derive(Clone)]
 struct Shared {
     records: Arc<Mutex<Records>>,
+    released: CancellationToken,
     sources: Sources,
 }
 
@@ -80,17 +96,18 @@ impl Sink {
 
     async fn with(records: Records, sources: Sources) -> std::io::Result<Self> {
         let records = Arc::new(Mutex::new(records));
-        let shared = Shared { records: records.clone(), sources };
+        let released = CancellationToken::new();
+        let shared = Shared { records: records.clone(), released: released.clone(), sources };
         let app = Router::new().route("/{behaviour}/{channel}", post(receive)).with_state(shared);
         let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await?;
         let address = listener.local_addr()?;
         let stop = CancellationToken::new();
         let stopped = stop.clone().cancelled_owned();
         tokio::spawn(async move { axum::serve(listener, app).with_graceful_shutdown(stopped).await });
-        Ok(Self { address, records, stop })
+        Ok(Self { address, records, released, stop })
     }
 
-    /// The URL of `channel` with the given behaviour: `accept`, `flaky` or `refuse`.
+    /// The URL of `channel` with the given behaviour.
     pub(crate) fn url(&self, behaviour: &str, channel: &str) -> String {
         format!("http://{}/{behaviour}/{channel}", self.address)
     }
@@ -108,6 +125,11 @@ impl Sink {
     /// Refuses deliveries to `thread` and asks to wait.
     pub(crate) fn hold(&self, thread: &str) {
         self.lock().held_threads.insert(thread.to_owned());
+    }
+
+    /// Answers what `/slow` has kept waiting, and whatever else comes there; from now on `/later` asks to wait for long.
+    pub(crate) fn release(&self) {
+        self.released.cancel();
     }
 
     /// How many requests have arrived: a mark to take before a stage.
@@ -137,46 +159,73 @@ async fn receive(
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
-    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-    let (Some(delivery), Ok(body_json)) =
-        (text("webhook-id").and_then(|id| id.parse().ok()), serde_json::from_slice::<serde_json::Value>(&body))
-    else {
+    let Some(recorded) = record(&shared, (&behaviour, &channel), &headers, &body) else {
         return StatusCode::BAD_REQUEST.into_response();
     };
+    match behaviour.as_str() {
+        "slow" => {
+            shared.released.cancelled().await;
+            let mut records = shared.records.lock().expect("no holder of this lock can panic");
+            let one = &mut records.received[recorded.place];
+            (one.accepted, one.answered_at) = (true, Some(shared.sources.now()));
+            StatusCode::NO_CONTENT.into_response()
+        }
+        "silent" => std::future::pending().await,
+        _ => answer(&recorded, &behaviour, shared.released.is_cancelled()),
+    }
+}
+
+/// A request that was noted.
+struct Recorded {
+    place: usize,
+    accepted: bool,
+    held: bool,
+}
+
+/// Notes a request. `None`: it is no delivery.
+fn record(shared: &Shared, (behaviour, channel): (&str, &str), headers: &HeaderMap, body: &[u8]) -> Option<Recorded> {
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    let delivery = text("webhook-id")?.parse().ok()?;
+    let body_json: serde_json::Value = serde_json::from_slice(body).ok()?;
     let data = &body_json["data"];
     let thread = data["thread"].as_str().unwrap_or_default().to_owned();
     let destination = text("cowork-destination").map(str::to_owned);
     // A redirected delivery is signed for the channel that it was meant for.
-    let channel = destination.as_deref().map_or(channel.as_str(), channel_of);
+    let channel = destination.as_deref().map_or(channel, channel_of);
     let mut records = shared.records.lock().expect("no holder of this lock can panic");
     let secret = records.signing_secrets.get(channel).or_else(|| records.signing_secrets.get(ANY_CHANNEL));
-    let signed = secret.map(|secret| verifies(secret, &body, &headers));
+    let signed = secret.map(|secret| verifies(secret, body, headers));
     let held = records.held_threads.contains(&thread);
     let accepted = !held
-        && match behaviour.as_str() {
-            "refuse" | "later" => false,
+        && match behaviour {
+            "refuse" | "later" | "slow" => false,
+            "silent" => thread.starts_with(HEARD),
             "flaky" => !records.refused_once.insert(delivery),
             _ => true,
         };
+    let (at, place) = (shared.sources.now(), records.received.len());
     records.received.push(Received {
         delivery,
-        at: shared.sources.now(),
+        at,
         thread,
         sequence: data["sequence"].as_i64().unwrap_or_default(),
         text: data["text"].as_str().unwrap_or_default().to_owned(),
         accepted,
+        answered_at: (!matches!(behaviour, "slow" | "silent")).then_some(at),
+        takes_repeats_once: !channel.ends_with(PLAIN),
         signed,
         redirected: destination.is_some(),
     });
-    answer(accepted, held, &behaviour)
+    Some(Recorded { place, accepted, held })
 }
 
-fn answer(accepted: bool, held: bool, behaviour: &str) -> Response {
+fn answer(recorded: &Recorded, behaviour: &str, released: bool) -> Response {
+    let Recorded { accepted, held, .. } = *recorded;
     let wait = |seconds| (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, seconds)]).into_response();
     match (accepted, held) {
         (true, _) => StatusCode::NO_CONTENT.into_response(),
-        (false, true) => wait("3600"),
-        (false, false) if behaviour == "later" => wait(LATER_S),
+        (false, true) => wait(MUCH_LATER_S),
+        (false, false) if behaviour == "later" => wait(if released { MUCH_LATER_S } else { LATER_S }),
         (false, false) => StatusCode::SERVICE_UNAVAILABLE.into_response(),
     }
 }

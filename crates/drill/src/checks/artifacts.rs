@@ -3,7 +3,7 @@
 //!
 //! Not here: blobs that no artifact names (`objects`).
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use client::Client;
 use futures::StreamExt as _;
@@ -30,10 +30,11 @@ struct ArtifactRow {
     sha256: String,
 }
 
-pub(crate) async fn check(inquiry: &mut Inquiry, backup: &Backup, operator: &Client) {
-    let Some(expected) = inquiry.learn::<Vec<ArtifactRow>>("the backup's artifacts", backup.probe("artifacts")) else {
-        return;
-    };
+/// `erased` are those of people who were erased after the backup: they must not be there.
+pub(crate) async fn check(inquiry: &mut Inquiry, backup: &Backup, operator: &Client, erased: &HashSet<ArtifactId>) {
+    let expected = backup.probe::<ArtifactRow>("artifacts");
+    let Some(mut expected) = inquiry.learn("the backup's artifacts", expected) else { return };
+    expected.retain(|row| !erased.contains(&row.artifact_id));
     let mut by_org: HashMap<OrgId, Vec<&ArtifactRow>> = HashMap::new();
     for row in &expected {
         by_org.entry(row.org_id).or_default().push(row);

@@ -2,38 +2,43 @@
 //! not go out again, what it knew as pending does, in order; a new message is answered once; an event that was
 //! accepted before is not taken twice; retry and dead letter work.
 //!
-//! What was sent between the backup and the disaster is in neither class: the rows have forgotten it. It goes out again
-//! under the same `webhook-id`, so that a receiver which deduplicates takes it once. The report counts it.
+//! What was sent between the backup and the disaster the rows have forgotten; the recovery ledger remembers it. Where there
+//! is none it goes out again under the same `webhook-id`, and the report counts it.
 //!
-//! Not here: a recovery ledger, which would remember it.
+//! Not here: what each delivery's fate is over both lives of the system (`oracle`).
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use client::Client;
 use clock::{Sources, Timestamp};
-use ids::{BindingId, DeliveryId};
+use ids::{BindingId, DeliveryId, OrgId};
 use serde::Deserialize;
 use serde_json::json;
 use uuid::Uuid;
 
+use super::oracle::{self, Facts, Threads};
+use super::parity::SessionRow;
 use super::{Inquiry, eventually};
 use crate::api;
 use crate::backup::Backup;
 use crate::inbound;
 use crate::rehearsal::{Inbound, KnownChannel};
-use crate::report::Code;
+use crate::report::{Code, DeliveriesSeen};
 use crate::rigging::Pace;
+use crate::settings::MAX_ATTEMPTS;
 use crate::sink::{Received, Sink};
 
 const HELD_THREAD: &str = "drill-held";
 const SMOKE_THREAD: &str = "drill-smoke";
+/// Messages of after the backup that are sent again.
+const REPEATED: usize = 3;
 
 /// A line of the probe `deliveries`.
 #[derive(Debug, Deserialize)]
 pub(crate) struct DeliveryRow {
-    delivery_id: DeliveryId,
+    pub(crate) delivery_id: DeliveryId,
     binding_id: BindingId,
-    state: String,
+    pub(crate) state: String,
 }
 
 /// What the drill holds against the gateway.
@@ -48,13 +53,22 @@ pub(crate) struct Expectations<'a> {
     pub(crate) witness: bool,
     pub(crate) inbound: &'a [Inbound],
     pub(crate) gateway_url: String,
-    pub(crate) snapshot_at: Timestamp,
+    /// When the backup began, and by when everything in it was committed.
+    pub(crate) snapshot: (Timestamp, Timestamp),
+    /// How many requests had arrived when nobody of the lost system was left.
+    pub(crate) arrived: usize,
+    /// When gateways of the lost system were killed.
+    pub(crate) interruptions: &'a [Timestamp],
+    /// Whether the restore was given the lost system's ledger.
+    pub(crate) remembers: bool,
 }
 
-/// Deliveries that the lost system sent after the backup, and that went out again.
+/// What became of the deliveries.
 #[derive(Debug, Default, Clone, Copy)]
-pub(crate) struct Forgotten {
-    pub(crate) repeated: usize,
+pub(crate) struct Sent {
+    pub(crate) seen: DeliveriesSeen,
+    /// Deliveries that the lost system sent after the backup, and that went out again, for there was no ledger.
+    pub(crate) forgotten: usize,
 }
 
 /// Talks to the gateway as senders, receivers and operators do. Gives back the deliveries that the backup had.
@@ -79,10 +93,30 @@ pub(crate) async fn ask(
 }
 
 /// Waits until what was pending has arrived and nothing more does, and judges the sink's record.
-pub(crate) async fn settle(inquiry: &mut Inquiry, rows: &[DeliveryRow], expectations: &Expectations<'_>) -> Forgotten {
-    wait_for_pending(rows, expectations, inquiry.pace()).await;
+pub(crate) async fn settle(
+    inquiry: &mut Inquiry,
+    backup: &Backup,
+    operator: &Client,
+    rows: &[DeliveryRow],
+    expectations: &Expectations<'_>,
+) -> Option<Sent> {
+    let held = held(operator, backup).await;
+    let held = inquiry.learn("the list of deliveries that are held", held)?;
+    wait_for_pending(rows, &held, expectations, inquiry.pace()).await;
     wait_until_settled(expectations.sink, inquiry.pace()).await;
-    judge_sent(inquiry, rows, expectations)
+    let threads = Threads::of(inquiry, backup, &[SMOKE_THREAD, HELD_THREAD])?;
+    Some(judge_sent(inquiry, rows, &held, &threads, expectations))
+}
+
+/// What waits for a person, in every org.
+async fn held(operator: &Client, backup: &Backup) -> anyhow::Result<HashSet<Uuid>> {
+    let orgs: BTreeSet<OrgId> = backup.probe::<SessionRow>("sessions")?.iter().map(|row| row.org_id).collect();
+    let mut held = HashSet::new();
+    for org in orgs {
+        let unknown = api::deliveries(&operator.in_org(org), Some("unknown")).await?;
+        held.extend(unknown.into_iter().map(|delivery| Uuid::from(delivery.delivery_id)));
+    }
+    Ok(held)
 }
 
 /// A new message gets one answer.
@@ -104,17 +138,23 @@ async fn judge_smoke(inquiry: &mut Inquiry, expectations: &Expectations<'_>, sou
     });
 }
 
-/// An event that was accepted before the backup is a duplicate, and makes no new command.
+/// An event that was accepted before the backup is a duplicate, and makes no new command. With the ledger so is one that was
+/// accepted after it.
 async fn judge_repeat(inquiry: &mut Inquiry, expectations: &Expectations<'_>, sources: &Sources) {
-    let earlier = expectations.inbound.iter().find(|inbound| inbound.at < expectations.snapshot_at);
+    let (began, ended) = expectations.snapshot;
+    let earlier = expectations.inbound.iter().find(|inbound| inbound.at < began);
     let Some(earlier) = earlier else {
         return inquiry.could_not("no message was accepted before the backup", "there is nothing to repeat");
     };
-    let answer = post(expectations, &earlier.event_id, &earlier.thread, &earlier.text, sources).await;
-    if let Some(answer) = inquiry.learn("a repeated message to the gateway", answer) {
-        let same = answer.duplicate && answer.command_id == earlier.command;
-        inquiry.expect(same, Code::InboundTakenTwice, || {
-            format!("the message {} was accepted before the backup and is taken again", earlier.event_id)
+    let later = expectations.inbound.iter().filter(|inbound| inbound.at > ended && expectations.remembers);
+    for inbound in [earlier].into_iter().chain(later.take(REPEATED)) {
+        let answer = post(expectations, &inbound.event_id, &inbound.thread, &inbound.text, sources).await;
+        let Some(answer) = inquiry.learn("a repeated message to the gateway", answer) else { continue };
+        // The command of one from after the backup is lost.
+        let same = answer.command_id == Some(inbound.command) || (answer.command_id.is_none() && inbound.at > ended);
+        inquiry.expect(answer.duplicate && same, Code::InboundTakenTwice, || {
+            let when = if inbound.at > ended { "after" } else { "before" };
+            format!("the message {} was accepted {when} the backup and is taken again", inbound.event_id)
         });
     }
 }
@@ -167,10 +207,20 @@ async fn judge_dead_letter(inquiry: &mut Inquiry, client: &Client, expectations:
     }
 }
 
-/// Waits for what the backup knew as pending; what does not come is judged as lost.
-async fn wait_for_pending(rows: &[DeliveryRow], expectations: &Expectations<'_>, pace: Pace) {
-    let pending: HashSet<Uuid> =
-        rows.iter().filter(|row| row.state == "pending").map(|row| row.delivery_id.into()).collect();
+/// Waits for what the backup knew as pending; what does not come is judged as lost. What had arrived since the backup, had been
+/// given up, or is held, is not waited for.
+async fn wait_for_pending(rows: &[DeliveryRow], held: &HashSet<Uuid>, expectations: &Expectations<'_>, pace: Pace) {
+    let earlier = expectations.sink.since(0);
+    let settled_before = |id: &Uuid| {
+        let mut of_it = earlier[..expectations.mark].iter().filter(|one| one.delivery == *id);
+        expectations.remembers && (of_it.clone().any(|one| one.accepted) || of_it.by_ref().count() >= MAX_ATTEMPTS)
+    };
+    let pending: HashSet<Uuid> = rows
+        .iter()
+        .filter(|row| row.state == "pending")
+        .map(|row| row.delivery_id.into())
+        .filter(|id| !held.contains(id) && !settled_before(id))
+        .collect();
     eventually(pace.patience, async || {
         let since = expectations.sink.since(expectations.mark);
         let arrived: HashSet<Uuid> = since.iter().filter(|one| one.accepted).map(|one| one.delivery).collect();
@@ -189,60 +239,37 @@ async fn wait_until_settled(sink: &Sink, pace: Pace) {
     .await;
 }
 
-fn judge_sent(inquiry: &mut Inquiry, rows: &[DeliveryRow], expectations: &Expectations<'_>) -> Forgotten {
-    let earlier = &expectations.sink.since(0)[..expectations.mark];
-    let now = expectations.sink.since(expectations.mark);
-    let accepted_before: HashSet<Uuid> = earlier.iter().filter(|one| one.accepted).map(|one| one.delivery).collect();
-    let mut accepted_now: BTreeMap<Uuid, usize> = BTreeMap::new();
-    for one in now.iter().filter(|one| one.accepted) {
-        *accepted_now.entry(one.delivery).or_default() += 1;
-    }
-    let by_id: HashMap<Uuid, &DeliveryRow> = rows.iter().map(|row| (row.delivery_id.into(), row)).collect();
-    let mut forgotten = Forgotten::default();
-    for (id, times) in &accepted_now {
-        inquiry.expect(*times == 1, Code::DeliveryDuplicated, || format!("the delivery {id} arrived {times} times"));
-        let known_sent = by_id.get(id).is_some_and(|row| row.state == "sent");
-        inquiry.expect(!known_sent, Code::DeliverySentAgain, || {
-            format!("the delivery {id} was sent before the backup, and went out again")
-        });
-        forgotten.repeated += usize::from(!known_sent && accepted_before.contains(id));
-    }
-    for row in rows {
-        judge_row(inquiry, row, expectations.witness.then_some(&accepted_before), &accepted_now);
-    }
-    judge_order(inquiry, rows, &now);
+fn judge_sent(
+    inquiry: &mut Inquiry,
+    rows: &[DeliveryRow],
+    held: &HashSet<Uuid>,
+    threads: &Threads,
+    expectations: &Expectations<'_>,
+) -> Sent {
+    let all = expectations.sink.since(0);
+    let now = &all[expectations.mark..];
+    let facts = Facts {
+        rows,
+        before: &all[..expectations.arrived],
+        now,
+        interruptions: expectations.interruptions,
+        remembers: expectations.remembers,
+        witness: expectations.witness,
+        held,
+        threads,
+    };
+    let (seen, forgotten) = oracle::judge(inquiry, &facts);
+    judge_order(inquiry, rows, now);
     let redirected = now.iter().filter(|one| one.redirected).count();
     inquiry.expect(redirected == now.len(), Code::ReachedDestination, || {
         format!("{} deliveries of the copy were not redirected", now.len() - redirected)
     });
     inquiry.record(
         "sink",
-        &json!({"accepted_before_disaster": accepted_before.len(), "accepted_from_target": accepted_now.len(),
-            "requests_from_target": now.len(), "repeated_from_recovery_window": forgotten.repeated,
+        &json!({"seen": seen, "requests_from_target": now.len(), "repeated_without_a_ledger": forgotten,
             "in_backup": count_states(rows)}),
     );
-    forgotten
-}
-
-/// Nothing that the backup had is lost: what it knew as sent had arrived, what it knew as pending arrives now.
-fn judge_row(
-    inquiry: &mut Inquiry,
-    row: &DeliveryRow,
-    accepted_before: Option<&HashSet<Uuid>>,
-    accepted_now: &BTreeMap<Uuid, usize>,
-) {
-    let id = Uuid::from(row.delivery_id);
-    match row.state.as_str() {
-        "sent" => inquiry.expect(
-            accepted_before.is_none_or(|before| before.contains(&id)),
-            Code::DeliveryNeverArrived,
-            || format!("the backup knows the delivery {id} as sent, but it never arrived"),
-        ),
-        "pending" => inquiry.expect(accepted_now.contains_key(&id), Code::DeliveryLost, || {
-            format!("the delivery {id} was pending in the backup and did not arrive after the restore")
-        }),
-        _ => true,
-    };
+    Sent { seen, forgotten }
 }
 
 /// Within a thread, sequences only grow.

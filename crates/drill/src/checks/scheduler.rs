@@ -2,8 +2,9 @@
 //! once exactly the slots fire that must, each once, and none that had fired before the disaster.
 //!
 //! What must fire: every workflow that waited, paused, for the drill to resume it, its newest missed slot; and each
-//! slot of an active workflow that falls due while the schedulers are there. What may not: any slot that was due before
-//! the restore, where the policy is to skip.
+//! slot of an active workflow that falls due while the schedulers are there; and of one that makes good for what it missed each
+//! slot since the backup. What may not: any slot that the lost system fired, which it knows from the recovery ledger and has no
+//! run for; and any that was due before the restore, where the policy is to skip.
 //!
 //! Not here: what a run's session does (`worker`).
 
@@ -20,7 +21,7 @@ use super::{Inquiry, eventually};
 use crate::api;
 use crate::backup::Backup;
 use crate::rehearsal::Held;
-use crate::report::Code;
+use crate::report::{Code, SlotsSeen};
 use crate::rigging::Pace;
 
 /// A line of the probe `slots`.
@@ -59,6 +60,8 @@ type Slot = (WorkflowId, Timestamp);
 pub(crate) struct Expectations<'a> {
     pub(crate) held: &'a [Held],
     pub(crate) fired_before_disaster: &'a [Slot],
+    /// Whether the restore was given the lost system's ledger.
+    pub(crate) remembers: bool,
     /// Just before the new generation began: what was due by then is missed.
     pub(crate) restored_at: Timestamp,
     pub(crate) schedulers_started_at: Timestamp,
@@ -100,31 +103,97 @@ pub(crate) async fn judge_firing(
     operator: &Client,
     expectations: &Expectations<'_>,
     sources: &Sources,
-) {
-    let triggers = inquiry.learn::<Vec<TriggerRow>>("the backup's triggers", backup.probe("triggers"));
-    let before = inquiry.learn::<Vec<RunRow>>("the backup's runs", backup.probe("runs"));
-    let Some((triggers, before)) = triggers.zip(before) else { return };
+) -> Option<SlotsSeen> {
+    let triggers = inquiry.learn::<Vec<TriggerRow>>("the backup's triggers", backup.probe("triggers"))?;
+    let before = inquiry.learn::<Vec<RunRow>>("the backup's runs", backup.probe("runs"))?;
     let before: BTreeSet<Slot> = before.iter().map(|run| (run.workflow_id, run.due_at)).collect();
     let observed = observe(operator, &triggers, &before, expectations, sources, inquiry.pace()).await;
-    let Some(observed) = inquiry.learn("the schedulers could not be observed", observed) else { return };
-    inquiry.record(
-        "firing",
-        &json!({"fired": observed.fired.len(), "until": observed.until,
-            "per_workflow": per_workflow(&observed.fired).values().map(Vec::len).collect::<Vec<_>>()}),
-    );
+    let observed = inquiry.learn("the schedulers could not be observed", observed)?;
     if observed.fired.is_empty() {
         inquiry.could_not(
             "firing",
             "no slot fell due while the schedulers were there, and no workflow is known that may be resumed",
         );
     }
-    judge_doubles(inquiry, &observed.fired, &before, expectations);
+    let settled = inquiry.learn("the slots could not be listed", settled(operator, &triggers).await)?;
+    let fired_twice = judge_doubles(inquiry, &observed.fired, &before, expectations);
     for held in expectations.held {
-        judge_held(inquiry, held, &triggers, &observed.fired);
+        judge_held(inquiry, held, &triggers, &observed.fired, expectations);
     }
     for trigger in triggers.iter().filter(|trigger| trigger.workflow_state == "active") {
         judge_active(inquiry, trigger, &observed, expectations);
     }
+    let (after_backup, forgotten) = judge_remembered(inquiry, &before, &settled, expectations);
+    let lost = judge_backlog(inquiry, &triggers, &observed, &settled, expectations);
+    let seen = SlotsSeen {
+        before_disaster: expectations.fired_before_disaster.len() as u64,
+        after_backup,
+        new: observed.fired.len() as u64,
+        fired_twice,
+        lost: lost + forgotten,
+        unknown: settled.values().filter(|state| *state == "unknown").count() as u64,
+    };
+    inquiry.record(
+        "firing",
+        &json!({"seen": seen, "until": observed.until,
+            "per_workflow": per_workflow(&observed.fired).values().map(Vec::len).collect::<Vec<_>>()}),
+    );
+    Some(seen)
+}
+
+/// Every slot that the restored system has settled, with its state.
+async fn settled(operator: &Client, triggers: &[TriggerRow]) -> Result<BTreeMap<Slot, String>, client::Error> {
+    let mut settled = BTreeMap::new();
+    for trigger in triggers {
+        let slots = api::slots(&operator.in_org(trigger.org_id), trigger.workflow_id).await?;
+        settled.extend(slots.into_iter().map(|slot| ((trigger.workflow_id, slot.due_at), slot.state)));
+    }
+    Ok(settled)
+}
+
+/// Slots that the lost system fired after the backup are known as fired, without a run; or as ones that may have. How many there
+/// are, and how many of them are not known.
+fn judge_remembered(
+    inquiry: &mut Inquiry,
+    before: &BTreeSet<Slot>,
+    settled: &BTreeMap<Slot, String>,
+    expectations: &Expectations<'_>,
+) -> (u64, u64) {
+    let since: Vec<&Slot> = expectations.fired_before_disaster.iter().filter(|slot| !before.contains(*slot)).collect();
+    let mut forgotten = 0;
+    for slot in since.iter().filter(|_| expectations.remembers) {
+        let known = settled.get(*slot).is_some_and(|state| state == "fired" || state == "unknown");
+        forgotten += u64::from(!known);
+        inquiry.expect(known, Code::SlotForgotten, || {
+            format!("workflow {} had fired for the slot due {}, and the restored system does not know", slot.0, slot.1)
+        });
+    }
+    (since.len() as u64, forgotten)
+}
+
+/// A workflow that makes good for what it missed fires each slot in one of its two lives. How many it fired in none.
+fn judge_backlog(
+    inquiry: &mut Inquiry,
+    triggers: &[TriggerRow],
+    observed: &Observed,
+    settled: &BTreeMap<Slot, String>,
+    expectations: &Expectations<'_>,
+) -> u64 {
+    let fired: BTreeSet<&Slot> = expectations.fired_before_disaster.iter().chain(&observed.fired).collect();
+    let mut lost = 0;
+    let all = |trigger: &&TriggerRow| trigger.workflow_state == "active" && trigger.missed_policy == "run_all";
+    for trigger in triggers.iter().filter(all) {
+        let Some(next) = trigger.next_due_at else { continue };
+        for due in interval_slots(trigger, next - chrono::TimeDelta::milliseconds(1), observed.until) {
+            let slot = (trigger.workflow_id, due);
+            let may_have = settled.get(&slot).is_some_and(|state| state == "fired" || state == "unknown");
+            lost += u64::from(!fired.contains(&slot) && !may_have);
+            inquiry.expect(fired.contains(&slot) || may_have, Code::SlotLost, || {
+                format!("workflow {} fired for the slot due {due} neither before the disaster nor since", slot.0)
+            });
+        }
+    }
+    lost
 }
 
 /// The runs that are new since the backup, up to an instant after which no more are counted.
@@ -150,8 +219,10 @@ async fn observe(
         Ok(runs.iter().map(|run| (run.workflow_id, run.due_at)).filter(|slot| !before.contains(slot)).collect())
     };
     let on_time = |fired: &[Slot]| fired.iter().filter(|slot| slot.1 > expectations.schedulers_started_at).count();
-    let held_fired =
-        |fired: &[Slot]| expectations.held.iter().all(|held| fired.iter().any(|slot| slot.0 == held.workflow));
+    let held_fired = |fired: &[Slot]| {
+        let mut waited_for = expectations.held.iter().filter(|held| !held.resumed);
+        waited_for.all(|held| fired.iter().any(|slot| slot.0 == held.workflow))
+    };
     let awaited = awaited(triggers, expectations, pace);
     eventually(pace.patience, async || {
         let fired = new_runs().await.ok()?;
@@ -191,23 +262,43 @@ async fn caught_up(operator: &Client, orgs: &BTreeSet<OrgId>, until: Timestamp) 
     true
 }
 
-fn judge_doubles(inquiry: &mut Inquiry, fired: &[Slot], before: &BTreeSet<Slot>, expectations: &Expectations<'_>) {
-    let mut seen = before.clone();
+/// How many fired twice.
+fn judge_doubles(
+    inquiry: &mut Inquiry,
+    fired: &[Slot],
+    before: &BTreeSet<Slot>,
+    expectations: &Expectations<'_>,
+) -> u64 {
+    let (mut seen, mut doubles) = (before.clone(), 0);
     for slot in fired {
-        inquiry.expect(seen.insert(*slot), Code::SlotFiredTwice, || {
+        let (once, again) = (seen.insert(*slot), expectations.fired_before_disaster.contains(slot));
+        doubles += u64::from(!once || again);
+        inquiry.expect(once, Code::SlotFiredTwice, || {
             format!("workflow {} fired twice for the slot due {}", slot.0, slot.1)
         });
-        inquiry.expect(!expectations.fired_before_disaster.contains(slot), Code::SlotFiredAgain, || {
+        inquiry.expect(!again, Code::SlotFiredAgain, || {
             format!("workflow {} fired again for the slot due {}, which had fired before the disaster", slot.0, slot.1)
         });
     }
+    doubles
 }
 
-/// A workflow that was resumed fires its newest missed slot, and no other of those it missed.
-fn judge_held(inquiry: &mut Inquiry, held: &Held, triggers: &[TriggerRow], fired: &[Slot]) {
+/// A workflow that was resumed fires its newest missed slot, and no other of those it missed. If the lost system had done that
+/// already, it fires none.
+fn judge_held(
+    inquiry: &mut Inquiry,
+    held: &Held,
+    triggers: &[TriggerRow],
+    fired: &[Slot],
+    expectations: &Expectations<'_>,
+) {
+    if held.resumed && !expectations.remembers {
+        return;
+    }
     let due = triggers.iter().find(|trigger| trigger.workflow_id == held.workflow).and_then(|row| row.next_due_at);
     let slots: Vec<Timestamp> = fired.iter().filter(|slot| slot.0 == held.workflow).map(|slot| slot.1).collect();
-    inquiry.expect(due.is_some() && slots == Vec::from_iter(due), Code::HeldSlot, || {
+    let expected = Vec::from_iter(due.filter(|_| !held.resumed));
+    inquiry.expect(due.is_some() && slots == expected, Code::HeldSlot, || {
         format!("workflow {} was due at {due:?} and fired for {slots:?}", held.workflow)
     });
 }
@@ -293,6 +384,7 @@ mod tests {
         let expectations = |started| Expectations {
             held: &[],
             fired_before_disaster: &[],
+            remembers: false,
             restored_at: next,
             schedulers_started_at: started,
         };

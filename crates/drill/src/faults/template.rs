@@ -96,8 +96,7 @@ impl Template {
         let photograph = tools.work.path().join(format!("photograph-{name}"));
         let source = source.photograph(&means, &photograph).await?;
         let photographed_at = tools.sources.now();
-        source.life().one_more().await?;
-        source.has_gone_on(photographed_at).await?;
+        source.live_on(photographed_at).await?;
         // Nothing of it is in the photograph, so no backup is made here: the aftermath's origin is put in below.
         let aftermath = source.destroy((String::new(), String::new())).await?;
         let archive =
@@ -107,7 +106,11 @@ impl Template {
         let (backup_id, said) = copy.back_up(&template.archive.folder).await?;
         template.archive.backup_id = backup_id;
         template.aftermath.backup_output = said;
-        // The logs stay for row 10; the rest of the folder goes with it.
+        // The ledger stays for the replay, and the logs for row 10; the rest of the folder goes with it.
+        let ledger = tools.work.path().join(format!("ledger-{name}"));
+        if let Some(from) = template.aftermath.ledger.replace(ledger.clone()) {
+            copying::copy(&from, &ledger)?;
+        }
         let logs = tools.work.path().join(format!("logs-{name}"));
         if let Some(from) = template.aftermath.logs.replace(logs.clone()) {
             copying::copy(&from, &logs)?;
@@ -175,16 +178,20 @@ impl Template {
             canaries: known.canaries.clone(),
             workspaces: work.folder("workspaces")?,
             logs: known.logs.clone(),
+            ledger: known.ledger.clone(),
             backup_output: made.said.unwrap_or_else(|| known.backup_output.clone()),
             acknowledged: known.acknowledged.iter().filter(|one| before(&one.at)).copied().collect(),
             inbound: known.inbound.iter().filter(|one| before(&one.at)).cloned().collect(),
+            arrived: known.arrived,
             witness: known.witness,
             inbound_channel: known.inbound_channel.clone(),
             smoke: known.smoke.clone(),
             held: known.held.clone(),
+            standing: known.standing.clone(),
             fired: known.fired.clone(),
             restarts: known.restarts,
             disaster_at: known.disaster_at,
+            interruptions: known.interruptions.clone(),
         })
     }
 

@@ -5,26 +5,27 @@
 //!
 //! Not here: the processes (`world`).
 
-use std::sync::{Mutex, MutexGuard};
+use std::convert::Infallible;
+use std::sync::{Mutex, MutexGuard, OnceLock};
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow, bail};
 use chrono::TimeDelta;
-use client::{Client, NewTrigger, NewWorkflow, Wish};
+use client::{Client, NewTrigger, NewWorkflow, Wish, WorkflowAction};
 use clock::{Sources, Timestamp};
 use futures::{StreamExt as _, TryStreamExt as _};
 use ids::{CommandId, OrgId, SessionId, WorkflowId};
 use redact::CanaryClass;
 use secrecy::ExposeSecret as _;
 use sha2::{Digest as _, Sha256};
-use tokio_util::sync::CancellationToken;
 
 use super::canaries::{Canaries, Planted};
+use super::later::{Later, Standing};
 use super::{Acknowledged, Held, Inbound, KnownChannel, Size, Smoke};
 use crate::api::{self, persist};
 use crate::checks::eventually;
 use crate::inbound;
-use crate::sink::Sink;
+use crate::sink::{HEARD, PLAIN, Sink};
 
 /// How long one thing that is bound to happen may take, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -49,6 +50,7 @@ pub(crate) struct Life {
     urls: Urls,
     channels: Channels,
     workflows: Workflows,
+    later: OnceLock<Later>,
     planted: Planted,
     size: Size,
     sources: Sources,
@@ -61,6 +63,12 @@ struct Channels {
     flaky: KnownChannel,
     refuse: KnownChannel,
     later: KnownChannel,
+    /// Its receiver sees repeats.
+    plain: KnownChannel,
+    /// Answer only after the backup; the second one's receiver sees repeats.
+    slow: [KnownChannel; 2],
+    /// Never answer; the same.
+    silent: [KnownChannel; 2],
 }
 
 #[derive(Debug)]
@@ -69,7 +77,10 @@ struct Workflows {
     busy: WorkflowId,
     /// Fires once, soon.
     once: WorkflowId,
-    /// Paused: due before the disaster, to fire when the target resumes them.
+    /// Fires every other second, and makes good for what it missed.
+    steady: WorkflowId,
+    /// Paused: due before the disaster, to fire when the target resumes them; but one, which the source resumes itself after the
+    /// backup.
     held: Vec<Held>,
 }
 
@@ -89,6 +100,7 @@ pub(crate) struct Known {
     pub(crate) inbound_channel: KnownChannel,
     pub(crate) smoke: Smoke,
     pub(crate) held: Vec<Held>,
+    pub(crate) standing: Standing,
 }
 
 impl Life {
@@ -117,9 +129,9 @@ impl Life {
         }
         let channels = open_channels(&operator.in_org(home), home, sink, planted, canaries).await?;
         let workflows = plan_workflows(&operator.in_org(home), home, sources).await?;
-        let memory = Mutex::default();
+        let (memory, later) = (Mutex::default(), OnceLock::new());
         let (planted, sources) = (planted.clone(), sources.clone());
-        Ok(Self { operator, orgs, urls, channels, workflows, planted, size, sources, memory })
+        Ok(Self { operator, orgs, urls, channels, workflows, later, planted, size, sources, memory })
     }
 
     fn memory(&self) -> MutexGuard<'_, Memory> {
@@ -142,7 +154,14 @@ impl Life {
             return tokio::try_join!(self.dialogue(), self.two_messages()).map(drop);
         }
         let special = async {
-            tokio::try_join!(self.dialogue(), self.approvals(), self.question(), self.failure(), self.abort())?;
+            tokio::try_join!(
+                self.dialogue(),
+                self.approvals(),
+                self.question(),
+                self.failure(),
+                self.abort(),
+                self.open_questions()
+            )?;
             self.threads().await
         };
         let done = std::sync::atomic::AtomicU64::new(0);
@@ -158,16 +177,16 @@ impl Life {
         Ok(())
     }
 
-    /// Goes on until told to stop: prompts, and messages from outside.
-    pub(crate) async fn go_on(&self, stop: CancellationToken) -> anyhow::Result<()> {
+    /// Goes on until it is dropped: prompts, and messages from outside.
+    pub(crate) async fn go_on(&self) -> anyhow::Result<Infallible> {
         let mut number = self.sessions();
-        while !stop.is_cancelled() {
+        loop {
             let thread = format!("busy-{}", number % 4);
-            let message = self.receive(&self.channels.accept, number, &thread, "say still here");
+            let channel = if number.is_multiple_of(2) { &self.channels.accept } else { &self.channels.plain };
+            let message = self.receive(channel, number, &thread, "say still here");
             tokio::try_join!(self.bulk_session(number), message)?;
             number += 1;
         }
-        Ok(())
     }
 
     /// Waits until the world has everything that a drill wants to see in a backup.
@@ -177,6 +196,7 @@ impl Life {
         self.receive(&self.channels.later, 0, "later", "say not now").await?;
         until("a delivery has to wait", async || sink.since(0).iter().any(|received| received.thread == "later"))
             .await?;
+        self.keep_under_way(sink).await?;
         until("a delivery is sent", async || sink.since(0).iter().any(|received| received.accepted)).await?;
         until("a delivery dies", async || any_delivery(&home, "dead").await).await?;
         until("both workflows fire", async || {
@@ -187,19 +207,52 @@ impl Life {
         .await
     }
 
-    /// For a world that nobody is busy in: a message from outside, which is answered.
-    pub(crate) async fn one_more(&self) -> anyhow::Result<()> {
-        self.receive(&self.channels.accept, 0, "support-0", "say still here").await?;
-        self.receive(&self.channels.accept, 1, "support-late", "say still here").await
+    /// Deliveries that are under way from before the backup on: some are answered after it, some never.
+    async fn keep_under_way(&self, sink: &Sink) -> anyhow::Result<()> {
+        let Channels { slow, silent, .. } = &self.channels;
+        for (number, channel) in (0..).zip(slow) {
+            self.receive(channel, number, "slow", "say take your time").await?;
+        }
+        for (number, channel) in (0..).zip(silent) {
+            for thread in [format!("{HEARD}-{number}"), format!("unheard-{number}")] {
+                self.receive(channel, number, &thread, "say do you hear me").await?;
+            }
+        }
+        until("deliveries are under way", async || {
+            let under_way = sink.since(0).iter().filter(|received| received.answered_at.is_none()).count();
+            under_way >= slow.len() + 2 * silent.len()
+        })
+        .await
     }
 
-    /// Waits until life has visibly gone on since `since`: more messages went out and more slots fired.
-    pub(crate) async fn has_gone_on(&self, sink: &Sink, since: Timestamp) -> anyhow::Result<()> {
+    /// What happens after the backup: messages in and out of every kind, and everything that a restore must not undo. Waits until
+    /// the world outside has seen it.
+    pub(crate) async fn live_on(&self, sink: &Sink, since: Timestamp) -> anyhow::Result<()> {
         let home = self.operator.in_org(self.orgs[0]);
+        let later = self.later.get().expect("`populate` has run");
+        let Channels { accept, plain, flaky, refuse, .. } = &self.channels;
+        let messages = async {
+            for (number, channel) in (0..).zip([accept, plain, flaky, refuse, accept]) {
+                self.receive(channel, number, &format!("after-{number}"), "say later than the backup").await?;
+            }
+            anyhow::Ok(())
+        };
+        let resume = async {
+            for held in self.workflows.held.iter().filter(|held| held.resumed) {
+                persist(async || home.workflow_act(held.workflow, WorkflowAction::Resume).await).await?;
+            }
+            anyhow::Ok(())
+        };
+        tokio::try_join!(messages, resume, later.decide(&home, &self.sources))?;
+        let (steady, resumed) =
+            (self.workflows.steady, self.workflows.held.iter().find(|held| held.resumed).map(|held| held.workflow));
         until("life goes on after the backup", async || {
-            let sent = sink.since(0).iter().filter(|received| received.accepted && received.at > since).count();
+            let received = sink.since(0);
+            let arrived = |thread: &str| received.iter().any(|one| one.accepted && one.thread == thread);
             let runs = api::runs(&home).await.unwrap_or_default();
-            sent >= 2 && runs.iter().any(|run| run.due_at > since)
+            let ran = |workflow| runs.iter().any(|run| run.workflow_id == workflow);
+            let steadily = runs.iter().any(|run| run.workflow_id == steady && run.due_at > since);
+            arrived("after-0") && arrived("after-1") && resumed.is_none_or(ran) && steadily
         })
         .await
     }
@@ -219,6 +272,7 @@ impl Life {
             inbound_channel: self.channels.accept.clone(),
             smoke: memory.smoke.expect("`populate` has run"),
             held: self.workflows.held.clone(),
+            standing: self.later.get().expect("`populate` has run").standing(),
         }
     }
 
@@ -281,6 +335,16 @@ impl Life {
         Ok(())
     }
 
+    /// What is still to be decided when the backup is taken.
+    async fn open_questions(&self) -> anyhow::Result<()> {
+        let (org, client, session) = self.session(0, "May I, later?").await?;
+        let text = "say ready\napprove deploy to production\nsay deployed".to_owned();
+        self.submit(&client, session, Wish::Prompt { text }).await?;
+        let asking = (session, self.request(&client, session).await?);
+        let later = Later::prepare(&client, &self.urls.web, org, asking, &self.sources).await?;
+        self.later.set(later).map_err(|_| anyhow!("`populate` has run before"))
+    }
+
     async fn question(&self) -> anyhow::Result<()> {
         let (_, client, session) = self.session(1, "Which colour?").await?;
         let text = "ask which colour?\nsay painted".to_owned();
@@ -317,6 +381,7 @@ impl Life {
         for number in 0..2 {
             self.receive(&self.channels.flaky, number, &format!("flaky-{number}"), "say did you hear me").await?;
         }
+        self.receive(&self.channels.plain, 0, "plain-0", "say at your service").await?;
         self.receive(&self.channels.refuse, 0, "refused", "say is anybody there").await
     }
 
@@ -337,9 +402,11 @@ impl Life {
         let answer = answer.ok_or_else(|| anyhow!("the gateway takes no message"))?;
         let at = self.sources.now();
         let mut memory = self.memory();
-        memory.acknowledged.push(Acknowledged { command: answer.command_id, at });
+        // `None` is for what was accepted before a restore, and this system never was restored.
+        let command = answer.command_id.context("the gateway gives no command for a new message")?;
+        memory.acknowledged.push(Acknowledged { command, at });
         if channel.channel == self.channels.accept.channel {
-            let (thread, text, command) = (thread.to_owned(), text.to_owned(), answer.command_id);
+            let (thread, text) = (thread.to_owned(), text.to_owned());
             memory.inbound.push(Inbound { event_id, thread, text, command, at });
         }
         Ok(())
@@ -370,17 +437,28 @@ async fn open_channels(
     planted: &Planted,
     canaries: &mut Canaries,
 ) -> anyhow::Result<Channels> {
-    let mut open = Vec::new();
-    for behaviour in ["accept", "flaky", "refuse", "later"] {
-        let url = format!("{}?X-Amz-Signature={}", sink.url(behaviour, behaviour), planted.signed_url_query);
-        let channel = client.channel_create(behaviour, &url).await?;
+    let mut open = async |behaviour: &str, name: &str| -> anyhow::Result<KnownChannel> {
+        let url = format!("{}?X-Amz-Signature={}", sink.url(behaviour, name), planted.signed_url_query);
+        let channel = if name.ends_with(PLAIN) {
+            client.channel_create_without_deduplication(name, &url).await?
+        } else {
+            client.channel_create(name, &url).await?
+        };
         let Some(signing_secret) = channel.signing_secret else { bail!("a new channel came without its secret") };
-        sink.expect_signature(behaviour, signing_secret.expose_secret());
+        sink.expect_signature(name, signing_secret.expose_secret());
         canaries.add(CanaryClass::ChannelCredential, "a channel's signing secret", signing_secret.expose_secret());
-        open.push(KnownChannel { org, channel: channel.channel_id, signing_secret });
-    }
-    let [accept, flaky, refuse, later] = open.try_into().map_err(|_| anyhow!("four channels were made"))?;
-    Ok(Channels { accept, flaky, refuse, later })
+        Ok(KnownChannel { org, channel: channel.channel_id, signing_secret })
+    };
+    let plain = |behaviour: &str| format!("{behaviour}{PLAIN}");
+    Ok(Channels {
+        accept: open("accept", "accept").await?,
+        flaky: open("flaky", "flaky").await?,
+        refuse: open("refuse", "refuse").await?,
+        later: open("later", "later").await?,
+        plain: open("accept", &plain("accept")).await?,
+        slow: [open("slow", "slow").await?, open("slow", &plain("slow")).await?],
+        silent: [open("silent", "silent").await?, open("silent", &plain("silent")).await?],
+    })
 }
 
 async fn plan_workflows(client: &Client, org: OrgId, sources: &Sources) -> anyhow::Result<Workflows> {
@@ -390,6 +468,7 @@ async fn plan_workflows(client: &Client, org: OrgId, sources: &Sources) -> anyho
             name: name.to_owned(),
             prompt: format!("say {name} ran"),
             missed_policy: Some(policy.to_owned()),
+            overlap_policy: Some("allow".to_owned()),
             state: Some(state.to_owned()),
             triggers: vec![trigger],
             ..NewWorkflow::default()
@@ -397,24 +476,28 @@ async fn plan_workflows(client: &Client, org: OrgId, sources: &Sources) -> anyho
         client.workflow_create(&workflow).await.map(|workflow| workflow.workflow_id)
     };
     let every_second = NewTrigger::Interval { every_s: 1, anchor_at: Some(now) };
+    let every_other = NewTrigger::Interval { every_s: 2, anchor_at: Some(now) };
     let soon = NewTrigger::Once { at: now + TimeDelta::seconds(1) };
     let yearly = NewTrigger::Cron { expression: "0 4 1 1 *".to_owned(), time_zone: "Europe/Berlin".to_owned() };
     let hourly = NewTrigger::Interval { every_s: 3_600, anchor_at: Some(now + TimeDelta::seconds(1)) };
     let busy = plan("pulse", "active", "skip", every_second).await?;
     let once = plan("launch", "active", "run_once", soon.clone()).await?;
+    let steady = plan("backlog", "active", "run_all", every_other).await?;
     plan("new year", "active", "run_once", yearly).await?;
     let mut held = Vec::new();
-    for (name, trigger) in [("held once", soon), ("held hourly", hourly)] {
-        held.push(Held { org, workflow: plan(name, "paused", "run_once", trigger).await? });
+    let paused =
+        [("held once", soon, false), ("held hourly", hourly.clone(), false), ("held for a while", hourly, true)];
+    for (name, trigger, resumed) in paused {
+        held.push(Held { org, workflow: plan(name, "paused", "run_once", trigger).await?, resumed });
     }
-    Ok(Workflows { busy, once, held })
+    Ok(Workflows { busy, once, steady, held })
 }
 
 async fn any_delivery(client: &Client, state: &str) -> bool {
     persist(async || client.delivery_list(Some(state), None, 1).await).await.is_ok_and(|page| !page.items.is_empty())
 }
 
-async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) -> anyhow::Result<()> {
+pub(super) async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) -> anyhow::Result<()> {
     let deadline = tokio::time::Instant::now() + PATIENCE;
     while !holds().await {
         if tokio::time::Instant::now() > deadline {

@@ -4,10 +4,11 @@
 //! Not here: the target's roles, which nobody restarts: there a role that dies is a fault.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use clock::{Sources, Timestamp};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tokio::sync::oneshot;
@@ -33,14 +34,20 @@ pub(crate) struct Supervised {
 #[derive(Debug, Default)]
 struct Shared {
     pid: AtomicU32,
-    restarts: AtomicU64,
+    /// When its processes ended.
+    ends: Mutex<Vec<Timestamp>>,
 }
 
 impl Supervised {
     /// Starts the role and keeps it alive. Its address stays the same across restarts.
-    pub(crate) async fn start(launcher: &Launcher, name: &str, role: Role) -> Result<Self, StartError> {
+    pub(crate) async fn start(
+        launcher: &Launcher,
+        name: &str,
+        role: Role,
+        sources: &Sources,
+    ) -> Result<Self, StartError> {
         let address = free_address().map_err(|source| StartError::Spawn { name: name.to_owned(), source })?;
-        Self::start_at(launcher, name, role, address).await
+        Self::start_at(launcher, name, role, address, sources).await
     }
 
     /// As [`Self::start`], at an address that others know.
@@ -49,12 +56,13 @@ impl Supervised {
         name: &str,
         role: Role,
         address: SocketAddr,
+        sources: &Sources,
     ) -> Result<Self, StartError> {
         let shared = Arc::new(Shared::default());
         let disaster = CancellationToken::new();
         let (first_up, first) = oneshot::channel();
         let task = tokio::spawn(keep_alive(
-            launcher.clone(),
+            (launcher.clone(), sources.clone()),
             name.to_owned(),
             role,
             address,
@@ -80,9 +88,9 @@ impl Supervised {
         self.shared.pid.load(Ordering::Acquire)
     }
 
-    /// How often it was started again.
-    pub(crate) fn restarts(&self) -> u64 {
-        self.shared.restarts.load(Ordering::Acquire)
+    /// When its processes ended so far. Each but the last was started again.
+    pub(crate) fn ends(&self) -> Vec<Timestamp> {
+        self.shared.ends.lock().expect("no holder of this lock can panic").clone()
     }
 
     /// `kill -9` of the process; the supervisor starts another.
@@ -92,16 +100,21 @@ impl Supervised {
         }
     }
 
-    /// `kill -9`, and nobody starts it again.
-    pub(crate) async fn destroy(self) {
+    /// `kill -9`, and nobody starts it again. Returns at once.
+    pub(crate) fn doom(&self) {
         self.disaster.cancel();
         self.kill_process();
+    }
+
+    /// As [`Self::doom`], and waits until the process is gone.
+    pub(crate) async fn destroy(self) {
+        self.doom();
         let _ = self.task.await;
     }
 }
 
 async fn keep_alive(
-    launcher: Launcher,
+    (launcher, sources): (Launcher, Sources),
     name: String,
     role: Role,
     address: SocketAddr,
@@ -132,7 +145,9 @@ async fn keep_alive(
         };
         tokio::select! {
             () = disaster.cancelled() => {}
-            () = process.ended() => { shared.restarts.fetch_add(1, Ordering::AcqRel); }
+            () = process.ended() => {
+                shared.ends.lock().expect("no holder of this lock can panic").push(sources.now());
+            }
         }
         process.kill().await;
     }

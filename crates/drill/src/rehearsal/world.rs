@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
 use client::Client;
-use clock::Sources;
+use clock::{Sources, Timestamp};
 use localpg::{Binaries, Cluster};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -40,6 +40,8 @@ pub(crate) struct Source {
     life: Arc<Life>,
     archive: PathBuf,
     sources: Sources,
+    /// When gateways were killed whose supervisors are gone.
+    interruptions: Vec<Timestamp>,
 }
 
 /// What the drill runs with.
@@ -105,7 +107,7 @@ pub(crate) async fn build(means: &Means<'_>, size: Size) -> anyhow::Result<Sourc
     let mut canaries = Canaries::default();
     planted.register(&mut canaries);
     canaries.add(CanaryClass::ApiToken, "the operator's token", operator_token.expose_secret());
-    let roles = start_roles(&launcher).await?;
+    let roles = start_roles(&launcher, means.sources).await?;
     let sink = Sink::start(means.sources.clone()).await.context("the recording sink can't listen")?;
     let urls = life::Urls { web: url_of(&roles, Role::Web), gateway: url_of(&roles, Role::Gateway) };
     let operator = Client::new(&urls.web, operator_token.clone());
@@ -124,6 +126,7 @@ pub(crate) async fn build(means: &Means<'_>, size: Size) -> anyhow::Result<Sourc
         life: Arc::new(life),
         archive,
         sources,
+        interruptions: Vec::new(),
     })
 }
 
@@ -162,10 +165,10 @@ async fn initialise(launcher: &Launcher, planted: &Planted) -> anyhow::Result<Se
     Ok(initialised.token)
 }
 
-async fn start_roles(launcher: &Launcher) -> anyhow::Result<Vec<Supervised>> {
+async fn start_roles(launcher: &Launcher, sources: &Sources) -> anyhow::Result<Vec<Supervised>> {
     let mut roles = Vec::new();
     for (name, role) in ROLES {
-        roles.push(Supervised::start(launcher, name, role).await?);
+        roles.push(Supervised::start(launcher, name, role, sources).await?);
     }
     Ok(roles)
 }
@@ -194,9 +197,10 @@ impl Source {
         self.life.settle(&self.sink).await
     }
 
-    /// Waits until life has visibly gone on since `since`.
-    pub(crate) async fn has_gone_on(&self, since: clock::Timestamp) -> anyhow::Result<()> {
-        self.life.has_gone_on(&self.sink, since).await
+    /// Lets happen what a restore must not forget, and waits until life has visibly gone on since `since`.
+    pub(crate) async fn live_on(&self, since: Timestamp) -> anyhow::Result<()> {
+        self.sink.release();
+        self.life.live_on(&self.sink, since).await
     }
 
     /// Backs the system up, busy as it is.
@@ -215,6 +219,10 @@ impl Source {
         let mut places = Vec::new();
         for role in std::mem::take(&mut self.roles) {
             places.push((role.name.clone(), role.role, role.address));
+            self.interruptions.extend(ends(&role));
+            if role.role == Role::Gateway {
+                self.interruptions.push(self.sources.now());
+            }
             role.destroy().await;
         }
         let (to, objects, options) = (folder.to_owned(), self.settings.objects(), means.clusters);
@@ -227,20 +235,26 @@ impl Source {
         let cluster = cluster.await?.context("the source can't be photographed")?;
         let mut roles = Vec::new();
         for (name, role, address) in places {
-            roles.push(Supervised::start_at(&self.launcher, &name, role, address).await?);
+            roles.push(Supervised::start_at(&self.launcher, &name, role, address, &self.sources).await?);
         }
         Ok(Self { cluster, roles, ..self })
     }
 
-    /// The disaster: every process of the system is killed, its database and its objects are gone.
+    /// The disaster: every process of the system is killed at once, its database and its objects are gone.
     pub(crate) async fn destroy(mut self, backup: (String, String)) -> anyhow::Result<Aftermath> {
         let fired = self.life.fired().await?;
-        let disaster_at = self.sources.now();
-        let restarts = self.roles.iter().map(Supervised::restarts).sum();
+        let restarts = self.roles.iter().map(|role| role.ends().len() as u64).sum();
+        let mut interruptions = std::mem::take(&mut self.interruptions);
+        interruptions.extend(self.roles.iter().flat_map(ends));
+        self.roles.iter().for_each(Supervised::doom);
         kill(Pid::from_raw(self.cluster.pid()), Signal::SIGKILL).context("the source's Postgres can't be killed")?;
+        let disaster_at = self.sources.now();
+        interruptions.push(disaster_at);
         for role in std::mem::take(&mut self.roles) {
             role.destroy().await;
         }
+        interruptions.push(self.sources.now());
+        let arrived = self.sink.mark();
         tokio::task::spawn_blocking(move || drop(self.cluster)).await?;
         for folder in [self.settings.objects(), self.settings.workspaces.clone()] {
             std::fs::remove_dir_all(&folder).context("the source's files can't be removed")?;
@@ -252,18 +266,27 @@ impl Source {
             operator_token: self.operator_token,
             secrets: self.secrets,
             sink: self.sink,
+            arrived,
             witness: true,
             canaries: self.canaries,
             workspaces: self.settings.workspaces.clone(),
             logs: Some(self.settings.logs()),
+            ledger: Some(self.settings.ledger()),
             acknowledged: known.acknowledged,
             inbound: known.inbound,
             inbound_channel: Some(known.inbound_channel),
             smoke: Some(known.smoke),
             held: known.held,
+            standing: Some(known.standing),
             fired,
             restarts,
             disaster_at,
+            interruptions,
         })
     }
+}
+
+/// When processes of a role ended, if it is one that sends.
+fn ends(role: &Supervised) -> Vec<Timestamp> {
+    if role.role == Role::Gateway { role.ends() } else { Vec::new() }
 }

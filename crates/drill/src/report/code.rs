@@ -101,6 +101,8 @@ codes! {
     DiagnosticsCount = "diagnostics_count" in [WebOnlyBoot]: "diagnostics counts a table's rows otherwise than the judge";
     MetricsSessions = "metrics_sessions" in [WebOnlyBoot]: "the metrics count sessions otherwise than the judge";
     MetricsGeneration = "metrics_generation" in [WebOnlyBoot]: "the metrics give another generation";
+    TokenResurrected = "token_resurrected" in [WebOnlyBoot]: "a token that was out of force before the disaster is in force again";
+    MemberResurrected = "member_resurrected" in [WebOnlyBoot]: "somebody who was removed or erased before the disaster is a member again";
     NotQuiet = "not_quiet" in [WebOnlyBoot]: "something moved although only the web role was there";
 
     SessionAdded = "session_added" in [SessionProjectionParity]: "a session has rows that the backup did not have";
@@ -112,6 +114,9 @@ codes! {
     SessionListed = "session_listed" in [SessionProjectionParity]: "the API does not list a session at its last event";
     SessionCount = "session_count" in [SessionProjectionParity]: "the API lists another number of sessions";
     ProjectionServed = "projection_served" in [SessionProjectionParity]: "the API serves a session that is behind its last event";
+
+    SubjectResurrected = "subject_resurrected" in [SessionProjectionParity, ArtifactMetadata]:
+        "rows or files tell of a person who was erased before the disaster";
 
     ArtifactMetadata = "artifact_metadata" in [ArtifactMetadata]: "an artifact is not listed as the backup had it";
     ArtifactCount = "artifact_count" in [ArtifactMetadata]: "the API lists another number of artifacts";
@@ -126,6 +131,7 @@ codes! {
     SmokeProjection = "smoke_projection" in [WorkerRecovery]: "after the smoke prompt the projection is not at the last event";
     WorkspaceLost = "workspace_lost" in [WorkerRecovery]: "the agent did not find what it had saved before the backup";
     CheckpointSaved = "checkpoint_saved" in [WorkerRecovery]: "a turn was acknowledged without a checkpoint";
+    RequestAnsweredTwice = "request_answered_twice" in [WorkerRecovery]: "a request that was answered before the disaster can be answered again";
     StaleTakeover = "stale_takeover" in [WorkerRecovery]: "nobody finished the turn of a worker that slept";
     StaleAttempts = "stale_attempts" in [WorkerRecovery]: "the turn of a worker that slept was not begun again";
     StaleTokenAccepted = "stale_token_accepted" in [WorkerRecovery]: "a worker that overslept its lease was not refused";
@@ -135,6 +141,7 @@ codes! {
     SlotWithoutRun = "slot_without_run" in [SchedulerRecovery]: "a slot had fired and has no run";
     SlotFiredTwice = "slot_fired_twice" in [SchedulerRecovery]: "a slot fired twice";
     SlotFiredAgain = "slot_fired_again" in [SchedulerRecovery]: "a slot fired that had fired before the disaster";
+    SlotForgotten = "slot_forgotten" in [SchedulerRecovery]: "a slot fired before the disaster, and the restored system does not know of it";
     HeldSlot = "held_slot" in [SchedulerRecovery]: "a workflow that was resumed did not fire exactly its newest missed slot";
     MissedSlotFired = "missed_slot_fired" in [SchedulerRecovery]: "a slot fired that was missed and was to be skipped";
     SlotLost = "slot_lost" in [SchedulerRecovery]: "a slot fell due and did not fire";
@@ -148,6 +155,11 @@ codes! {
     DeadLetter = "dead_letter" in [GatewayRecovery]: "a delivery was set aside and is not a dead letter";
     DeliveryDuplicated = "delivery_duplicated" in [GatewayRecovery]: "a delivery arrived more than once";
     DeliverySentAgain = "delivery_sent_again" in [GatewayRecovery]: "a delivery was sent before the backup, and went out again";
+    DeliveryRepeated = "delivery_repeated" in [GatewayRecovery]: "a delivery that had arrived went out again to a receiver that sees a repeat";
+    DeliveryForgotten = "delivery_forgotten" in [GatewayRecovery]: "a delivery that was answered after the backup, long before the disaster, went out again";
+    DeliveryNotHeld = "delivery_not_held" in [GatewayRecovery]: "a delivery that may have arrived was sent to a receiver that would see a repeat";
+    DeliveryHeldNeedlessly = "delivery_held_needlessly" in [GatewayRecovery]: "a delivery is held for a person whose fate is known";
+    DeliveryUnexplained = "delivery_unexplained" in [GatewayRecovery]: "a delivery arrived that nothing in the backup leads to";
     DeliveryNeverArrived = "delivery_never_arrived" in [GatewayRecovery]: "the backup knows a delivery as sent that never arrived";
     DeliveryLost = "delivery_lost" in [GatewayRecovery]: "a delivery was pending in the backup and did not arrive";
     OutOfOrder = "out_of_order" in [GatewayRecovery]: "deliveries of one thread arrived out of order";

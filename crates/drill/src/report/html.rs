@@ -12,7 +12,9 @@ use super::model::{grouped, instant};
 use super::timeline::{self, Timeline, short};
 use super::trend::{self, Trend};
 use super::wording::{backup, environment, number_or_unknown, rpo, rto, signature};
-use super::{Check, Finding, LAUNCH_RULE, ObjectCount, Report, Severity, TableCount, Verdict};
+use super::{
+    Check, Finding, LAUNCH_RULE, LedgerFinding, Line, ObjectCount, Remembered, Report, Severity, TableCount, Verdict,
+};
 
 /// How many findings of a row are shown before the rest is folded away.
 const FINDINGS_UNFOLDED: usize = 5;
@@ -42,6 +44,7 @@ struct Page<'a> {
     stored: Vec<Stored<'a>>,
     environment: String,
     backup: String,
+    remembered: Option<Memory<'a>>,
     launch_rule: &'static str,
 }
 
@@ -99,6 +102,28 @@ struct Stored<'a> {
     sha256: &'a str,
 }
 
+/// What the restore remembered.
+struct Memory<'a> {
+    sentence: String,
+    parts: Vec<Part>,
+    attention: &'a [String],
+    findings: &'a [LedgerFinding],
+}
+
+/// Counts that belong together.
+struct Part {
+    title: &'static str,
+    by: &'static str,
+    lines: Vec<Count>,
+}
+
+struct Count {
+    what: &'static str,
+    count: String,
+    /// Nothing of it, nothing to look at; or a number that must be 0 and is not.
+    class: &'static str,
+}
+
 /// A line of the counts before and after.
 struct Compared {
     name: String,
@@ -145,9 +170,34 @@ impl<'a> Page<'a> {
             stored: report.checks.iter().flat_map(Check::evidence).map(stored).collect(),
             environment: environment(report),
             backup: backup(report),
+            remembered: report.remembered.as_ref().map(memory),
             launch_rule: LAUNCH_RULE,
         }
     }
+}
+
+fn memory(remembered: &Remembered) -> Memory<'_> {
+    let part = |title, by, lines: &[Line]| Part { title, by, lines: lines.iter().map(count).collect() };
+    let seen = remembered.seen.as_ref();
+    let seen = seen
+        .map(|seen| part("Seen from outside", "counted by the drill, over both lives of the system", &seen.lines()));
+    let known = part("Known again", "as the restore says", &remembered.known.lines());
+    let lost = part("Lost: the real recovery point", "as the restore says", &remembered.lost.lines());
+    let parts = seen.into_iter().chain([known, lost]).collect();
+    Memory { sentence: remembered.sentence(), parts, attention: &remembered.attention, findings: &remembered.findings }
+}
+
+/// Of a healthy restore these are 0.
+const NEVER: [&str; 5] =
+    ["deliveries duplicated", "deliveries lost", "deliveries unexplained", "slots fired twice", "slots lost"];
+
+fn count((what, number): &Line) -> Count {
+    let class = match number {
+        0 => "none",
+        _ if NEVER.contains(what) => "failed",
+        _ => "some",
+    };
+    Count { what, count: grouped(*number), class }
 }
 
 fn row(number: usize, check: &Check) -> Row<'_> {

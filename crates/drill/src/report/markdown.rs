@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 
 use super::model::{grouped, instant, seconds};
 use super::wording::{backup, environment, number_or_unknown, rpo, rto, signature};
-use super::{LAUNCH_RULE, Report, Verdict};
+use super::{LAUNCH_RULE, Line, Report, Verdict};
 
 /// How many findings a row tells before it points to `report.json`.
 const FINDINGS_SHOWN: usize = 5;
@@ -26,6 +26,7 @@ pub fn render(report: &Report) -> String {
     result(&mut text, report);
     stages(&mut text, report);
     counts(&mut text, report);
+    remembered(&mut text, report);
     evidence_list(&mut text, report);
     notes(&mut text, report);
     follow_ups(&mut text, report);
@@ -133,6 +134,31 @@ fn counts(text: &mut String, report: &Report) {
     });
     let columns = ["Prefix", "Objects in the backup", "Objects restored", "Bytes in the backup", "Bytes restored"];
     table(text, columns, rows);
+}
+
+fn remembered(text: &mut String, report: &Report) {
+    let Some(remembered) = &report.remembered else { return };
+    text.push_str("### What the restore remembered\n\n");
+    let _ = writeln!(text, "{}\n", escaped(&remembered.sentence()));
+    let mut part = |what: &str, lines: &[Line]| {
+        let rows = lines.iter().map(|(what, count)| [escaped(what), grouped(*count)]);
+        table(text, [what, "Count"], rows);
+    };
+    if let Some(seen) = &remembered.seen {
+        part("Seen from outside, over both lives of the system", &seen.lines());
+    }
+    part("Known to the restored system, as the restore says", &remembered.known.lines());
+    part("Lost with the lost system: the real recovery point", &remembered.lost.lines());
+    for sentence in &remembered.attention {
+        let _ = writeln!(text, "- See to it: {}", escaped(sentence));
+    }
+    for finding in &remembered.findings {
+        let weight = if finding.normal { "as a kill leaves it, nothing is missing" } else { "a fault of the ledger" };
+        let _ = writeln!(text, "- `{}` ({weight}): {}", finding.code, escaped(&finding.sentence));
+    }
+    if !remembered.attention.is_empty() || !remembered.findings.is_empty() {
+        text.push('\n');
+    }
 }
 
 fn evidence_list(text: &mut String, report: &Report) {

@@ -6,8 +6,9 @@ use clock::Timestamp;
 use uuid::Uuid;
 
 use super::{
-    Backup, Check, CheckId, Environment, Material, Metadata, ObjectCount, Objectives, OpenCheck, Outcome, Past, Report,
-    Span, Stage, TableCount, Verdict,
+    Backup, Check, CheckId, DeliveriesSeen, Environment, Known, LedgerFinding, LedgerUse, Lost, Material, Metadata,
+    ObjectCount, Objectives, OpenCheck, Outcome, Past, Remembered, Report, Seen, SlotsSeen, Span, Stage, TableCount,
+    Verdict,
 };
 
 /// `ms` after the drill began.
@@ -55,6 +56,16 @@ pub(crate) fn failing() -> Report {
     material.counts[2].digest_equal = Some(false);
     material.object_counts[0].restored_objects = Some(411);
     material.object_counts[0].restored_bytes = Some(52_000_100);
+    if let Some(remembered) = &mut material.remembered {
+        remembered.complete = false;
+        remembered.attention = vec!["the BYOK key k|1 was replaced after the backup; bring it again".to_owned()];
+        let sentence = "segment 7 of the writer w is missing";
+        remembered.findings =
+            vec![LedgerFinding { code: "hole".to_owned(), sentence: sentence.to_owned(), normal: false }];
+        if let Some(seen) = &mut remembered.seen {
+            seen.deliveries.duplicated = 73;
+        }
+    }
     material.notes.push("The source's worker was killed with signal 9 twice on purpose.".to_owned());
     Report::conclude(material)
 }
@@ -83,7 +94,7 @@ pub(crate) fn ended_early() -> Report {
     material.stages[1].outcome = Outcome::Failed;
     material.finished_at = at(4_000);
     (material.backup, material.rto, material.rpo, material.journal) = (None, None, None, None);
-    (material.counts, material.object_counts) = (Vec::new(), Vec::new());
+    (material.counts, material.object_counts, material.remembered) = (Vec::new(), Vec::new(), None);
     Report::conclude(material)
 }
 
@@ -144,12 +155,32 @@ fn material() -> Material {
         stages: stages(),
         counts: counts(),
         object_counts: object_counts(),
+        remembered: Some(remembered()),
         notes: vec![
             "One command was running when the snapshot was taken; it was run again after the restore.".to_owned(),
         ],
         follow_ups: Vec::new(),
         history: Vec::new(),
         journal: Some(Head { sequence: 42, sha256: sha256_hex(b"journal") }),
+    }
+}
+
+fn remembered() -> Remembered {
+    Remembered {
+        ledger: LedgerUse::Read,
+        complete: true,
+        records: 1_204,
+        segments: 61,
+        bytes: 90_112,
+        from: Some(at(5_200) - TimeDelta::hours(1)),
+        known: Known { deliveries_sent: 21, deliveries_held: 2, slots_fired: 4, tokens_revoked: 1, ..Known::default() },
+        lost: Lost { deliveries: 14, inbound: 9, runs: 4, ..Lost::default() },
+        attention: Vec::new(),
+        findings: Vec::new(),
+        seen: Some(Seen {
+            deliveries: DeliveriesSeen { before_disaster: 40, in_flight: 3, new: 7, held: 2, ..Default::default() },
+            slots: SlotsSeen { before_disaster: 9, after_backup: 4, new: 7, ..Default::default() },
+        }),
     }
 }
 
