@@ -5,6 +5,7 @@ mod gateway;
 mod objects;
 mod output;
 mod parity;
+mod remembered;
 mod rows;
 mod scheduler;
 mod secrets;
@@ -36,6 +37,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Fault> {
         worker::FAULTS,
         scheduler::FAULTS,
         gateway::FAULTS,
+        remembered::FAULTS,
         output::FAULTS,
     ];
     by_row.into_iter().flatten()

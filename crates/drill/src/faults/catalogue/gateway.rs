@@ -38,9 +38,9 @@ pub(super) const FAULTS: &[Fault] = &[
     ),
     Fault::new(
         "delivery-sent-twice",
-        "a delivery that was sent is pending after the data's check",
+        "a delivery that was sent is pending after the replay",
         &[After(
-            "data",
+            "generation",
             Act::Sql(
                 "UPDATE deliveries SET state = 'pending', attempt = 0, next_attempt_at = created_at, \
                  finished_at = NULL WHERE delivery_id = (SELECT delivery_id FROM deliveries WHERE state = \

@@ -120,6 +120,13 @@ pub(super) const FAULTS: &[Fault] = &[
                 "DELETE FROM slots WHERE workflow_id = (SELECT workflow_id FROM workflows WHERE name = \
                  'launch')",
             )),
+            // The recovery ledger remembers it.
+            After(
+                "web",
+                Act::Sql(
+                    "DELETE FROM slots WHERE workflow_id = (SELECT workflow_id FROM workflows WHERE name = 'launch')",
+                ),
+            ),
         ],
         &[found(Row::SchedulerRecovery, Code::SlotFiredAgain)],
     ),

@@ -93,7 +93,7 @@ pub(super) const FAULTS: &[Fault] = &[
     Fault::new(
         "system-of-another-name",
         "the system says that it is another one",
-        &[After("data", Act::Sql("UPDATE generations SET system_id = gen_random_uuid()"))],
+        &[After("generation", Act::Sql("UPDATE generations SET system_id = gen_random_uuid()"))],
         &[found(Row::WebOnlyBoot, Code::SystemId)],
     ),
     Fault::new(
