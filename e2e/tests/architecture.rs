@@ -176,6 +176,29 @@ fn nothing_below_the_binary_reads_the_environment() {
     }
 }
 
+/// What `cowork validate` knows as metrics is what the sources measure.
+#[test]
+fn every_metric_of_the_sources_is_one_that_documents_are_held_to() {
+    let list = std::fs::read_to_string(root().join("crates/cowork/src/validate/program.rs")).expect("it is there");
+    let list =
+        list.split("METRICS: &[&str] = &[").nth(1).and_then(|rest| rest.split("];").next()).expect("it has a list");
+    let listed: BTreeSet<&str> = list.split('"').skip(1).step_by(2).collect();
+    let mut text = String::new();
+    for (name, _) in MAY_USE.iter().copied().filter(|(name, _)| *name != "cowork") {
+        let source = root().join("crates").join(name).join("src");
+        if source.is_dir() {
+            text += &lines_of(&source, |_| true).join("\n");
+        }
+    }
+    let missing: Vec<_> = listed.iter().filter(|name| !text.contains(&format!("{name}"))).collect();
+    assert!(missing.is_empty(), "nobody measures {missing:?}");
+    let measured =
+        ["counter!(\"", "gauge!(\"", "histogram!(\""].into_iter().flat_map(|macro_| text.split(macro_).skip(1));
+    let unknown: BTreeSet<&str> =
+        measured.filter_map(|rest| rest.split('"').next()).filter(|name| !listed.contains(name)).collect();
+    assert!(unknown.is_empty(), "not in the list: {unknown:?}");
+}
+
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("this package is below the workspace").to_owned()
 }

@@ -16,6 +16,7 @@
 mod database_url;
 mod environment;
 mod error;
+mod keys;
 mod load;
 mod roles;
 mod secret_settings;
@@ -27,6 +28,7 @@ use serde::Deserialize;
 
 pub use database_url::DatabaseUrl;
 pub use error::ConfigError;
+pub use keys::KEYS;
 pub use roles::{Gateway, Scheduler, Web, Worker};
 pub use secret_settings::{KeySetting, SecretSetting, Secrets};
 

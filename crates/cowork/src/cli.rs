@@ -10,7 +10,9 @@ use config::Config;
 
 use crate::failure::Failure;
 use crate::process::Process;
-use crate::{admin, archive, backup, deliveries, drill, findings, gate, openapi, restore, scan, serve, subjects};
+use crate::{
+    admin, archive, backup, deliveries, drill, findings, gate, openapi, restore, scan, serve, subjects, validate,
+};
 
 /// A self-hosted cloud for AI coworkers whose recovery is proven, not promised.
 #[derive(Debug, Parser)]
@@ -51,6 +53,9 @@ pub(crate) enum Command {
     Scan(scan::Scan),
     /// Print the description of the HTTP API (OpenAPI 3.1)
     Openapi(openapi::OpenApi),
+    /// Hold documents and manifests against the program
+    #[command(subcommand)]
+    Validate(validate::Validate),
 }
 
 /// Which configuration to use.
@@ -76,6 +81,7 @@ impl Command {
             Self::Findings(findings) => findings.json(),
             Self::Gate(gate) => gate.json,
             Self::Scan(scan) => scan.json,
+            Self::Validate(validate) => validate.json(),
         }
     }
 
@@ -106,6 +112,7 @@ impl Command {
             Self::Gate(gate) => gate.run(&process),
             Self::Scan(scan) => scan.run(process).await,
             Self::Openapi(openapi) => openapi.run(),
+            Self::Validate(validate) => validate.run(&process),
         }
     }
 }

@@ -21,6 +21,7 @@ mod restore;
 mod scan;
 mod serve;
 mod subjects;
+mod validate;
 
 use std::io::IsTerminal as _;
 use std::process::ExitCode;
