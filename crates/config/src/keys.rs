@@ -12,6 +12,7 @@ pub const KEYS: &[&str] = &[
     "gateway.poll_ms",
     "gateway.redirect_to",
     "gateway.timeout_ms",
+    "ledger.flush_ms",
     "ledger.folder",
     "log.file",
     "log.level",
