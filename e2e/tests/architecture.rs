@@ -190,7 +190,7 @@ fn every_metric_of_the_sources_is_one_that_documents_are_held_to() {
             text += &lines_of(&source, |_| true).join("\n");
         }
     }
-    let missing: Vec<_> = listed.iter().filter(|name| !text.contains(&format!("{name}"))).collect();
+    let missing: Vec<_> = listed.iter().filter(|name| !text.contains(**name)).collect();
     assert!(missing.is_empty(), "nobody measures {missing:?}");
     let measured =
         ["counter!(\"", "gauge!(\"", "histogram!(\""].into_iter().flat_map(|macro_| text.split(macro_).skip(1));
