@@ -31,6 +31,7 @@ pub const KEYS: &[&str] = &[
     "secrets.oidc_client.reference",
     "secrets.oidc_client.version",
     "web.listen",
+    "web.requests_per_minute",
     "worker.concurrency",
     "worker.lease_ms",
     "worker.listen",
