@@ -215,13 +215,24 @@ async fn people(store: &Store, org: ids::OrgId) -> anyhow::Result<(Vec<TokenId>,
     let mut accounts = Vec::new();
     for number in 0..41 {
         let role = if number == 0 { Role::Owner } else { Role::Member };
-        let new = NewMember { email: format!("p{number}@example.org"), display_name: format!("P {number}"), role };
+        let new = NewMember {
+            email: format!("p{number}@example.org"),
+            display_name: format!("P {number}"),
+            role: role.into(),
+        };
         accounts.push(store.member_add(org, &new, ACTOR).await?.expect("the address is new").account_id);
     }
     let mut tokens = Vec::new();
     for number in 0..20 {
         let (hash, scopes) = (store.sources().bytes(), vec![Scope::Read]);
-        let new = NewToken { account: accounts[0], name: format!("t{number}"), hash, last_four: "last".into(), scopes };
+        let new = NewToken {
+            account: accounts[0],
+            name: format!("t{number}"),
+            hash,
+            last_four: "last".into(),
+            scopes,
+            expires_at: None,
+        };
         tokens.push(store.token_create(org, &new, ACTOR).await?.expect("its account is there").token_id);
     }
     Ok((tokens, accounts[1..21].to_vec(), accounts[21..].to_vec()))

@@ -31,7 +31,7 @@ pub use crate::error::{Error, Problem};
 pub use crate::operations::{
     AuditRecord, Backlog, Diagnostics, SecretStatus, Subscription, Usage, UsageTotal, Workspace, WorkspaceOrg,
 };
-pub use crate::orgs::{Member, NewToken, Org, Token};
+pub use crate::orgs::{Member, NewToken, Org, Role, Token};
 pub use crate::page::Page;
 pub use crate::sessions::{Acknowledged, Command, Event, Projection, Session, SessionView, Wish};
 pub use crate::subjects::Erasure;
@@ -113,7 +113,16 @@ impl Client {
     }
 
     pub(crate) async fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T, Error> {
-        answer(self.request(Method::POST, path).json(body)).await
+        self.send(Method::POST, path, body).await
+    }
+
+    pub(crate) async fn send<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Result<T, Error> {
+        answer(self.request(method, path).json(body)).await
     }
 
     /// As [`Self::post`]; a repeat with the same key has no further effect and gets the first one's answer.

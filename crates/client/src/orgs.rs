@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use ids::{AccountId, OrgId, TokenId};
+use reqwest::Method;
 use secrecy::SecretString;
 use serde::Deserialize;
 use serde_json::json;
@@ -19,6 +20,21 @@ pub struct Member {
     pub account_id: AccountId,
     pub display_name: String,
     pub role: String,
+}
+
+/// A name for a set of permissions.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Role {
+    pub name: String,
+    /// Every org has it, and nobody changes it.
+    pub built_in: bool,
+    /// Such as `sessions.read`.
+    pub permissions: Vec<String>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Roles {
+    items: Vec<Role>,
 }
 
 /// A token, without its secret.
@@ -64,7 +80,26 @@ impl Client {
         self.delete(&format!("/api/members/{account}")).await
     }
 
-    /// `scopes`: `read`, `write`, `operator`. For the caller's own account unless another is named.
+    /// Gives a member another role.
+    pub async fn member_change(&self, account: AccountId, role: &str) -> Result<Member, Error> {
+        self.send(Method::PATCH, &format!("/api/members/{account}"), &json!({"role": role})).await
+    }
+
+    /// Those that are built in, then the org's own.
+    pub async fn role_list(&self) -> Result<Vec<Role>, Error> {
+        Ok(self.get::<Roles>("/api/roles").await?.items)
+    }
+
+    /// Makes a role of the org's own, or changes what it permits.
+    pub async fn role_put(&self, name: &str, permissions: &[&str]) -> Result<Role, Error> {
+        self.send(Method::PUT, &format!("/api/roles/{name}"), &json!({"permissions": permissions})).await
+    }
+
+    pub async fn role_delete(&self, name: &str) -> Result<(), Error> {
+        self.delete(&format!("/api/roles/{name}")).await
+    }
+
+    /// `scopes`: `read`, `write`, `operator`, or permissions by name. For the caller's own account unless another is named.
     pub async fn token_create(
         &self,
         name: &str,

@@ -9,6 +9,7 @@ pub mod channel;
 pub mod command;
 pub mod erasure;
 pub mod event;
+pub mod permission;
 pub mod projection;
 pub mod retry;
 pub mod schedule;

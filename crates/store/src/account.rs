@@ -3,7 +3,7 @@
 //! Not here: what a role permits (`domain::tenancy`), signing in (`token`).
 
 use clock::{Sources, Timestamp};
-use domain::tenancy::Role;
+use domain::tenancy::{Role, RoleName};
 use ids::{AccountId, OrgId};
 use serde_json::json;
 use sqlx::PgConnection;
@@ -18,7 +18,7 @@ pub struct Member {
     pub account_id: AccountId,
     pub email: String,
     pub display_name: String,
-    pub role: Role,
+    pub role: RoleName,
     /// When it joined the org.
     pub created_at: Timestamp,
 }
@@ -30,10 +30,10 @@ pub struct NewMember {
     pub email: String,
     /// Used if the account is new; one that exists keeps its own.
     pub display_name: String,
-    pub role: Role,
+    pub role: RoleName,
 }
 
-/// What the wish to take an account out of an org did.
+/// What the wish to take an account out of an org, or to give it another role, did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Removal {
     Done,
@@ -92,7 +92,7 @@ pub(crate) async fn insert(
         account_id: row.account_id,
         email: new.email.clone(),
         display_name: row.display_name,
-        role: new.role,
+        role: new.role.clone(),
         created_at: now,
     }))
 }
@@ -147,6 +147,49 @@ impl Store {
             .map_err(during())?;
         let effect = Effect::MemberRemoved { org, account };
         outbox::insert(&mut tx, &self.sources, &[effect]).await.map_err(during())?;
+        tx.commit().await.map_err(during())?;
+        self.wakes.tell(Wake::Identities);
+        Ok(Removal::Done)
+    }
+
+    /// Gives a member another role. An org keeps at least one owner.
+    pub async fn member_change(
+        &self,
+        org: OrgId,
+        account: AccountId,
+        role: &RoleName,
+        actor: &str,
+    ) -> Result<Removal, StoreError> {
+        let during = || StoreError::during("member_change");
+        let mut tx = self.pool.begin().await.map_err(during())?;
+        // As `member_remove`: one order.
+        let owners = sqlx::query_scalar!(
+            r#"-- member_change_lock
+            SELECT account_id AS "account_id: AccountId" FROM memberships
+            WHERE org_id = $1 AND role = 'owner' ORDER BY account_id FOR UPDATE"#,
+            org as OrgId,
+        )
+        .fetch_all(&mut *tx)
+        .await
+        .map_err(during())?;
+        if owners == [account] && *role != Role::Owner.into() {
+            return Ok(Removal::LastOwner);
+        }
+        let changed = sqlx::query!(
+            "-- member_change
+            UPDATE memberships SET role = $3 WHERE org_id = $1 AND account_id = $2",
+            org as OrgId,
+            account as AccountId,
+            role.as_str(),
+        )
+        .execute(&mut *tx)
+        .await
+        .map_err(during())?;
+        if changed.rows_affected() == 0 {
+            return Ok(Removal::NoSuchMember);
+        }
+        let (target, detail) = (format!("account:{account}"), json!({ "role": role }));
+        audit::record(&mut tx, &self.sources, org, actor, "member.change", &target, detail).await.map_err(during())?;
         tx.commit().await.map_err(during())?;
         self.wakes.tell(Wake::Identities);
         Ok(Removal::Done)

@@ -107,6 +107,7 @@ pub const BACKUP_SPEC: BackupSpec = BackupSpec {
                 "orgs",
                 "accounts",
                 "memberships",
+                "roles",
                 "api_tokens",
                 "idempotency_keys",
                 "org_keys",

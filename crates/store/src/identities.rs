@@ -74,8 +74,14 @@ mod tests {
     #[test]
     fn an_identity_counts_until_it_is_old_or_expires_or_anything_changed() {
         let id = Uuid::nil();
-        let identity =
-            Identity { org: id.into(), token: id.into(), account: id.into(), role: Role::Member, scopes: Vec::new() };
+        let identity = Identity {
+            org: id.into(),
+            token: id.into(),
+            account: id.into(),
+            role: Role::Member.into(),
+            permissions: Role::Member.permissions(),
+            scopes: Vec::new(),
+        };
         let (identities, now) = (Identities::default(), Timestamp::UNIX_EPOCH);
         identities.keep([1; 32], identity.clone(), None, now, 7);
         assert_eq!(identities.get(&[1; 32], now, 7), Some(identity.clone()));

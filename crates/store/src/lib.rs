@@ -36,6 +36,7 @@ mod org_key;
 mod outbox;
 mod remembered;
 mod replay;
+mod role;
 mod run;
 mod session;
 mod slot;
@@ -83,6 +84,7 @@ pub use crate::replay::{
     Beginning, DeliveriesReplayed, DeliveryNote, Extent, Lost, Notes, Other, OtherNote, Remembered, Replay, Replayed,
     SlotNote, SlotsReplayed, Told,
 };
+pub use crate::role::{CustomRole, RoleDeletion};
 pub use crate::run::Run;
 pub use crate::session::{NewSession, Session, StoredProjection};
 pub use crate::slot::Slot;

@@ -149,13 +149,14 @@ mod tests {
         let database = TestDatabase::create().await;
         let store = Store::from_pool(database.pool(), testkit::sources(1).1);
         store.migrate().await.unwrap();
-        let owner = NewMember { email: "ada@example.org".into(), display_name: "Ada".into(), role: Role::Owner };
+        let owner = NewMember { email: "ada@example.org".into(), display_name: "Ada".into(), role: Role::Owner.into() };
         let token = |byte| NewToken {
             account: AccountId::from(uuid::Uuid::nil()),
             name: "first".into(),
             hash: [byte; 32],
             last_four: "abcd".into(),
             scopes: vec![Scope::Operator],
+            expires_at: None,
         };
         let first = |byte| {
             store.org_create_first(FirstOrg { name: "A", owner: owner.clone(), token: token(byte) }, "role:test")

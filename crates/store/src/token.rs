@@ -6,14 +6,15 @@
 //! Not here: making a token's text (`web::ApiToken`), what its scopes permit (`domain::tenancy`).
 
 use clock::{Sources, Timestamp};
-use domain::tenancy::{Role, Scope};
+use domain::permission::Permissions;
+use domain::tenancy::{RoleName, Scope};
 use ids::{AccountId, OrgId, TokenId};
 use serde_json::json;
 use sqlx::PgConnection;
 
 use crate::outbox::{self, Effect};
 use crate::wake::Wake;
-use crate::{Store, StoreError, audit};
+use crate::{Store, StoreError, audit, role};
 
 /// A token, without its secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,6 +40,8 @@ pub struct NewToken {
     pub hash: [u8; 32],
     pub last_four: String,
     pub scopes: Vec<Scope>,
+    /// `None`: never.
+    pub expires_at: Option<Timestamp>,
 }
 
 /// Whom a token in force stands for.
@@ -48,7 +51,9 @@ pub struct Identity {
     pub token: TokenId,
     pub account: AccountId,
     /// What the account is in `org` now.
-    pub role: Role,
+    pub role: RoleName,
+    /// What that permits now.
+    pub permissions: Permissions,
     pub scopes: Vec<Scope>,
 }
 
@@ -89,8 +94,8 @@ pub(crate) async fn insert(
     let scopes: Vec<String> = new.scopes.iter().map(|scope| scope.as_str().to_owned()).collect();
     sqlx::query!(
         "-- token_insert
-        INSERT INTO api_tokens (org_id, token_id, account_id, name, token_hash, last_four, scopes, created_at)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+        INSERT INTO api_tokens (org_id, token_id, account_id, name, token_hash, last_four, scopes, created_at, expires_at)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
         org as OrgId,
         token as TokenId,
         new.account as AccountId,
@@ -99,6 +104,7 @@ pub(crate) async fn insert(
         new.last_four,
         &scopes,
         now,
+        new.expires_at,
     )
     .execute(connection)
     .await?;
@@ -109,7 +115,7 @@ pub(crate) async fn insert(
         last_four: new.last_four.clone(),
         scopes: new.scopes.clone(),
         created_at: now,
-        expires_at: None,
+        expires_at: new.expires_at,
         revoked_at: None,
     })
 }
@@ -141,9 +147,13 @@ impl Store {
         let mut hot = self.hot.lend().await.map_err(StoreError::during("token_identify"))?;
         let row = sqlx::query!(
             r#"-- token_identify
-            SELECT org_id AS "org: OrgId", token_id AS "token: TokenId", account_id AS "account: AccountId", role, scopes,
-                expires_at
-            FROM api_tokens JOIN memberships USING (org_id, account_id)
+            SELECT api_tokens.org_id AS "org: OrgId", token_id AS "token: TokenId",
+                api_tokens.account_id AS "account: AccountId", role, scopes, expires_at,
+                roles.permissions AS "permissions?"
+            FROM api_tokens
+                JOIN memberships ON memberships.org_id = api_tokens.org_id
+                    AND memberships.account_id = api_tokens.account_id
+                LEFT JOIN roles ON roles.org_id = memberships.org_id AND roles.name = memberships.role
             WHERE token_hash = $1 AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > $2)"#,
             &hash[..],
             now,
@@ -153,9 +163,13 @@ impl Store {
         .map_err(StoreError::during("token_identify"))?;
         hot.done();
         let Some(row) = row else { return Ok(None) };
-        let role = row.role.parse().map_err(StoreError::unreadable("memberships", "role", row.account))?;
+        let role: RoleName = row.role.parse().map_err(StoreError::unreadable("memberships", "role", row.account))?;
+        let permissions = match &role {
+            RoleName::BuiltIn(role) => role.permissions(),
+            RoleName::Custom(name) => role::permissions(name, &row.permissions.unwrap_or_default())?,
+        };
         let scopes = scopes(row.token, &row.scopes)?;
-        let identity = Identity { org: row.org, token: row.token, account: row.account, role, scopes };
+        let identity = Identity { org: row.org, token: row.token, account: row.account, role, permissions, scopes };
         if let Some(changes) = heard {
             self.identities.keep(*hash, identity.clone(), row.expires_at, now, changes);
         }

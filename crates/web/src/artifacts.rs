@@ -23,7 +23,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::app::App;
-use crate::auth::Reader;
+use crate::auth::Caller;
 use crate::extract::{Json, Path, Query};
 use crate::page::{Page, PageQuery, Paging};
 use crate::problem::Problem;
@@ -69,11 +69,11 @@ impl From<Artifact> for ArtifactView {
     tag = "artifacts",
     params(PageQuery),
     responses((status = 200, description = "A page of them.", body = Page<ArtifactView>)),
-    security(("token" = ["read"])),
+    security(("token" = ["artifacts.read"])),
 )]
 async fn list(
     State(app): State<App>,
-    Reader(caller): Reader,
+    caller: Caller,
     Query(paging): Query<Paging<ArtifactId>>,
 ) -> Result<Json<Page<ArtifactView>>, Problem> {
     page(&app, caller.org, None, paging).await
@@ -87,11 +87,11 @@ async fn list(
     tag = "artifacts",
     params(PageQuery),
     responses((status = 200, description = "A page of them.", body = Page<ArtifactView>)),
-    security(("token" = ["read"])),
+    security(("token" = ["artifacts.read"])),
 )]
 async fn list_of_session(
     State(app): State<App>,
-    Reader(caller): Reader,
+    caller: Caller,
     Path(session): Path<SessionId>,
     Query(paging): Query<Paging<ArtifactId>>,
 ) -> Result<Json<Page<ArtifactView>>, Problem> {
@@ -118,11 +118,11 @@ async fn page(
     operation_id = "artifact_view",
     tag = "artifacts",
     responses((status = 200, description = "What is known of it.", body = ArtifactView)),
-    security(("token" = ["read"])),
+    security(("token" = ["artifacts.read"])),
 )]
 async fn view(
     State(app): State<App>,
-    Reader(caller): Reader,
+    caller: Caller,
     Path(artifact): Path<ArtifactId>,
 ) -> Result<Json<ArtifactView>, Problem> {
     Ok(Json(find(&app, caller.org, artifact).await?.into()))
@@ -142,11 +142,11 @@ async fn find(app: &App, org: OrgId, artifact: ArtifactId) -> Result<Artifact, P
     operation_id = "artifact_content",
     tag = "artifacts",
     responses((status = 200, description = "The bytes that the session made, with their SHA-256 as `ETag`.", body = Vec<u8>, content_type = "application/octet-stream"), (status = 304, description = "The reader has it: `If-None-Match` named its `ETag`.")),
-    security(("token" = ["read"])),
+    security(("token" = ["artifacts.read"])),
 )]
 async fn content(
     State(app): State<App>,
-    Reader(caller): Reader,
+    caller: Caller,
     Path(artifact): Path<ArtifactId>,
     request: HeaderMap,
 ) -> Result<Response, Problem> {

@@ -10,7 +10,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::app::App;
-use crate::auth::Reader;
+use crate::auth::Caller;
 use crate::extract::{Json, Query};
 use crate::page::{Page, PageQuery, Paging};
 use crate::problem::Problem;
@@ -47,11 +47,11 @@ impl From<AuditRecord> for AuditView {
     tag = "audit",
     params(PageQuery),
     responses((status = 200, description = "A page of them.", body = Page<AuditView>)),
-    security(("token" = ["read"])),
+    security(("token" = ["audit.read"])),
 )]
 async fn list(
     State(app): State<App>,
-    Reader(caller): Reader,
+    caller: Caller,
     Query(paging): Query<Paging<i64>>,
 ) -> Result<Json<Page<AuditView>>, Problem> {
     let after = paging.cursor.unwrap_or(0);

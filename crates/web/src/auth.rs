@@ -1,17 +1,16 @@
 //! Who is calling, and what they may do.
 //!
-//! [`authenticate`] stands before every route under `/api`. A handler then takes the [`Caller`] through the extractor
-//! that names the permission it needs: [`Reader`], [`Writer`], [`Manager`], [`Operator`]. There is no other way to a
-//! caller, so a handler can't forget to ask.
+//! [`authenticate`] stands before every route under `/api`, and a handler takes the [`Caller`] that it found.
 //!
-//! Not here: what a role or scope permits (`domain::tenancy`).
+//! Not here: whether the caller may use the route (`gate`), what a role or scope permits (`domain::tenancy`).
 
 use axum::extract::{FromRequestParts, Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::middleware::Next;
 use axum::response::Response;
-use domain::tenancy::{Permission, Role, Scope, permits};
+use domain::permission::{Permission, Permissions};
+use domain::tenancy::{RoleName, Scope, permitted};
 use ids::{AccountId, OrgId, TokenId};
 use store::Identity;
 
@@ -29,7 +28,9 @@ pub(crate) struct Caller {
     pub(crate) org: OrgId,
     pub(crate) account: AccountId,
     pub(crate) token: TokenId,
-    pub(crate) role: Role,
+    pub(crate) role: RoleName,
+    /// What the role gives as far as the token was made for it.
+    pub(crate) permissions: Permissions,
     pub(crate) scopes: Vec<Scope>,
 }
 
@@ -40,7 +41,13 @@ impl Caller {
     }
 
     pub(crate) fn may(&self, permission: Permission) -> bool {
-        permits(self.role, &self.scopes, permission)
+        self.permissions.contains(permission)
+    }
+
+    /// Nobody hands out what they don't have.
+    pub(crate) fn must_cover(&self, permissions: Permissions) -> Result<(), Problem> {
+        let detail = "nobody gives, takes or changes permissions that they don't have themselves";
+        if self.permissions.covers(permissions) { Ok(()) } else { Err(Problem::forbidden(detail)) }
     }
 }
 
@@ -58,8 +65,10 @@ pub(crate) async fn authenticate(
 async fn caller(app: &App, headers: &HeaderMap) -> Result<Caller, Problem> {
     let token = bearer(headers).ok_or_else(Problem::unauthenticated)?;
     let found = app.store.token_identify(&token.hash()).await?;
-    let Identity { org, token, account, role, scopes } = found.ok_or_else(Problem::unauthenticated)?;
-    let caller = Caller { org, account, token, role, scopes };
+    let found = found.ok_or_else(Problem::unauthenticated)?;
+    let Identity { org, token, account, role, permissions, scopes } = found;
+    let permissions = permitted(permissions, &scopes);
+    let caller = Caller { org, account, token, role, permissions, scopes };
     match headers.get(ORG) {
         None => Ok(caller),
         Some(value) => acting_in(app, caller, value).await,
@@ -78,39 +87,19 @@ async fn acting_in(app: &App, caller: Caller, value: &HeaderValue) -> Result<Cal
     if org == caller.org {
         return Ok(caller);
     }
-    if !caller.may(Permission::Operate) {
+    if !caller.may(Permission::InstallationWrite) {
         return Err(Problem::forbidden("acting in another org takes a token with the scope operator"));
     }
     app.store.org_get(org).await?.ok_or_else(|| Problem::not_found("org"))?;
     Ok(Caller { org, ..caller })
 }
 
-macro_rules! extractor {
-    ($($(#[$doc:meta])* $name:ident($permission:expr, $needs:literal)),* $(,)?) => { $(
-        $(#[$doc])*
-        #[derive(Debug)]
-        pub(crate) struct $name(pub(crate) Caller);
+impl FromRequestParts<App> for Caller {
+    type Rejection = Problem;
 
-        impl FromRequestParts<App> for $name {
-            type Rejection = Problem;
-
-            async fn from_request_parts(parts: &mut Parts, _: &App) -> Result<Self, Problem> {
-                let caller = parts.extensions.get::<Caller>().cloned().ok_or_else(Problem::unauthenticated)?;
-                if caller.may($permission) { Ok(Self(caller)) } else { Err(Problem::forbidden($needs)) }
-            }
-        }
-    )* };
-}
-
-extractor! {
-    /// May look at what the org has.
-    Reader(Permission::Read, "this takes a token with the scope read"),
-    /// May change what the org has.
-    Writer(Permission::Write, "this takes a token with the scope write, of an account that is not a viewer"),
-    /// May change who belongs to the org and which keys it has.
-    Manager(Permission::Manage, "this takes a token with the scope write, of an owner or admin"),
-    /// May look at and change the installation.
-    Operator(Permission::Operate, "this takes a token with the scope operator"),
+    async fn from_request_parts(parts: &mut Parts, _: &App) -> Result<Self, Problem> {
+        parts.extensions.get::<Self>().cloned().ok_or_else(Problem::unauthenticated)
+    }
 }
 
 #[cfg(test)]
@@ -118,6 +107,8 @@ mod tests {
     use axum::body::Body;
     use axum::http::Request;
     use serde_json::json;
+
+    use domain::tenancy::Role;
 
     use super::*;
     use crate::testing::{World, request};

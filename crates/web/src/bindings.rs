@@ -16,7 +16,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::app::App;
-use crate::auth::{Reader, Writer};
+use crate::auth::Caller;
 use crate::extract::{Json, Query};
 use crate::page::{Page, PageQuery, Paging};
 use crate::problem::Problem;
@@ -74,11 +74,11 @@ struct Create {
     tag = "channels",
     request_body = Create,
     responses((status = 201, description = "It is bound.", body = BindingView), (status = 409, description = "The thread is bound already.")),
-    security(("token" = ["write"])),
+    security(("token" = ["channels.write"])),
 )]
 async fn create(
     State(app): State<App>,
-    Writer(caller): Writer,
+    caller: Caller,
     Json(new): Json<Create>,
 ) -> Result<(StatusCode, Json<BindingView>), Problem> {
     let thread = validate::text("thread", &new.thread, 1..=THREAD_CHARS)?;
@@ -95,11 +95,11 @@ async fn create(
     tag = "channels",
     params(PageQuery),
     responses((status = 200, description = "A page of them.", body = Page<BindingView>)),
-    security(("token" = ["read"])),
+    security(("token" = ["channels.read"])),
 )]
 async fn list(
     State(app): State<App>,
-    Reader(caller): Reader,
+    caller: Caller,
     Query(paging): Query<Paging<BindingId>>,
 ) -> Result<Json<Page<BindingView>>, Problem> {
     let bindings = app.store.binding_list(caller.org, paging.cursor, paging.limit()).await?;

@@ -13,7 +13,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::app::App;
-use crate::auth::{Manager, Reader};
+use crate::auth::Caller;
 use crate::extract::{Json, Path, Query};
 use crate::page::{Page, PageQuery, Paging};
 use crate::problem::Problem;
@@ -65,11 +65,11 @@ struct Create {
     tag = "keys",
     request_body = Create,
     responses((status = 201, description = "It is sealed and stored.", body = ByokKeyView)),
-    security(("token" = ["manage"])),
+    security(("token" = ["keys.write"])),
 )]
 async fn create(
     State(app): State<App>,
-    Manager(caller): Manager,
+    caller: Caller,
     Json(new): Json<Create>,
 ) -> Result<(StatusCode, Json<ByokKeyView>), Problem> {
     let sealed = seal(&app, caller.org, new).await?;
@@ -105,11 +105,11 @@ fn not_sealed(error: KmsError) -> Problem {
     tag = "keys",
     params(PageQuery),
     responses((status = 200, description = "A page of them.", body = Page<ByokKeyView>)),
-    security(("token" = ["read"])),
+    security(("token" = ["keys.read"])),
 )]
 async fn list(
     State(app): State<App>,
-    Reader(caller): Reader,
+    caller: Caller,
     Query(paging): Query<Paging<ByokKeyId>>,
 ) -> Result<Json<Page<ByokKeyView>>, Problem> {
     let keys = app.store.byok_list(caller.org, paging.cursor, paging.limit()).await?;
@@ -123,13 +123,9 @@ async fn list(
     operation_id = "byok_revoke",
     tag = "keys",
     responses((status = 204, description = "It is forgotten.")),
-    security(("token" = ["manage"])),
+    security(("token" = ["keys.write"])),
 )]
-async fn revoke(
-    State(app): State<App>,
-    Manager(caller): Manager,
-    Path(key): Path<ByokKeyId>,
-) -> Result<StatusCode, Problem> {
+async fn revoke(State(app): State<App>, caller: Caller, Path(key): Path<ByokKeyId>) -> Result<StatusCode, Problem> {
     let found = app.store.byok_revoke(caller.org, key, &caller.actor()).await?;
     app.effects.flush().await;
     if found { Ok(StatusCode::NO_CONTENT) } else { Err(Problem::not_found("key")) }

@@ -18,7 +18,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::app::App;
-use crate::auth::{Reader, Writer};
+use crate::auth::Caller;
 use crate::extract::{Json, Query};
 use crate::page::{Page, PageQuery, Paging};
 use crate::problem::Problem;
@@ -81,11 +81,11 @@ fn standard() -> bool {
     tag = "channels",
     request_body = Create,
     responses((status = 201, description = "It is there. The signing secret is shown only here.", body = CreatedChannel)),
-    security(("token" = ["write"])),
+    security(("token" = ["channels.write"])),
 )]
 async fn create(
     State(app): State<App>,
-    Writer(caller): Writer,
+    caller: Caller,
     Json(new): Json<Create>,
 ) -> Result<(StatusCode, Json<CreatedChannel>), Problem> {
     let destination: Destination =
@@ -111,11 +111,11 @@ async fn create(
     tag = "channels",
     params(PageQuery),
     responses((status = 200, description = "A page of them.", body = Page<ChannelView>)),
-    security(("token" = ["read"])),
+    security(("token" = ["channels.read"])),
 )]
 async fn list(
     State(app): State<App>,
-    Reader(caller): Reader,
+    caller: Caller,
     Query(paging): Query<Paging<ChannelId>>,
 ) -> Result<Json<Page<ChannelView>>, Problem> {
     let channels = app.store.channel_list(caller.org, paging.cursor, paging.limit()).await?;

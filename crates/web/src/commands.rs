@@ -6,6 +6,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use clock::Timestamp;
 use domain::command::{CommandState, Wish};
+use domain::permission::Permission;
 use ids::{CommandId, SessionId};
 use serde::Serialize;
 use store::{Command, EnqueueError, NewCommand};
@@ -15,7 +16,7 @@ use utoipa_axum::routes;
 use uuid::Uuid;
 
 use crate::app::App;
-use crate::auth::{Reader, Writer};
+use crate::auth::Caller;
 use crate::extract::{Json, Path, Query};
 use crate::page::{Page, PageQuery, Paging};
 use crate::problem::Problem;
@@ -68,15 +69,19 @@ impl From<Command> for CommandView {
     tag = "sessions",
     request_body = Wish,
     responses((status = 202, description = "It is taken down, and will be carried out in its turn.", body = EnqueuedView)),
-    security(("token" = ["write"])),
+    security(("token" = ["sessions.write"]), ("token" = ["sessions.approve"])),
 )]
 async fn enqueue(
     State(app): State<App>,
-    Writer(caller): Writer,
+    caller: Caller,
     Path(session): Path<SessionId>,
     headers: HeaderMap,
     Json(wish): Json<Wish>,
 ) -> Result<(StatusCode, Json<EnqueuedView>), Problem> {
+    let permission = if spoken_to(&wish).is_some() { Permission::SessionsApprove } else { Permission::SessionsWrite };
+    if !caller.may(permission) {
+        return Err(Problem::forbidden(format!("this takes the permission {}", permission.as_str())));
+    }
     let idempotency_key = idempotency_key(&app, &headers)?;
     let (org, created_by) = (caller.org, Some(caller.account));
     let new = NewCommand { org, session, wish: checked(wish)?, idempotency_key, created_by };
@@ -135,11 +140,11 @@ fn checked(wish: Wish) -> Result<Wish, Problem> {
     tag = "sessions",
     params(PageQuery),
     responses((status = 200, description = "A page of them.", body = Page<CommandView>)),
-    security(("token" = ["read"])),
+    security(("token" = ["sessions.read"])),
 )]
 async fn list(
     State(app): State<App>,
-    Reader(caller): Reader,
+    caller: Caller,
     Path(session): Path<SessionId>,
     Query(paging): Query<Paging<i64>>,
 ) -> Result<Json<Page<CommandView>>, Problem> {
@@ -157,11 +162,11 @@ async fn list(
     operation_id = "command_view",
     tag = "sessions",
     responses((status = 200, description = "How it fares.", body = CommandView)),
-    security(("token" = ["read"])),
+    security(("token" = ["sessions.read"])),
 )]
 async fn view(
     State(app): State<App>,
-    Reader(caller): Reader,
+    caller: Caller,
     Path((session, command)): Path<(SessionId, CommandId)>,
 ) -> Result<Json<CommandView>, Problem> {
     let found = app.store.command_by_id(caller.org, session, command).await?;

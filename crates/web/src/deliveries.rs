@@ -13,7 +13,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::app::App;
-use crate::auth::{Caller, Reader, Writer};
+use crate::auth::Caller;
 use crate::extract::{Json, Path, Query};
 use crate::page::{Page, PageQuery, Paging};
 use crate::problem::Problem;
@@ -77,11 +77,11 @@ struct Filter {
     tag = "channels",
     params(Filter, PageQuery),
     responses((status = 200, description = "A page of them.", body = Page<DeliveryView>)),
-    security(("token" = ["read"])),
+    security(("token" = ["channels.read"])),
 )]
 async fn list(
     State(app): State<App>,
-    Reader(caller): Reader,
+    caller: Caller,
     Query(filter): Query<Filter>,
     Query(paging): Query<Paging<DeliveryId>>,
 ) -> Result<Json<Page<DeliveryView>>, Problem> {
@@ -96,11 +96,11 @@ async fn list(
     operation_id = "delivery_view",
     tag = "channels",
     responses((status = 200, description = "How it fares.", body = DeliveryView)),
-    security(("token" = ["read"])),
+    security(("token" = ["channels.read"])),
 )]
 async fn show(
     State(app): State<App>,
-    Reader(caller): Reader,
+    caller: Caller,
     Path(delivery): Path<DeliveryId>,
 ) -> Result<Json<DeliveryView>, Problem> {
     view(&app, &caller, delivery).await
@@ -113,11 +113,11 @@ async fn show(
     operation_id = "delivery_retry",
     tag = "channels",
     responses((status = 200, description = "It is pending again.", body = DeliveryView), (status = 409, description = "Only a dead delivery can be sent again.")),
-    security(("token" = ["write"])),
+    security(("token" = ["deliveries.decide"])),
 )]
 async fn retry(
     State(app): State<App>,
-    Writer(caller): Writer,
+    caller: Caller,
     Path(delivery): Path<DeliveryId>,
 ) -> Result<Json<DeliveryView>, Problem> {
     let done = app.store.delivery_retry(caller.org, delivery, &caller.actor()).await?;
@@ -133,11 +133,11 @@ async fn retry(
     operation_id = "delivery_dead_letter",
     tag = "channels",
     responses((status = 200, description = "It is set aside.", body = DeliveryView), (status = 409, description = "Only a pending delivery that is not being sent can be set aside.")),
-    security(("token" = ["write"])),
+    security(("token" = ["deliveries.decide"])),
 )]
 async fn dead_letter(
     State(app): State<App>,
-    Writer(caller): Writer,
+    caller: Caller,
     Path(delivery): Path<DeliveryId>,
 ) -> Result<Json<DeliveryView>, Problem> {
     let done = app.store.delivery_dead_letter(caller.org, delivery, &caller.actor()).await?;
@@ -153,11 +153,11 @@ async fn dead_letter(
     operation_id = "delivery_resend",
     tag = "channels",
     responses((status = 200, description = "It is pending again.", body = DeliveryView), (status = 409, description = "Only an unknown delivery can be sent again in this way.")),
-    security(("token" = ["write"])),
+    security(("token" = ["deliveries.decide"])),
 )]
 async fn resend(
     State(app): State<App>,
-    Writer(caller): Writer,
+    caller: Caller,
     Path(delivery): Path<DeliveryId>,
 ) -> Result<Json<DeliveryView>, Problem> {
     let done = app.store.delivery_resend(caller.org, delivery, &caller.actor()).await?;
@@ -182,11 +182,11 @@ struct Settle {
     tag = "channels",
     request_body = Settle,
     responses((status = 200, description = "It is sent, or dead.", body = DeliveryView), (status = 409, description = "Only an unknown delivery can be settled.")),
-    security(("token" = ["write"])),
+    security(("token" = ["deliveries.decide"])),
 )]
 async fn settle(
     State(app): State<App>,
-    Writer(caller): Writer,
+    caller: Caller,
     Path(delivery): Path<DeliveryId>,
     Json(settle): Json<Settle>,
 ) -> Result<Json<DeliveryView>, Problem> {

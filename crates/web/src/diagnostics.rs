@@ -17,7 +17,6 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::app::App;
-use crate::auth::Operator;
 use crate::extract::Json;
 use crate::problem::Problem;
 
@@ -76,9 +75,9 @@ struct KeyVersionView {
     operation_id = "diagnostics",
     tag = "installation",
     responses((status = 200, description = "The state of the installation.", body = Diagnostics)),
-    security(("token" = ["operate"])),
+    security(("token" = ["installation.read"])),
 )]
-async fn diagnostics(State(app): State<App>, _: Operator) -> Result<Json<Diagnostics>, Problem> {
+async fn diagnostics(State(app): State<App>) -> Result<Json<Diagnostics>, Problem> {
     Ok(Json(Diagnostics {
         generated_at: app.store.sources().now(),
         generation: app.generation.generation,

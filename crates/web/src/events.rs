@@ -24,7 +24,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::app::App;
-use crate::auth::Reader;
+use crate::auth::Caller;
 use crate::events::tail::Frame;
 use crate::extract::{Json, Path, Query};
 use crate::page::Page;
@@ -65,11 +65,11 @@ struct From {
     tag = "sessions",
     params(From, ("Last-Event-ID" = Option<i64>, Header, description = "For a stream: the last sequence that the reader has seen. It wins over `after`.")),
     responses((status = 200, description = "A page of them; with `Accept: text/event-stream` a stream.", content((Page<Recorded> = "application/json"), (String = "text/event-stream")))),
-    security(("token" = ["read"])),
+    security(("token" = ["sessions.read"])),
 )]
 async fn list_or_stream(
     State(app): State<App>,
-    Reader(caller): Reader,
+    caller: Caller,
     Path(session): Path<SessionId>,
     Query(from): Query<From>,
     headers: HeaderMap,

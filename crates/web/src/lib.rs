@@ -1,8 +1,7 @@
 //! The HTTP API: JSON under `/api`, probes beside it, streams where a client wants to follow.
 //!
 //! A file per resource, each with its `routes()`. Everything under `/api` is behind one layer that authenticates, so a
-//! route can't be open by omission; what a caller may do there, its handler says by the extractor it takes
-//! (`auth::{Reader, Writer, Manager, Operator}`). Every failure is a problem (RFC 9457), made in `problem`.
+//! route can't be open by omission; what a caller must be permitted there stands in the route's description (`gate`). Every failure is a problem (RFC 9457), made in `problem`.
 //!
 //! Not here: listening and draining (the binary), SQL (`store`), messages from channels (`gateway`).
 
@@ -22,6 +21,7 @@ mod deliveries;
 mod diagnostics;
 mod events;
 mod extract;
+mod gate;
 mod idempotency;
 mod members;
 mod metrics;
@@ -32,6 +32,7 @@ mod page;
 mod probes;
 mod problem;
 mod rate;
+mod roles;
 mod router;
 mod sessions;
 mod subjects;

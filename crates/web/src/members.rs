@@ -3,8 +3,9 @@
 use axum::extract::State;
 use axum::http::StatusCode;
 use clock::Timestamp;
-use domain::tenancy::{Role, normal_email};
-use ids::AccountId;
+use domain::permission::Permissions;
+use domain::tenancy::{RoleName, normal_email};
+use ids::{AccountId, OrgId};
 use serde::{Deserialize, Serialize};
 use store::{Member, Removal};
 use utoipa::ToSchema;
@@ -12,14 +13,14 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::app::App;
-use crate::auth::{Manager, Reader};
+use crate::auth::Caller;
 use crate::extract::{Json, Path, Query};
 use crate::page::{Page, PageQuery, Paging};
 use crate::problem::Problem;
 use crate::validate;
 
 pub(crate) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(list, add)).routes(routes!(remove))
+    OpenApiRouter::new().routes(routes!(list, add)).routes(routes!(remove, change))
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -28,7 +29,8 @@ struct MemberView {
     account_id: AccountId,
     email: String,
     display_name: String,
-    role: Role,
+    #[schema(value_type = String)]
+    role: RoleName,
     #[schema(value_type = String, format = DateTime)]
     created_at: Timestamp,
 }
@@ -47,7 +49,16 @@ struct NewMember {
     email: String,
     #[schema(min_length = 1, max_length = 200, example = "Bob")]
     display_name: String,
-    role: Role,
+    #[schema(value_type = String, example = "member")]
+    role: RoleName,
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = ChangeMember)]
+#[serde(deny_unknown_fields)]
+struct Change {
+    #[schema(value_type = String, example = "viewer")]
+    role: RoleName,
 }
 
 /// Adds an account to the org. One that nobody has yet is made.
@@ -58,19 +69,59 @@ struct NewMember {
     tag = "members",
     request_body = NewMember,
     responses((status = 201, description = "The account belongs to the org.", body = MemberView), (status = 409, description = "The account belongs to the org already.")),
-    security(("token" = ["manage"])),
+    security(("token" = ["members.write"])),
 )]
 async fn add(
     State(app): State<App>,
-    Manager(caller): Manager,
+    caller: Caller,
     Json(new): Json<NewMember>,
 ) -> Result<(StatusCode, Json<MemberView>), Problem> {
     let email = normal_email(&new.email).ok_or_else(|| Problem::invalid("email is not an address"))?;
     let display_name = validate::text("display_name", &new.display_name, 1..=200)?;
+    caller.must_cover(known(&app, caller.org, &new.role).await?)?;
     let new = store::NewMember { email, display_name, role: new.role };
     let added = app.store.member_add(caller.org, &new, &caller.actor()).await?;
     let member = added.ok_or_else(|| Problem::conflict("this account is a member of the org already"))?;
     Ok((StatusCode::CREATED, Json(member.into())))
+}
+
+/// Gives a member another role. Takes all permissions of both roles: nobody gives or takes more than they have.
+#[utoipa::path(
+    patch,
+    path = "/api/members/{account_id}",
+    operation_id = "member_change",
+    tag = "members",
+    request_body = Change,
+    responses((status = 200, description = "As it is now.", body = MemberView), (status = 409, description = "An org keeps at least one owner.")),
+    security(("token" = ["members.write"])),
+)]
+async fn change(
+    State(app): State<App>,
+    caller: Caller,
+    Path(account): Path<AccountId>,
+    Json(change): Json<Change>,
+) -> Result<Json<MemberView>, Problem> {
+    held(&app, &caller, account).await?;
+    caller.must_cover(known(&app, caller.org, &change.role).await?)?;
+    match app.store.member_change(caller.org, account, &change.role, &caller.actor()).await? {
+        Removal::NoSuchMember => return Err(Problem::not_found("member")),
+        Removal::LastOwner => return Err(Problem::conflict("an org keeps at least one owner")),
+        Removal::Done => {}
+    }
+    let member = app.store.member_get(caller.org, account).await?;
+    member.map(|member| Json(member.into())).ok_or_else(|| Problem::not_found("member"))
+}
+
+/// What a role of the org permits.
+async fn known(app: &App, org: OrgId, role: &RoleName) -> Result<Permissions, Problem> {
+    let permissions = app.store.role_permissions(org, role).await?;
+    permissions.ok_or_else(|| Problem::invalid(format!("the org has no role {role}")))
+}
+
+/// Whether the caller stands above a member: it has all permissions that the member has.
+pub(crate) async fn held(app: &App, caller: &Caller, account: AccountId) -> Result<(), Problem> {
+    let member = app.store.member_get(caller.org, account).await?.ok_or_else(|| Problem::not_found("member"))?;
+    caller.must_cover(app.store.role_permissions(caller.org, &member.role).await?.unwrap_or_default())
 }
 
 /// Takes an account out of the org. Its tokens of that org are no longer in force.
@@ -80,13 +131,10 @@ async fn add(
     operation_id = "member_remove",
     tag = "members",
     responses((status = 204, description = "It is no member any more."), (status = 409, description = "An org keeps at least one owner.")),
-    security(("token" = ["write"])),
+    security(("token" = ["members.write"])),
 )]
-async fn remove(
-    State(app): State<App>,
-    Manager(caller): Manager,
-    Path(account): Path<AccountId>,
-) -> Result<StatusCode, Problem> {
+async fn remove(State(app): State<App>, caller: Caller, Path(account): Path<AccountId>) -> Result<StatusCode, Problem> {
+    held(&app, &caller, account).await?;
     match app.store.member_remove(caller.org, account, &caller.actor()).await? {
         Removal::NoSuchMember => return Err(Problem::not_found("member")),
         Removal::LastOwner => return Err(Problem::conflict("an org keeps at least one owner")),
@@ -103,11 +151,11 @@ async fn remove(
     tag = "members",
     params(PageQuery),
     responses((status = 200, description = "A page of them.", body = Page<MemberView>)),
-    security(("token" = ["read"])),
+    security(("token" = ["members.read"])),
 )]
 async fn list(
     State(app): State<App>,
-    Reader(caller): Reader,
+    caller: Caller,
     Query(paging): Query<Paging<AccountId>>,
 ) -> Result<Json<Page<MemberView>>, Problem> {
     let members = app.store.member_list(caller.org, paging.cursor, paging.limit()).await?;
@@ -116,9 +164,31 @@ async fn list(
 
 #[cfg(test)]
 mod tests {
+    use domain::tenancy::{Role, Scope};
     use serde_json::json;
 
     use crate::testing::World;
+
+    #[tokio::test]
+    async fn a_member_gets_another_role_from_somebody_who_has_more() {
+        let world = World::new().await;
+        let admin = world.member(world.org, Role::Admin, &[Scope::Read, Scope::Write]).await;
+        let member = world.member(world.org, Role::Member, &[Scope::Read, Scope::Write]).await;
+        let me = world.get_as(&member, "/api/workspace").await.expect(200)["account"]["account_id"].clone();
+        let path = format!("/api/members/{}", me.as_str().unwrap());
+        world.patch_as(&member, &path, json!({"role": "owner"})).await.expect_problem(403, "forbidden");
+        world.patch_as(&admin, &path, json!({"role": "owner"})).await.expect_problem(403, "forbidden");
+        world.patch_as(&admin, &path, json!({"role": "nobody"})).await.expect_problem(422, "invalid");
+        assert_eq!(world.patch_as(&admin, &path, json!({"role": "auditor"})).await.expect(200)["role"], "auditor");
+        world.get_as(&member, "/api/audit").await.expect(200);
+        world.get_as(&member, "/api/sessions").await.expect_problem(403, "forbidden");
+        let owner = format!("/api/members/{}", world.owner);
+        world.patch_as(&admin, &owner, json!({"role": "viewer"})).await.expect_problem(403, "forbidden");
+        world.delete_as(&admin, &owner).await.expect_problem(403, "forbidden");
+        world.patch(&owner, json!({"role": "viewer"})).await.expect_problem(409, "conflict");
+        let (_, stranger) = world.other_org().await;
+        world.patch_as(&stranger, &path, json!({"role": "viewer"})).await.expect_problem(404, "not_found");
+    }
 
     #[tokio::test]
     async fn somebody_joins_an_org_once() {

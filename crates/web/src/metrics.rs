@@ -13,7 +13,6 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::app::App;
-use crate::auth::Operator;
 use crate::diagnostics::roles;
 use crate::problem::Problem;
 
@@ -48,9 +47,9 @@ pub(crate) fn routes() -> OpenApiRouter<App> {
     operation_id = "metrics",
     tag = "installation",
     responses((status = 200, description = "Prometheus text.", body = String, content_type = "text/plain; version=0.0.4")),
-    security(("token" = ["operate"])),
+    security(("token" = ["installation.read"])),
 )]
-async fn metrics(State(app): State<App>, _: Operator) -> Result<impl IntoResponse, Problem> {
+async fn metrics(State(app): State<App>) -> Result<impl IntoResponse, Problem> {
     let gauges = Gauges {
         generation: app.generation.generation,
         sessions: app.store.diagnostics_sessions().await?,

@@ -25,7 +25,7 @@ use crate::app::App;
 use crate::problem;
 
 /// The name of the security scheme that operations refer to, with the permission that they take.
-const TOKEN: &str = "token";
+pub(crate) const TOKEN: &str = "token";
 
 const DESCRIPTION: &str = "\
 Every failure is a problem (RFC 9457) with a stable `code`. Ids are UUIDs; what belongs to another org is not found. \
@@ -156,11 +156,13 @@ fn uuid() -> ObjectBuilder {
 }
 
 fn id(name: &str) -> Parameter {
+    // Whatever is not an id is a name.
+    let schema = if name.ends_with("_id") { uuid() } else { ObjectBuilder::new().schema_type(Type::String) };
     ParameterBuilder::new()
         .name(name)
         .parameter_in(ParameterIn::Path)
         .required(Required::True)
-        .schema(Some(uuid()))
+        .schema(Some(schema))
         .build()
 }
 

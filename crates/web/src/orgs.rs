@@ -11,7 +11,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::app::App;
-use crate::auth::Operator;
+use crate::auth::Caller;
 use crate::extract::{Json, Query};
 use crate::page::{Page, PageQuery, Paging};
 use crate::problem::Problem;
@@ -51,11 +51,11 @@ struct NewOrg {
     tag = "installation",
     request_body = NewOrg,
     responses((status = 201, description = "It is there.", body = OrgView)),
-    security(("token" = ["operate"])),
+    security(("token" = ["installation.write"])),
 )]
 async fn create(
     State(app): State<App>,
-    Operator(caller): Operator,
+    caller: Caller,
     Json(new): Json<NewOrg>,
 ) -> Result<(StatusCode, Json<OrgView>), Problem> {
     let name = validate::text("name", &new.name, 1..=200)?;
@@ -71,13 +71,9 @@ async fn create(
     tag = "installation",
     params(PageQuery),
     responses((status = 200, description = "A page of them.", body = Page<OrgView>)),
-    security(("token" = ["operate"])),
+    security(("token" = ["installation.read"])),
 )]
-async fn list(
-    State(app): State<App>,
-    _: Operator,
-    Query(paging): Query<Paging<OrgId>>,
-) -> Result<Json<Page<OrgView>>, Problem> {
+async fn list(State(app): State<App>, Query(paging): Query<Paging<OrgId>>) -> Result<Json<Page<OrgView>>, Problem> {
     let orgs = app.store.org_list(paging.cursor, paging.limit()).await?;
     Ok(Json(Page::of(orgs, paging.limit(), |org| org.org_id).map(OrgView::from)))
 }

@@ -12,8 +12,8 @@ use utoipa_axum::router::OpenApiRouter;
 use crate::app::App;
 use crate::problem::Problem;
 use crate::{
-    artifacts, audit, auth, bindings, bounds, byok_keys, channels, commands, deliveries, diagnostics, events,
-    idempotency, members, metrics, observe, openapi, orgs, rate, sessions, subjects, tokens, usage, workflows,
+    artifacts, audit, auth, bindings, bounds, byok_keys, channels, commands, deliveries, diagnostics, events, gate,
+    idempotency, members, metrics, observe, openapi, orgs, rate, roles, sessions, subjects, tokens, usage, workflows,
     workspace,
 };
 
@@ -25,6 +25,7 @@ pub fn router(app: App) -> Router {
     observe::describe();
     let routes = Router::from(described())
         .route_layer(from_fn_with_state(app.clone(), idempotency::once))
+        .route_layer(from_fn(gate::guard))
         .route_layer(from_fn_with_state(app.clone(), rate::admit))
         .route_layer(from_fn_with_state(app.clone(), auth::authenticate));
     routes
@@ -54,6 +55,7 @@ pub(crate) fn described() -> OpenApiRouter<App> {
         .merge(metrics::routes())
         .merge(openapi::routes())
         .merge(orgs::routes())
+        .merge(roles::routes())
         .merge(sessions::routes())
         .merge(subjects::routes())
         .merge(tokens::routes())

@@ -15,7 +15,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::app::App;
-use crate::auth::{Reader, Writer};
+use crate::auth::Caller;
 use crate::extract::{Json, Path, Query};
 use crate::page::{Page, PageQuery, Paging};
 use crate::problem::Problem;
@@ -87,11 +87,11 @@ fn scripted() -> String {
     tag = "sessions",
     request_body = Create,
     responses((status = 201, description = "It is there, and idle.", body = SessionView)),
-    security(("token" = ["write"])),
+    security(("token" = ["sessions.write"])),
 )]
 async fn create(
     State(app): State<App>,
-    Writer(caller): Writer,
+    caller: Caller,
     Json(new): Json<Create>,
 ) -> Result<(StatusCode, Json<SessionView>), Problem> {
     let title = validate::text("title", &new.title, 1..=200)?;
@@ -109,11 +109,11 @@ async fn create(
     tag = "sessions",
     params(PageQuery),
     responses((status = 200, description = "A page of them.", body = Page<SessionView>)),
-    security(("token" = ["read"])),
+    security(("token" = ["sessions.read"])),
 )]
 async fn list(
     State(app): State<App>,
-    Reader(caller): Reader,
+    caller: Caller,
     Query(paging): Query<Paging<SessionId>>,
 ) -> Result<Json<Page<SessionView>>, Problem> {
     let sessions = app.store.sessions_list(caller.org, paging.cursor, paging.limit()).await?;
@@ -127,11 +127,11 @@ async fn list(
     operation_id = "session_view",
     tag = "sessions",
     responses((status = 200, description = "The session and what its events add up to.", body = WithProjection)),
-    security(("token" = ["read"])),
+    security(("token" = ["sessions.read"])),
 )]
 async fn view(
     State(app): State<App>,
-    Reader(caller): Reader,
+    caller: Caller,
     Path(session): Path<SessionId>,
 ) -> Result<Json<WithProjection>, Problem> {
     let found = app.store.session_view(caller.org, session).await?;

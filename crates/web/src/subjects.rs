@@ -8,7 +8,7 @@
 use axum::extract::State;
 use axum::http::StatusCode;
 use clock::Timestamp;
-use domain::tenancy::{Permission, Role};
+use domain::permission::Permission;
 use ids::AccountId;
 use serde::Serialize;
 use store::{EraseError, ErasedFor, Erasure};
@@ -17,7 +17,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::app::App;
-use crate::auth::{Caller, Manager};
+use crate::auth::Caller;
 use crate::extract::{Json, Path};
 use crate::problem::Problem;
 
@@ -53,13 +53,12 @@ impl From<Erasure> for ErasureView {
 }
 
 /// An owner of the org, or an operator who acts in it.
-fn wanted(caller: &Caller) -> Result<ErasedFor, Problem> {
-    if caller.may(Permission::Operate) {
-        return Ok(ErasedFor::Operator(caller.org));
+fn wanted(caller: &Caller) -> ErasedFor {
+    if caller.may(Permission::InstallationWrite) {
+        ErasedFor::Operator(caller.org)
+    } else {
+        ErasedFor::Owner(caller.org)
     }
-    let owner = caller.role == Role::Owner;
-    let forbidden = || Problem::forbidden("erasing somebody takes an owner of the org, or the scope operator");
-    owner.then_some(ErasedFor::Owner(caller.org)).ok_or_else(forbidden)
 }
 
 /// Forgets a person: the account at once, what it said and made step by step. Asking twice changes nothing.
@@ -69,14 +68,14 @@ fn wanted(caller: &Caller) -> Result<ErasedFor, Problem> {
     operation_id = "subject_erase",
     tag = "members",
     responses((status = 202, description = "It has begun.", body = ErasureView), (status = 409, description = "The account belongs to other orgs, too, or is the last owner.")),
-    security(("token" = ["manage"])),
+    security(("token" = ["subjects.erase"])),
 )]
 async fn erase(
     State(app): State<App>,
-    Manager(caller): Manager,
+    caller: Caller,
     Path(account): Path<AccountId>,
 ) -> Result<(StatusCode, Json<ErasureView>), Problem> {
-    let erased = app.store.subject_erase(account, wanted(&caller)?, &caller.actor()).await;
+    let erased = app.store.subject_erase(account, wanted(&caller), &caller.actor()).await;
     let erasure = erased.map_err(|error| match error {
         EraseError::NoSuchSubject => Problem::not_found("account"),
         EraseError::InOtherOrgs => Problem::conflict("the account belongs to other orgs, too: ask an operator"),
@@ -94,14 +93,14 @@ async fn erase(
     operation_id = "subject_view",
     tag = "members",
     responses((status = 200, description = "How far it is.", body = ErasureView)),
-    security(("token" = ["manage"])),
+    security(("token" = ["subjects.erase"])),
 )]
 async fn show(
     State(app): State<App>,
-    Manager(caller): Manager,
+    caller: Caller,
     Path(account): Path<AccountId>,
 ) -> Result<Json<ErasureView>, Problem> {
-    let found = app.store.subject_erasure(account, wanted(&caller)?).await?;
+    let found = app.store.subject_erasure(account, wanted(&caller)).await?;
     found.map(|erasure| Json(erasure.into())).ok_or_else(|| Problem::not_found("erased account"))
 }
 

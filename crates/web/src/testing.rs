@@ -12,7 +12,7 @@ use axum::body::Body;
 use axum::http::{HeaderMap, Request, StatusCode};
 use bytes::Bytes;
 use clock::{ManualClock, Sources};
-use domain::tenancy::{Role, Scope};
+use domain::tenancy::{Role, RoleName, Scope};
 use ids::{AccountId, OrgId, TokenId};
 use objects::Objects;
 use secrets::{ConfiguredSecrets, SecretReader};
@@ -59,7 +59,7 @@ impl World {
         store.migrate().await.unwrap();
         let app = app(store, folder.path()).await;
         let token = ApiToken::generate(app.store.sources());
-        let owner = NewMember { email: "ada@example.org".into(), display_name: "Ada".into(), role: Role::Owner };
+        let owner = NewMember { email: "ada@example.org".into(), display_name: "Ada".into(), role: Role::Owner.into() };
         let scopes = [Scope::Read, Scope::Write, Scope::Operator];
         let first = FirstOrg { name: "Acme", owner, token: new_token(&token, &scopes) };
         let (org, owner) = app.store.org_create_first(first, "role:admin").await.unwrap().unwrap();
@@ -82,10 +82,10 @@ impl World {
     }
 
     /// The token of a new account that is `role` in `org`.
-    pub(crate) async fn member(&self, org: OrgId, role: Role, scopes: &[Scope]) -> String {
+    pub(crate) async fn member(&self, org: OrgId, role: impl Into<RoleName>, scopes: &[Scope]) -> String {
         let text = ApiToken::generate(self.app.store.sources());
         let email = format!("{}@example.org", text.last_four().to_lowercase());
-        let new = NewMember { email, display_name: "Member".into(), role };
+        let new = NewMember { email, display_name: "Member".into(), role: role.into() };
         let member = self.app.store.member_add(org, &new, "role:test").await.unwrap().unwrap();
         let token = NewToken { account: member.account_id, ..new_token(&text, scopes) };
         self.app.store.token_create(org, &token, "role:test").await.unwrap().unwrap();
@@ -117,6 +117,27 @@ impl World {
 
     pub(crate) async fn post_as(&self, token: &str, path: &str, body: Value) -> Answer {
         let request = request("POST", path, token).header("content-type", "application/json");
+        self.send(request.body(Body::from(body.to_string())).unwrap()).await
+    }
+
+    pub(crate) async fn put(&self, path: &str, body: Value) -> Answer {
+        self.put_as(&self.operator, path, body).await
+    }
+
+    pub(crate) async fn put_as(&self, token: &str, path: &str, body: Value) -> Answer {
+        self.change("PUT", token, path, &body).await
+    }
+
+    pub(crate) async fn patch(&self, path: &str, body: Value) -> Answer {
+        self.patch_as(&self.operator, path, body).await
+    }
+
+    pub(crate) async fn patch_as(&self, token: &str, path: &str, body: Value) -> Answer {
+        self.change("PATCH", token, path, &body).await
+    }
+
+    async fn change(&self, method: &str, token: &str, path: &str, body: &Value) -> Answer {
+        let request = request(method, path, token).header("content-type", "application/json");
         self.send(request.body(Body::from(body.to_string())).unwrap()).await
     }
 
@@ -208,5 +229,6 @@ fn new_token(text: &ApiToken, scopes: &[Scope]) -> NewToken {
         hash: text.hash(),
         last_four: text.last_four(),
         scopes: scopes.to_vec(),
+        expires_at: None,
     }
 }

@@ -5,7 +5,8 @@
 use axum::extract::State;
 use axum::http::StatusCode;
 use clock::Timestamp;
-use domain::tenancy::{Permission, Scope, may_grant};
+use domain::permission::Permission;
+use domain::tenancy::{Scope, may_grant};
 use ids::{AccountId, TokenId};
 use serde::{Deserialize, Serialize};
 use store::Token;
@@ -15,11 +16,11 @@ use utoipa_axum::routes;
 
 use crate::api_token::ApiToken;
 use crate::app::App;
-use crate::auth::{Caller, Reader, Writer};
+use crate::auth::Caller;
 use crate::extract::{Json, Path, Query};
 use crate::page::{Page, PageQuery, Paging};
 use crate::problem::Problem;
-use crate::validate;
+use crate::{members, validate};
 
 pub(crate) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(list, create)).routes(routes!(revoke))
@@ -32,6 +33,7 @@ struct TokenView {
     account_id: AccountId,
     name: String,
     last_four: String,
+    #[schema(value_type = Vec<String>, example = json!(["read"]))]
     scopes: Vec<Scope>,
     #[schema(value_type = String, format = DateTime)]
     created_at: Timestamp,
@@ -60,9 +62,13 @@ struct CreatedToken {
 struct NewToken {
     #[schema(min_length = 1, max_length = 200, example = "ci")]
     name: String,
+    #[schema(value_type = Vec<String>, example = json!(["read"]))]
     scopes: Vec<Scope>,
     /// Default: the caller's own.
     account_id: Option<AccountId>,
+    /// Default: never.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    expires_at: Option<Timestamp>,
 }
 
 /// Makes a token, for the caller's own account or, by an owner or admin, for another.
@@ -73,15 +79,22 @@ struct NewToken {
     tag = "tokens",
     request_body = NewToken,
     responses((status = 201, description = "It is in force. Its text is shown only here.", body = CreatedToken)),
-    security(("token" = ["write"])),
+    security(("token" = ["tokens.write"])),
 )]
 async fn create(
     State(app): State<App>,
-    Writer(caller): Writer,
+    caller: Caller,
     Json(new): Json<NewToken>,
 ) -> Result<(StatusCode, Json<CreatedToken>), Problem> {
     let account = new.account_id.unwrap_or(caller.account);
     check(&caller, account, &new.scopes)?;
+    if account != caller.account && app.store.member_get(caller.org, account).await?.is_some() {
+        members::held(&app, &caller, account).await?;
+    }
+    let now = app.store.sources().now();
+    if new.expires_at.is_some_and(|at| at <= now) {
+        return Err(Problem::invalid("expires_at is in the future"));
+    }
     let token = ApiToken::generate(app.store.sources());
     let new = store::NewToken {
         account,
@@ -89,6 +102,7 @@ async fn create(
         hash: token.hash(),
         last_four: token.last_four(),
         scopes: new.scopes,
+        expires_at: new.expires_at,
     };
     let created = app.store.token_create(caller.org, &new, &caller.actor()).await?;
     let view = created.ok_or_else(|| Problem::not_found("account"))?.into();
@@ -97,13 +111,13 @@ async fn create(
 
 fn check(caller: &Caller, account: AccountId, scopes: &[Scope]) -> Result<(), Problem> {
     if scopes.is_empty() {
-        return Err(Problem::invalid("scopes has at least one of read, write, operator"));
+        return Err(Problem::invalid("scopes has at least one of read, write, operator, or the name of a permission"));
     }
     if !may_grant(&caller.scopes, scopes) {
         return Err(Problem::forbidden("a token can't have a scope that the token which makes it lacks"));
     }
-    if account != caller.account && !caller.may(Permission::Manage) {
-        return Err(Problem::forbidden("making a token for another account takes an owner or admin"));
+    if account != caller.account && !caller.may(Permission::TokensManage) {
+        return Err(Problem::forbidden("making a token for another account takes the permission tokens.manage"));
     }
     Ok(())
 }
@@ -116,11 +130,11 @@ fn check(caller: &Caller, account: AccountId, scopes: &[Scope]) -> Result<(), Pr
     tag = "tokens",
     params(PageQuery),
     responses((status = 200, description = "A page of them.", body = Page<TokenView>)),
-    security(("token" = ["read"])),
+    security(("token" = ["tokens.read"])),
 )]
 async fn list(
     State(app): State<App>,
-    Reader(caller): Reader,
+    caller: Caller,
     Query(paging): Query<Paging<TokenId>>,
 ) -> Result<Json<Page<TokenView>>, Problem> {
     let tokens = app.store.token_list(caller.org, paging.cursor, paging.limit()).await?;
@@ -134,14 +148,10 @@ async fn list(
     operation_id = "token_revoke",
     tag = "tokens",
     responses((status = 204, description = "It is no longer in force.")),
-    security(("token" = ["write"])),
+    security(("token" = ["tokens.write"])),
 )]
-async fn revoke(
-    State(app): State<App>,
-    Writer(caller): Writer,
-    Path(token): Path<TokenId>,
-) -> Result<StatusCode, Problem> {
-    let only = (!caller.may(Permission::Manage)).then_some(caller.account);
+async fn revoke(State(app): State<App>, caller: Caller, Path(token): Path<TokenId>) -> Result<StatusCode, Problem> {
+    let only = (!caller.may(Permission::TokensManage)).then_some(caller.account);
     let found = app.store.token_revoke(caller.org, token, only, &caller.actor()).await?;
     app.effects.flush().await;
     if found { Ok(StatusCode::NO_CONTENT) } else { Err(Problem::not_found("token")) }
@@ -200,12 +210,30 @@ mod tests {
         let admin = world.member(world.org, Role::Admin, &[Scope::Read, Scope::Write]).await;
         let body = json!({"name": "t", "scopes": ["read"], "account_id": world.owner});
         world.post_as(&member, "/api/tokens", body.clone()).await.expect_problem(403, "forbidden");
+        // An admin with an owner's token would be an owner.
+        world.post_as(&admin, "/api/tokens", body).await.expect_problem(403, "forbidden");
+        let other = world.member(world.org, Role::Member, &[Scope::Read]).await;
+        let account = world.get_as(&other, "/api/workspace").await.expect(200)["account"]["account_id"].clone();
+        let body = json!({"name": "t", "scopes": ["read"], "account_id": account});
         let created = world.post_as(&admin, "/api/tokens", body).await.expect(201);
         let path = format!("/api/tokens/{}", created["token_id"].as_str().unwrap());
         world.delete_as(&member, &path).await.expect_problem(404, "not_found");
         let (_, stranger) = world.other_org().await;
         world.delete_as(&stranger, &path).await.expect_problem(404, "not_found");
         world.delete_as(&admin, &path).await.expect(204);
+    }
+
+    #[tokio::test]
+    async fn a_token_ends_when_it_was_said_to_and_gives_only_what_it_names() {
+        let world = World::new().await;
+        let body = json!({"name": "t", "scopes": ["audit.read"], "expires_at": "2024-10-04T00:01:00Z"});
+        let token = world.post("/api/tokens", body).await.expect(201)["token"].as_str().unwrap().to_owned();
+        world.get_as(&token, "/api/audit").await.expect(200);
+        world.get_as(&token, "/api/usage").await.expect_problem(403, "forbidden");
+        world.clock.advance(chrono::TimeDelta::minutes(1));
+        world.get_as(&token, "/api/audit").await.expect_problem(401, "unauthenticated");
+        let late = json!({"name": "t", "scopes": ["read"], "expires_at": "2024-10-04T00:01:00Z"});
+        world.post("/api/tokens", late).await.expect_problem(422, "invalid");
     }
 
     #[tokio::test]

@@ -8,7 +8,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::app::App;
-use crate::auth::Reader;
+use crate::auth::Caller;
 use crate::extract::Json;
 use crate::problem::Problem;
 
@@ -44,9 +44,9 @@ struct Subscription {
     operation_id = "usage",
     tag = "usage",
     responses((status = 200, description = "Totals by kind, and the plan.", body = Usage)),
-    security(("token" = ["read"])),
+    security(("token" = ["usage.read"])),
 )]
-async fn usage(State(app): State<App>, Reader(caller): Reader) -> Result<Json<Usage>, Problem> {
+async fn usage(State(app): State<App>, caller: Caller) -> Result<Json<Usage>, Problem> {
     let totals = app.store.usage_totals(caller.org).await?;
     let subscription = app.store.subscription_get(caller.org).await?;
     let subscription = subscription.ok_or_else(|| Problem::internal("the org has no subscription"))?;

@@ -16,7 +16,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::app::App;
-use crate::auth::{Reader, Writer};
+use crate::auth::Caller;
 use crate::extract::{Json, Path, Query};
 use crate::page::{Page, PageQuery, Paging};
 use crate::problem::Problem;
@@ -106,11 +106,11 @@ impl From<WorkflowError> for Problem {
     tag = "workflows",
     params(PageQuery),
     responses((status = 200, description = "A page of them.", body = Page<WorkflowView>)),
-    security(("token" = ["read"])),
+    security(("token" = ["workflows.read"])),
 )]
 async fn list(
     State(app): State<App>,
-    Reader(caller): Reader,
+    caller: Caller,
     Query(paging): Query<Paging<WorkflowId>>,
 ) -> Result<Json<Page<WorkflowView>>, Problem> {
     let workflows = app.store.workflow_list(caller.org, paging.cursor, paging.limit()).await?;
@@ -124,11 +124,11 @@ async fn list(
     operation_id = "workflow_view",
     tag = "workflows",
     responses((status = 200, description = "As it is now.", body = WorkflowView)),
-    security(("token" = ["read"])),
+    security(("token" = ["workflows.read"])),
 )]
 async fn view(
     State(app): State<App>,
-    Reader(caller): Reader,
+    caller: Caller,
     Path(workflow): Path<WorkflowId>,
 ) -> Result<Json<WorkflowView>, Problem> {
     found(&app, caller.org, workflow).await
@@ -146,11 +146,11 @@ async fn found(app: &App, org: OrgId, workflow: WorkflowId) -> Result<Json<Workf
     operation_id = "workflow_pause",
     tag = "workflows",
     responses((status = 200, description = "Its triggers start nothing.", body = WorkflowView), (status = 409, description = "It is archived.")),
-    security(("token" = ["write"])),
+    security(("token" = ["workflows.write"])),
 )]
 async fn pause(
     State(app): State<App>,
-    Writer(caller): Writer,
+    caller: Caller,
     Path(workflow): Path<WorkflowId>,
 ) -> Result<Json<WorkflowView>, Problem> {
     app.store.workflow_pause(caller.org, workflow, &caller.actor()).await?;
@@ -164,11 +164,11 @@ async fn pause(
     operation_id = "workflow_resume",
     tag = "workflows",
     responses((status = 200, description = "Its triggers start it.", body = WorkflowView), (status = 409, description = "It is archived.")),
-    security(("token" = ["write"])),
+    security(("token" = ["workflows.write"])),
 )]
 async fn resume(
     State(app): State<App>,
-    Writer(caller): Writer,
+    caller: Caller,
     Path(workflow): Path<WorkflowId>,
 ) -> Result<Json<WorkflowView>, Problem> {
     app.store.workflow_resume(caller.org, workflow, &caller.actor()).await?;
@@ -183,11 +183,11 @@ async fn resume(
     operation_id = "workflow_archive",
     tag = "workflows",
     responses((status = 200, description = "It is archived.", body = WorkflowView), (status = 409, description = "It is archived.")),
-    security(("token" = ["write"])),
+    security(("token" = ["workflows.write"])),
 )]
 async fn archive(
     State(app): State<App>,
-    Writer(caller): Writer,
+    caller: Caller,
     Path(workflow): Path<WorkflowId>,
 ) -> Result<Json<WorkflowView>, Problem> {
     app.store.workflow_archive(caller.org, workflow, &caller.actor()).await?;
@@ -201,11 +201,11 @@ async fn archive(
     operation_id = "workflow_start",
     tag = "workflows",
     responses((status = 201, description = "It runs.", body = RunView), (status = 409, description = "It is archived.")),
-    security(("token" = ["write"])),
+    security(("token" = ["workflows.run"])),
 )]
 async fn start(
     State(app): State<App>,
-    Writer(caller): Writer,
+    caller: Caller,
     Path(workflow): Path<WorkflowId>,
 ) -> Result<(StatusCode, Json<RunView>), Problem> {
     let run = app.store.slot_start(caller.org, workflow, &caller.actor()).await?;

@@ -1,7 +1,8 @@
 //! Where a caller finds itself: which installation, which org, who it is and what it may do.
 
 use axum::extract::State;
-use domain::tenancy::{Role, Scope};
+use domain::permission::Permission;
+use domain::tenancy::{RoleName, Scope};
 use ids::{AccountId, OrgId, SystemId};
 use serde::Serialize;
 use store::Store;
@@ -10,7 +11,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::app::App;
-use crate::auth::Reader;
+use crate::auth::Caller;
 use crate::extract::Json;
 use crate::problem::Problem;
 
@@ -27,7 +28,10 @@ struct Workspace {
     build: &'static str,
     org: OrgView,
     account: AccountView,
+    #[schema(value_type = Vec<String>)]
     scopes: Vec<Scope>,
+    /// What the caller may do here: of its role, what its token was made for.
+    permissions: Vec<Permission>,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -43,7 +47,8 @@ struct AccountView {
     account_id: AccountId,
     display_name: String,
     /// In the org of its token, which for an operator may be another than `org`.
-    role: Role,
+    #[schema(value_type = String)]
+    role: RoleName,
 }
 
 /// Where a caller finds itself: which installation, which org, who it is and what it may do.
@@ -53,9 +58,9 @@ struct AccountView {
     operation_id = "workspace",
     tag = "installation",
     responses((status = 200, description = "Which installation, which org, who and what.", body = Workspace)),
-    security(("token" = ["read"])),
+    security(("token" = [])),
 )]
-async fn workspace(State(app): State<App>, Reader(caller): Reader) -> Result<Json<Workspace>, Problem> {
+async fn workspace(State(app): State<App>, caller: Caller) -> Result<Json<Workspace>, Problem> {
     let org = app.store.org_get(caller.org).await?.ok_or_else(|| Problem::not_found("org"))?;
     let display_name = app.store.account_display_name(caller.account).await?;
     Ok(Json(Workspace {
@@ -70,6 +75,7 @@ async fn workspace(State(app): State<App>, Reader(caller): Reader) -> Result<Jso
             display_name: display_name.ok_or_else(|| Problem::not_found("account"))?,
             role: caller.role,
         },
+        permissions: caller.permissions.iter().collect(),
         scopes: caller.scopes,
     }))
 }
@@ -83,7 +89,7 @@ mod tests {
         let world = World::new().await;
         let seen = world.get("/api/workspace").await.expect(200);
         insta::assert_json_snapshot!(seen, {
-            ".system_id" => "[id]", ".org.org_id" => "[id]", ".account.account_id" => "[id]", ".schema_version" => "[version]",
+            ".system_id" => "[id]", ".org.org_id" => "[id]", ".account.account_id" => "[id]", ".schema_version" => "[version]", ".permissions" => "[permissions]",
         }, @r#"
         {
           "account": {
@@ -98,6 +104,7 @@ mod tests {
             "name": "Acme",
             "org_id": "[id]"
           },
+          "permissions": "[permissions]",
           "schema_version": "[version]",
           "scopes": [
             "read",

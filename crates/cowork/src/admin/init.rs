@@ -127,7 +127,7 @@ fn secrets(installation: &Installation) -> Result<(), Failure> {
 }
 
 fn owner(email: String) -> NewMember {
-    NewMember { email, display_name: "Operator".into(), role: Role::Owner }
+    NewMember { email, display_name: "Operator".into(), role: Role::Owner.into() }
 }
 
 /// Its account is set to the owner's when that is made.
@@ -138,6 +138,7 @@ fn new_token(token: &ApiToken) -> NewToken {
         hash: token.hash(),
         last_four: token.last_four(),
         scopes: vec![Scope::Read, Scope::Write, Scope::Operator],
+        expires_at: None,
     }
 }
 

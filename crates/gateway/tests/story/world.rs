@@ -45,13 +45,14 @@ impl World {
         let store = Store::from_pool(database.pool(), sources);
         store.migrate().await.unwrap();
         let generation = store.generation_initialise(environment).await.unwrap();
-        let owner = NewMember { email: "ada@example.org".into(), display_name: "Ada".into(), role: Role::Owner };
+        let owner = NewMember { email: "ada@example.org".into(), display_name: "Ada".into(), role: Role::Owner.into() };
         let token = NewToken {
             account: uuid::Uuid::nil().into(),
             name: "test".into(),
             hash: store.sources().bytes(),
             last_four: "last".into(),
             scopes: vec![Scope::Read],
+            expires_at: None,
         };
         let first = FirstOrg { name: "Acme", owner, token };
         let org = store.org_create_first(first, "role:test").await.unwrap().unwrap().0.org_id;

@@ -25,6 +25,7 @@ UNION ALL SELECT 'projections', count(*) FROM projections
 UNION ALL SELECT 'remembered_effects', count(*) FROM remembered_effects
 UNION ALL SELECT 'restore_reports', count(*) FROM restore_reports
 UNION ALL SELECT 'role_instances', count(*) FROM role_instances
+UNION ALL SELECT 'roles', count(*) FROM roles
 UNION ALL SELECT 'runs', count(*) FROM runs
 UNION ALL SELECT 'session_leases', count(*) FROM session_leases
 UNION ALL SELECT 'sessions', count(*) FROM sessions

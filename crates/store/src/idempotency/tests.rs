@@ -5,7 +5,7 @@ use crate::NewMember;
 use crate::testing::World;
 
 async fn account(world: &World) -> AccountId {
-    let new = NewMember { email: "ada@example.org".into(), display_name: "Ada".into(), role: Role::Owner };
+    let new = NewMember { email: "ada@example.org".into(), display_name: "Ada".into(), role: Role::Owner.into() };
     world.store.member_add(world.org, &new, "role:test").await.unwrap().unwrap().account_id
 }
 

@@ -199,7 +199,7 @@ async fn what_was_taken_out_of_force_stays_out_of_force() {
     let mut members = Vec::new();
     for name in ["one", "two"] {
         let email = format!("{name}@example.org");
-        let new = NewMember { email, display_name: name.into(), role: Role::Member };
+        let new = NewMember { email, display_name: name.into(), role: Role::Member.into() };
         members.push(store.member_add(org, &new, "role:test").await.unwrap().unwrap().account_id);
     }
     let new = NewToken {
@@ -208,6 +208,7 @@ async fn what_was_taken_out_of_force_stays_out_of_force() {
         hash: [9; 32],
         last_four: "abcd".into(),
         scopes: vec![Scope::Read],
+        expires_at: None,
     };
     let token = store.token_create(org, &new, "role:test").await.unwrap().unwrap().token_id;
     let before = restored.now() - chrono::TimeDelta::minutes(1);
@@ -231,7 +232,7 @@ async fn what_was_taken_out_of_force_stays_out_of_force() {
 async fn an_erased_subject_is_counted_once_its_rows_are_erased_again() {
     let restored = restored().await;
     let store = &restored.world.store;
-    let new = NewMember { email: "one@example.org".into(), display_name: "One".into(), role: Role::Member };
+    let new = NewMember { email: "one@example.org".into(), display_name: "One".into(), role: Role::Member.into() };
     let account = store.member_add(restored.world.org, &new, "role:test").await.unwrap().unwrap().account_id;
     let erased = |account| restored.other(Other::SubjectErased { account });
     let notes = Notes { others: vec![erased(account), erased(store.sources().id())], ..Notes::default() };

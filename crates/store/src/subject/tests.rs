@@ -35,13 +35,14 @@ async fn subject() -> Subject {
         hash: [7; 32],
         last_four: "quin".into(),
         scopes: vec![Scope::Read],
+        expires_at: None,
     };
     world.store.token_create(world.org, &token, "role:test").await.unwrap().unwrap();
     Subject { world, account, owner }
 }
 
 async fn member(world: &World, email: &str, name: &str, role: Role) -> AccountId {
-    let new = NewMember { email: email.into(), display_name: name.into(), role };
+    let new = NewMember { email: email.into(), display_name: name.into(), role: role.into() };
     world.store.member_add(world.org, &new, "role:test").await.unwrap().unwrap().account_id
 }
 
@@ -337,7 +338,7 @@ async fn an_owner_erases_nobody_whom_another_org_knows() {
     assert!(no_such(erase(account, ErasedFor::Operator(other)).await));
     assert!(no_such(erase(store.sources().id(), ErasedFor::Installation).await));
     assert!(matches!(erase(subject.owner, ErasedFor::Owner(org)).await, Err(EraseError::LastOwner)));
-    let new = NewMember { email: "quince@example.org".into(), display_name: String::new(), role: Role::Member };
+    let new = NewMember { email: "quince@example.org".into(), display_name: String::new(), role: Role::Member.into() };
     store.member_add(other, &new, "role:test").await.unwrap().unwrap();
     assert!(matches!(erase(account, ErasedFor::Owner(org)).await, Err(EraseError::InOtherOrgs)));
     erase(account, ErasedFor::Operator(org)).await.unwrap();

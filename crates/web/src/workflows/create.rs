@@ -17,7 +17,7 @@ use super::{WorkflowView, found};
 use utoipa::ToSchema;
 
 use crate::app::App;
-use crate::auth::Writer;
+use crate::auth::Caller;
 use crate::extract::Json;
 use crate::problem::Problem;
 use crate::validate;
@@ -78,11 +78,11 @@ fn active() -> WorkflowState {
     tag = "workflows",
     request_body = Create,
     responses((status = 201, description = "It is there.", body = WorkflowView)),
-    security(("token" = ["write"])),
+    security(("token" = ["workflows.write"])),
 )]
 pub(super) async fn create(
     State(app): State<App>,
-    Writer(caller): Writer,
+    caller: Caller,
     Json(new): Json<Create>,
 ) -> Result<(StatusCode, Json<WorkflowView>), Problem> {
     let new = new.check(caller.org, app.store.sources().now())?;

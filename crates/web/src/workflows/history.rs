@@ -9,7 +9,7 @@ use store::{Run, Slot};
 use utoipa::ToSchema;
 
 use crate::app::App;
-use crate::auth::Reader;
+use crate::auth::Caller;
 use crate::extract::{Json, Path, Query};
 use crate::page::{Page, PageQuery, Paging};
 use crate::problem::Problem;
@@ -62,11 +62,11 @@ impl From<Slot> for SlotView {
     tag = "workflows",
     params(PageQuery),
     responses((status = 200, description = "A page of them.", body = Page<SlotView>)),
-    security(("token" = ["read"])),
+    security(("token" = ["workflows.read"])),
 )]
 pub(super) async fn slots(
     State(app): State<App>,
-    Reader(caller): Reader,
+    caller: Caller,
     Path(workflow): Path<WorkflowId>,
     Query(paging): Query<Paging<Timestamp>>,
 ) -> Result<Json<Page<SlotView>>, Problem> {
@@ -85,11 +85,11 @@ pub(super) async fn slots(
     tag = "workflows",
     params(PageQuery),
     responses((status = 200, description = "A page of them.", body = Page<RunView>)),
-    security(("token" = ["read"])),
+    security(("token" = ["workflows.read"])),
 )]
 pub(super) async fn runs_of_workflow(
     State(app): State<App>,
-    Reader(caller): Reader,
+    caller: Caller,
     Path(workflow): Path<WorkflowId>,
     Query(paging): Query<Paging<RunId>>,
 ) -> Result<Json<Page<RunView>>, Problem> {
@@ -105,11 +105,11 @@ pub(super) async fn runs_of_workflow(
     tag = "workflows",
     params(PageQuery),
     responses((status = 200, description = "A page of them.", body = Page<RunView>)),
-    security(("token" = ["read"])),
+    security(("token" = ["workflows.read"])),
 )]
 pub(super) async fn runs(
     State(app): State<App>,
-    Reader(caller): Reader,
+    caller: Caller,
     Query(paging): Query<Paging<RunId>>,
 ) -> Result<Json<Page<RunView>>, Problem> {
     page(&app, caller.org, None, &paging).await

@@ -1,0 +1,150 @@
+//! Roles that orgs make for themselves: names for sets of permissions.
+//!
+//! A membership names its role and nothing more. One whose role is not there permits nothing, so a role that is taken away
+//! while somebody is given it leaves that member without permissions, never with those of another.
+//!
+//! Not here: the roles that every org has (`domain::tenancy`).
+
+use clock::Timestamp;
+use domain::permission::{Permission, Permissions};
+use domain::tenancy::RoleName;
+use ids::OrgId;
+use serde_json::json;
+
+use crate::wake::Wake;
+use crate::{Store, StoreError, audit};
+
+/// A role of an org's own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CustomRole {
+    pub name: String,
+    pub permissions: Permissions,
+    pub created_at: Timestamp,
+    pub updated_at: Timestamp,
+}
+
+/// What became of a wish to take a role away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RoleDeletion {
+    Done,
+    NoSuchRole,
+    /// Members have it.
+    InUse,
+}
+
+struct Row {
+    name: String,
+    permissions: Vec<String>,
+    created_at: Timestamp,
+    updated_at: Timestamp,
+}
+
+impl TryFrom<Row> for CustomRole {
+    type Error = StoreError;
+
+    fn try_from(row: Row) -> Result<Self, StoreError> {
+        let permissions = permissions(&row.name, &row.permissions)?;
+        Ok(Self { name: row.name, permissions, created_at: row.created_at, updated_at: row.updated_at })
+    }
+}
+
+pub(crate) fn permissions(role: &str, names: &[String]) -> Result<Permissions, StoreError> {
+    let parsed: Result<Permissions, _> = names.iter().map(|name| name.parse::<Permission>()).collect();
+    parsed.map_err(StoreError::unreadable("roles", "permissions", role))
+}
+
+impl Store {
+    /// By name.
+    pub async fn role_list(&self, org: OrgId) -> Result<Vec<CustomRole>, StoreError> {
+        let rows = sqlx::query_as!(
+            Row,
+            "-- role_list
+            SELECT name, permissions, created_at, updated_at FROM roles WHERE org_id = $1 ORDER BY name",
+            org as OrgId,
+        )
+        .fetch_all(&self.pool)
+        .await
+        .map_err(StoreError::during("role_list"))?;
+        rows.into_iter().map(CustomRole::try_from).collect()
+    }
+
+    /// What a role permits in the org. `None`: the org has no such role.
+    pub async fn role_permissions(&self, org: OrgId, role: &RoleName) -> Result<Option<Permissions>, StoreError> {
+        let name = match role {
+            RoleName::BuiltIn(role) => return Ok(Some(role.permissions())),
+            RoleName::Custom(name) => name,
+        };
+        let names = sqlx::query_scalar!(
+            "-- role_permissions
+            SELECT permissions FROM roles WHERE org_id = $1 AND name = $2",
+            org as OrgId,
+            name,
+        )
+        .fetch_optional(&self.pool)
+        .await
+        .map_err(StoreError::during("role_permissions"))?;
+        names.map(|names| permissions(name, &names)).transpose()
+    }
+
+    /// Makes a role, or changes what it permits.
+    pub async fn role_put(
+        &self,
+        org: OrgId,
+        name: &str,
+        permissions: Permissions,
+        actor: &str,
+    ) -> Result<CustomRole, StoreError> {
+        let during = || StoreError::during("role_put");
+        let mut tx = self.pool.begin().await.map_err(during())?;
+        let names: Vec<String> = permissions.iter().map(|permission| permission.as_str().to_owned()).collect();
+        let row = sqlx::query_as!(
+            Row,
+            "-- role_put
+            INSERT INTO roles (org_id, name, permissions, created_at, updated_at) VALUES ($1, $2, $3, $4, $4)
+            ON CONFLICT (org_id, name) DO UPDATE SET permissions = excluded.permissions, updated_at = excluded.updated_at
+            RETURNING name, permissions, created_at, updated_at",
+            org as OrgId,
+            name,
+            &names,
+            self.sources.now(),
+        )
+        .fetch_one(&mut *tx)
+        .await
+        .map_err(during())?;
+        let (target, detail) = (format!("role:{name}"), json!({ "permissions": names }));
+        audit::record(&mut tx, &self.sources, org, actor, "role.put", &target, detail).await.map_err(during())?;
+        tx.commit().await.map_err(during())?;
+        self.wakes.tell(Wake::Identities);
+        row.try_into()
+    }
+
+    /// Takes a role away that no member has.
+    pub async fn role_delete(&self, org: OrgId, name: &str, actor: &str) -> Result<RoleDeletion, StoreError> {
+        let during = || StoreError::during("role_delete");
+        let mut tx = self.pool.begin().await.map_err(during())?;
+        let row = sqlx::query!(
+            r#"-- role_delete
+            WITH used AS (
+                SELECT EXISTS (SELECT FROM memberships WHERE org_id = $1 AND role = $2) AS used
+            ), deleted AS (
+                DELETE FROM roles USING used WHERE org_id = $1 AND name = $2 AND NOT used.used RETURNING name
+            )
+            SELECT used AS "used!", EXISTS (SELECT FROM roles WHERE org_id = $1 AND name = $2) AS "known!",
+                EXISTS (SELECT FROM deleted) AS "deleted!"
+            FROM used"#,
+            org as OrgId,
+            name,
+        )
+        .fetch_one(&mut *tx)
+        .await
+        .map_err(during())?;
+        if !row.deleted {
+            return Ok(if row.known && row.used { RoleDeletion::InUse } else { RoleDeletion::NoSuchRole });
+        }
+        let target = format!("role:{name}");
+        audit::record(&mut tx, &self.sources, org, actor, "role.delete", &target, json!({})).await.map_err(during())?;
+        tx.commit().await.map_err(during())?;
+        self.wakes.tell(Wake::Identities);
+        Ok(RoleDeletion::Done)
+    }
+}

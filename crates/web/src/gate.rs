@@ -1,0 +1,68 @@
+//! Whether a caller may do what a route does.
+//!
+//! The permission of a route stands in its description (`security` of `#[utoipa::path]`) and nowhere else: what people read is
+//! what is asked for. A route whose description names none takes any token; a route without a description is refused.
+//!
+//! Not here: who is calling (`auth`); what depends on the request and not on the route alone, which its handler
+//! asks (`Caller::may`).
+
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
+use axum::extract::{MatchedPath, Request};
+use axum::http::Method;
+use axum::middleware::Next;
+use axum::response::Response;
+use domain::permission::Permission;
+use serde_json::Value;
+
+use crate::auth::Caller;
+use crate::openapi::{self, TOKEN};
+use crate::problem::Problem;
+
+/// Any one of them is enough; none: a token is.
+type Needs = Vec<Permission>;
+
+static GATES: LazyLock<HashMap<String, Vec<(Method, Needs)>>> = LazyLock::new(gates);
+
+/// Lets a request through if its caller has a permission that its route takes.
+pub(crate) async fn guard(request: Request, next: Next) -> Result<Response, Problem> {
+    let caller = request.extensions().get::<Caller>().ok_or_else(Problem::unauthenticated)?;
+    let needs = request.extensions().get::<MatchedPath>().and_then(|path| needs(path.as_str(), request.method()));
+    let needs = needs.ok_or_else(|| Problem::forbidden("this address has no description, and nobody may use it"))?;
+    if needs.is_empty() || needs.iter().any(|permission| caller.may(*permission)) {
+        return Ok(next.run(request).await);
+    }
+    let names: Vec<&str> = needs.iter().map(|permission| permission.as_str()).collect();
+    Err(Problem::forbidden(format!(
+        "this takes the permission {}, of the token and of its account's role",
+        names.join(" or ")
+    )))
+}
+
+fn needs(path: &str, method: &Method) -> Option<&'static Needs> {
+    // Axum answers HEAD with what answers GET.
+    let method = if method == Method::HEAD { &Method::GET } else { method };
+    GATES.get(path)?.iter().find(|(known, _)| known == method).map(|(_, needs)| needs)
+}
+
+/// As the document says it in JSON: its types do not show what security requirements hold.
+fn gates() -> HashMap<String, Vec<(Method, Needs)>> {
+    let document = serde_json::to_value(openapi::document()).expect("an OpenAPI document has a JSON form");
+    let paths = document["paths"].as_object().cloned().unwrap_or_default();
+    paths.into_iter().map(|(path, item)| (path, operations(&item))).collect()
+}
+
+fn operations(item: &Value) -> Vec<(Method, Needs)> {
+    let operations = item.as_object().into_iter().flatten();
+    operations
+        .filter_map(|(method, operation)| Some((method.to_uppercase().parse().ok()?, named(operation)?)))
+        .collect()
+}
+
+/// `None`, and so refused: its description names no security, or a permission that there is not.
+fn named(operation: &Value) -> Option<Needs> {
+    let alternatives = operation["security"].as_array()?;
+    let names = alternatives.iter().flat_map(|one| one[TOKEN].as_array().into_iter().flatten());
+    names.map(|name| name.as_str()?.parse().ok()).collect()
+}
