@@ -93,7 +93,11 @@ pub(super) const FAULTS: &[Fault] = &[
     Fault::new(
         "system-of-another-name",
         "the system says that it is another one",
-        &[After("generation", Act::Sql("UPDATE generations SET system_id = gen_random_uuid()"))],
+        &[
+            After("generation", Act::Sql("UPDATE generations SET system_id = gen_random_uuid()")),
+            // The roles of another system don't take this one's ledger.
+            After("generation", Act::Config { from: "target.ledger", to: "target.another-ledger" }),
+        ],
         &[found(Row::WebOnlyBoot, Code::SystemId)],
     ),
     Fault::new(
