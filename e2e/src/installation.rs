@@ -13,7 +13,7 @@ use crate::told::{Told, told};
 use crate::wait::wait_for;
 
 /// A folder with a `cowork.toml` that takes free ports, and nothing else configured.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Installation {
     folder: PathBuf,
 }

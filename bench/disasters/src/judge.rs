@@ -9,10 +9,10 @@ use clock::Timestamp;
 use sqlx::Row as _;
 
 use crate::copying::connect;
-use crate::life::Lasting;
 use crate::lineage::Fired;
 use crate::sink::Sink;
 use crate::tally::Tally;
+use crate::users::{Acknowledged, Shared};
 
 /// Deliveries that a dead gateway may have sent, on channels where a repeat would be seen.
 const IN_FLIGHT: &str = "SELECT count(*) FROM deliveries JOIN channels USING (org_id, channel_id)
@@ -60,7 +60,7 @@ pub(crate) async fn at_rest(url: &str, due: Timestamp, limit: Duration) -> anyho
 
 pub(crate) async fn judge(
     url: &str,
-    lasting: &Lasting,
+    told: &Shared,
     sink: &Sink,
     lineage: u64,
     fired: &Fired,
@@ -69,8 +69,8 @@ pub(crate) async fn judge(
 ) -> anyhow::Result<()> {
     messages(url, sink, lineage, tally).await?;
     slots(url, fired, until, tally).await?;
-    tally.duplicated += lasting.acknowledged().accepted_again;
-    resurrected(url, lasting, tally).await
+    tally.duplicated += Acknowledged::of(told).accepted_again;
+    resurrected(url, told, tally).await
 }
 
 async fn messages(url: &str, sink: &Sink, lineage: u64, tally: &mut Tally) -> anyhow::Result<()> {
@@ -112,9 +112,9 @@ async fn slots(url: &str, fired: &Fired, until: Timestamp, tally: &mut Tally) ->
     Ok(())
 }
 
-async fn resurrected(url: &str, lasting: &Lasting, tally: &mut Tally) -> anyhow::Result<()> {
+async fn resurrected(url: &str, told: &Shared, tally: &mut Tally) -> anyhow::Result<()> {
     let (tokens, members, subjects) = {
-        let told = lasting.acknowledged();
+        let told = Acknowledged::of(told);
         let accounts = |of: &std::collections::BTreeSet<ids::AccountId>| -> Vec<uuid::Uuid> {
             of.iter().map(|account| (*account).into()).collect()
         };

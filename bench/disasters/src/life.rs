@@ -3,7 +3,7 @@
 //! To end the runtime is to a task what `kill -9` is to a process: nothing after the await that it stands at ever runs. What
 //! a thread pool has begun to write may still be written, as what a dead process has handed to its kernel.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use agents::Scripted;
@@ -17,7 +17,7 @@ use store::{Generation, Store};
 use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
 
-use crate::users::{self, Acknowledged};
+use crate::users::{self, Shared};
 
 /// What outlives every life of a lineage.
 #[derive(Debug, Clone)]
@@ -30,7 +30,7 @@ pub(crate) struct Lasting {
     pub(crate) sources: Sources,
     pub(crate) dice: Sources,
     /// What somebody was told has happened. It must stay so.
-    pub(crate) acknowledged: Arc<Mutex<Acknowledged>>,
+    pub(crate) acknowledged: Shared,
 }
 
 #[derive(Debug)]
@@ -43,12 +43,6 @@ pub(crate) struct Parts {
     pub(crate) effects: Effects,
     pub(crate) generation: Generation,
     pub(crate) lasting: Lasting,
-}
-
-impl Lasting {
-    pub(crate) fn acknowledged(&self) -> std::sync::MutexGuard<'_, Acknowledged> {
-        self.acknowledged.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 impl Life {

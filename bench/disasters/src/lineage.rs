@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use clock::Timestamp;
+use clock::{Sources, Timestamp};
 use domain::channel::ChannelKind;
 use domain::schedule::{MissedPolicy, NewTrigger, OverlapPolicy, TriggerSpec, WorkflowState};
 use domain::tenancy::{Role, Scope};
@@ -27,7 +27,7 @@ use crate::users::Place;
 
 const ACTOR: &str = "role:disasters";
 /// How long the last life may take to finish what is to be done.
-const REST: Duration = Duration::from_secs(120);
+pub(crate) const REST: Duration = Duration::from_secs(120);
 
 /// How a lineage goes.
 #[derive(Debug, Clone, Copy)]
@@ -73,7 +73,7 @@ pub(crate) async fn run(databases: &Databases, sink: &Sink, fate: Fate) -> anyho
     life.kill();
     databases.cut_off(&url).await?;
     judge::runs(&url, &mut fired).await?;
-    judge::judge(&url, &lasting, sink, fate.number, &fired, began, &mut tally).await?;
+    judge::judge(&url, &lasting.acknowledged, sink, fate.number, &fired, began, &mut tally).await?;
     databases.drop(&url).await?;
     Ok(tally)
 }
@@ -86,20 +86,21 @@ async fn live_and_die(
     life: Life,
     seen: &(dyn Fn() -> u64 + Sync),
 ) -> anyhow::Result<Snapshot> {
-    wait_for(seen, lasting.dice.below(6), lasting).await?;
+    wait_for(seen, lasting.dice.below(6), &lasting.dice).await?;
     let snapshot = copying::take(url, &lasting.sources).await?;
-    wait_for(seen, 1 + lasting.dice.below(16), lasting).await?;
+    wait_for(seen, 1 + lasting.dice.below(16), &lasting.dice).await?;
     life.kill();
     Ok(snapshot)
 }
 
-async fn wait_for(seen: &(dyn Fn() -> u64 + Sync), more: u32, lasting: &Lasting) -> anyhow::Result<()> {
+/// Waits until so many more messages have left, and a random moment.
+pub(crate) async fn wait_for(seen: &(dyn Fn() -> u64 + Sync), more: u32, dice: &Sources) -> anyhow::Result<()> {
     let (start, until) = (Instant::now(), seen() + u64::from(more));
     while seen() < until {
         anyhow::ensure!(start.elapsed() < REST, "only {} of {until} messages have left after {REST:?}", seen());
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
-    tokio::time::sleep(Duration::from_micros(lasting.dice.below(20_000).into())).await;
+    tokio::time::sleep(Duration::from_micros(dice.below(20_000).into())).await;
     Ok(())
 }
 
@@ -121,7 +122,7 @@ async fn come_back(url: &str, lasting: &Lasting, forget: bool) -> anyhow::Result
 }
 
 /// What the object store of the ledger is like today.
-struct Weather(Option<Arc<FaultyStore>>, clock::Sources);
+struct Weather(Option<Arc<FaultyStore>>, Sources);
 
 impl Weather {
     fn turn(&self) {

@@ -9,6 +9,7 @@ mod copying;
 mod judge;
 mod life;
 mod lineage;
+mod real;
 mod server;
 mod sink;
 mod tally;
@@ -35,6 +36,9 @@ struct Options {
     /// How many, in this process
     #[arg(long, default_value_t = 950)]
     disasters: u32,
+    /// How many of real processes, with `kill -9`, `cowork backup` and `cowork restore`
+    #[arg(long, default_value_t = 50)]
+    real: u32,
     /// Where the dice begin
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -46,13 +50,33 @@ struct Options {
     json: bool,
 }
 
+/// How a lineage lives, dies and comes back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    InProcess,
+    /// In this process, too; its restores ask no ledger.
+    Forgetful,
+    Real,
+}
+
+impl Kind {
+    fn words(self) -> &'static str {
+        match self {
+            Self::InProcess => "",
+            Self::Forgetful => ", nothing remembered",
+            Self::Real => " of real processes",
+        }
+    }
+}
+
 #[tokio::main]
 async fn main() -> anyhow::Result<ExitCode> {
     let options = Options::parse();
     let databases = Databases::prepare().await?;
     let sink = Sink::start(testkit::sources(options.seed).1).await?;
-    let naive = all(&databases, &sink, &options, FORGOTTEN, true).await?;
-    let ours = all(&databases, &sink, &options, options.disasters, false).await?;
+    let naive = all(&databases, &sink, &options, FORGOTTEN, Kind::Forgetful).await?;
+    let mut ours = all(&databases, &sink, &options, options.disasters, Kind::InProcess).await?;
+    ours += all(&databases, &sink, &options, options.real, Kind::Real).await?;
     let mut faults = ours.faults();
     if naive.duplicated == 0 || naive.double_fired == 0 || naive.resurrected == 0 {
         faults.push("the oracle is blind: without a ledger it saw nothing happen twice".to_owned());
@@ -75,27 +99,31 @@ async fn all(
     sink: &Sink,
     options: &Options,
     disasters: u32,
-    forget: bool,
+    kind: Kind,
 ) -> anyhow::Result<Tally> {
     let lineages = disasters.div_ceil(OF_A_LINEAGE);
     let fates = (0..lineages).map(|lineage| {
-        let number = u64::from(lineage) * 2 + u64::from(forget);
+        let number = u64::from(lineage) * 3 + kind as u64;
         let disasters = OF_A_LINEAGE.min(disasters - lineage * OF_A_LINEAGE);
-        Fate { number, seed: options.seed.wrapping_mul(1_000_003) + number, disasters, forget }
+        Fate { number, seed: options.seed.wrapping_mul(1_000_003) + number, disasters, forget: kind == Kind::Forgetful }
     });
     let mut runs = stream::iter(fates).map(|fate| async move {
-        let tally = lineage::run(databases, sink, fate).await;
+        let tally = match kind {
+            Kind::Real => real::run(databases, sink, fate).await,
+            Kind::InProcess | Kind::Forgetful => lineage::run(databases, sink, fate).await,
+        };
         tally.map_err(|error| error.context(format!("lineage {} (seed {})", fate.number, fate.seed)))
     });
     let mut sum = Tally::default();
-    let mut done = runs.by_ref().buffer_unordered(options.at_once);
+    let at_once = if kind == Kind::Real { options.at_once.div_ceil(2) } else { options.at_once };
+    let mut done = runs.by_ref().buffer_unordered(at_once);
     while let Some(tally) = done.next().await {
         let tally = tally?;
-        if !forget && !tally.faults().iter().all(|fault| fault.starts_with("there was no")) {
+        if kind != Kind::Forgetful && !tally.faults().iter().all(|fault| fault.starts_with("there was no")) {
             eprintln!("broken: {}", tally.json());
         }
         sum += tally;
-        eprint!("\r{} of {disasters} disasters{}", sum.disasters, if forget { ", nothing remembered" } else { "" });
+        eprint!("\r{} of {disasters} disasters{}", sum.disasters, kind.words());
     }
     eprintln!();
     Ok(sum)

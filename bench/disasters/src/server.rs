@@ -31,6 +31,14 @@ impl Databases {
         Ok(self.template.url().replace(template, &name))
     }
 
+    /// The URL of a new one without a table.
+    pub(crate) async fn empty(&self) -> anyhow::Result<String> {
+        let (template, number) = (self.template.name(), self.made.fetch_add(1, Ordering::Relaxed));
+        let name = format!("{template}_{number}");
+        self.tell(format!("CREATE DATABASE {name} TEMPLATE template0")).await?;
+        Ok(self.template.url().replace(template, &name))
+    }
+
     /// Ends every connection: what its clients had begun and not committed is gone.
     pub(crate) async fn cut_off(&self, url: &str) -> anyhow::Result<()> {
         let name = self.name(url);

@@ -4,6 +4,7 @@
 //! Not here: what has to be true of it after all (`judge`).
 
 use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use axum::body::Body;
@@ -42,7 +43,16 @@ pub(crate) struct Acknowledged {
     pub(crate) accepted_again: u64,
 }
 
+/// What all lives of a lineage keep in mind.
+pub(crate) type Shared = Arc<Mutex<Acknowledged>>;
+
 const ACTOR: &str = "role:disasters";
+
+impl Acknowledged {
+    pub(crate) fn of(shared: &Shared) -> MutexGuard<'_, Self> {
+        shared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 pub(crate) fn arrive(parts: &Parts, place: &Place) {
     let both = || (parts.clone(), place.clone());
@@ -81,7 +91,7 @@ async fn ask(parts: &Parts, place: &Place) -> anyhow::Result<()> {
 /// A provider posts an event, or posts one again that was accepted before, perhaps by a system that was lost since.
 async fn write(parts: &Parts, place: &Place) -> anyhow::Result<()> {
     moment(parts, 15, 60).await;
-    let known: Vec<String> = parts.lasting.acknowledged().events.iter().cloned().collect();
+    let known: Vec<String> = Acknowledged::of(&parts.lasting.acknowledged).events.iter().cloned().collect();
     let again = !known.is_empty() && parts.lasting.dice.below(2) == 0;
     let event = if again {
         known[parts.lasting.dice.below(u32::try_from(known.len())?) as usize].clone()
@@ -89,7 +99,7 @@ async fn write(parts: &Parts, place: &Place) -> anyhow::Result<()> {
         format!("evt-{}", parts.lasting.sources.id::<uuid::Uuid>())
     };
     let answer = post(parts, place, &event).await?;
-    let mut acknowledged = parts.lasting.acknowledged();
+    let mut acknowledged = Acknowledged::of(&parts.lasting.acknowledged);
     match answer["duplicate"].as_bool() {
         Some(false) if again => acknowledged.accepted_again += 1,
         Some(_) => _ = acknowledged.events.insert(event),
@@ -120,24 +130,24 @@ async fn take_away(parts: &Parts, place: &Place) -> anyhow::Result<()> {
         0 => {
             let token = one(parts, &place.tokens);
             if store.token_revoke(org, token, None, ACTOR).await? && parts.effects.flush().await {
-                parts.lasting.acknowledged().tokens.insert(token);
+                Acknowledged::of(&parts.lasting.acknowledged).tokens.insert(token);
             }
         }
         1 => {
             let member = one(parts, &place.members);
             if store.member_remove(org, member, ACTOR).await? == Removal::Done && parts.effects.flush().await {
-                parts.lasting.acknowledged().members.insert(member);
+                Acknowledged::of(&parts.lasting.acknowledged).members.insert(member);
             }
         }
         _ => {
             let subject = one(parts, &place.subjects);
-            if parts.lasting.acknowledged().subjects.contains(&subject) {
+            if Acknowledged::of(&parts.lasting.acknowledged).subjects.contains(&subject) {
                 return Ok(());
             }
             store.subject_erase(subject, ErasedFor::Installation, ACTOR).await?;
             store.subject_erasure_carry_out(subject).await?;
             if parts.effects.flush().await {
-                parts.lasting.acknowledged().subjects.insert(subject);
+                Acknowledged::of(&parts.lasting.acknowledged).subjects.insert(subject);
             }
         }
     }
