@@ -42,7 +42,7 @@ bench-scan: release ## What the scanner finds and how fast, beside detect-secret
 	cargo build --release --locked --package bench-scan
 	target/release/bench-scan
 
-bench-never-twice: install ## What three Postgres queues send and fire again after a restore (takes node, npm, python3 with venv).
+bench-never-twice: release ## What three Postgres queues, and ours, send and fire again after a restore (takes node, npm, python3 with venv).
 	cargo build --release --locked --package bench-never-twice
 	target/release/bench-never-twice
 

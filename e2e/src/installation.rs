@@ -95,6 +95,51 @@ impl Installation {
         Served { running, addresses, token }
     }
 
+    /// Makes the system on the database that is configured, and gives back its operator's token.
+    ///
+    /// # Panics
+    /// If it can't be made.
+    #[must_use]
+    #[track_caller]
+    pub fn init(&self) -> String {
+        let made = self.done(&["admin", "init", "--org", "Acme", "--email", "ada@example.org", "--json"]);
+        let made: Value = serde_json::from_str(&made).expect("it answers in JSON");
+        let token = made["token"].as_str().expect("the operator's token is told").to_owned();
+        self.keep(&token);
+        token
+    }
+
+    /// Takes what an operator brings to a system that is to be restored: the secrets of the lost one, and a token of it.
+    ///
+    /// # Panics
+    /// If they can't be copied.
+    pub fn bring(&self, lost: &Self, token: &str) {
+        let (from, to) = (lost.data().join("secrets"), self.data().join("secrets"));
+        std::fs::create_dir_all(&to).expect("a folder can be made");
+        for file in std::fs::read_dir(from).expect("the lost system's secrets are there") {
+            let file = file.expect("a folder can be listed");
+            std::fs::copy(file.path(), to.join(file.file_name())).expect("a secret can be copied");
+        }
+        self.keep(token);
+    }
+
+    /// Where [`Self::serve`] looks for it.
+    fn keep(&self, token: &str) {
+        std::fs::create_dir_all(self.data()).expect("a folder can be made");
+        std::fs::write(self.data().join("operator-token"), token).expect("a file can be written");
+    }
+
+    /// As [`Self::tell`], of a call that has to go well; what it said.
+    ///
+    /// # Panics
+    /// If it does not.
+    #[track_caller]
+    pub fn done(&self, arguments: &[&str]) -> String {
+        let told = self.tell(arguments);
+        assert_eq!(told.code, 0, "{arguments:?}: {}", told.stderr);
+        told.stdout
+    }
+
     /// Calls the binary in this installation's folder.
     #[must_use]
     pub fn tell(&self, arguments: &[&str]) -> Told {
@@ -124,6 +169,12 @@ impl Served {
     #[must_use]
     pub fn token(&self) -> &str {
         &self.token
+    }
+
+    /// `kill -9`, and its end.
+    pub fn kill(mut self) {
+        self.running.signal(Signal::SIGKILL);
+        self.running.wait();
     }
 
     /// SIGTERM; the exit code.

@@ -86,7 +86,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         ],
     ),
     ("bench-drill", &["localpg"]),
-    ("bench-never-twice", &["clock", "localpg"]),
+    ("bench-never-twice", &["client", "clock", "e2e", "ids", "localpg"]),
     ("bench-ledger", &["clock", "ids", "ledger", "objects"]),
     ("bench-scan", &["redact"]),
     ("e2e", &["client", "ids", "localpg"]),

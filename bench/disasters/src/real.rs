@@ -6,12 +6,10 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context as _, ensure};
 use client::{Client, NewTrigger, NewWorkflow, Wish};
 use clock::Sources;
 use e2e::{Installation, Served};
 use ids::{AccountId, SessionId, TokenId};
-use nix::sys::signal::Signal;
 use tokio::task::{JoinHandle, spawn_blocking};
 
 use crate::judge;
@@ -40,10 +38,10 @@ struct Place {
 pub(crate) async fn run(databases: &Databases, sink: &Sink, fate: Fate) -> anyhow::Result<Tally> {
     let folder = tempfile::tempdir()?;
     let mut url = databases.empty().await?;
-    let (mut installation, operator) = make(folder.path(), &url).await?;
+    let mut installation = configured(folder.path(), &url, 0)?;
+    let (operator, mut served) = begin(&installation).await?;
     let (_, dice) = testkit::sources(fate.seed);
     let kept = Kept { folder: folder.path().to_owned(), operator, dice, acknowledged: Shared::default() };
-    let mut served = serve(&kept, &installation).await?;
     let place = settle_down(&served.operator(), sink, fate.number).await?;
     let mut tally = Tally { disasters: fate.disasters.into(), ..Tally::default() };
     let mut fired = Fired::new();
@@ -51,36 +49,27 @@ pub(crate) async fn run(databases: &Databases, sink: &Sink, fate: Fate) -> anyho
         let people = arrive(&kept, &served.operator(), &place);
         let seen = || sink.arrivals(fate.number);
         lineage::wait_for(&seen, kept.dice.below(6), &kept.dice).await?;
-        tell(&installation, &["backup", "--archive", "../archive"]).await?;
+        let there = installation.clone();
+        spawn_blocking(move || there.done(&["backup", "--archive", "../archive"])).await?;
         lineage::wait_for(&seen, 1 + kept.dice.below(16), &kept.dice).await?;
-        kill(served).await?;
+        spawn_blocking(|| served.kill()).await?;
         people.iter().for_each(JoinHandle::abort);
         databases.cut_off(&url).await?;
         tally.in_flight += judge::in_flight(&url).await?;
         judge::runs(&url, &mut fired).await?;
         let next = databases.empty().await?;
-        installation = come_back(&kept, &installation, &next, life + 1).await?;
+        (installation, served) = come_back(&kept, &installation, &next, life + 1).await?;
         databases.drop(&url).await?;
         url = next;
-        served = serve(&kept, &installation).await?;
     }
     let began = testkit::system_sources().now();
     judge::at_rest(&url, began, REST).await?;
-    kill(served).await?;
+    spawn_blocking(|| served.kill()).await?;
     databases.cut_off(&url).await?;
     judge::runs(&url, &mut fired).await?;
     judge::judge(&url, &kept.acknowledged, sink, fate.number, &fired, began, &mut tally).await?;
     databases.drop(&url).await?;
     Ok(tally)
-}
-
-/// The first installation, and its operator's token.
-async fn make(folder: &Path, url: &str) -> anyhow::Result<(Installation, String)> {
-    let installation = configured(folder, url, 0)?;
-    let made = tell(&installation, &["admin", "init", "--org", "Acme", "--email", "ada@example.org", "--json"]).await?;
-    let made: serde_json::Value = serde_json::from_str(&made)?;
-    let token = made["token"].as_str().context("the operator's token is told")?.to_owned();
-    Ok((installation, token))
 }
 
 fn configured(folder: &Path, url: &str, life: u32) -> anyhow::Result<Installation> {
@@ -90,40 +79,23 @@ fn configured(folder: &Path, url: &str, life: u32) -> anyhow::Result<Installatio
     Ok(Installation::new(&own, &more))
 }
 
-/// Calls the binary; what it said if it went well.
-async fn tell(installation: &Installation, arguments: &[&str]) -> anyhow::Result<String> {
-    let mut command = e2e::cowork(arguments);
-    command.current_dir(installation.folder());
-    let told = spawn_blocking(move || e2e::told(command)).await?;
-    ensure!(told.code == 0, "{arguments:?} ended with {}: {}", told.code, told.stderr);
-    Ok(told.stdout)
-}
-
-async fn serve(kept: &Kept, installation: &Installation) -> anyhow::Result<Served> {
-    std::fs::create_dir_all(installation.data())?;
-    std::fs::write(installation.data().join("operator-token"), &kept.operator)?;
+/// The first life, and the operator's token.
+async fn begin(installation: &Installation) -> anyhow::Result<(String, Served)> {
     let installation = installation.clone();
-    Ok(spawn_blocking(move || installation.serve()).await?)
+    Ok(spawn_blocking(move || (installation.init(), installation.serve())).await?)
 }
 
-/// `kill -9` of all roles at once.
-async fn kill(mut served: Served) -> anyhow::Result<()> {
-    served.running.signal(Signal::SIGKILL);
-    spawn_blocking(move || served.running.wait()).await?;
-    Ok(())
-}
-
-async fn come_back(kept: &Kept, lost: &Installation, url: &str, life: u32) -> anyhow::Result<Installation> {
-    let installation = configured(&kept.folder, url, life)?;
-    let (from, to) = (lost.data().join("secrets"), installation.data().join("secrets"));
-    std::fs::create_dir_all(&to)?;
-    for file in std::fs::read_dir(from)? {
-        let file = file?;
-        std::fs::copy(file.path(), to.join(file.file_name()))?;
-    }
+async fn come_back(kept: &Kept, lost: &Installation, url: &str, life: u32) -> anyhow::Result<(Installation, Served)> {
+    let (installation, lost) = (configured(&kept.folder, url, life)?, lost.clone());
+    let operator = kept.operator.clone();
     let restore = ["restore", "--archive", "../archive", "--backup", "latest", "--environment", "production"];
-    tell(&installation, &restore).await?;
-    Ok(installation)
+    let restored = spawn_blocking(move || {
+        installation.bring(&lost, &operator);
+        installation.done(&restore);
+        let served = installation.serve();
+        (installation, served)
+    });
+    Ok(restored.await?)
 }
 
 async fn settle_down(operator: &Client, sink: &Sink, lineage: u64) -> anyhow::Result<Place> {

@@ -73,7 +73,7 @@ impl Peer {
 }
 
 #[expect(clippy::disallowed_methods, reason = "a program of its own finds Postgres' programs as a shell would")]
-fn binaries() -> anyhow::Result<Binaries> {
+pub(crate) fn binaries() -> anyhow::Result<Binaries> {
     Ok(Binaries::find(std::env::var_os("PATH").as_deref())?)
 }
 
@@ -89,7 +89,7 @@ async fn run(command: &mut Command) -> anyhow::Result<()> {
 }
 
 /// A tick of a minute is the same tick only as long as the minute lasts: begin while most of it is left.
-async fn early_in_a_minute() {
+pub(crate) async fn early_in_a_minute() {
     let sources = Sources::system();
     until(|| sources.now().timestamp().rem_euclid(60) < 30).await;
 }

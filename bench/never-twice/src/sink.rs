@@ -5,12 +5,13 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
-use axum::Router;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::routing::post;
+use axum::{Json, Router};
 
 type Counts = Arc<Mutex<BTreeMap<(String, String), u32>>>;
 
@@ -19,6 +20,7 @@ type Counts = Arc<Mutex<BTreeMap<(String, String), u32>>>;
 pub(crate) struct Sink {
     address: SocketAddr,
     counts: Counts,
+    open: Arc<AtomicBool>,
 }
 
 /// What came of a disaster.
@@ -36,15 +38,34 @@ impl Sink {
     /// Listens on a free port of the loopback interface, until the process ends.
     pub(crate) async fn start() -> std::io::Result<Self> {
         let counts = Counts::default();
-        let app = Router::new().route("/{kind}/{name}", post(told)).with_state(counts.clone());
+        let open = Arc::new(AtomicBool::new(false));
+        let app = Router::new()
+            .route("/{kind}/{name}", post(told))
+            .with_state(counts.clone())
+            .route("/hook", post(hooked))
+            .with_state((counts.clone(), open.clone()));
         let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await?;
         let address = listener.local_addr()?;
         tokio::spawn(async move { axum::serve(listener, app).await });
-        Ok(Self { address, counts })
+        Ok(Self { address, counts, open })
     }
 
     pub(crate) fn url(&self) -> String {
         format!("http://{}", self.address)
+    }
+
+    /// A destination of webhooks; away until [`Self::open`].
+    pub(crate) fn hook(&self) -> String {
+        format!("http://{}/hook", self.address)
+    }
+
+    pub(crate) fn open(&self) {
+        self.open.store(true, Ordering::SeqCst);
+    }
+
+    /// A tick, from somebody who looked.
+    pub(crate) fn tick(&self, name: &str) {
+        note(&self.counts, "tick", name);
     }
 
     /// How often anything of this kind was told.
@@ -73,6 +94,17 @@ impl Sink {
 fn note(counts: &Counts, kind: &str, name: &str) {
     let mut counts = counts.lock().expect("no holder of this lock can panic");
     *counts.entry((kind.to_owned(), name.to_owned())).or_default() += 1;
+}
+
+async fn hooked(
+    State((counts, open)): State<(Counts, Arc<AtomicBool>)>,
+    Json(message): Json<serde_json::Value>,
+) -> StatusCode {
+    if !open.load(Ordering::SeqCst) {
+        return StatusCode::SERVICE_UNAVAILABLE;
+    }
+    note(&counts, "message", message["data"]["text"].as_str().unwrap_or_default());
+    StatusCode::NO_CONTENT
 }
 
 async fn told(State(counts): State<Counts>, Path((kind, name)): Path<(String, String)>) -> StatusCode {
