@@ -100,8 +100,7 @@ async fn backlog(asked: &Asked) -> anyhow::Result<Row> {
                 FROM sessions;
              UPDATE sessions SET last_ordinal = 1;
              INSERT INTO session_leases (org_id, session_id, wake_at) SELECT org_id, session_id, now() FROM sessions;
-             VACUUM ANALYZE; SELECT {}",
-            size
+             VACUUM ANALYZE; SELECT {size}"
         );
         let psql = world.psql();
         psql.run(&script).await?;
