@@ -63,6 +63,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "worker",
         ],
     ),
+    ("e2e", &["client", "ids", "localpg"]),
     ("bench-control-plane", &["clock", "localpg", "store"]),
     (
         "bench-disasters",
@@ -89,7 +90,6 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("bench-never-twice", &["client", "clock", "e2e", "ids", "localpg"]),
     ("bench-ledger", &["clock", "ids", "ledger", "objects"]),
     ("bench-scan", &["redact"]),
-    ("e2e", &["client", "ids", "localpg"]),
 ];
 
 /// The defendant. The judge shares none of its code.

@@ -14,7 +14,7 @@ use testkit::TestDatabase;
 
 #[test]
 fn an_unknown_flag_is_a_usage_error() {
-    for arguments in [["serve", "--rolls"].as_slice(), &["drill", "run", "--scale", "0"], &["backup"], &["dril"]] {
+    for arguments in [["serve", "--rolls"].as_slice(), &["drill", "run", "--scale", "-1"], &["backup"], &["dril"]] {
         let told = tell(arguments);
         assert_eq!(told.code, 64, "{arguments:?}: {}", told.stderr);
         assert!(told.stderr.contains("Usage:") || told.stderr.contains("--help"), "{}", told.stderr);

@@ -125,11 +125,17 @@ mod tests {
     fn a_plans_drill_is_apart_only_if_it_was_proven_to_have_no_way_out() {
         let head = || Head { sequence: 1, sha256: attest::sha256_hex(b"") };
         let mut report = sample::passing();
+        let proven = ISOLATION.map(|id| (id, Some("seen")));
+        let of_plan = [("prove", Some("another server")), ("isolation", None)];
+        let first = report.stages[0].clone();
+        let stage = |(id, proof): (&str, Option<&str>)| Stage {
+            id: id.to_owned(),
+            proof: proof.map(str::to_owned),
+            ..first.clone()
+        };
+        report.stages.extend(proven.map(stage));
         assert!(report.predicate(head(), "key", false).isolation.held);
-        for (id, proof) in [("prove", Some("another server".to_owned())), ("isolation", None)] {
-            let stage = Stage { id: id.to_owned(), proof, ..report.stages[0].clone() };
-            report.stages.push(stage);
-        }
+        report.stages.extend(of_plan.map(stage));
         let isolation = report.predicate(head(), "key", false).isolation;
         assert_eq!((isolation.steps.len(), isolation.held), (6, false));
         report.stages.last_mut().unwrap().proof = Some("no route".to_owned());
