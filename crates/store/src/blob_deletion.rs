@@ -83,11 +83,13 @@ impl Store {
         Ok(Deletions { tx, due, now })
     }
 
-    /// Forgets deletions that no worker can have missed.
+    /// Forgets deletions that no worker can have missed, and those that came to nothing.
     pub async fn blob_deletions_forget(&self) -> Result<(), StoreError> {
         sqlx::query!(
             "-- blob_deletions_forget
-            DELETE FROM blob_deletions WHERE state = 'deleted' AND due_at <= $1",
+            DELETE FROM blob_deletions
+            WHERE due_at <= $1 AND (state = 'deleted' OR state = 'waiting' AND EXISTS (SELECT FROM blobs
+                WHERE blobs.org_id = blob_deletions.org_id AND blobs.blob_key = blob_deletions.blob_key))",
             self.sources.now(),
         )
         .execute(&self.pool)
@@ -125,7 +127,11 @@ async fn begin(pool: &PgPool, now: Timestamp, limit: i64) -> Result<(), sqlx::Er
         "-- blob_deletions_begin
         WITH due AS (
             SELECT org_id, blob_key FROM blob_deletions
-            WHERE due_at <= $1 AND state = 'waiting' ORDER BY due_at LIMIT $2 FOR UPDATE SKIP LOCKED
+            WHERE due_at <= $1 AND state = 'waiting'
+                -- A turn whose snapshot was older than this deletion has named the object since, and could not call it off.
+                AND NOT EXISTS (SELECT FROM blobs WHERE blobs.org_id = blob_deletions.org_id
+                    AND blobs.blob_key = blob_deletions.blob_key)
+            ORDER BY due_at LIMIT $2 FOR UPDATE SKIP LOCKED
         )
         UPDATE blob_deletions AS deletions SET state = 'deleting' FROM due
         WHERE deletions.org_id = due.org_id AND deletions.blob_key = due.blob_key",

@@ -3,13 +3,14 @@
 use std::collections::BTreeSet;
 
 use chrono::TimeDelta;
+use domain::channel::ChannelKind;
 use domain::command::CommandState;
 use domain::event::{Event, MessageRole, TurnOutcome};
 use sqlx::AssertSqlSafe;
 
 use super::*;
 use crate::testing::World;
-use crate::{Append, BlobRow, Finish, NewArtifact, NewCheckpoint};
+use crate::{Append, BlobRow, Finish, NewArtifact, NewBinding, NewChannel, NewCheckpoint};
 
 fn said(text: &str) -> Event {
     Event::MessageAppended { message_id: "m".into(), role: MessageRole::Agent, text: text.into() }
@@ -174,6 +175,48 @@ async fn a_command_that_arrives_while_a_turn_ends_is_not_missed() {
         }
         world.clock.advance(TimeDelta::microseconds(1));
     }
+}
+
+/// The gateway has looked at the events, and the turn's statement, which waits for it, began before the cursor was moved.
+#[tokio::test]
+async fn a_turn_that_ends_while_an_earlier_one_is_rendered_leaves_its_thread_behind() {
+    let world = World::new().await;
+    let (session, command) = world.ready().await;
+    let lease = world.claim(1).await.remove(0);
+    let held = world.store.lease_load(&lease).await.unwrap();
+    bind(&world, session).await;
+    let pool = &world.store.pool;
+    sqlx::query("UPDATE delivery_cursors SET behind = true").execute(pool).await.unwrap();
+
+    let mut rendering = pool.begin().await.unwrap();
+    sqlx::query("SELECT FROM sessions FOR SHARE").execute(&mut *rendering).await.unwrap();
+    sqlx::query("UPDATE delivery_cursors SET behind = false").execute(&mut *rendering).await.unwrap();
+    let ending = finish(Append { after: 1, events: &[], projection: &held.projection }, command);
+    let rendered = async {
+        let waiting = "SELECT EXISTS (SELECT FROM pg_stat_activity
+            WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE '-- turn_finish%')";
+        let waits = || async { sqlx::query_scalar::<_, bool>(waiting).fetch_one(pool).await.unwrap() };
+        testkit::wait_until("the end of the turn waits", waits).await;
+        rendering.commit().await.unwrap();
+    };
+    let (finished, ()) = tokio::join!(world.store.turn_finish(&lease, &ending, &[]), rendered);
+    finished.unwrap();
+    assert_eq!(world.store.cursor_behind(1).await.unwrap().len(), 1);
+}
+
+/// Ties the session to a thread of a new channel.
+async fn bind(world: &World, session: SessionId) {
+    let channel = NewChannel {
+        org: world.org,
+        kind: ChannelKind::Webhook,
+        name: "ops".into(),
+        destination: "http://127.0.0.1:9/".parse().unwrap(),
+        secret_version: "1".into(),
+        deduplicates: true,
+    };
+    let channel = world.store.channel_create(&channel, "role:test").await.unwrap().channel_id;
+    let binding = NewBinding { org: world.org, channel, thread: "general".into(), session };
+    world.store.binding_create(&binding, "role:test").await.unwrap();
 }
 
 #[tokio::test]

@@ -73,9 +73,10 @@ WITH session AS (
     UPDATE runs SET state = $17, finished_at = $7 FROM session, origin
     WHERE runs.org_id = session.org_id AND runs.command_id = origin.command_id AND runs.state = 'running'
 ), cursor AS (
-    UPDATE delivery_cursors SET behind = true, updated_at = $7 FROM session
+    -- Also one that the snapshot shows as behind: a gateway may have brought it up while this waited for the session.
+    UPDATE delivery_cursors SET behind = true, updated_at = CASE WHEN behind THEN delivery_cursors.updated_at ELSE $7 END
+    FROM session
     WHERE $14 AND delivery_cursors.org_id = session.org_id AND delivery_cursors.session_id = session.session_id
-        AND NOT behind
     RETURNING 1
 ), next AS (
     SELECT commands.command_id, commands.ordinal, commands.kind, commands.payload, commands.attempt
