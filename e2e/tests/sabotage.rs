@@ -118,13 +118,14 @@ async fn what_the_restore_had_remembered_is_undone_and_named() {
     }
 }
 
-/// As if the ledger had been lost with the system: its writers' first segments are left, and nothing says that there were
-/// others.
+/// As if the ledger had been lost with the system: what its writers wrote until the backup is left, and nothing says that
+/// there was more.
 #[tokio::test]
 async fn what_the_ledger_does_not_tell_happens_again_and_is_named() {
-    let target = Sabotage::begin().await;
-    let withheld = withhold_ledger(&target.paused.ledger);
-    assert!(withheld > 0, "the lost system wrote its ledger");
+    let mut target = Sabotage::begin().await;
+    let newest = target.one("SELECT (extract(epoch FROM max(created_at)) * 1000000)::bigint::text FROM events").await;
+    let withheld = withhold_ledger(&target.paused.ledger, newest.parse().expect("an instant"));
+    assert!(withheld > 0, "the lost system wrote its ledger after the backup");
 
     let report = target.conclude().await.report;
     report.assert_found("web-only-boot", "token_resurrected", "revoked after the backup");
@@ -195,25 +196,15 @@ impl Sabotage {
     }
 }
 
-/// Takes away what each writer wrote after its first segment. Gives back how many segments that were.
-fn withhold_ledger(ledger: &Path) -> usize {
-    let mut segments: Vec<PathBuf> = Vec::new();
-    for hour in std::fs::read_dir(ledger.join("segments")).unwrap() {
-        segments.extend(std::fs::read_dir(hour.unwrap().path()).unwrap().map(|entry| entry.unwrap().path()));
-    }
-    // `AT-GENERATION-WRITER-SEQUENCE`: sorted by time.
-    segments.sort_by_key(|path| path.file_name().map(std::ffi::OsStr::to_owned));
-    let mut known = std::collections::HashSet::new();
-    let mut withheld = 0;
-    for segment in segments {
-        let name = segment.file_name().unwrap().to_string_lossy().into_owned();
-        let writer = name.split('-').nth(2).unwrap_or_default().to_owned();
-        if !known.insert(writer) {
-            std::fs::remove_file(segment).unwrap();
-            withheld += 1;
-        }
-    }
-    withheld
+/// Takes away the segments that were closed later than `micros` after the epoch. Gives back how many those were.
+fn withhold_ledger(ledger: &Path, micros: i64) -> usize {
+    let hours = std::fs::read_dir(ledger.join("segments")).unwrap();
+    let segments = hours.flat_map(|hour| std::fs::read_dir(hour.unwrap().path()).unwrap()).map(Result::unwrap);
+    // `AT-GENERATION-WRITER-SEQUENCE`.
+    let at =
+        |name: String| name.split('-').next().and_then(|at| at.parse::<i64>().ok()).expect("the name of a segment");
+    let late = segments.filter(|segment| at(segment.file_name().to_string_lossy().into_owned()) > micros);
+    late.map(|segment| std::fs::remove_file(segment.path()).unwrap()).count()
 }
 
 /// The last segment of its key.
