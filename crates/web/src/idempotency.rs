@@ -2,7 +2,7 @@
 //!
 //! One layer for every route. With a key, the request runs in a task of its own, so that a client that goes away does not
 //! cut it off between its effect and its answer. An answer is sealed before it is kept, whatever is in it: some hold a secret that is
-//! shown once, and it is not for each handler to remember that (decision 0030).
+//! shown once, and it is not for each handler to remember that (decision 0028).
 //!
 //! Not promised: an answer. If this process dies between the two, the repeat is told that the request was carried out and
 //! its answer lost. Nor that a refusal is kept: what had no effect may be corrected and sent again under the same key.
