@@ -54,14 +54,15 @@ impl Append<'_> {
 
 /// The fenced write: locks the session's row, compares the lease's token, then adds events and projection. Everything
 /// else that is written under a lease follows in the same transaction. Nothing is written if the token is not current.
-/// `begun`: the command whose turn begins with these events; the attempt is counted.
+/// `begun`: the command whose turn begins with these events; the attempt is counted. Gives back whether somebody wants that
+/// turn to end already.
 pub(crate) async fn append(
     connection: &mut PgConnection,
     lease: &Lease,
     append: &Append<'_>,
     begun: Option<&NextCommand>,
     now: Timestamp,
-) -> Result<(), StoreError> {
+) -> Result<bool, StoreError> {
     let (kinds, payloads) = append.columns();
     let (command, attempt) = begun.map(|command| (command.command, command.attempt + 1)).unzip();
     let appended = sqlx::query_file!(
@@ -78,11 +79,12 @@ pub(crate) async fn append(
         Json(append.projection) as Json<&Projection>,
         command as Option<CommandId>,
         attempt,
+        begun.map(|command| command.ordinal),
     )
     .fetch_optional(connection)
     .await
     .map_err(StoreError::during("event_append"))?;
-    appended.map(|_| ()).ok_or(StoreError::LeaseLost)
+    appended.map(|row| row.aborting).ok_or(StoreError::LeaseLost)
 }
 
 struct RecordedRow {

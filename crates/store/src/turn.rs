@@ -43,27 +43,34 @@ pub struct Finish<'a> {
 }
 
 impl Store {
-    /// Counts an attempt and appends the turn's first events.
+    /// Counts an attempt and appends the turn's first events. `true`: somebody wanted it to end before it began. Later
+    /// wishes are told ([`Wake::Abort`]) to whoever waits for them by then.
     pub async fn turn_start(
         &self,
         lease: &Lease,
         append: &Append<'_>,
         command: &NextCommand,
-    ) -> Result<(), StoreError> {
+    ) -> Result<bool, StoreError> {
         self.append(lease, append, Some(command)).await
     }
 
     /// Appends events in the middle of a turn.
     pub async fn turn_append(&self, lease: &Lease, append: &Append<'_>) -> Result<(), StoreError> {
-        self.append(lease, append, None).await
+        self.append(lease, append, None).await?;
+        Ok(())
     }
 
-    async fn append(&self, lease: &Lease, append: &Append<'_>, begun: Option<&NextCommand>) -> Result<(), StoreError> {
+    async fn append(
+        &self,
+        lease: &Lease,
+        append: &Append<'_>,
+        begun: Option<&NextCommand>,
+    ) -> Result<bool, StoreError> {
         let mut hot = self.hot.lend().await.map_err(StoreError::during("turn_append"))?;
-        event::append(&mut hot, lease, append, begun, self.sources.now()).await?;
+        let aborting = event::append(&mut hot, lease, append, begun, self.sources.now()).await?;
         hot.done();
         self.wakes.tell(Wake::Events(lease.session));
-        Ok(())
+        Ok(aborting)
     }
 
     /// Appends events with the artifacts that they announce, whose blobs are durable.

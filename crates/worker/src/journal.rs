@@ -78,12 +78,12 @@ impl Journal {
         self.pending.len()
     }
 
-    /// Appends what is pending, as the beginning of `command`'s turn.
-    pub(crate) async fn start(&mut self, command: &NextCommand) -> Result<(), Halt> {
+    /// Appends what is pending, as the beginning of `command`'s turn. `true`: somebody wants it to end already.
+    pub(crate) async fn start(&mut self, command: &NextCommand) -> Result<bool, Halt> {
         (self.input_tokens, self.output_tokens) = (0, 0);
-        self.store.turn_start(&self.lease, &self.append(), command).await?;
+        let aborting = self.store.turn_start(&self.lease, &self.append(), command).await?;
         self.appended();
-        Ok(())
+        Ok(aborting)
     }
 
     /// Appends what is pending.

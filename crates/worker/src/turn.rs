@@ -44,15 +44,29 @@ impl<E: std::error::Error + Send + Sync + 'static> From<E> for Unready {
     }
 }
 
+/// What a turn needs before the agent may work.
+struct Prepared {
+    agent: Arc<dyn Agent>,
+    key: CheckpointKey,
+    workspace: PathBuf,
+    /// Of the agent, as the last turn left it.
+    state: Value,
+}
+
 impl Session {
     pub(crate) async fn run(&mut self, command: NextCommand) -> Result<Option<NextCommand>, Halt> {
         let begun = Instant::now();
-        self.journal.start(&command).await?;
+        // Before the turn can be seen: a wish to end it is either there when it starts, or told from now on.
+        let cancel = self.hold.begin(command.ordinal);
+        if self.journal.start(&command).await? {
+            cancel.cancel();
+        }
         let ended = match self.prepare().await {
-            Ok((agent, key, workspace, state)) => self.work(&command, agent, key, workspace, state).await?,
+            Ok(prepared) => self.work(&command, prepared, &cancel).await?,
             Err(Unready::Broken(error)) => Ended::failed(error),
             Err(Unready::Halt(halt)) => return Err(halt),
         };
+        self.hold.end();
         if let Some(new) = &ended.checkpoint {
             self.checkpoint = Some(new.checkpoint);
             // Before the row names it: afterwards the session may be somebody else's, and the folder with it. If the
@@ -68,7 +82,7 @@ impl Session {
         self.context.workspaces.path(self.hold.lease.org, self.hold.lease.session)
     }
 
-    async fn prepare(&mut self) -> Result<(Arc<dyn Agent>, CheckpointKey, PathBuf, Value), Unready> {
+    async fn prepare(&mut self) -> Result<Prepared, Unready> {
         let agent = self.context.parts.agents.iter().find(|agent| agent.name() == self.agent).cloned();
         let unknown = || {
             let name = &self.agent;
@@ -78,7 +92,7 @@ impl Session {
         let key = self.context.keys.get(self.hold.lease.org).await.map_err(keyless)?;
         let workspace = self.workspace();
         let state = self.restore(&key, &workspace).await?;
-        Ok((agent, key, workspace, state))
+        Ok(Prepared { agent, key, workspace, state })
     }
 
     /// Brings the workspace to the session's checkpoint, and gives back the agent's state.
@@ -110,12 +124,10 @@ impl Session {
     async fn work(
         &mut self,
         command: &NextCommand,
-        agent: Arc<dyn Agent>,
-        key: CheckpointKey,
-        workspace: PathBuf,
-        state: Value,
+        prepared: Prepared,
+        cancel: &CancellationToken,
     ) -> Result<Ended, Halt> {
-        let cancel = self.hold.begin(command.ordinal);
+        let Prepared { agent, key, workspace, state } = prepared;
         let turn = Turn {
             session: self.hold.lease.session,
             ordinal: command.ordinal,
@@ -124,9 +136,7 @@ impl Session {
             state: state.clone(),
             wish: command.wish.clone(),
         };
-        let result = self.converse(agent, turn, &cancel).await;
-        self.hold.end();
-        let result = result?.unwrap_or(TurnResult { state, outcome: Outcome::Aborted });
+        let result = self.converse(agent, turn, cancel).await?.unwrap_or(TurnResult { state, outcome: Outcome::Aborted });
         let (outcome, error) = match result.outcome {
             Outcome::Completed => (TurnOutcome::Completed, None),
             Outcome::AwaitingApproval => (TurnOutcome::AwaitingApproval, None),

@@ -1,5 +1,5 @@
 -- event_append
--- The fenced write. $11 the command whose turn begins with these events, or NULL; $12 its attempt.
+-- The fenced write. $11 the command whose turn begins with these events, or NULL; $12 its attempt, $13 its ordinal.
 WITH session AS (
     UPDATE sessions SET last_sequence = $6, updated_at = $7
     WHERE org_id = $1 AND session_id = $2 AND generation = $3 AND fencing_counter = $4 AND last_sequence = $5
@@ -15,4 +15,8 @@ WITH session AS (
     UPDATE commands SET attempt = $12 FROM session
     WHERE commands.org_id = session.org_id AND commands.command_id = $11::uuid
 )
-SELECT 1 AS one FROM session
+SELECT EXISTS (
+    SELECT FROM commands
+    WHERE $11::uuid IS NOT NULL AND commands.org_id = session.org_id AND commands.session_id = session.session_id
+        AND commands.state = 'pending' AND commands.kind = 'abort' AND commands.ordinal > $13) AS "aborting!"
+FROM session
