@@ -100,7 +100,8 @@ pub(crate) struct Known {
     pub(crate) inbound_channel: KnownChannel,
     pub(crate) smoke: Smoke,
     pub(crate) held: Vec<Held>,
-    pub(crate) standing: Standing,
+    /// `None`: the world is too small for it.
+    pub(crate) standing: Option<Standing>,
 }
 
 impl Life {
@@ -229,7 +230,6 @@ impl Life {
     /// the world outside has seen it.
     pub(crate) async fn live_on(&self, sink: &Sink, since: Timestamp) -> anyhow::Result<()> {
         let home = self.operator.in_org(self.orgs[0]);
-        let later = self.later.get().expect("`populate` has run");
         let Channels { accept, plain, flaky, refuse, .. } = &self.channels;
         let messages = async {
             for (number, channel) in (0..).zip([accept, plain, flaky, refuse, accept]) {
@@ -243,7 +243,13 @@ impl Life {
             }
             anyhow::Ok(())
         };
-        tokio::try_join!(messages, resume, later.decide(&home, &self.sources))?;
+        let decide = async {
+            match self.later.get() {
+                Some(later) => later.decide(&home, &self.sources).await,
+                None => Ok(()),
+            }
+        };
+        tokio::try_join!(messages, resume, decide)?;
         let (steady, resumed) =
             (self.workflows.steady, self.workflows.held.iter().find(|held| held.resumed).map(|held| held.workflow));
         until("life goes on after the backup", async || {
@@ -272,7 +278,7 @@ impl Life {
             inbound_channel: self.channels.accept.clone(),
             smoke: memory.smoke.expect("`populate` has run"),
             held: self.workflows.held.clone(),
-            standing: self.later.get().expect("`populate` has run").standing(),
+            standing: self.later.get().map(Later::standing),
         }
     }
 

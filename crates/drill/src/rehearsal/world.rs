@@ -277,7 +277,7 @@ impl Source {
             inbound_channel: Some(known.inbound_channel),
             smoke: Some(known.smoke),
             held: known.held,
-            standing: Some(known.standing),
+            standing: known.standing,
             fired,
             restarts,
             disaster_at,
