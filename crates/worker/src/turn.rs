@@ -136,7 +136,8 @@ impl Session {
             state: state.clone(),
             wish: command.wish.clone(),
         };
-        let result = self.converse(agent, turn, cancel).await?.unwrap_or(TurnResult { state, outcome: Outcome::Aborted });
+        let result =
+            self.converse(agent, turn, cancel).await?.unwrap_or(TurnResult { state, outcome: Outcome::Aborted });
         let (outcome, error) = match result.outcome {
             Outcome::Completed => (TurnOutcome::Completed, None),
             Outcome::AwaitingApproval => (TurnOutcome::AwaitingApproval, None),

@@ -4,13 +4,13 @@ use std::collections::BTreeSet;
 
 use chrono::TimeDelta;
 use domain::channel::ChannelKind;
-use domain::command::CommandState;
+use domain::command::{CommandState, Wish};
 use domain::event::{Event, MessageRole, TurnOutcome};
 use sqlx::AssertSqlSafe;
 
 use super::*;
 use crate::testing::World;
-use crate::{Append, BlobRow, Finish, NewArtifact, NewBinding, NewChannel, NewCheckpoint};
+use crate::{Append, BlobRow, Finish, NewArtifact, NewBinding, NewChannel, NewCheckpoint, NewCommand};
 
 fn said(text: &str) -> Event {
     Event::MessageAppended { message_id: "m".into(), role: MessageRole::Agent, text: text.into() }
@@ -175,6 +175,26 @@ async fn a_command_that_arrives_while_a_turn_ends_is_not_missed() {
         }
         world.clock.advance(TimeDelta::microseconds(1));
     }
+}
+
+#[tokio::test]
+async fn a_turn_learns_when_it_begins_that_it_is_to_end() {
+    let world = World::new().await;
+    let (session, _) = world.ready().await;
+    let lease = world.claim(1).await.remove(0);
+    let held = world.store.lease_load(&lease).await.unwrap();
+    let next = held.next.unwrap();
+    let append = |after| Append { after, events: &[], projection: &held.projection };
+    assert!(!world.store.turn_start(&lease, &append(held.last_sequence), &next).await.unwrap());
+
+    let abort = NewCommand { wish: Wish::Abort {}, ..world.prompt(session, "abort") };
+    world.store.command_enqueue(&abort).await.unwrap();
+    assert!(world.store.turn_start(&lease, &append(held.last_sequence), &next).await.unwrap());
+    let later = NextCommand { ordinal: next.ordinal + 2, ..next };
+    assert!(
+        !world.store.turn_start(&lease, &append(held.last_sequence), &later).await.unwrap(),
+        "it was meant for another"
+    );
 }
 
 /// The gateway has looked at the events, and the turn's statement, which waits for it, began before the cursor was moved.
