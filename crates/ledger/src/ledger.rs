@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use clock::Sources;
+use clock::{Sources, Timestamp};
 use ids::{SystemId, WriterId};
 use objects::Objects;
 use tokio::sync::{Semaphore, mpsc, oneshot};
@@ -18,6 +18,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::codec::MAX_RECORD;
+use crate::compact::{self, Compacted, Compaction};
 use crate::error::LedgerError;
 use crate::fence;
 use crate::record::Record;
@@ -138,6 +139,15 @@ impl Ledger {
         };
         let late = || LedgerError::Unavailable { during: "looking for a newer generation", source: None };
         tokio::time::timeout(settings.attempt, check).await.unwrap_or_else(|_| Err(late()))
+    }
+
+    /// Bundles what this ledger's writers have closed, and drops what is older than the retention. See [`compact::compact`].
+    ///
+    /// # Errors
+    /// Then some of it is done, and the same may be tried again.
+    pub async fn compact(&self, now: Timestamp, ages: Compaction) -> Result<Compacted, LedgerError> {
+        let Shared { objects, identity, .. } = &*self.shared;
+        compact::compact(objects, identity.system, now, ages).await
     }
 
     /// Whether the last attempt at the store succeeded. While it is `false`, new effects had better not be begun.
