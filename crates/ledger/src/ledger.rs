@@ -30,6 +30,9 @@ use crate::writer::{self, Request, Writer};
 pub struct Identity {
     pub system: SystemId,
     pub generation: i64,
+    /// When a restore began this generation: the first who reaches a ledger that does not know of it fences the older ones
+    /// there. `None`: no restore began it, or it is a drill's copy, which fences nobody.
+    pub supersedes: Option<Timestamp>,
 }
 
 /// How calls are gathered. Under load segments are large and few; a call that is alone waits for `quiet` only.
@@ -124,7 +127,8 @@ impl Ledger {
     }
 
     /// Whether this process may act: the ledger is this system's, and no newer generation has begun. To be asked at
-    /// start, and now and then by a process that records nothing.
+    /// start, and now and then by a process that records nothing. Tells a ledger of this generation that does not know of
+    /// it: see [`Identity::supersedes`].
     ///
     /// # Errors
     /// `Fenced`, `AnotherSystem`, `NewerFormat`: stop. `Unavailable`: go on without effects.
@@ -135,6 +139,7 @@ impl Ledger {
                 Ok(()) | Err(LedgerError::Empty) => {}
                 failed => return failed,
             }
+            fence::supersede(objects, *identity).await?;
             writer::check_fence(objects, identity.generation).await
         };
         let late = || LedgerError::Unavailable { during: "looking for a newer generation", source: None };

@@ -49,7 +49,8 @@ impl World {
 
     /// A process of its own, with its own writer.
     fn process(&self) -> (Ledger, Effects) {
-        let identity = Identity { system: self.generation.system_id, generation: self.generation.generation };
+        let identity =
+            Identity { system: self.generation.system_id, generation: self.generation.generation, supersedes: None };
         let millis = Duration::from_millis;
         let settings = Settings { quiet: millis(1), spacing: millis(1), ..Settings::default() };
         let writer = self.sources.id();
