@@ -76,12 +76,29 @@ impl Installation {
     #[must_use]
     #[track_caller]
     pub fn serve_as(&self, token: String) -> Served {
-        let ready = self.folder.join("ready.json");
+        self.serve_with("serve", &[], token)
+    }
+
+    /// Starts a process with `roles`, separated by commas, and waits until they are ready. Its operator is the one that
+    /// was kept ([`Self::init`], [`Self::bring`]).
+    ///
+    /// # Panics
+    /// If they don't come up.
+    #[must_use]
+    #[track_caller]
+    pub fn serve_roles(&self, roles: &str) -> Served {
+        let token = std::fs::read_to_string(self.data().join("operator-token")).expect("a token was kept");
+        self.serve_with(&roles.replace(',', "-"), &["--roles", roles], token.trim().to_owned())
+    }
+
+    #[track_caller]
+    fn serve_with(&self, name: &str, more: &[&str], token: String) -> Served {
+        let ready = self.folder.join(format!("{name}.ready.json"));
         // What a killed one left would be taken for the new one's.
         let _ = std::fs::remove_file(&ready);
         let mut command = cowork(&["serve", "--ready-file"]);
-        command.arg(&ready).current_dir(&self.folder);
-        let mut running = Running::start(command, &self.folder, "serve");
+        command.arg(&ready).args(more).current_dir(&self.folder);
+        let mut running = Running::start(command, &self.folder, name);
         let file: Value = wait_for("the roles come up", || {
             let ended = running.ended();
             assert!(ended.is_none(), "serve ended with {ended:?}:\n{}", running.said());

@@ -29,6 +29,7 @@ pub use crate::plan::PlanText;
 pub use crate::processes::{kill, living_below, of_role};
 pub use crate::report::{CHECKS, Report};
 pub use crate::running::Running;
+pub use crate::sink::Sink;
 pub use crate::told::{Told, tell, told};
 pub use crate::wait::{LIMIT, wait_for, wait_for_async};
 pub use crate::world::World;

@@ -65,7 +65,7 @@ impl Life {
 async fn begin(url: &str, lasting: Lasting, users: Option<users::Place>) -> anyhow::Result<()> {
     let store = Store::connect(url, 12, lasting.sources.clone()).await?;
     let generation = store.generation_current().await?.ok_or_else(|| anyhow::anyhow!("there is no generation"))?;
-    let identity = Identity { system: generation.system_id, generation: generation.generation };
+    let identity = Identity { system: generation.system_id, generation: generation.generation, supersedes: None };
     let millis = Duration::from_millis;
     let settings = ledger::Settings { spacing: millis(2), quiet: millis(1), pause: millis(5), ..Default::default() };
     let writer = lasting.sources.id();

@@ -83,6 +83,6 @@ pub(crate) async fn at_rest() -> anyhow::Result<Value> {
 
 pub(crate) fn open(objects: &Objects) -> (Ledger, Sources) {
     let sources = Sources::system();
-    let identity = Identity { system: sources.id(), generation: 1 };
+    let identity = Identity { system: sources.id(), generation: 1, supersedes: None };
     (Ledger::open(objects.clone(), identity, sources.id(), sources.clone(), Settings::default()), sources)
 }

@@ -14,6 +14,7 @@ pub const KEYS: &[&str] = &[
     "gateway.timeout_ms",
     "ledger.flush_ms",
     "ledger.folder",
+    "ledger.retention_days",
     "log.file",
     "log.level",
     "objects.folder",

@@ -83,11 +83,13 @@ pub struct Ledger {
     pub folder: PathBuf,
     /// How long records wait for others, so that they share an object.
     pub flush_ms: u64,
+    /// Longer than the oldest backup that may ever be restored: a restore forgets what was dropped.
+    pub retention_days: u32,
 }
 
 impl Default for Ledger {
     fn default() -> Self {
-        Self { folder: PathBuf::new(), flush_ms: 40 }
+        Self { folder: PathBuf::new(), flush_ms: 40, retention_days: 400 }
     }
 }
 

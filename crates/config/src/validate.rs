@@ -6,11 +6,15 @@ use crate::{Config, ConfigError};
 const SHORTEST_LEASE_MS: u64 = 100;
 /// A restore reads the recovery ledger from an hour before the backup on, and what was under way then began in that hour.
 const LONGEST_TIMEOUT_MS: u64 = 600_000;
+/// A century: more than any backup is kept.
+const LONGEST_RETENTION_DAYS: u64 = 36_525;
 
 impl Config {
     pub(crate) fn validate(&self) -> Result<(), ConfigError> {
         at_least("database.max_connections", self.database.max_connections.into(), 1)?;
         at_least("ledger.flush_ms", self.ledger.flush_ms, 1)?;
+        at_least("ledger.retention_days", self.ledger.retention_days.into(), 1)?;
+        at_most("ledger.retention_days", self.ledger.retention_days.into(), LONGEST_RETENTION_DAYS)?;
         at_least("worker.concurrency", self.worker.concurrency as u64, 1)?;
         at_least("worker.lease_ms", self.worker.lease_ms, SHORTEST_LEASE_MS)?;
         at_least("worker.poll_ms", self.worker.poll_ms, 1)?;

@@ -71,7 +71,7 @@ impl Lost {
             sqlx::query_scalar("SELECT token_id FROM api_tokens").fetch_one(&place.database.pool()).await.unwrap();
         let system: SystemId = made["system_id"].as_str().unwrap().parse().unwrap();
         let objects = Objects::open_folder(&place.path("cowork-data/ledger")).unwrap();
-        let (identity, sources) = (Identity { system, generation: 1 }, testkit::system_sources());
+        let (identity, sources) = (Identity { system, generation: 1, supersedes: None }, testkit::system_sources());
         let ledger = Ledger::open(objects, identity, sources.id(), sources, Settings::default());
         let org: OrgId = made["org_id"].as_str().unwrap().parse().unwrap();
         ledger.record(vec![Record::TokenRevoked { org, token: token.into() }]).await.unwrap();

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ids::{ChannelId, DeliveryId, OrgId, SessionId, WorkflowId};
-use ledger::{Digest, DigestKey, Ledger, LedgerError, Outcome, Record};
+use ledger::{Compacted, Compaction, Digest, DigestKey, Ledger, LedgerError, Outcome, Record};
 use store::{ClaimedDelivery, SettledAs, Settlement, Store};
 use tokio::sync::{Mutex, watch};
 
@@ -108,6 +108,14 @@ impl Effects {
             // The sender lives as long as this does.
             _ => std::future::pending().await,
         }
+    }
+
+    /// Makes the ledger smaller, and changes nothing that it says.
+    ///
+    /// # Errors
+    /// Then some of it is done, and the same may be tried again.
+    pub async fn compact(&self, ages: Compaction) -> Result<Compacted, LedgerError> {
+        self.0.ledger.compact(self.0.store.sources().now(), ages).await
     }
 
     /// Writes what waits, and ends. Later effects are refused.

@@ -6,7 +6,7 @@
 //!
 //! Segments that can't be read are left where they are: they are evidence.
 //!
-//! Not here: when it is called (`scheduler`).
+//! Not here: when it is called, and with which ages (`scheduler`).
 
 use bytes::Bytes;
 use chrono::{DateTime, TimeDelta};
@@ -88,8 +88,7 @@ pub async fn compact(
 
 async fn drop_hour(objects: &Objects, folder: &str) -> Result<u64, LedgerError> {
     let found = list(objects, folder).await?;
-    let keys: Vec<String> = found.into_iter().map(|found| found.key).collect();
-    delete(objects, &keys).await
+    delete(objects, found.into_iter().map(|found| found.key).collect()).await
 }
 
 async fn bundle_hour(
@@ -131,8 +130,8 @@ async fn bundle_part(
     done: &mut Compacted,
 ) -> Result<(), LedgerError> {
     let read = futures::stream::iter(part).map(|(key, found)| read(objects, system, key, found));
-    let whole: Vec<_> = read.buffered(AT_ONCE).try_filter_map(async |segment| Ok(segment)).try_collect().await?;
-    let (keys, segments): (Vec<String>, Vec<Bundled<Bytes>>) = whole.into_iter().unzip();
+    let read: Vec<Option<_>> = read.buffered(AT_ONCE).try_collect().await?;
+    let (keys, segments): (Vec<String>, Vec<Bundled<Bytes>>) = read.into_iter().flatten().unzip();
     if segments.len() < 2 {
         return Ok(());
     }
@@ -144,7 +143,7 @@ async fn bundle_part(
         return Err(LedgerError::Damaged { key, why: "it reads back with other bytes".to_owned() });
     }
     done.bundles += 1;
-    done.bundled += delete(objects, &keys).await?;
+    done.bundled += delete(objects, keys).await?;
     Ok(())
 }
 
@@ -170,8 +169,9 @@ async fn list(objects: &Objects, folder: &str) -> Result<Vec<Listed>, LedgerErro
     listed.map_err(|error| LedgerError::unavailable("listing segments", error))
 }
 
-async fn delete(objects: &Objects, keys: &[String]) -> Result<u64, LedgerError> {
-    let deleting = futures::stream::iter(keys).map(|key| objects.delete(key)).buffer_unordered(AT_ONCE);
+async fn delete(objects: &Objects, keys: Vec<String>) -> Result<u64, LedgerError> {
+    let delete = |key: String| async move { objects.delete(&key).await };
+    let deleting = futures::stream::iter(keys).map(delete).buffer_unordered(AT_ONCE);
     let deleted: Result<Vec<()>, _> = deleting.try_collect().await;
     let deleted = deleted.map_err(|error| LedgerError::unavailable("deleting what is no longer needed", error))?;
     Ok(deleted.len() as u64)

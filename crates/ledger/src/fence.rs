@@ -5,6 +5,9 @@
 //! fenced and lets nothing leave, or the restore reads the writer's intent. This rests on the object store: what was
 //! put must be found by every listing that begins later.
 //!
+//! A restore that was made beside another ledger has put its marker there. Its processes put one here when they first reach
+//! this one, before anything of theirs leaves ([`supersede`]).
+//!
 //! Not here: what a fenced process does (it stops).
 
 use bytes::Bytes;
@@ -12,10 +15,12 @@ use clock::Timestamp;
 use futures::TryStreamExt;
 use ids::{BackupId, SystemId};
 use objects::{Objects, ObjectsError};
+use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
 use crate::codec::{Cursor, Malformed};
 use crate::error::LedgerError;
+use crate::ledger::Identity;
 use crate::record::{Environment, Record};
 use crate::segment::{self, FrameError, FrameKind};
 
@@ -70,6 +75,33 @@ pub async fn begin_generation(
         }
         Err(error) => Err(LedgerError::unavailable("putting the marker of a generation", error)),
     }
+}
+
+/// Puts the marker of a generation that a restore began elsewhere, for example beside another ledger, as soon as one of its
+/// processes reaches this one. Afterwards the marker is there, or a newer one.
+///
+/// # Errors
+/// `GenerationTaken` if another restore begins the same generation just now.
+pub(crate) async fn supersede(objects: &Objects, identity: Identity) -> Result<(), LedgerError> {
+    let Identity { system, generation, supersedes } = identity;
+    let Some(at) = supersedes else { return Ok(()) };
+    if newer_than(objects, generation - 1).await?.is_some() {
+        return Ok(());
+    }
+    let restore = name_of(system, at);
+    let new = NewGeneration { generation, environment: Environment::Production, backup: None, restore };
+    match begin_generation(objects, system, &new, at).await {
+        Err(LedgerError::GenerationTaken { generation: newer }) if newer > generation => Ok(()),
+        begun => begun.map(drop),
+    }
+}
+
+/// The same for every process of a restored system, none of which remembers what its restore was called.
+fn name_of(system: SystemId, at: Timestamp) -> Uuid {
+    let mut hasher = Sha256::new_with_prefix(system.as_uuid().as_bytes());
+    hasher.update(at.timestamp_micros().to_be_bytes());
+    let sum: [u8; 32] = hasher.finalize().into();
+    Uuid::from_bytes(*sum.first_chunk().expect("a sum is longer than an id"))
 }
 
 /// The newest generation that has a marker. `None`: no restore has ever used this ledger.

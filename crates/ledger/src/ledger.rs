@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use clock::Sources;
+use clock::{Sources, Timestamp};
 use ids::{SystemId, WriterId};
 use objects::Objects;
 use tokio::sync::{Semaphore, mpsc, oneshot};
@@ -18,6 +18,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::codec::MAX_RECORD;
+use crate::compact::{self, Compacted, Compaction};
 use crate::error::LedgerError;
 use crate::fence;
 use crate::record::Record;
@@ -29,6 +30,9 @@ use crate::writer::{self, Request, Writer};
 pub struct Identity {
     pub system: SystemId,
     pub generation: i64,
+    /// When a restore began this generation: the first who reaches a ledger that does not know of it fences the older ones
+    /// there. `None`: no restore began it, or it is a drill's copy, which fences nobody.
+    pub supersedes: Option<Timestamp>,
 }
 
 /// How calls are gathered. Under load segments are large and few; a call that is alone waits for `quiet` only.
@@ -123,7 +127,8 @@ impl Ledger {
     }
 
     /// Whether this process may act: the ledger is this system's, and no newer generation has begun. To be asked at
-    /// start, and now and then by a process that records nothing.
+    /// start, and now and then by a process that records nothing. Tells a ledger of this generation that does not know of
+    /// it: see [`Identity::supersedes`].
     ///
     /// # Errors
     /// `Fenced`, `AnotherSystem`, `NewerFormat`: stop. `Unavailable`: go on without effects.
@@ -134,10 +139,20 @@ impl Ledger {
                 Ok(()) | Err(LedgerError::Empty) => {}
                 failed => return failed,
             }
+            fence::supersede(objects, *identity).await?;
             writer::check_fence(objects, identity.generation).await
         };
         let late = || LedgerError::Unavailable { during: "looking for a newer generation", source: None };
         tokio::time::timeout(settings.attempt, check).await.unwrap_or_else(|_| Err(late()))
+    }
+
+    /// Bundles what this ledger's writers have closed, and drops what is older than the retention. See [`compact::compact`].
+    ///
+    /// # Errors
+    /// Then some of it is done, and the same may be tried again.
+    pub async fn compact(&self, now: Timestamp, ages: Compaction) -> Result<Compacted, LedgerError> {
+        let Shared { objects, identity, .. } = &*self.shared;
+        compact::compact(objects, identity.system, now, ages).await
     }
 
     /// Whether the last attempt at the store succeeded. While it is `false`, new effects had better not be begun.

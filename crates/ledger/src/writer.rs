@@ -40,7 +40,7 @@ pub(crate) struct Writer {
     state: Arc<State>,
     /// Of the next segment; its instant is filled in when it is closed.
     next: Link,
-    /// The ledger is known to be this system's.
+    /// The ledger is known to be this system's, and to know of this generation.
     claimed: bool,
     /// When the last segment was closed.
     closed: Option<Instant>,
@@ -176,6 +176,7 @@ impl Writer {
     async fn attempt(&mut self, segment: &mut Closed) -> Result<(), LedgerError> {
         if !self.claimed {
             fence::claim_system(&self.objects, self.identity.system).await?;
+            fence::supersede(&self.objects, self.identity).await?;
             self.claimed = true;
         }
         if !segment.stored {

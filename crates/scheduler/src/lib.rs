@@ -10,6 +10,7 @@
 //!
 //! Not here: which slots there are and whether one fires (`domain::schedule`), what a fired slot starts (`store::slot`).
 
+mod compaction;
 mod erasure;
 mod expiry;
 
@@ -26,6 +27,7 @@ use store::{DueTrigger, PlannedSlots, SettledSlots, Store, StoreError};
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
+pub use crate::compaction::run_compactions;
 pub use crate::erasure::run_erasures;
 pub use crate::expiry::run_expiries;
 

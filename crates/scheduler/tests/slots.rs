@@ -37,7 +37,7 @@ impl World {
         let store = Store::from_pool(database.pool(), sources.clone());
         store.migrate().await.unwrap();
         let generation = store.generation_initialise(Environment::Production).await.unwrap();
-        let identity = Identity { system: generation.system_id, generation: generation.generation };
+        let identity = Identity { system: generation.system_id, generation: generation.generation, supersedes: None };
         let millis = Duration::from_millis;
         let ledger_settings =
             ledger::Settings { spacing: millis(1), patience: millis(200), ..ledger::Settings::default() };

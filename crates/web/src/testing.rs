@@ -189,7 +189,8 @@ async fn app(store: Store, folder: &std::path::Path) -> App {
     let reader = SecretReader::new(folder, SECRETS.clone());
     let resolved = configured.resolve_all(&reader).unwrap();
     let generation = store.generation_initialise(Environment::Production).await.unwrap();
-    let identity = ledger::Identity { system: generation.system_id, generation: generation.generation };
+    let identity =
+        ledger::Identity { system: generation.system_id, generation: generation.generation, supersedes: None };
     let (objects, sources) = (Objects::open_folder(&folder.join("ledger")).unwrap(), testkit::system_sources());
     let ledger = ledger::Ledger::open(objects, identity, sources.id(), sources, ledger::Settings::default());
     App {

@@ -10,7 +10,7 @@ use std::time::Duration;
 use effects::Effects;
 use ledger::{DigestKey, Identity, Ledger, LedgerError, Settings};
 use objects::Objects;
-use store::Generation;
+use store::{Environment, Generation};
 use tokio_util::sync::CancellationToken;
 
 use crate::failure::Failure;
@@ -37,7 +37,13 @@ pub(crate) fn open(installation: &Installation, generation: &Generation, secret:
         patience: PATIENCE,
         ..Settings::default()
     };
-    let identity = Identity { system: generation.system_id, generation: generation.generation };
+    let identity = Identity {
+        system: generation.system_id,
+        generation: generation.generation,
+        // A drill's copy that finds the ledger of a living system must not stop it.
+        supersedes: (generation.generation > 1 && generation.environment == Environment::Production)
+            .then_some(generation.started_at),
+    };
     let sources = installation.store.sources();
     let ledger = Ledger::open(objects, identity, sources.id(), sources.clone(), settings);
     Ok(Effects::new(installation.store.clone(), ledger, DigestKey::derive(secret)))

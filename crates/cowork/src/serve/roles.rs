@@ -7,11 +7,13 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::serve::ListenerExt as _;
+use chrono::TimeDelta;
 use clap::ValueEnum;
 use config::Config;
 use effects::Effects;
 use gateway::{ChannelSecret, GatewayConfig};
 use ids::InstanceId;
+use ledger::Compaction;
 use objects::Objects;
 use secrets::{ConfiguredSecrets, Kms, SecretBytes, SecretReader};
 use store::{Generation, Store};
@@ -111,6 +113,12 @@ impl Role {
                     scheduler::run_erasures(parts.store.clone(), parts.objects.clone(), parts.shutdown.clone());
                 tasks.spawn(async move {
                     erasures.await;
+                    Ok(())
+                });
+                let ages = Compaction::keeping(TimeDelta::days(config.ledger.retention_days.into()));
+                let compactions = scheduler::run_compactions(parts.effects.clone(), ages, parts.shutdown.clone());
+                tasks.spawn(async move {
+                    compactions.await;
                     Ok(())
                 });
                 let expiries = scheduler::run_expiries(parts.store.clone(), parts.shutdown.clone());

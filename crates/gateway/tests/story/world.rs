@@ -195,7 +195,7 @@ impl World {
 
 /// What a gateway tells to the ledger in `objects`. Impatient: it gives up after a moment.
 pub(crate) fn effects(store: &Store, generation: &Generation, objects: Objects, secret: &SecretBytes) -> Effects {
-    let identity = Identity { system: generation.system_id, generation: generation.generation };
+    let identity = Identity { system: generation.system_id, generation: generation.generation, supersedes: None };
     let (millis, default) = (Duration::from_millis, Settings::default());
     let settings =
         Settings { quiet: millis(1), spacing: millis(1), patience: millis(300), pause: millis(20), ..default };

@@ -44,8 +44,14 @@ impl World {
     }
 
     pub(super) fn ledger_of(&self, generation: i64, writer: WriterId) -> Ledger {
-        let identity = Identity { system: self.system, generation };
+        let identity = Identity { system: self.system, generation, supersedes: None };
         Ledger::open(self.objects.clone(), identity, writer, self.sources.clone(), Settings::default())
+    }
+
+    /// As [`Self::ledger`], of a generation that a restore began.
+    pub(super) fn ledger_as(&self, generation: i64, supersedes: Option<Timestamp>) -> Ledger {
+        let identity = Identity { system: self.system, generation, supersedes };
+        Ledger::open(self.objects.clone(), identity, self.sources.id(), self.sources.clone(), Settings::default())
     }
 
     pub(super) async fn entries(&self, from: Timestamp) -> (Vec<Entry>, Vec<Finding>) {

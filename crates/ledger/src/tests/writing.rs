@@ -70,6 +70,41 @@ async fn a_writer_of_an_older_generation_is_refused_although_its_records_are_the
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_generation_that_was_begun_beside_another_ledger_fences_the_older_one_when_it_reaches_this_one() {
+    for by_a_write in [true, false] {
+        let world = World::new();
+        let old = world.ledger(1);
+        old.record(vec![intent(1)]).await.unwrap();
+        // Two processes of the restored system.
+        for _ in 0..2 {
+            let restored = world.ledger_as(2, Some(start()));
+            if by_a_write {
+                restored.record(vec![intent(2)]).await.unwrap();
+            } else {
+                restored.check().await.unwrap();
+            }
+        }
+        assert!(matches!(old.check().await, Err(LedgerError::Fenced { generation: 2 })));
+        assert!(matches!(old.record(vec![intent(3)]).await, Err(LedgerError::Fenced { generation: 2 })));
+        assert_eq!(generations(&world.objects, world.system).await.unwrap().len(), 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_older_generation_never_fences_a_newer_one_and_a_drills_copy_fences_nobody() {
+    let world = World::new();
+    let living = world.ledger(1);
+    world.ledger_as(2, None).record(vec![intent(1)]).await.unwrap();
+    living.record(vec![intent(2)]).await.unwrap();
+    let newest = world.ledger_as(3, Some(start()));
+    newest.check().await.unwrap();
+    let between = world.ledger_as(2, Some(start()));
+    assert!(matches!(between.record(vec![intent(3)]).await, Err(LedgerError::Fenced { generation: 3 })));
+    newest.record(vec![intent(4)]).await.unwrap();
+    assert_eq!(newest_generation(&world.objects).await.unwrap(), Some(3));
+}
+
+#[tokio::test(start_paused = true)]
 async fn another_systems_ledger_is_refused() {
     let world = World::new();
     world.ledger(1).record(vec![intent(1)]).await.unwrap();
