@@ -128,11 +128,11 @@ async fn judge_smoke(inquiry: &mut Inquiry, expectations: &Expectations<'_>, sou
     if inquiry.learn("a new message to the gateway", sent).is_none() {
         return;
     }
-    let answered = eventually(inquiry.pace().patience, async || {
-        let answers = in_thread(expectations, SMOKE_THREAD);
-        answers.iter().any(|received| received.accepted && received.text.contains("back again")).then_some(())
+    // A message has one answer. One that says something else, as that of a turn which failed, is not waited beyond.
+    let answer = eventually(inquiry.pace().patience, async || {
+        in_thread(expectations, SMOKE_THREAD).into_iter().find(|received| received.accepted)
     });
-    let answered = answered.await.is_some();
+    let answered = answer.await.is_some_and(|answer| answer.text.contains("back again"));
     inquiry.expect(answered, Code::SmokeUnanswered, || "a new message to the gateway was not answered".into());
     let signed = in_thread(expectations, SMOKE_THREAD).iter().all(|received| received.signed == Some(true));
     inquiry.expect(signed, Code::Signature, || {
