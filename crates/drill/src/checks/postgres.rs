@@ -176,7 +176,7 @@ pub(crate) async fn engine_check(database_url: &str) -> Result<EngineCheck, sqlx
             }
             // A page that can't be read at all.
             Err(sqlx::Error::Database(said)) => {
-                check.complaints.push(say!("table {}: {}", name, Heard::of(said.message())))
+                check.complaints.push(say!("table {}: {}", name, Heard::of(said.message())));
             }
             Err(other) => return Err(other),
         }

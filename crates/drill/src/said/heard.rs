@@ -158,7 +158,7 @@ mod tests {
 
     #[test]
     fn a_message_is_bounded() {
-        assert!(Heard::of(&"the row ".repeat(10_000)).to_string().split(' ').count() <= WORDS_MAX);
+        assert!(Heard::of("the row ".repeat(10_000)).to_string().split(' ').count() <= WORDS_MAX);
     }
 
     #[test]
