@@ -3,8 +3,11 @@
 //! A piece of evidence is a file `evidence/<check>/<name>.json` or `.txt` in the drill's folder. It is written once,
 //! durable when the call returns, and named in the report by path, SHA-256 and length.
 //!
+//! Each carries a salt from the drill's key ([`RunKey`]): its digest travels further than the file, and most files hold
+//! a few small counts, which a plain digest would give away.
+//!
 //! Not here: deciding what may be kept. Evidence holds counts, digests and names, never rows and never secrets; whoever
-//! writes it answers for that, and the drill scans the folder afterwards.
+//! writes it answers for that (`drill::said` has the types), and the drill scans the folder afterwards.
 
 use std::fs::{File, OpenOptions};
 use std::io::Write as _;
@@ -12,6 +15,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::run_key::RunKey;
 use crate::sha256_hex;
 
 /// A stored piece of evidence.
@@ -61,33 +65,51 @@ pub enum EvidenceDamage {
 #[derive(Debug, Clone)]
 pub struct EvidenceFolder {
     out: PathBuf,
+    key: RunKey,
+}
+
+/// What a piece of evidence in JSON consists of.
+#[derive(Serialize)]
+struct Salted<'a, T> {
+    salt: String,
+    seen: &'a T,
 }
 
 impl EvidenceFolder {
-    /// Evidence below `out`, the drill's folder, which must exist.
+    /// Evidence below `out`, the drill's folder, which must exist; salted under the drill's key.
     #[must_use]
-    pub fn new(out: &Path) -> Self {
-        Self { out: out.to_owned() }
+    pub fn new(out: &Path, key: RunKey) -> Self {
+        Self { out: out.to_owned(), key }
     }
 
-    /// Stores a value as `evidence/<check>/<name>.json`, indented, because people read it.
+    /// The key that the evidence is salted under.
+    #[must_use]
+    pub fn key(&self) -> &RunKey {
+        &self.key
+    }
+
+    /// Stores `{"salt": ..., "seen": value}` as `evidence/<check>/<name>.json`, indented, because people read it.
     ///
     /// # Errors
     /// Also when that evidence is there already: what was seen is not seen anew.
     pub fn write_json(&self, check: &str, name: &str, value: &impl Serialize) -> Result<Evidence, EvidenceError> {
         let path = place(check, name, "json")?;
+        let salted = Salted { salt: self.key.salt(&path), seen: value };
         let mut bytes =
-            serde_json::to_vec_pretty(value).map_err(|source| EvidenceError::Data { path: path.clone(), source })?;
+            serde_json::to_vec_pretty(&salted).map_err(|source| EvidenceError::Data { path: path.clone(), source })?;
         bytes.push(b'\n');
         self.store(path, &bytes)
     }
 
-    /// Stores text as `evidence/<check>/<name>.txt`.
+    /// Stores text as `evidence/<check>/<name>.txt`, with a last line `salt: ...`.
     ///
     /// # Errors
     /// As [`EvidenceFolder::write_json`].
     pub fn write_text(&self, check: &str, name: &str, text: &str) -> Result<Evidence, EvidenceError> {
-        self.store(place(check, name, "txt")?, text.as_bytes())
+        let path = place(check, name, "txt")?;
+        let feed = if text.is_empty() || text.ends_with('\n') { "" } else { "\n" };
+        let salted = format!("{text}{feed}salt: {}\n", self.key.salt(&path));
+        self.store(path, salted.as_bytes())
     }
 
     fn store(&self, path: String, bytes: &[u8]) -> Result<Evidence, EvidenceError> {
@@ -150,22 +172,41 @@ mod tests {
     use super::*;
     use serde_json::json;
 
+    fn folder(out: &Path, key: u8) -> EvidenceFolder {
+        EvidenceFolder::new(out, RunKey::unknown([key; 32]))
+    }
+
     #[test]
     fn evidence_reads_back_as_it_was_stored() {
         let out = tempfile::tempdir().unwrap();
-        let folder = EvidenceFolder::new(out.path());
-        let counts = folder.write_json("postgres-restore", "table_counts", &json!({ "sessions": 200 })).unwrap();
-        let output = folder.write_text("postgres-restore", "pg_restore", "done\n").unwrap();
+        let into = folder(out.path(), 7);
+        let counts = into.write_json("postgres-restore", "table_counts", &json!({ "sessions": 200 })).unwrap();
+        let output = into.write_text("postgres-restore", "pg_restore", "done\n").unwrap();
         assert_eq!(counts.path, "evidence/postgres-restore/table_counts.json");
-        assert_eq!((output.path.as_str(), output.bytes), ("evidence/postgres-restore/pg_restore.txt", 5));
+        assert_eq!((output.path.as_str(), output.bytes), ("evidence/postgres-restore/pg_restore.txt", 44));
         counts.verify(out.path()).unwrap();
         output.verify(out.path()).unwrap();
     }
 
     #[test]
+    fn the_digest_of_evidence_does_not_tell_what_small_count_stands_in_it() {
+        let [one, two] = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+        let store = |out: &Path, key| {
+            folder(out, key).write_json("postgres-restore", "counts", &json!({ "sessions": 3 })).unwrap()
+        };
+        let (ours, theirs) = (store(one.path(), 7), store(two.path(), 8));
+        assert_ne!(ours.sha256, theirs.sha256);
+        // Whoever has the key can check a guess; whoever has the file needs none.
+        let salt = RunKey::unknown([7; 32]).salt(&ours.path);
+        let guess = serde_json::to_string_pretty(&json!({"salt": salt, "seen": {"sessions": 3}})).unwrap();
+        assert_eq!(sha256_hex(format!("{guess}\n").as_bytes()), ours.sha256);
+        ours.verify(one.path()).unwrap();
+    }
+
+    #[test]
     fn changed_evidence_is_found() {
         let out = tempfile::tempdir().unwrap();
-        let stored = EvidenceFolder::new(out.path()).write_text("redaction", "scan", "0 found").unwrap();
+        let stored = folder(out.path(), 7).write_text("redaction", "scan", "0 found").unwrap();
         std::fs::write(out.path().join(&stored.path), "1 found").unwrap();
         assert!(matches!(stored.verify(out.path()), Err(EvidenceDamage::Changed { .. })));
         std::fs::remove_file(out.path().join(&stored.path)).unwrap();
@@ -175,16 +216,16 @@ mod tests {
     #[test]
     fn evidence_is_written_once() {
         let out = tempfile::tempdir().unwrap();
-        let folder = EvidenceFolder::new(out.path());
-        folder.write_text("redaction", "scan", "first").unwrap();
-        assert!(matches!(folder.write_text("redaction", "scan", "second"), Err(EvidenceError::Write { .. })));
+        let into = folder(out.path(), 7);
+        into.write_text("redaction", "scan", "first").unwrap();
+        assert!(matches!(into.write_text("redaction", "scan", "second"), Err(EvidenceError::Write { .. })));
     }
 
     #[test]
     fn a_name_can_not_climb_out_of_the_folder() {
-        let folder = EvidenceFolder::new(Path::new("unused"));
+        let into = folder(Path::new("unused"), 7);
         for name in ["", "..", "a/b", "A", "a.b", "a b"] {
-            assert!(matches!(folder.write_text("redaction", name, ""), Err(EvidenceError::Name(_))), "{name:?}");
+            assert!(matches!(into.write_text("redaction", name, ""), Err(EvidenceError::Name(_))), "{name:?}");
         }
     }
 }

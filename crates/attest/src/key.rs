@@ -76,6 +76,11 @@ impl SigningKey {
         PublicKey(self.key.verifying_key())
     }
 
+    /// The secret itself, for what is derived from it.
+    pub(crate) fn seed(&self) -> [u8; 32] {
+        self.key.to_bytes()
+    }
+
     pub(crate) fn sign(&self, message: &[u8]) -> [u8; 64] {
         self.key.sign(message).to_bytes()
     }

@@ -6,7 +6,8 @@
 //! call that wrote them returns. `attest verify` (`src/bin/attest.rs`) checks a bundle offline.
 //!
 //! This crate uses nothing else of ours, and is small enough to be read in one sitting by whoever has to trust it.
-//! Read in this order: FORMAT.md, `bundle`, `statement`, `envelope`, `journal`, `folder`, `key`.
+//! Read in this order: FORMAT.md, `bundle`, `statement`, `envelope`, `journal`, `folder`, `key`,
+//! `run_key`.
 //!
 //! Guaranteed: of a sealed bundle no byte of any file can be changed, no file added, removed or renamed, without
 //! [`bundle::verify`] noticing it, as long as the private key is kept.
@@ -22,6 +23,7 @@ mod evidence;
 mod folder;
 mod journal;
 pub mod key;
+mod run_key;
 pub mod statement;
 mod told;
 
@@ -31,6 +33,7 @@ pub use evidence::{Evidence, EvidenceDamage, EvidenceError, EvidenceFolder};
 pub use folder::FolderError;
 pub use journal::{Damage, Entry, Head, Journal, JournalError, Summary, check, verify};
 pub use key::{KeyError, PublicKey, SigningKey};
+pub use run_key::RunKey;
 pub use statement::{Statement, StatementError};
 pub use told::Answer;
 

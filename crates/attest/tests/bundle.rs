@@ -9,7 +9,9 @@ use attest::bundle::{self, EARLIER, ENVELOPE, JOURNAL, REPORT};
 use attest::statement::{
     BACKUP, BUILD, CHECKS, CheckResult, Digest, PLAN, Predicate, Proof, Subject, Timings, Verdict,
 };
-use attest::{Answer, Envelope, EvidenceFolder, Head, Journal, Refusal, SigningKey, Verified, VerifyError, sha256_hex};
+use attest::{
+    Answer, Envelope, EvidenceFolder, Head, Journal, Refusal, RunKey, SigningKey, Verified, VerifyError, sha256_hex,
+};
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::json;
 use tempfile::TempDir;
@@ -70,7 +72,7 @@ fn journal(folder: &Path) -> Head {
 fn unsealed() -> (TempDir, Head) {
     let folder = tempfile::tempdir().unwrap();
     let head = journal(folder.path());
-    EvidenceFolder::new(folder.path()).write_text("redaction", "scan", "0").unwrap();
+    EvidenceFolder::new(folder.path(), RunKey::unknown([9; 32])).write_text("redaction", "scan", "0").unwrap();
     fs::write(folder.path().join(REPORT), report().to_string()).unwrap();
     (folder, head)
 }

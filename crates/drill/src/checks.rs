@@ -23,17 +23,16 @@ pub(crate) mod standing;
 pub(crate) mod web_only;
 pub(crate) mod worker;
 
-use std::fmt::Display;
 use std::future::Future;
 
 use attest::EvidenceFolder;
 use clock::Sources;
-use redact::{Needle, Redactor};
-use serde::Serialize;
+use redact::Needle;
 
 use crate::processes::StartError;
 use crate::report::{Check, CheckId, Code, Comparison, OpenCheck};
 use crate::rigging::{Pace, Rigging};
+use crate::said::{Factual, Keyed, Sentence, Transcript, say};
 
 /// One check in the making: an [`OpenCheck`] with the clock and the folder that its evidence goes to.
 #[derive(Debug)]
@@ -61,7 +60,7 @@ impl Inquiry {
     }
 
     /// Counts one comparison; if it did not hold, `sentence` says what is wrong.
-    pub(crate) fn expect(&mut self, holds: bool, code: Code, sentence: impl FnOnce() -> String) -> bool {
+    pub(crate) fn expect(&mut self, holds: bool, code: Code, sentence: impl FnOnce() -> Sentence) -> bool {
         self.held(1);
         let holds = holds || self.blind_to(code);
         if !holds {
@@ -76,10 +75,10 @@ impl Inquiry {
     }
 
     /// Something is wrong.
-    pub(crate) fn fault(&mut self, code: Code, sentence: impl AsRef<str>) {
+    pub(crate) fn fault(&mut self, code: Code, sentence: impl Into<Sentence>) {
         debug_assert!(code.rows().contains(&self.check.id()), "{code:?} is no code of this row");
         if !self.blind_to(code) {
-            self.check.find(code.as_str(), public(sentence.as_ref()));
+            self.check.find(code.as_str(), sentence.into().redacted());
         }
     }
 
@@ -89,29 +88,43 @@ impl Inquiry {
     }
 
     /// Something could not be learned: the check can't pass, whatever else held.
-    pub(crate) fn could_not(&mut self, what: &str, cause: impl Display) {
-        self.check.doubt(public(&format!("{what}: {cause:#}")));
+    pub(crate) fn could_not(&mut self, what: impl Into<Sentence>, cause: impl Into<Sentence>) {
+        self.check.doubt(say!("{}: {}", what.into(), cause.into()).redacted());
+    }
+
+    /// As [`Self::could_not`], for a cause that somebody else told.
+    pub(crate) fn missed(&mut self, what: impl Into<Sentence>, error: &anyhow::Error) {
+        self.could_not(what, Sentence::about(error));
+    }
+
+    /// The name of a value that the report does not tell.
+    pub(crate) fn keyed(&self, value: &str) -> Keyed {
+        Keyed::of(self.folder.key(), value)
     }
 
     /// Keeps what was seen, before it is judged. A check whose evidence can't be written can't pass.
-    pub(crate) fn record(&mut self, name: &str, seen: &impl Serialize) {
-        match self.folder.write_json(self.check.id().as_str(), name, seen) {
+    pub(crate) fn record(&mut self, name: &'static str, seen: &impl Factual) {
+        match self.folder.write_json(self.check.id().as_str(), name, &seen.fact()) {
             Ok(evidence) => self.check.evidence(evidence),
-            Err(error) => self.could_not("the evidence could not be written", anyhow::Error::from(error)),
+            Err(error) => self.missed("the evidence could not be written", &error.into()),
         }
     }
 
     /// As [`Self::record`], for text.
-    pub(crate) fn record_text(&mut self, name: &str, seen: &str) {
-        match self.folder.write_text(self.check.id().as_str(), name, seen) {
+    pub(crate) fn record_text(&mut self, name: &'static str, seen: &Transcript) {
+        match self.folder.write_text(self.check.id().as_str(), name, seen.as_str()) {
             Ok(evidence) => self.check.evidence(evidence),
-            Err(error) => self.could_not("the evidence could not be written", anyhow::Error::from(error)),
+            Err(error) => self.missed("the evidence could not be written", &error.into()),
         }
     }
 
     /// Takes what an attempt gave, or notes that `what` happened instead.
-    pub(crate) fn learn<T>(&mut self, what: &str, attempt: Result<T, impl Into<anyhow::Error>>) -> Option<T> {
-        attempt.map_err(|error| self.could_not(what, error.into())).ok()
+    pub(crate) fn learn<T>(
+        &mut self,
+        what: impl Into<Sentence>,
+        attempt: Result<T, impl Into<anyhow::Error>>,
+    ) -> Option<T> {
+        attempt.map_err(|error| self.missed(what, &error.into())).ok()
     }
 
     /// Whether a role came up; one that did not is a fault of the restored system.
@@ -119,20 +132,15 @@ impl Inquiry {
         let up = started.is_ok();
         self.held(usize::from(up));
         if let Err(error) = started {
-            self.fault(Code::RoleDidNotStart, error.to_string());
+            self.fault(Code::RoleDidNotStart, error.sentence());
         }
         up
     }
 
     /// Forms the verdict. `summary` says what was compared, for a check that passes.
-    pub(crate) fn conclude(self, summary: &str) -> Check {
+    pub(crate) fn conclude(self, summary: &'static str) -> Check {
         self.check.close(self.sources.now(), summary)
     }
-}
-
-/// A sentence as it may stand in a report: without host paths, addresses and whatever else looks like a secret.
-pub(crate) fn public(sentence: &str) -> String {
-    Redactor::new().redact(sentence).into_owned()
 }
 
 /// Waits until `condition` gives something, at most for `patience`.

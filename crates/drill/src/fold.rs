@@ -11,6 +11,8 @@ use std::borrow::Cow;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
+use crate::said::Name;
+
 const KEPT: usize = 20;
 const EXCERPT_CHARS: usize = 500;
 
@@ -268,15 +270,15 @@ impl Fold {
 }
 
 /// The names of the fields in which `stored` differs from `expected`; for a sentence, never the values.
-pub(crate) fn differing_fields(stored: &Value, expected: &Value) -> Vec<String> {
+pub(crate) fn differing_fields(stored: &Value, expected: &Value) -> Vec<Name> {
     let empty = Map::new();
     let (stored, expected) = (stored.as_object().unwrap_or(&empty), expected.as_object().unwrap_or(&empty));
-    let mut names: Vec<String> = expected
-        .iter()
-        .filter(|(name, value)| stored.get(*name) != Some(value))
-        .map(|(name, _)| name.clone())
-        .collect();
-    names.extend(stored.keys().filter(|name| !expected.contains_key(*name)).cloned());
+    let differs = expected.iter().filter(|(name, value)| stored.get(*name) != Some(value));
+    let mut names: Vec<Name> = differs.map(|(name, _)| Name::catalogued(name)).collect();
+    // What the stored one has besides is a row's own word.
+    if stored.keys().any(|name| !expected.contains_key(name)) {
+        names.push("a field that no projection has".into());
+    }
     names
 }
 
@@ -319,6 +321,6 @@ mod tests {
         let mut stored = expected.clone();
         stored["title"] = json!("another");
         stored["added"] = json!(1);
-        assert_eq!(differing_fields(&stored, &expected), ["title", "added"]);
+        assert_eq!(differing_fields(&stored, &expected), ["title", "a field that no projection has"]);
     }
 }

@@ -25,6 +25,7 @@ use crate::backup::Backup;
 use crate::plan::{BaseBackupSource, DumpSource, PgBackRestSource, ProvidedSource};
 use crate::rehearsal::{Aftermath, Means, start_target_cluster};
 use crate::report::Code;
+use crate::said::Sentence;
 use crate::settings::Settings;
 use crate::target::Target;
 
@@ -69,7 +70,7 @@ pub(crate) enum Expected {
         /// What the backup holds was committed by then.
         taken_at: Timestamp,
         /// What its own tools found wrong with it.
-        damage: Option<String>,
+        damage: Option<Sentence>,
         /// What could not be looked at in it.
         doubt: Option<&'static str>,
     },
@@ -80,7 +81,7 @@ pub(crate) enum Expected {
 pub(crate) struct Refusal {
     /// Of the finding.
     pub(crate) code: Code,
-    pub(crate) cause: String,
+    pub(crate) cause: Sentence,
     pub(crate) output: String,
 }
 

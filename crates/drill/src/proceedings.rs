@@ -8,14 +8,13 @@
 use anyhow::Context as _;
 use attest::{EvidenceFolder, Journal};
 use clock::{Sources, Timestamp};
-use serde::Serialize;
-use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use crate::checks::Inquiry;
 use crate::progress::{Progress, StageHandle};
 use crate::report::{Check, CheckId, Outcome, Stage};
 use crate::rigging::Rigging;
+use crate::said::{Factual, Name as Told, Sentence, facts, say};
 
 /// Why a drill did not go on.
 #[derive(Debug, thiserror::Error)]
@@ -28,15 +27,25 @@ pub(crate) enum Halt {
     Stage { stage: &'static str, cause: anyhow::Error },
 }
 
+impl Halt {
+    /// As a report tells it.
+    pub(crate) fn sentence(&self) -> Sentence {
+        match self {
+            Self::Interrupted => "the drill was interrupted".into(),
+            Self::Stage { stage, cause } => say!("{}: {}", *stage, Sentence::about(cause)),
+        }
+    }
+}
+
 /// What a stage gives back: its result, and the sentence that proves the next one may begin.
 #[derive(Debug)]
 pub(crate) struct Done<T> {
     pub(crate) result: T,
-    pub(crate) proof: Option<String>,
+    pub(crate) proof: Option<Sentence>,
 }
 
 impl<T> Done<T> {
-    pub(crate) fn with_proof(result: T, proof: impl Into<String>) -> Self {
+    pub(crate) fn with_proof(result: T, proof: impl Into<Sentence>) -> Self {
         Self { result, proof: Some(proof.into()) }
     }
 
@@ -101,8 +110,9 @@ impl Proceedings {
     }
 
     /// Writes an entry, durably.
-    pub(crate) fn note(&mut self, kind: &str, data: impl Serialize) -> anyhow::Result<()> {
-        let head = self.journal.record(self.sources.now(), kind, data).context("the journal can't be written")?;
+    pub(crate) fn note(&mut self, kind: &'static str, data: &impl Factual) -> anyhow::Result<()> {
+        let head =
+            self.journal.record(self.sources.now(), kind, data.fact()).context("the journal can't be written")?;
         self.rigging.die_at(head.sequence);
         Ok(())
     }
@@ -115,7 +125,7 @@ impl Proceedings {
     ) -> Result<T, Halt> {
         let halt = |cause| Halt::Stage { stage: name.title, cause };
         let started_at = self.sources.now();
-        self.note("stage_started", json!({"stage": name.id})).map_err(halt)?;
+        self.note("stage_started", &facts!({"stage": name.id})).map_err(halt)?;
         let handle = self.progress.stage(name.title);
         let cancelled = self.cancel.clone();
         let outcome = tokio::select! {
@@ -137,13 +147,13 @@ impl Proceedings {
         &mut self,
         name: Name,
         started_at: Timestamp,
-        proof: Option<String>,
+        proof: Option<Sentence>,
         outcome: Outcome,
     ) -> anyhow::Result<()> {
         let duration_ms = u64::try_from((self.sources.now() - started_at).num_milliseconds()).unwrap_or(0);
         self.note(
             "stage_finished",
-            json!({"stage": name.id, "outcome": outcome, "duration_ms": duration_ms, "proof": proof}),
+            &facts!({"stage": name.id, "outcome": outcome, "duration_ms": duration_ms, "proof": proof}),
         )?;
         self.stages.push(Stage {
             id: name.id.to_owned(),
@@ -159,10 +169,10 @@ impl Proceedings {
 
     /// Takes a check that was judged.
     pub(crate) fn judged(&mut self, check: Check) -> anyhow::Result<()> {
-        let evidence: Vec<_> = check.evidence().iter().map(|evidence| &evidence.sha256).collect();
+        let evidence: Vec<_> = check.evidence().iter().map(|evidence| Told::catalogued(&evidence.sha256)).collect();
         self.note(
             "check_judged",
-            json!({"check": check.id(), "verdict": check.verdict(), "comparisons": check.comparisons(),
+            &facts!({"check": check.id(), "verdict": check.verdict(), "comparisons": check.comparisons(),
                 "findings": check.findings_total(), "evidence": evidence}),
         )?;
         self.checks.push(check);
@@ -170,9 +180,9 @@ impl Proceedings {
     }
 
     /// The checks that nobody judged, because the drill ended before.
-    pub(crate) fn not_run(&self, reason: &str) -> Vec<Check> {
+    pub(crate) fn not_run(&self, reason: &Sentence) -> Vec<Check> {
         let missing = CheckId::ALL.into_iter().filter(|id| self.checks.iter().all(|check| check.id() != *id));
-        missing.map(|id| Check::not_run(id, self.sources.now(), reason)).collect()
+        missing.map(|id| Check::not_run(id, self.sources.now(), reason.clone())).collect()
     }
 
     pub(crate) fn journal_head(&self) -> attest::Head {

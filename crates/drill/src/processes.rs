@@ -23,6 +23,7 @@ use serde::Deserialize;
 use tokio::process::{Child, Command};
 
 use crate::operated::{Commands, Operated};
+use crate::said::{Heard, Name, Sentence, say};
 
 /// The variable that marks a process as a drill's.
 pub(crate) const WORK_FOLDER_VARIABLE: &str = "DRILL_WORK_FOLDER";
@@ -71,6 +72,27 @@ pub(crate) enum StartError {
     NotReady { name: String, last_words: String },
     #[error("{name} did not come up by the operator's commands: {cause}")]
     Commands { name: String, cause: String },
+}
+
+impl StartError {
+    /// As a report tells it.
+    pub(crate) fn sentence(&self) -> Sentence {
+        match self {
+            Self::Spawn { name, source } => say!("{} could not be started: {}", Name::given(name), Heard::of(source)),
+            Self::Ended { name, status, last_words } => say!(
+                "{} ended before it was ready ({}): {}",
+                Name::given(name),
+                Heard::of(status),
+                Heard::of(last_words)
+            ),
+            Self::NotReady { name, last_words } => {
+                say!("{} was not ready within {} s: {}", Name::given(name), PATIENCE.as_secs(), Heard::of(last_words))
+            }
+            Self::Commands { name, cause } => {
+                say!("{} did not come up by the operator's commands: {}", Name::given(name), Heard::of(cause))
+            }
+        }
+    }
 }
 
 /// A command of the binary that ran to its end.

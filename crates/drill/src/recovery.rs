@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::Context as _;
+use archive::manifest::SecretVersion;
 use attest::statement::{self, Digest, Subject};
 use client::Client;
 use clock::Timestamp;
@@ -14,7 +15,7 @@ use serde_json::Value;
 
 use crate::backup::{Backup, Standard};
 use crate::checks::{
-    Inquiry, artifacts, cursors, expectations, gateway, objects, parity, postgres, public, reading, scheduler, secrets,
+    Inquiry, artifacts, cursors, expectations, gateway, objects, parity, postgres, reading, scheduler, secrets,
     standing, web_only, worker,
 };
 use crate::options::Options;
@@ -28,6 +29,7 @@ use crate::rehearsal::{Aftermath, Means};
 use crate::remembering;
 use crate::report::{Check, CheckId, Code, FollowUp, FollowUpStatus, Severity, Span, TableCount};
 use crate::run::Gathered;
+use crate::said::{Fact, Factual as _, Name as Told, Sentence, Transcript, facts, say};
 use crate::survey::{Wanted, survey};
 use crate::target::{Target, moved};
 
@@ -88,7 +90,7 @@ pub(crate) async fn recover(
     let backup = match expected {
         Expected::Manifest(backup) => *backup,
         Expected::Surveyed { backup_id, taken_at, damage, doubt } => {
-            gathered.notes.extend(doubt.map(str::to_owned));
+            gathered.notes.extend(doubt.map(Sentence::from));
             if let Some(damage) = damage {
                 rows.fault(Code::BackupDamaged, damage);
             }
@@ -157,7 +159,7 @@ async fn restore(
         .stage(RESTORE, async |_| {
             let outcome = aftermath.origin.restore(ground, means, aftermath).await?;
             let said = outcome.as_ref().map_or_else(|refusal| &refusal.output, |restored| &restored.output);
-            rows.record_text("restore-output", &public(said));
+            rows.record_text("restore-output", &Transcript::heard(said));
             Ok(Done::plain(outcome))
         })
         .await
@@ -166,9 +168,9 @@ async fn restore(
 /// The end of a drill whose backup is broken.
 fn refused(proceedings: &mut Proceedings, mut rows: Inquiry, refusal: &Refusal) -> Halt {
     let stage = RESTORE.title;
-    rows.fault(refusal.code, &refusal.cause);
+    rows.fault(refusal.code, refusal.cause.clone());
     match proceedings.judged(rows.conclude("")) {
-        Ok(()) => Halt::Stage { stage, cause: anyhow::anyhow!(refusal.cause.clone()) },
+        Ok(()) => Halt::Stage { stage, cause: anyhow::Error::new(refusal.cause.clone()) },
         Err(cause) => Halt::Stage { stage, cause },
     }
 }
@@ -204,7 +206,7 @@ impl<'a> Stages<'a> {
         self.proceedings.inquire(id)
     }
 
-    fn judged(&mut self, stage: Name, inquiry: Inquiry, summary: &str) -> Result<(), Halt> {
+    fn judged(&mut self, stage: Name, inquiry: Inquiry, summary: &'static str) -> Result<(), Halt> {
         let judged = self.proceedings.judged(inquiry.conclude(summary));
         judged.map_err(|cause| Halt::Stage { stage: stage.title, cause })
     }
@@ -285,11 +287,8 @@ impl<'a> Stages<'a> {
                 let (said, remembered) = remembering::begin(&target.launcher, &backup_id, ledger).await?;
                 let after = remembering::count(target.database_url(), &gathered.counts).await?;
                 let counts = remembering::with_replay(&gathered.counts, &before, &after);
-                let proof = format!(
-                    "leases and claims of the lost system are void; deliveries are redirected; {} records of the recovery \
-                     ledger were replayed",
-                    remembered.records
-                );
+                let proof = say!("leases and claims of the lost system are void; deliveries are redirected; {} records of the recovery \
+                     ledger were replayed", remembered.records);
                 Ok(Done::with_proof((remembered, counts, said), proof))
             })
             .await?;
@@ -327,7 +326,10 @@ impl<'a> Stages<'a> {
                 let window = boot.pace().quiet;
                 let seen = web_only::quiet_window(target, operator, sql?, window).await?;
                 web_only::judge_quiet(&mut boot, &seen);
-                Ok(Done::with_proof((), format!("{} counters did not move for {window:?}", seen.counters.len())))
+                Ok(Done::with_proof(
+                    (),
+                    say!("{} counters did not move for {} ms", seen.counters.len(), window.as_millis()),
+                ))
             })
             .await?;
         self.judge_living(&mut boot).await;
@@ -391,7 +393,7 @@ impl<'a> Stages<'a> {
         let plan = self.options.plan.as_ref().map(|run| &run.plan);
         let exclusion = plan.and_then(|plan| plan.exclusions.iter().find(|exclusion| exclusion.check == id));
         let Some(exclusion) = exclusion else { return Ok(false) };
-        let check = Check::not_run(id, self.proceedings.sources.now(), &exclusion.sentence());
+        let check = Check::not_run(id, self.proceedings.sources.now(), exclusion.sentence());
         let judged = self.proceedings.judged(check);
         judged.map_err(|cause| Halt::Stage { stage: "Leave a row out", cause })?;
         Ok(true)
@@ -557,20 +559,26 @@ impl<'a> Stages<'a> {
     /// No role that was started has ended since.
     async fn judge_living(&mut self, inquiry: &mut Inquiry) {
         for name in self.target.dead_roles().await {
-            inquiry.fault(Code::RoleDied, format!("the role {name} has ended by itself"));
+            inquiry.fault(Code::RoleDied, say!("the role {} has ended by itself", Told::given(&name)));
         }
     }
 
     /// The counters `names` have not moved since only web was there.
-    async fn prove_idle(&self, inquiry: &mut Inquiry, idle: &Activity, names: &[&str], role: &str) -> Result<(), Halt> {
+    async fn prove_idle(
+        &self,
+        inquiry: &mut Inquiry,
+        idle: &Activity,
+        names: &[&'static str],
+        role: &'static str,
+    ) -> Result<(), Halt> {
         let now = self.activity().await?;
         let moved = moved(idle, &now);
         for name in names {
             if !now.contains_key(*name) {
-                inquiry.could_not("idleness", format!("the activity probe has no counter {name}"));
+                inquiry.could_not("idleness", say!("the activity probe has no counter {}", name));
             }
             inquiry.expect(!moved.iter().any(|other| other == name), Code::RoleNotIdle, || {
-                format!("{name} moved although no {role} had been started")
+                say!("{} moved although no {} had been started", name, role)
             });
         }
         Ok(())
@@ -580,7 +588,10 @@ impl<'a> Stages<'a> {
 /// What of the backup is sealed. The names and versions of its secrets are kept as they are: a digest alone would tell
 /// nobody anything, and could be guessed.
 fn attested(proceedings: &Proceedings, backup: &Backup) -> anyhow::Result<Vec<Subject>> {
-    let references = proceedings.evidence.write_json("secret-references", "manifest", &backup.manifest.secrets)?;
+    let secret =
+        |secret: &SecretVersion| facts!({"name": Told::given(&secret.name), "version": Told::given(&secret.version)});
+    let secrets: Vec<Fact> = backup.manifest.secrets.iter().map(secret).collect();
+    let references = proceedings.evidence.write_json("secret-references", "manifest", &secrets.fact())?;
     let [database, objects] = backup.digests()?;
     let subject = |(name, sha256): (&str, String)| Subject { name: name.to_owned(), digest: Digest { sha256 } };
     Ok(statement::BACKUP.into_iter().zip([database, objects, references.sha256]).map(subject).collect())
@@ -594,7 +605,7 @@ fn tell_sent(gathered: &mut Gathered, sent: gateway::Sent, options: &Options, wi
     if sent.forgotten == 0 {
         return;
     }
-    let sentence = format!(
+    let sentence = say!(
         "{} deliveries that the lost system had sent after the backup went out again, under the same webhook-id; a \
          receiver that does not deduplicate saw them twice",
         sent.forgotten
@@ -602,7 +613,7 @@ fn tell_sent(gathered: &mut Gathered, sent: gateway::Sent, options: &Options, wi
     gathered.notes.push(sentence.clone());
     gathered.follow_ups.push(FollowUp {
         id: None,
-        finding: sentence,
+        finding: sentence.to_string(),
         owner: options.metadata.report_owner.clone(),
         severity: Severity::Medium,
         due_date: None,

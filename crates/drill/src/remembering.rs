@@ -17,6 +17,7 @@ use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 use crate::checks::postgres::OTHERS;
 use crate::processes::Launcher;
 use crate::report::{Known, LedgerFinding, LedgerUse, Lost, Remembered, TableCount};
+use crate::said::{Heard, Name, say};
 
 /// What `cowork admin generation start --json` prints, as far as it matters here.
 #[derive(Debug, Deserialize)]
@@ -45,7 +46,15 @@ struct Told {
     remembered: Value,
     lost: Lost,
     attention: Vec<String>,
-    findings: Vec<LedgerFinding>,
+    findings: Vec<Damaged>,
+}
+
+/// What it says is wrong with the ledger.
+#[derive(Debug, Deserialize)]
+struct Damaged {
+    code: String,
+    sentence: String,
+    normal: bool,
 }
 
 /// Begins the generation of a drill. Gives back what it printed, and what it says that was remembered.
@@ -97,10 +106,17 @@ impl Told {
             from: self.from,
             known,
             lost: self.lost,
-            attention: self.attention,
-            findings: self.findings,
+            attention: self.attention.iter().map(|words| say!("{}", Heard::of(words))).collect(),
+            findings: self.findings.iter().map(Damaged::repeated).collect(),
             seen: None,
         })
+    }
+}
+
+impl Damaged {
+    fn repeated(&self) -> LedgerFinding {
+        let (code, sentence) = (Name::catalogued(&self.code), say!("{}", Heard::of(&self.sentence)));
+        LedgerFinding { code, sentence, normal: self.normal }
     }
 }
 

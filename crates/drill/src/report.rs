@@ -44,6 +44,7 @@ use clock::Timestamp;
 use ids::DrillId;
 use serde::{Deserialize, Serialize};
 
+use crate::said::Sentence;
 use model::seconds;
 
 /// The format of `report.json`. Goes up when a reader of the old one would misread the new one.
@@ -82,7 +83,7 @@ pub struct Report {
     /// Absent: the drill ended before the restore had told, or the report is older than this part of it.
     #[serde(default)]
     pub(in crate::report) remembered: Option<Remembered>,
-    pub(in crate::report) notes: Vec<String>,
+    pub(in crate::report) notes: Vec<Sentence>,
     pub(in crate::report) follow_ups: Vec<FollowUp>,
     /// Earlier drills, the oldest first. Not this one.
     pub(in crate::report) history: Vec<Past>,
@@ -115,7 +116,7 @@ pub struct Material {
     pub counts: Vec<TableCount>,
     pub object_counts: Vec<ObjectCount>,
     pub remembered: Option<Remembered>,
-    pub notes: Vec<String>,
+    pub notes: Vec<Sentence>,
     /// Besides those that follow from the checks.
     pub follow_ups: Vec<FollowUp>,
     pub history: Vec<Past>,
@@ -149,7 +150,7 @@ impl Report {
             counts: material.counts,
             object_counts: material.object_counts,
             remembered: material.remembered,
-            notes: material.notes.iter().map(|note| plain(note)).collect(),
+            notes: material.notes,
             follow_ups,
             history: material.history,
             journal: material.journal,
@@ -336,7 +337,7 @@ fn ten_rows(checks: Vec<Check>, at: Timestamp) -> Vec<Check> {
     });
     let row = |id| judged.iter().find(|check| check.id == id).cloned();
     let missing = "the drill ended before this check was begun";
-    CheckId::ALL.into_iter().map(|id| row(id).unwrap_or_else(|| Check::not_run(id, at, missing))).collect()
+    CheckId::ALL.into_iter().map(|id| row(id).unwrap_or_else(|| Check::not_run(id, at, missing.into()))).collect()
 }
 
 fn measure(material: &Material) -> Measured {

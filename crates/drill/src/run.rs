@@ -11,22 +11,20 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use attest::statement::Subject;
-use attest::{EvidenceFolder, Head, Journal};
+use attest::{EvidenceFolder, Head, Journal, RunKey};
 use clock::{SeededEntropy, Sources, SystemClock, Timestamp};
 use ids::DrillId;
 use localpg::{Binaries, Cluster};
-use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use crate::backup::{Backup, Standard};
 use crate::case;
-use crate::checks::{public, redaction};
+use crate::checks::redaction;
 use crate::error::DrillError;
 use crate::findings::Register;
 use crate::history;
 use crate::options::{Options, PlanRun};
 use crate::out::Out;
-use crate::plan;
 use crate::proceedings::{Done, Halt, Name, Proceedings};
 use crate::processes;
 use crate::progress::Progress;
@@ -34,6 +32,7 @@ use crate::recovery::{self, Recovered};
 use crate::rehearsal::{self, Aftermath, Means, Size, Source};
 use crate::report::{self, CheckId, Environment, FollowUp, Material, Report, Span, html, json, markdown};
 use crate::rigging::Rigging;
+use crate::said::{Fact, Name as Told, Sentence, facts, say};
 use crate::seal;
 use crate::territory;
 use crate::work::{self, WorkFolder};
@@ -77,7 +76,7 @@ pub(crate) struct Gathered {
     pub(crate) rpo: Option<Span>,
     /// What the restore says that it remembered, and what the judge saw of it.
     pub(crate) remembered: Option<report::Remembered>,
-    pub(crate) notes: Vec<String>,
+    pub(crate) notes: Vec<Sentence>,
     pub(crate) follow_ups: Vec<FollowUp>,
     /// What of the backup is sealed.
     pub(crate) attested: Vec<Subject>,
@@ -96,6 +95,10 @@ const PROVE: Name = Name::new("prove", "Prove that the target is not production"
 const ISOLATION: Name = Name::new("isolation", "See that nothing of it has a way out");
 const TEAR_DOWN: Name = Name::new("tear-down", "Tear down");
 
+/// A rehearsal does not leave the machine's network: its operator looks at its roles over it (`--pause-after`).
+const SHARED_NETWORK: &str = "isolation could not be verified: the roles of a rehearsal share the machine's network; what \
+                              keeps them from the outside is the redirection of their gateway";
+
 /// Runs a drill and writes its report.
 ///
 /// # Errors
@@ -113,17 +116,15 @@ pub async fn run(options: Options, sources: Sources, cancel: CancellationToken) 
     let swept = work::clean(&options.work_parent);
     let work = WorkFolder::create(&options.work_parent, &name)
         .map_err(|source| DrillError::Work { parent: options.work_parent.clone(), source })?;
-    let evidence = EvidenceFolder::new(out.path());
+    let key = run_key(&options, drill_id, &sources);
+    let evidence = EvidenceFolder::new(out.path(), key);
     let progress = Progress::new(options.mode);
     let rigging = Rigging { die_after_entry: options.die_after_entry, ..Rigging::default() };
     let mut proceedings = Proceedings::new(sources.clone(), evidence, journal, progress, cancel, rigging);
     let started_at = sources.now();
     let identity = Identity { drill_id, started_at };
-    let begun = json!({"drill_id": drill_id, "build": options.build, "scale": options.scale, "seed": options.seed,
-        "build_sha256": subjects.build, "plan_sha256": subjects.plan, "signing_key_id": key_id(&options),
-        "plan": options.plan.as_ref().map(|run| json!({"name": run.plan.name.as_str(), "sha256": run.sha256})),
-        "abandoned_drills_removed": swept.folders.len()});
-    proceedings.note("drill_started", begun).map_err(failed)?;
+    let begun = begun(&options, drill_id, &subjects, swept.folders.len());
+    proceedings.note("drill_started", &begun).map_err(failed)?;
     let mut gathered = Gathered { build_sha256: subjects.build.clone(), ..Gathered::default() };
     let halt = conduct(&mut proceedings, &options, identity, work, &out, &mut gathered).await.err();
     let report = conclude(&mut proceedings, &options, identity, &mut gathered, halt.as_ref()).map_err(failed)?;
@@ -133,11 +134,29 @@ pub async fn run(options: Options, sources: Sources, cancel: CancellationToken) 
     Ok(Outcome { report, out: options.out, interrupted, kept: gathered.kept })
 }
 
+/// What the drill was asked to do, and with what, for the journal's first entry.
+fn begun(options: &Options, drill_id: DrillId, subjects: &seal::Subjects, swept: usize) -> Fact {
+    let plan = options.plan.as_ref();
+    let plan = plan.map(|run| facts!({"name": Told::from(&run.plan.name), "sha256": Told::catalogued(&run.sha256)}));
+    facts!({"drill_id": drill_id, "build": Told::given(&options.build), "scale": options.scale, "seed": options.seed,
+        "build_sha256": Told::catalogued(&subjects.build), "plan_sha256": Told::catalogued(&subjects.plan),
+        "signing_key_id": key_id(options).map(Told::given), "plan": plan, "abandoned_drills_removed": swept})
+}
+
+/// The drill's key: whoever holds the signing key has it, too. Of a drill that is not signed nobody has.
+pub(crate) fn run_key(options: &Options, drill_id: DrillId, sources: &Sources) -> RunKey {
+    match &options.keeping.signing_key {
+        Some(key) => RunKey::of(key, &drill_id.to_string()),
+        None => RunKey::unknown(sources.bytes()),
+    }
+}
+
 /// The forms of the report get their names only after the journal is closed, so that a drill which is killed before
 /// leaves no report. The journal's last entries name their digests.
 fn publish(mut proceedings: Proceedings, out: &Out, report: &Report) -> anyhow::Result<Head> {
     let written = report.write(out.path()).context("its forms can't be written")?;
-    proceedings.note("report_written", written.digests())?;
+    let digests = written.digests().iter().map(|(name, sha256)| (*name, Told::catalogued(sha256)));
+    proceedings.note("report_written", &digests.collect::<Vec<_>>())?;
     let head = proceedings.close_journal()?;
     written.publish().context("its forms can't be named")?;
     Ok(head)
@@ -170,7 +189,10 @@ async fn conduct(
     };
     let aftermath = match &options.plan {
         Some(run) => take_up(proceedings, run, &means, gathered).await?,
-        None => rehearse(proceedings, options, &means).await?,
+        None => {
+            gathered.notes.push(SHARED_NETWORK.into());
+            rehearse(proceedings, options, &means).await?
+        }
     };
     let recovered = bring_back(proceedings, options, identity, &means, out, &aftermath, gathered).await?;
     if options.keep {
@@ -215,8 +237,7 @@ async fn preflight(proceedings: &mut Proceedings, options: &Options) -> Result<B
                 std::fs::metadata(&found).with_context(|| format!("{tool} is not where Postgres' programs are"))?;
             }
             let swept = localpg::sweep(&options.work_parent);
-            let proof =
-                format!("Postgres' programs are there; {} abandoned clusters were removed", swept.removed.len());
+            let proof = say!("Postgres' programs are there; {} abandoned clusters were removed", swept.removed.len());
             Ok(Done::with_proof(binaries, proof))
         })
         .await
@@ -234,7 +255,7 @@ async fn take_up(
         .stage(PROVE, async |_| {
             let aftermath = case::of(run, means, now).await?;
             let proofs = territory::prove(run, means, &aftermath).await?;
-            let proof = proofs.join("; ");
+            let proof = Sentence::join(&proofs, "; ");
             Ok(Done::with_proof((aftermath, proofs), proof))
         })
         .await?;
@@ -250,9 +271,9 @@ async fn take_up(
         })
         .await?;
     gathered.notes.push(isolation);
-    let controls: Vec<&str> = run.plan.controls.iter().map(plan::Name::as_str).collect();
+    let controls: Vec<Told> = run.plan.controls.iter().map(Told::from).collect();
     if !controls.is_empty() {
-        gathered.notes.push(format!("Evidence for: {}.", controls.join(", ")));
+        gathered.notes.push(say!("Evidence for: {}.", controls));
     }
     Ok(aftermath)
 }
@@ -265,11 +286,11 @@ async fn rehearse(proceedings: &mut Proceedings, options: &Options, means: &Mean
             let source = rehearsal::build(means, size).await?;
             let total = u64::from(source.life().sessions());
             source.life().populate(|done| handle.tick(done, total)).await?;
-            Ok(Done::with_proof(source, format!("{total} sessions and more were carried out through the API")))
+            Ok(Done::with_proof(source, say!("{} sessions and more were carried out through the API", total)))
         })
         .await?;
-    let processes = source.processes();
-    let noted = proceedings.note("source_running", json!({"processes": processes}));
+    let processes: Vec<(Told, u32)> = source.processes().iter().map(|(name, pid)| (Told::given(name), *pid)).collect();
+    let noted = proceedings.note("source_running", &facts!({"processes": processes}));
     noted.map_err(|cause| Halt::Stage { stage: SOURCE.title, cause })?;
     let life = source.life().clone();
     // Life goes on until nobody is there to answer it.
@@ -301,19 +322,14 @@ async fn lose(
     backup: (String, String),
     after: Duration,
 ) -> Result<Aftermath, Halt> {
-    let noted = proceedings.note("disaster", json!({"after_ms": after.as_millis() as u64}));
+    let noted = proceedings.note("disaster", &facts!({"after_ms": after.as_millis() as u64}));
     noted.map_err(|cause| Halt::Stage { stage: DISASTER.title, cause })?;
     proceedings
         .stage(DISASTER, async |_| {
             tokio::time::sleep(after).await;
             let aftermath = source.destroy(backup).await?;
-            let proof = format!(
-                "every process of the source was killed at once, {} ms later; {} deliveries and {} acknowledged commands are \
-                 remembered outside",
-                after.as_millis(),
-                aftermath.sink.mark(),
-                aftermath.acknowledged.len()
-            );
+            let proof = say!("every process of the source was killed at once, {} ms later; {} deliveries and {} acknowledged commands are \
+                 remembered outside", after.as_millis(), aftermath.sink.mark(), aftermath.acknowledged.len());
             Ok(Done::with_proof(aftermath, proof))
         })
         .await
@@ -436,7 +452,7 @@ pub(crate) fn conclude(
     halt: Option<&Halt>,
 ) -> anyhow::Result<Report> {
     if let Some(halt) = halt {
-        let reason = public(&format!("the drill ended early: {halt}"));
+        let reason = say!("the drill ended early: {}", halt.sentence()).redacted();
         for check in proceedings.not_run(&reason) {
             proceedings.judged(check)?;
         }
@@ -447,7 +463,7 @@ pub(crate) fn conclude(
     if let Some(findings) = options.keeping.findings.as_ref().filter(|_| !matches!(halt, Some(Halt::Interrupted))) {
         follow_up(&mut report, findings)?;
     }
-    proceedings.note("drill_concluded", json!({"verdict": report.verdict()}))?;
+    proceedings.note("drill_concluded", &facts!({"verdict": report.verdict()}))?;
     Ok(report)
 }
 

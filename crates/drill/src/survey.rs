@@ -19,6 +19,7 @@ use crate::options::Options;
 use crate::proceedings::{Done, Halt, Name, Proceedings};
 use crate::rehearsal::Means;
 use crate::report::Code;
+use crate::said::Sentence;
 use crate::settings::{SecretValues, Settings};
 use crate::target::Target;
 
@@ -65,7 +66,7 @@ pub(crate) async fn survey(
     match surveyed {
         Ok(backup) => Ok((backup, rows)),
         Err((code, cause)) => {
-            rows.fault(code, &cause);
+            rows.fault(code, cause.clone());
             // What the engine finds says more.
             if let Ok(engine) = postgres::engine_check(url).await {
                 postgres::judge_engine(&mut rows, &engine);
@@ -78,14 +79,14 @@ pub(crate) async fn survey(
 }
 
 /// What a survey that failed says of the backup; or the drill's own fault.
-fn unreadable(error: BackupError) -> anyhow::Result<(Code, String)> {
+fn unreadable(error: BackupError) -> anyhow::Result<(Code, Sentence)> {
     let code = match &error {
         BackupError::NotOurs(_) => Code::NotOurs,
         BackupError::Schema { .. } => Code::OtherSchema,
         BackupError::Database { .. } => Code::DataUnreadable,
         _ => return Err(error.into()),
     };
-    Ok((code, format!("{:#}", anyhow::Error::from(error))))
+    Ok((code, Sentence::about(&error.into())))
 }
 
 /// The catalogue of an empty system of this build.

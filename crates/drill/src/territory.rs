@@ -16,6 +16,7 @@ use crate::options::{Isolated, PlanRun};
 use crate::origin::Origin;
 use crate::plan::{Isolation, Name, Roles};
 use crate::rehearsal::{Aftermath, Means};
+use crate::said::{Heard, Sentence, say};
 use crate::target::Target;
 
 /// How long somebody who must not answer has to answer.
@@ -27,7 +28,7 @@ const ELSEWHERE: &str = "192.0.2.1:9";
 ///
 /// # Errors
 /// If the target may be production.
-pub(crate) async fn prove(run: &PlanRun, means: &Means<'_>, aftermath: &Aftermath) -> anyhow::Result<Vec<String>> {
+pub(crate) async fn prove(run: &PlanRun, means: &Means<'_>, aftermath: &Aftermath) -> anyhow::Result<Vec<Sentence>> {
     let mut proofs = Vec::new();
     for address in &run.plan.production.addresses {
         let address = address.as_str();
@@ -36,15 +37,15 @@ pub(crate) async fn prove(run: &PlanRun, means: &Means<'_>, aftermath: &Aftermat
         }
     }
     if !run.plan.production.addresses.is_empty() {
-        proofs.push(format!("{} addresses of production did not answer", run.plan.production.addresses.len()));
+        proofs.push(say!("{} addresses of production did not answer", run.plan.production.addresses.len()));
     }
     if let Some(objects) = &run.plan.production.objects {
         apart(means.work.path(), objects)?;
-        proofs.push("the target's folder is not production's object store".to_owned());
+        proofs.push("the target's folder is not production's object store".into());
     }
     proofs.push(match &aftermath.origin {
         Origin::Provided(_, url) => other_server(run, url).await?,
-        _ => "the target's database will be in a private server of the drill's own".to_owned(),
+        _ => "the target's database will be in a private server of the drill's own".into(),
     });
     Ok(proofs)
 }
@@ -53,22 +54,22 @@ pub(crate) async fn prove(run: &PlanRun, means: &Means<'_>, aftermath: &Aftermat
 ///
 /// # Errors
 /// If there is none and the plan requires one.
-pub(crate) async fn isolation(run: &PlanRun) -> anyhow::Result<Result<String, String>> {
+pub(crate) async fn isolation(run: &PlanRun) -> anyhow::Result<Result<Sentence, Sentence>> {
     if let Roles::Commands { .. } = run.plan.roles {
         let doubt = "isolation could not be verified: the operator's commands start the roles elsewhere";
-        return Ok(Err(doubt.to_owned()));
+        return Ok(Err(doubt.into()));
     }
     let doubt = match &run.isolated() {
         Isolated::Namespace { left } => match no_way_out(left).await {
-            Ok(()) => return Ok(Ok("the drill and its roles run in a network namespace without a route".to_owned())),
-            Err(error) => format!("{error:#}"),
+            Ok(()) => return Ok(Ok("the drill and its roles run in a network namespace without a route".into())),
+            Err(error) => Sentence::about(&error),
         },
-        Isolated::Impossible { cause } | Isolated::NotTried { cause } => cause.clone(),
+        Isolated::Impossible { cause } | Isolated::NotTried { cause } => say!("{}", Heard::of(cause)),
     };
     if run.plan.target.isolation == Isolation::Required {
         bail!("the plan requires isolation, and there is none: {doubt}");
     }
-    Ok(Err(format!("isolation could not be verified: {doubt}")))
+    Ok(Err(say!("isolation could not be verified: {}", doubt)))
 }
 
 /// The kernel's own account: another namespace than before, no route in it, and no way to an address elsewhere.
@@ -88,12 +89,12 @@ fn namespace_of(process: &str) -> std::io::Result<String> {
 }
 
 /// How many of the target's roles share the judge's namespace, and whether all do. Asked of the running processes.
-pub(crate) fn roles_inside(run: &PlanRun, target: &Target) -> Option<String> {
+pub(crate) fn roles_inside(run: &PlanRun, target: &Target) -> Option<Sentence> {
     let Isolated::Namespace { .. } = run.isolated() else { return None };
     let own = namespace_of("self").ok()?;
     let inside = target.roles.iter().filter(|role| namespace_of(&role.pid.to_string()).is_ok_and(|seen| seen == own));
     let (inside, all) = (inside.count(), target.roles.len());
-    Some(format!("{inside} of {all} running roles were seen in the network namespace without a route"))
+    Some(say!("{} of {} running roles were seen in the network namespace without a route", inside, all))
 }
 
 fn apart(work: &Path, objects: &Path) -> anyhow::Result<()> {
@@ -107,7 +108,7 @@ fn apart(work: &Path, objects: &Path) -> anyhow::Result<()> {
 }
 
 /// A server that somebody provided is not the one of production, as far as that can be told.
-async fn other_server(run: &PlanRun, url: &str) -> anyhow::Result<String> {
+async fn other_server(run: &PlanRun, url: &str) -> anyhow::Result<Sentence> {
     let production = &run.plan.production;
     let live = production.database.as_ref().and_then(|reference| run.values.get(reference));
     if live.is_some_and(|live| live.expose_secret() == url) {
@@ -125,10 +126,10 @@ async fn other_server(run: &PlanRun, url: &str) -> anyhow::Result<String> {
     let named = production.system_identifier.as_ref().map(Name::as_str);
     Ok(match named {
         Some(named) if named == target.0 => {
-            "the provided server has production's system identifier, as a physical copy has".to_owned()
+            "the provided server has production's system identifier, as a physical copy has".into()
         }
-        Some(_) => "the provided server has another system identifier than production".to_owned(),
-        None => "the plan does not say which system identifier production has".to_owned(),
+        Some(_) => "the provided server has another system identifier than production".into(),
+        None => "the plan does not say which system identifier production has".into(),
     })
 }
 

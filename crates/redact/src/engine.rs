@@ -41,6 +41,7 @@ impl Limits {
 }
 
 /// What is looked for.
+#[derive(Clone)]
 pub(crate) struct Engine {
     pub(crate) known: Known,
     pub(crate) interest: Interest,
@@ -73,6 +74,16 @@ impl Engine {
             values: values.len(),
             shortest,
         }
+    }
+
+    /// The same engine, which looks for `value`, too.
+    pub(crate) fn with(&self, value: &[u8]) -> Self {
+        let mut more = self.clone();
+        more.known.learn([value]);
+        more.interest.add(value);
+        more.values += 1;
+        more.shortest = self.shortest.min(value.len());
+        more
     }
 
     /// How far back it must be seen again what was seen, lest something stands across.

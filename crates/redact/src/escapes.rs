@@ -34,7 +34,7 @@ pub(crate) const LONGEST: usize = 12;
 const BACKSLASHES: usize = 64;
 
 /// Which escapes are worth undoing.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Interest {
     /// By what follows the backslash; those by number are all of interest.
     after_backslash: [bool; 256],
@@ -76,11 +76,16 @@ impl Family {
 impl Interest {
     /// In whatever any of `values` may hold.
     pub(crate) fn of<'a>(values: impl IntoIterator<Item = &'a [u8]>) -> Self {
-        let mut after_backslash = [false; 256];
+        let mut interest = Self { after_backslash: [false; 256], backslashes: false, named_entities: false };
         // Base64 may hold a slash.
-        after_backslash[usize::from(b'/')] = true;
-        let (mut named_entities, mut backslashes) = (false, false);
-        for byte in values.into_iter().flatten() {
+        interest.after_backslash[usize::from(b'/')] = true;
+        values.into_iter().for_each(|value| interest.add(value));
+        interest
+    }
+
+    /// In whatever `value` may hold, too.
+    pub(crate) fn add(&mut self, value: &[u8]) {
+        for byte in value {
             let escaped = match byte {
                 b'\n' => b'n',
                 b'\r' => b'r',
@@ -90,11 +95,10 @@ impl Interest {
                 b'"' | b'\'' => *byte,
                 _ => b'/',
             };
-            after_backslash[usize::from(escaped)] = true;
-            backslashes |= *byte == b'\\';
-            named_entities |= b"&<>\"'".contains(byte);
+            self.after_backslash[usize::from(escaped)] = true;
+            self.backslashes |= *byte == b'\\';
+            self.named_entities |= b"&<>\"'".contains(byte);
         }
-        Self { after_backslash, backslashes, named_entities }
     }
 
     /// The next escape of `family` from `from` on.

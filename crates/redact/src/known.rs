@@ -5,10 +5,14 @@
 //! done with, and that is nearly every one: so most bytes are never looked at twice. What is left is compared
 //! by the fingerprint of the whole form.
 //!
+//! Values that become known later have tables of their own, since those of before can't be made again from fingerprints: what is
+//! known grows by parts, and each is sampled by itself.
+//!
 //! Not here: encodings that have to be undone first (`layer`).
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::ops::Range;
+use std::sync::Arc;
 
 use crate::encoding::{Encoding, Form, forms};
 
@@ -19,12 +23,19 @@ const SHORT_GRAM: usize = 4;
 /// Wider windows would make for fewer samples, and for larger tables.
 const WIDEST: usize = 40;
 
-/// Finds any form of any of a list of values.
+/// Finds any form of any of a list of values. A clone shares what is known.
+#[derive(Clone)]
 pub(crate) struct Known {
+    parts: Vec<Arc<Part>>,
+    keys: Arc<Keys>,
+    values: usize,
+    longest: usize,
+}
+
+/// Values that became known at once.
+struct Part {
     shapes: Vec<Shape>,
     tables: Vec<Table>,
-    keys: Keys,
-    longest: usize,
 }
 
 /// What is known of a form.
@@ -71,21 +82,29 @@ struct Place {
 
 impl Known {
     pub(crate) fn new<'a>(values: impl IntoIterator<Item = &'a [u8]>) -> Self {
-        let keys = Keys::default();
+        let mut known = Self { parts: Vec::new(), keys: Arc::default(), values: 0, longest: 0 };
+        known.learn(values);
+        known
+    }
+
+    /// Adds values; they are numbered after those of before.
+    pub(crate) fn learn<'a>(&mut self, values: impl IntoIterator<Item = &'a [u8]>) {
         let mut listed = Vec::new();
-        for (value, bytes) in values.into_iter().enumerate() {
-            listed.extend(forms(bytes).into_iter().map(|form| (value, form)));
+        for bytes in values {
+            listed.extend(forms(bytes).into_iter().map(|form| (self.values, form)));
+            self.values += 1;
         }
-        let fits = |range: Range<usize>| -> Vec<(u32, &Form)> {
-            let numbered = (0_u32..).zip(&listed).map(|(shape, (_, form))| (shape, form));
-            numbered.filter(|(_, form)| range.contains(&form.text.len())).collect()
+        self.longest = listed.iter().map(|(_, form)| form.text.len()).max().unwrap_or(0).max(self.longest);
+        self.parts.push(Arc::new(Part::new(&listed, &self.keys)));
+    }
+
+    /// Whether this very value is among them.
+    pub(crate) fn has(&self, value: &[u8]) -> bool {
+        let fingerprint = self.keys.fingerprint(value);
+        let same = |shape: &Shape| {
+            shape.steps == [Encoding::Raw] && shape.length == value.len() && shape.fingerprint == fingerprint
         };
-        let groups = [(SHORT_GRAM, fits(0..LONG)), (LONG_GRAM, fits(LONG..usize::MAX))];
-        let full = groups.into_iter().filter(|(_, forms)| !forms.is_empty());
-        let tables = full.map(|(gram, forms)| Table::new(gram, &forms, &keys)).collect();
-        let longest = listed.iter().map(|(_, form)| form.text.len()).max().unwrap_or(0);
-        let shapes = listed.iter().map(|(value, form)| Shape::new(*value, form, &keys)).collect();
-        Self { shapes, tables, keys, longest }
+        self.parts.iter().flat_map(|part| &part.shapes).any(same)
     }
 
     /// The length of the longest form.
@@ -95,23 +114,44 @@ impl Known {
 
     /// Tells of every form in `text` that ends after `seen`.
     pub(crate) fn find(&self, text: &[u8], seen: usize, tell: &mut impl FnMut(Sighting<'_>)) {
-        for table in &self.tables {
-            table.samples(text, &mut |at, gram| {
-                for place in table.places_of(self.keys.gram(gram)) {
-                    self.verify(text, seen, at, place, tell);
-                }
-            });
+        for part in &self.parts {
+            for table in &part.tables {
+                table.samples(text, &mut |at, gram| {
+                    for place in table.places_of(self.keys.gram(gram)) {
+                        self.verify(&part.shapes[place.shape as usize], text, seen, (at, place), tell);
+                    }
+                });
+            }
         }
     }
 
-    fn verify(&self, text: &[u8], seen: usize, at: usize, place: &Place, tell: &mut impl FnMut(Sighting<'_>)) {
-        let shape = &self.shapes[place.shape as usize];
+    fn verify(
+        &self,
+        shape: &Shape,
+        text: &[u8],
+        seen: usize,
+        (at, place): (usize, &Place),
+        tell: &mut impl FnMut(Sighting<'_>),
+    ) {
         let Some(start) = at.checked_sub(place.at as usize) else { return };
         let range = start..start + shape.length;
         let found = text.get(range.clone()).is_some_and(|form| self.keys.fingerprint(form) == shape.fingerprint);
         if found && range.end > seen {
             tell(Sighting { value: shape.value, steps: &shape.steps, range });
         }
+    }
+}
+
+impl Part {
+    fn new(listed: &[(usize, Form)], keys: &Keys) -> Self {
+        let fits = |range: Range<usize>| -> Vec<(u32, &Form)> {
+            let numbered = (0_u32..).zip(listed).map(|(shape, (_, form))| (shape, form));
+            numbered.filter(|(_, form)| range.contains(&form.text.len())).collect()
+        };
+        let groups = [(SHORT_GRAM, fits(0..LONG)), (LONG_GRAM, fits(LONG..usize::MAX))];
+        let full = groups.into_iter().filter(|(_, forms)| !forms.is_empty());
+        let tables = full.map(|(gram, forms)| Table::new(gram, &forms, keys)).collect();
+        Self { shapes: listed.iter().map(|(value, form)| Shape::new(*value, form, keys)).collect(), tables }
     }
 }
 
@@ -226,10 +266,28 @@ mod tests {
     #[test]
     fn memory_holds_no_value() {
         let known = Known::new([&b"hunter2hunter2hunter2"[..]]);
-        let grams = known.tables.iter().flat_map(|table| &table.places).map(|place| place.keyed_gram.to_le_bytes());
+        let tables = known.parts.iter().flat_map(|part| &part.tables);
+        let grams = tables.flat_map(|table| &table.places).map(|place| place.keyed_gram.to_le_bytes());
         for gram in grams {
             assert!(!b"hunter2hunter2hunter2".windows(4).any(|part| gram.windows(4).any(|kept| kept == part)));
         }
+    }
+
+    #[test]
+    fn a_value_that_becomes_known_later_is_found_beside_those_of_before() {
+        let mut known = Known::new([&b"the first of them"[..]]);
+        let before = known.clone();
+        known.learn([&b"second"[..], &b"a third, longer than the others"[..]]);
+        let found = |known: &Known, text: &str| {
+            let mut found = Vec::new();
+            known.find(text.as_bytes(), 0, &mut |sighting| found.push(sighting.value));
+            found.sort_unstable();
+            found
+        };
+        let text = "... a third, longer than the others; second; the first of them";
+        assert_eq!(found(&known, text), [0, 1, 2]);
+        assert_eq!(found(&before, text), [0]);
+        assert!(known.has(b"second") && !before.has(b"second") && !known.has(b"secon"));
     }
 
     #[test]

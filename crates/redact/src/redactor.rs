@@ -2,6 +2,8 @@
 //!
 //! What is taken out leaves a marker that says of which kind it was: `[redacted:email]`. A marker is safe inside a JSON
 //! string.
+//!
+//! It drives the scanner's engine, and like the scanner it keeps no value: what was registered is known by fingerprints.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -9,7 +11,6 @@ use std::ops::Range;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use serde_json::Value;
-use zeroize::Zeroizing;
 
 use crate::MIN_LENGTH;
 use crate::engine::{Engine, Limits};
@@ -24,14 +25,8 @@ const WITHHELD: &str = "[redacted:text]";
 /// Redacts. Clones share what they know, so a value registered with one is taken out by all.
 #[derive(Clone, Default)]
 pub struct Redactor {
-    shared: Arc<RwLock<Secrets>>,
-}
-
-#[derive(Default)]
-struct Secrets {
-    /// To make the next engine from, when another is registered.
-    values: Vec<Zeroizing<Vec<u8>>>,
-    engine: Option<Arc<Engine>>,
+    /// `None`: nothing was registered yet.
+    shared: Arc<RwLock<Option<Arc<Engine>>>>,
 }
 
 /// What is redacted is lines and reports: nothing in them is worth more work than this.
@@ -51,11 +46,11 @@ impl Redactor {
         if value.len() < MIN_LENGTH || value.iter().all(|byte| *byte == b'*') || own(MARKER) || own(WITHHELD) {
             return false;
         }
-        let mut secrets = self.shared.write().unwrap_or_else(PoisonError::into_inner);
-        if !secrets.values.iter().any(|known| known.as_slice() == value) {
-            secrets.values.push(Zeroizing::new(value.to_vec()));
-            let values: Vec<&[u8]> = secrets.values.iter().map(|value| value.as_slice()).collect();
-            secrets.engine = Some(Arc::new(Engine::new(&values, LIMITS)));
+        let mut shared = self.shared.write().unwrap_or_else(PoisonError::into_inner);
+        match shared.as_deref() {
+            None => *shared = Some(Arc::new(Engine::new(&[value], LIMITS))),
+            Some(engine) if engine.known.has(value) => {}
+            Some(engine) => *shared = Some(Arc::new(engine.with(value))),
         }
         true
     }
@@ -124,7 +119,7 @@ impl Redactor {
     }
 
     fn engine(&self) -> Option<Arc<Engine>> {
-        self.shared.read().unwrap_or_else(PoisonError::into_inner).engine.clone()
+        self.shared.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 

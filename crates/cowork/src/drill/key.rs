@@ -8,8 +8,9 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use attest::SigningKey;
+use attest::{RunKey, SigningKey};
 use clap::{Args, Subcommand};
+use ids::DrillId;
 use secrets::{SecretReader, SecretReference};
 use serde_json::json;
 
@@ -20,6 +21,8 @@ use crate::process::Process;
 pub(crate) enum Key {
     /// Make a private key, and its public part beside it
     Generate(Generate),
+    /// Print the key of one drill, for an auditor who is to check its keyed values; it signs nothing
+    OfDrill(OfDrill),
 }
 
 #[derive(Debug, Args)]
@@ -32,15 +35,44 @@ pub(crate) struct Generate {
     json: bool,
 }
 
+#[derive(Debug, Args)]
+pub(crate) struct OfDrill {
+    /// The drill's id, as its report has it
+    #[arg(value_name = "DRILL")]
+    drill: DrillId,
+    /// The key that the drill was signed with, as `env:NAME` or `file:PATH`
+    #[arg(long, value_name = "REF")]
+    signing_key: SecretReference,
+    /// Print it as JSON
+    #[arg(long)]
+    json: bool,
+}
+
 impl Key {
     pub(crate) fn json(&self) -> bool {
-        let Self::Generate(generate) = self;
-        generate.json
+        match self {
+            Self::Generate(generate) => generate.json,
+            Self::OfDrill(of_drill) => of_drill.json,
+        }
     }
 
     pub(crate) fn run(self, process: &Process) -> Result<ExitCode, Failure> {
-        let Self::Generate(generate) = self;
-        generate.run(process)
+        match self {
+            Self::Generate(generate) => generate.run(process),
+            Self::OfDrill(of_drill) => of_drill.run(process),
+        }
+    }
+}
+
+impl OfDrill {
+    fn run(&self, process: &Process) -> Result<ExitCode, Failure> {
+        let key = RunKey::of(&read(&self.signing_key, None, process)?, &self.drill.to_string()).to_hex();
+        if self.json {
+            println!("{}", json!({"drill_id": self.drill, "key": key}));
+        } else {
+            println!("{key}");
+        }
+        Ok(ExitCode::SUCCESS)
     }
 }
 

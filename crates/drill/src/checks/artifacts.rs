@@ -9,13 +9,13 @@ use client::Client;
 use futures::StreamExt as _;
 use ids::{ArtifactId, OrgId};
 use serde::Deserialize;
-use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
 use super::Inquiry;
 use crate::api;
 use crate::backup::Backup;
 use crate::report::Code;
+use crate::said::{Heard, facts, say};
 
 /// Downloads at the same time.
 const CONCURRENCY: usize = 8;
@@ -45,7 +45,7 @@ pub(crate) async fn check(inquiry: &mut Inquiry, backup: &Backup, operator: &Cli
         judge_list(inquiry, &client, &rows).await;
         downloaded += judge_contents(inquiry, &client, &rows).await;
     }
-    inquiry.record("downloads", &json!({"expected": expected.len(), "downloaded_bytes": downloaded}));
+    inquiry.record("downloads", &facts!({"expected": expected.len(), "downloaded_bytes": downloaded}));
 }
 
 async fn judge_list(inquiry: &mut Inquiry, client: &Client, expected: &[&ArtifactRow]) {
@@ -58,11 +58,11 @@ async fn judge_list(inquiry: &mut Inquiry, client: &Client, expected: &[&Artifac
             (&artifact.name, artifact.size, &artifact.sha256) == (&row.name, row.size, &row.sha256)
         });
         inquiry.expect(same, Code::ArtifactMetadata, || {
-            format!("artifact {} is not listed as the backup had it", row.artifact_id)
+            say!("artifact {} is not listed as the backup had it", row.artifact_id)
         });
     }
     inquiry.expect(listed.len() == expected.len(), Code::ArtifactCount, || {
-        format!("the API lists {} artifacts, the backup had {}", listed.len(), expected.len())
+        say!("the API lists {} artifacts, the backup had {}", listed.len(), expected.len())
     });
 }
 
@@ -77,15 +77,17 @@ async fn judge_contents(inquiry: &mut Inquiry, client: &Client, expected: &[&Art
             Ok(content) => {
                 bytes += content.len() as u64;
                 inquiry.expect(hex::encode(Sha256::digest(&content)) == row.sha256, Code::ArtifactContent, || {
-                    format!(
+                    say!(
                         "artifact {} downloads with {} bytes that are not the backup's",
                         row.artifact_id,
                         content.len()
                     )
                 });
             }
-            Err(error) => inquiry
-                .fault(Code::ArtifactUnavailable, format!("artifact {} can't be downloaded: {error}", row.artifact_id)),
+            Err(error) => inquiry.fault(
+                Code::ArtifactUnavailable,
+                say!("artifact {} can't be downloaded: {}", row.artifact_id, Heard::of(error)),
+            ),
         }
     }
     bytes

@@ -12,6 +12,7 @@ use super::Inquiry;
 use super::parity::SessionRow;
 use crate::backup::Backup;
 use crate::report::Code;
+use crate::said::say;
 
 /// A line of the probe `delivery_cursors`.
 #[derive(Debug, Deserialize)]
@@ -43,11 +44,11 @@ pub(crate) fn judge(inquiry: &mut Inquiry, backup: &Backup) {
         let (binding, at) = (cursor.binding_id, cursor.sequence);
         let end = ends.get(&cursor.session_id).copied().unwrap_or_default();
         inquiry.expect(at <= end, Code::CursorAhead, || {
-            format!("the cursor of binding {binding} stands at {at}, its session ends at {end}")
+            say!("the cursor of binding {} stands at {}, its session ends at {}", binding, at, end)
         });
         let rendered = newest.get(&binding).copied().unwrap_or_default();
         inquiry.expect(at >= rendered, Code::CursorBehind, || {
-            format!("the cursor of binding {binding} stands at {at}, and event {rendered} was rendered already")
+            say!("the cursor of binding {} stands at {}, and event {} was rendered already", binding, at, rendered)
         });
     }
 }

@@ -7,26 +7,26 @@
 
 use chrono::TimeDelta;
 use clock::Timestamp;
-use serde_json::json;
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection};
 
 use super::Inquiry;
 use crate::plan::{Expectation, Plan, Side};
 use crate::report::Code;
+use crate::said::{Fact, Name, Sentence, facts, say};
 
 /// For one statement.
 const LIMIT: &str = "SET LOCAL statement_timeout = '120s'";
 
 /// Asks for every number. `manifest`: whether the backup has one, and so row 1 has more to go by.
 pub(crate) async fn check(inquiry: &mut Inquiry, plan: &Plan, manifest: bool, database_url: &str) {
-    let mut seen = Vec::new();
+    let mut seen: Vec<Fact> = Vec::new();
     for expectation in &plan.expectations {
         let asked = ask(database_url, expectation).await;
-        let what = format!("the expectation {:?}", expectation.name.as_str());
-        let Some(number) = inquiry.learn(&what, asked) else { continue };
+        let what = say!("the expectation {}", Name::from(&expectation.name));
+        let Some(number) = inquiry.learn(what, asked) else { continue };
         let holds =
             inquiry.expect(expectation.bounds.hold(number), Code::Expectation, || sentence(expectation, number));
-        seen.push(json!({"name": expectation.name.as_str(), "number": number, "holds": holds}));
+        seen.push(facts!({"name": Name::from(&expectation.name), "number": number, "holds": holds}));
     }
     inquiry.record("expectations", &seen);
     if !manifest && plan.expectations.is_empty() {
@@ -46,7 +46,7 @@ pub(crate) fn check_age(inquiry: &mut Inquiry, plan: &Plan, taken_at: Timestamp,
     let judged = plan.source.target_time().is_none();
     if judged {
         inquiry.expect(age <= limit, Code::BackupStale, || {
-            format!("the backup is {} s old, the plan allows {} s", age.num_seconds(), limit.num_seconds())
+            say!("the backup is {} s old, the plan allows {} s", age.num_seconds(), limit.num_seconds())
         });
     }
 }
@@ -63,14 +63,14 @@ async fn ask(database_url: &str, expectation: &Expectation) -> Result<i64, sqlx:
     Ok(number)
 }
 
-fn sentence(expectation: &Expectation, number: i64) -> String {
-    let name = expectation.name.as_str();
+fn sentence(expectation: &Expectation, number: i64) -> Sentence {
+    let name = Name::from(&expectation.name);
     let bounds = match (expectation.bounds.at_least, expectation.bounds.at_most) {
-        (Some(least), Some(most)) if least == most => format!("{least}"),
+        (Some(least), Some(most)) if least == most => say!("{}", least),
         (least, most) => {
-            let bound = |word: &str, bound: Option<i64>| bound.map(|bound| format!("{word} {bound}"));
+            let bound = |word: &'static str, bound: Option<i64>| bound.map(|bound| say!("{} {}", word, bound));
             let both = [bound("at least", least), bound("at most", most)];
-            both.into_iter().flatten().collect::<Vec<_>>().join(" and ")
+            Sentence::join(&both.into_iter().flatten().collect::<Vec<_>>(), " and ")
         }
     };
     let side = match expectation.side {
@@ -78,5 +78,5 @@ fn sentence(expectation: &Expectation, number: i64) -> String {
         Some(Side::After) => " (from after the instant)",
         None => "",
     };
-    format!("{name}{side} is {number}, the plan expects {bounds}")
+    say!("{}{} is {}, the plan expects {}", name, side, number, bounds)
 }

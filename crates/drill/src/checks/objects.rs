@@ -13,7 +13,6 @@ use archive::Manifest;
 use archive::manifest::BlobEntry;
 use ids::OrgId;
 use serde::Deserialize;
-use serde_json::json;
 use sha2::{Digest, Sha256};
 use sqlx::{Connection, PgConnection};
 use walkdir::WalkDir;
@@ -22,6 +21,7 @@ use super::Inquiry;
 use super::secrets::Verification;
 use crate::backup::Backup;
 use crate::report::{Code, ObjectCount};
+use crate::said::{Heard, Key, Name, facts, say};
 
 /// How a blob in the restored store compares with what the backup says of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,7 +30,7 @@ enum Seen {
     Missing,
     Size(u64),
     Content,
-    Unreadable(String),
+    Unreadable(io::ErrorKind),
 }
 
 /// What the report shows of the object store.
@@ -71,7 +71,7 @@ pub(crate) fn judge_owners(inquiry: &mut Inquiry, backup: &Backup) {
         let rows: Vec<Naming> = inquiry.learn("the rows that name blobs", backup.probe(probe)).unwrap_or_default();
         for row in rows {
             inquiry.expect(row.blob_key.starts_with(&format!("orgs/{}/", row.org_id)), Code::BlobForeign, || {
-                format!("a row of {probe} of org {} names the blob {} of another", row.org_id, row.blob_key)
+                say!("a row of {} of org {} names the blob {} of another", probe, row.org_id, Key::of(&row.blob_key))
             });
         }
     }
@@ -85,28 +85,30 @@ pub(crate) fn judge_checkpoints(inquiry: &mut Inquiry, verification: Option<&Ver
     };
     let checkpoints = &verification.checkpoints;
     inquiry.expect(checkpoints.checked == expected, Code::CheckpointCount, || {
-        format!("{} checkpoints were there to be opened, the backup had {expected}", checkpoints.checked)
+        say!("{} checkpoints were there to be opened, the backup had {}", checkpoints.checked, expected)
     });
     inquiry.held(usize::try_from(checkpoints.checked).unwrap_or(0).saturating_sub(checkpoints.failed.len()));
     for failed in &checkpoints.failed {
         inquiry.fault(
             Code::CheckpointUnopened,
-            format!(
+            say!(
                 "checkpoint {} of session {} does not open: {}",
-                failed.checkpoint_id, failed.session_id, failed.error
+                failed.checkpoint_id,
+                failed.session_id,
+                Heard::of(&failed.error)
             ),
         );
     }
 }
 
 fn judge_blob(inquiry: &mut Inquiry, blob: &BlobEntry, seen: &Seen) {
-    let key = &blob.key;
+    let key = Key::of(&blob.key);
     let (code, sentence) = match seen {
         Seen::Same => return inquiry.held(1),
-        Seen::Missing => (Code::BlobMissing, format!("blob {key} is missing")),
-        Seen::Size(size) => (Code::BlobSize, format!("blob {key} has {size} bytes, the backup had {}", blob.size)),
-        Seen::Content => (Code::BlobContent, format!("blob {key} has the right size, but its content was changed")),
-        Seen::Unreadable(cause) => (Code::BlobUnreadable, format!("blob {key} can't be read: {cause}")),
+        Seen::Missing => (Code::BlobMissing, say!("blob {} is missing", key)),
+        Seen::Size(size) => (Code::BlobSize, say!("blob {} has {} bytes, the backup had {}", key, size, blob.size)),
+        Seen::Content => (Code::BlobContent, say!("blob {} has the right size, but its content was changed", key)),
+        Seen::Unreadable(cause) => (Code::BlobUnreadable, say!("blob {} can't be read: {}", key, Heard::of(cause))),
     };
     inquiry.expect(false, code, || sentence);
 }
@@ -120,11 +122,11 @@ fn judge_orphans(inquiry: &mut Inquiry, expected: &[BlobEntry], objects: &Path, 
         if !known.contains_key(key.as_str()) {
             orphans += 1;
             if manifest {
-                inquiry.fault(Code::BlobOrphan, format!("object {key} is named by no row of the backup"));
+                inquiry.fault(Code::BlobOrphan, say!("object {} is named by no row of the backup", Key::of(&key)));
             }
         }
     }
-    inquiry.record("orphans", &json!({"orphans": orphans}));
+    inquiry.record("orphans", &facts!({"orphans": orphans}));
 }
 
 async fn rows_name(manifest: &Manifest, database_url: &str) -> Result<BTreeMap<String, (u64, String)>, sqlx::Error> {
@@ -137,12 +139,12 @@ async fn rows_name(manifest: &Manifest, database_url: &str) -> Result<BTreeMap<S
 fn judge_skew(inquiry: &mut Inquiry, expected: &[BlobEntry], named: &BTreeMap<String, (u64, String)>) {
     for blob in expected {
         inquiry.expect(named.get(&blob.key) == Some(&(blob.size, blob.sha256.clone())), Code::BlobUnnamed, || {
-            format!("no row names blob {} as the backup did", blob.key)
+            say!("no row names blob {} as the backup did", Key::of(&blob.key))
         });
     }
     let known: HashMap<&str, ()> = expected.iter().map(|blob| (blob.key.as_str(), ())).collect();
     for key in named.keys().filter(|key| !known.contains_key(key.as_str())) {
-        inquiry.fault(Code::BlobDangling, format!("a row names blob {key}, which the backup does not have"));
+        inquiry.fault(Code::BlobDangling, say!("a row names blob {}, which the backup does not have", Key::of(key)));
     }
 }
 
@@ -173,7 +175,7 @@ fn look_at(path: &Path, expected: &BlobEntry, buffer: &mut [u8]) -> Seen {
         Ok((_, sha256)) if sha256 != expected.sha256 => Seen::Content,
         Ok(_) => Seen::Same,
         Err(error) if error.kind() == io::ErrorKind::NotFound => Seen::Missing,
-        Err(error) => Seen::Unreadable(error.kind().to_string()),
+        Err(error) => Seen::Unreadable(error.kind()),
     }
 }
 
@@ -208,7 +210,7 @@ fn count_prefixes(expected: &[BlobEntry], seen: &[Seen]) -> Vec<ObjectCount> {
 
 fn nothing_of(kind: &str) -> ObjectCount {
     ObjectCount {
-        prefix: kind.to_owned(),
+        prefix: Name::catalogued(kind),
         backup_objects: 0,
         backup_bytes: 0,
         restored_objects: Some(0),

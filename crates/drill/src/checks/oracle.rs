@@ -19,6 +19,7 @@ use super::Inquiry;
 use super::gateway::DeliveryRow;
 use crate::backup::Backup;
 use crate::report::{Code, DeliveriesSeen};
+use crate::said::say;
 use crate::settings::MAX_ATTEMPTS;
 use crate::sink::Received;
 
@@ -152,14 +153,15 @@ pub(crate) fn judge(inquiry: &mut Inquiry, facts: &Facts<'_>) -> (DeliveriesSeen
     let mut forgotten = 0;
     for (id, arrivals) in &arrived {
         let (first, times) = (arrivals[0], arrivals.len());
-        let once =
-            inquiry.expect(times == 1, Code::DeliveryDuplicated, || format!("the delivery {id} arrived {times} times"));
+        let once = inquiry
+            .expect(times == 1, Code::DeliveryDuplicated, || say!("the delivery {} arrived {} times", id, times));
         let (state, past) = (states.get(id).copied(), past.get(id).copied().unwrap_or_default());
         let arrival = arrival(state, past, first.takes_repeats_once, facts.remembers);
         tell(inquiry, *id, arrival);
         let explained = state.is_some() || past != Past::default() || facts.threads.explain(first);
+        let thread = inquiry.keyed(&first.thread);
         inquiry.expect(explained, Code::DeliveryUnexplained, || {
-            format!("the delivery {id} arrived in thread {}, and nothing in the backup leads to it", first.thread)
+            say!("the delivery {} arrived in thread {}, and nothing in the backup leads to it", id, thread)
         });
         seen.new += u64::from(arrival == Arrival::New && explained);
         seen.unexplained += u64::from(!explained);
@@ -175,7 +177,7 @@ pub(crate) fn judge(inquiry: &mut Inquiry, facts: &Facts<'_>) -> (DeliveriesSeen
     for id in facts.held {
         let past = past.get(id);
         inquiry.expect(past.is_none_or(|past| past.doubtful), Code::DeliveryHeldNeedlessly, || {
-            format!("the delivery {id} is held for a person, though it was answered long before the disaster")
+            say!("the delivery {} is held for a person, though it was answered long before the disaster", id)
         });
     }
     (seen, forgotten)
@@ -190,7 +192,7 @@ fn tell(inquiry: &mut Inquiry, id: Uuid, arrival: Arrival) {
         Code::DeliveryForgotten => "had been answered long before the disaster, and went out again",
         _ => "may have arrived before the disaster, and was sent to a receiver that would see a repeat",
     };
-    inquiry.fault(code, format!("the delivery {id} {sentence}"));
+    inquiry.fault(code, say!("the delivery {} {}", id, sentence));
 }
 
 /// Nothing that the backup had is lost: what it knew as sent had arrived, what it knew as pending arrives now, had arrived
@@ -205,14 +207,14 @@ fn judge_row(
     let id = Uuid::from(row.delivery_id);
     match row.state.as_str() {
         "sent" => inquiry.expect(past.accepted || !facts.witness, Code::DeliveryNeverArrived, || {
-            format!("the backup knows the delivery {id} as sent, but it never arrived")
+            say!("the backup knows the delivery {} as sent, but it never arrived", id)
         }),
         "pending" => {
             let given_up = past.refusals >= MAX_ATTEMPTS;
             let held = past.doubtful && facts.held.contains(&id);
             let safe = arrived.contains(&id) || past.accepted || held || given_up;
             inquiry.expect(safe, Code::DeliveryLost, || {
-                format!("the delivery {id} was pending in the backup and did not arrive after the restore")
+                say!("the delivery {} was pending in the backup and did not arrive after the restore", id)
             })
         }
         _ => true,

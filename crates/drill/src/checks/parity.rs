@@ -9,12 +9,13 @@ use std::collections::{BTreeMap, HashMap};
 use client::Client;
 use ids::{OrgId, SessionId};
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::Inquiry;
 use crate::backup::Backup;
 use crate::fold::{Fold, differing_fields};
 use crate::report::Code;
+use crate::said::{Heard, Sentence, facts, say};
 
 /// A session as the backup knew it: a line of the probe `sessions`.
 #[derive(Debug, Clone, Deserialize)]
@@ -32,7 +33,7 @@ struct Refolded {
     last_sequence: i64,
     /// Events whose predecessors have not come yet: a table has no order.
     early: BTreeMap<i64, (String, String)>,
-    damage: Option<String>,
+    damage: Option<Sentence>,
 }
 
 type Key = (OrgId, SessionId);
@@ -77,7 +78,7 @@ impl Refolded {
         if sequence != self.last_sequence + 1 {
             let earlier = self.early.insert(sequence, (kind.to_owned(), payload.to_owned()));
             if earlier.is_some() || sequence <= self.last_sequence {
-                self.damage.get_or_insert(format!("event {sequence} is there twice"));
+                self.damage.get_or_insert(say!("event {} is there twice", sequence));
             }
             return;
         }
@@ -89,7 +90,7 @@ impl Refolded {
 
     fn step(&mut self, sequence: i64, kind: &str, payload: &str) {
         if let Err(error) = self.fold.apply(kind, payload) {
-            self.damage.get_or_insert(format!("event {sequence} can't be read: {error}"));
+            self.damage.get_or_insert(say!("event {} can't be read: {}", sequence, Heard::of(error)));
         }
         self.last_sequence = sequence;
     }
@@ -97,7 +98,7 @@ impl Refolded {
     /// Events that still wait for a predecessor wait for one that is not there.
     fn finish(&mut self) {
         for (sequence, (kind, payload)) in std::mem::take(&mut self.early) {
-            self.damage.get_or_insert(format!("event {sequence} follows event {}", self.last_sequence));
+            self.damage.get_or_insert(say!("event {} follows event {}", sequence, self.last_sequence));
             self.step(sequence, &kind, &payload);
         }
     }
@@ -110,7 +111,7 @@ pub(crate) fn judge(inquiry: &mut Inquiry, backup: &Backup, read: &Read) {
     let events: i64 = read.refolded.values().map(|refolded| refolded.events).sum();
     inquiry.record(
         "parity",
-        &json!({"sessions": sessions.len(), "projections": read.stored.len(), "events_folded": events}),
+        &facts!({"sessions": sessions.len(), "projections": read.stored.len(), "events_folded": events}),
     );
     for session in &sessions {
         judge_session(inquiry, session, read);
@@ -118,29 +119,29 @@ pub(crate) fn judge(inquiry: &mut Inquiry, backup: &Backup, read: &Read) {
     let known = read.stored.keys().chain(read.refolded.keys());
     let expected: std::collections::HashSet<Key> = sessions.iter().map(|row| (row.org_id, row.session_id)).collect();
     for (_, session) in known.filter(|key| !expected.contains(key)) {
-        inquiry.fault(Code::SessionAdded, format!("session {session} has rows that the backup did not have"));
+        inquiry.fault(Code::SessionAdded, say!("session {} has rows that the backup did not have", session));
     }
 }
 
 fn judge_session(inquiry: &mut Inquiry, row: &SessionRow, read: &Read) {
     let (session, key) = (row.session_id, (row.org_id, row.session_id));
     let (Some(refolded), Some((sequence, content))) = (read.refolded.get(&key), read.stored.get(&key)) else {
-        inquiry.fault(Code::SessionMissing, format!("session {session} has lost its projection or all its events"));
+        inquiry.fault(Code::SessionMissing, say!("session {} has lost its projection or all its events", session));
         return;
     };
     if let Some(damage) = &refolded.damage {
-        inquiry.fault(Code::EventDamage, format!("the events of session {session} are damaged: {damage}"));
+        inquiry.fault(Code::EventDamage, say!("the events of session {} are damaged: {}", session, damage));
     }
     inquiry.expect(refolded.last_sequence == row.last_sequence, Code::EventSequence, || {
-        format!("session {session} ends at event {}, the backup had {}", refolded.last_sequence, row.last_sequence)
+        say!("session {} ends at event {}, the backup had {}", session, refolded.last_sequence, row.last_sequence)
     });
     inquiry.expect(*sequence == row.last_sequence, Code::ProjectionSequence, || {
-        format!("the projection of session {session} stands at {sequence}, its last event is {}", row.last_sequence)
+        say!("the projection of session {} stands at {}, its last event is {}", session, sequence, row.last_sequence)
     });
     let expected = refolded.fold.content();
     inquiry.expect(*content == expected, Code::ProjectionContent, || {
-        let fields = differing_fields(content, &expected).join(", ");
-        format!("the projection of session {session} is not what its events add up to; it differs in: {fields}")
+        let fields = differing_fields(content, &expected);
+        say!("the projection of session {} is not what its events add up to; it differs in: {}", session, fields)
     });
 }
 
@@ -161,12 +162,12 @@ pub(crate) async fn judge_api(inquiry: &mut Inquiry, backup: &Backup, operator: 
         let seen: HashMap<SessionId, i64> = listed.iter().map(|s| (s.session_id, s.last_sequence)).collect();
         for (session, sequence) in &expected {
             inquiry.expect(seen.get(session) == Some(sequence), Code::SessionListed, || {
-                let seen = seen.get(session).map_or("not at all".to_owned(), |seen| format!("at event {seen}"));
-                format!("the API lists session {session} {seen}, the backup had event {sequence}")
+                let seen = seen.get(session).map_or("not at all".into(), |seen| say!("at event {}", seen));
+                say!("the API lists session {} {}, the backup had event {}", session, seen, sequence)
             });
         }
         inquiry.expect(seen.len() == expected.len(), Code::SessionCount, || {
-            format!("the API lists {} sessions of org {org}, the backup had {}", seen.len(), expected.len())
+            say!("the API lists {} sessions of org {}, the backup had {}", seen.len(), org, expected.len())
         });
         sample_projection(inquiry, &client, expected.into_iter().next()).await;
     }
@@ -177,13 +178,15 @@ async fn sample_projection(inquiry: &mut Inquiry, client: &Client, sample: Optio
     let Some((session, sequence)) = sample else { return };
     if let Some(view) = inquiry.learn("a session could not be read", client.session_get(session).await) {
         inquiry.expect(view.projection.sequence >= sequence, Code::ProjectionServed, || {
-            format!("the API serves session {session} at {}, its last event is {sequence}", view.projection.sequence)
+            say!("the API serves session {} at {}, its last event is {}", session, view.projection.sequence, sequence)
         });
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     fn text(text: &str) -> Option<Cow<'_, str>> {
@@ -210,7 +213,7 @@ mod tests {
 
     #[test]
     fn a_hole_and_a_repeat_are_damage() {
-        assert_eq!(read(&["1", "2", "4"]).damage.unwrap(), "event 4 follows event 2");
-        assert_eq!(read(&["1", "2", "2"]).damage.unwrap(), "event 2 is there twice");
+        assert_eq!(read(&["1", "2", "4"]).damage.unwrap().as_str(), "event 4 follows event 2");
+        assert_eq!(read(&["1", "2", "2"]).damage.unwrap().as_str(), "event 2 is there twice");
     }
 }

@@ -6,11 +6,11 @@
 use archive::catalogue::{self, SequencePosition};
 use archive::digest::{self, TableDigest};
 use archive::manifest::{Manifest, Table};
-use serde_json::json;
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 
 use super::Inquiry;
 use crate::report::{Code, TableCount};
+use crate::said::{Fact, Factual, Heard, Name, Sentence, facts, say};
 
 /// Of a backup without a manifest: every table of this build's schema can be read whole, and the catalogue has what this
 /// build's has. How many rows there should be only the plan can know.
@@ -23,21 +23,21 @@ pub(crate) fn check_surveyed(
     let mut counts = count_tables(manifest, digests);
     for count in &mut counts {
         inquiry.expect(count.restored_rows.is_some(), Code::DataUnreadable, || {
-            format!("table {} can't be read to its end", count.table)
+            say!("table {} can't be read to its end", count.table)
         });
         // Nobody knows what the backup had.
         count.backup_rows = count.restored_rows.unwrap_or(0);
         count.digest_equal = None;
-        count.note = Some("counted after the restore: the backup has no manifest".to_owned());
+        count.note = Some("counted after the restore: the backup has no manifest".into());
     }
     inquiry.record("table-counts", &counts);
-    let missing: Vec<_> = catalogue.iter().filter(|line| manifest.catalogue.binary_search(line).is_err()).collect();
+    let missing = lacking(catalogue, &manifest.catalogue);
     // What an operator added is theirs.
     let added = manifest.catalogue.iter().filter(|line| catalogue.binary_search(line).is_err()).count();
-    inquiry.record("catalogue", &json!({"expected": catalogue.len(), "missing": missing, "added": added}));
+    inquiry.record("catalogue", &facts!({"expected": catalogue.len(), "missing": missing, "added": added}));
     inquiry.held(catalogue.len() - missing.len());
     for line in missing {
-        inquiry.fault(Code::CatalogueMissing, format!("the catalogue lacks what this build's schema has: {line}"));
+        inquiry.fault(Code::CatalogueMissing, say!("the catalogue lacks what this build's schema has: {}", line));
     }
     counts
 }
@@ -69,20 +69,20 @@ fn judge_table(inquiry: &mut Inquiry, count: &TableCount) {
     let name = &count.table;
     let same_count = inquiry.expect(count.restored_rows == Some(count.backup_rows), Code::TableCount, || {
         match count.restored_rows {
-            Some(rows) => format!("table {name} has {rows} rows, the backup had {}", count.backup_rows),
-            None => format!("table {name} is missing or can't be read, the backup had {} rows", count.backup_rows),
+            Some(rows) => say!("table {} has {} rows, the backup had {}", name, rows, count.backup_rows),
+            None => say!("table {} is missing or can't be read, the backup had {} rows", name, count.backup_rows),
         }
     });
     if same_count {
         inquiry.expect(count.digest_equal == Some(true), Code::TableDigest, || {
-            format!("table {name} has as many rows as the backup, but their content differs")
+            say!("table {} has as many rows as the backup, but their content differs", name)
         });
     }
 }
 
 fn count_tables(manifest: &Manifest, digests: &[Option<TableDigest>]) -> Vec<TableCount> {
     let count = |(table, seen): (&Table, &Option<TableDigest>)| TableCount {
-        table: table.name.clone(),
+        table: Name::catalogued(&table.name),
         group: group_of(manifest, table),
         backup_rows: table.rows,
         restored_rows: seen.as_ref().map(|seen| seen.rows),
@@ -95,9 +95,9 @@ fn count_tables(manifest: &Manifest, digests: &[Option<TableDigest>]) -> Vec<Tab
 /// The group of tables that are in none.
 pub(crate) const OTHERS: &str = "other";
 
-fn group_of(manifest: &Manifest, table: &Table) -> String {
+fn group_of(manifest: &Manifest, table: &Table) -> Name {
     let group = manifest.groups.iter().find(|group| group.tables.contains(&table.name));
-    group.map_or_else(|| OTHERS.to_owned(), |group| group.name.clone())
+    group.map_or_else(|| OTHERS.into(), |group| Name::catalogued(&group.name))
 }
 
 async fn read_catalogue(database_url: &str) -> Result<Vec<String>, sqlx::Error> {
@@ -106,16 +106,20 @@ async fn read_catalogue(database_url: &str) -> Result<Vec<String>, sqlx::Error> 
     catalogue::lines(&mut connection).await
 }
 
+/// The lines of one sorted catalogue that another lacks.
+fn lacking(lines: &[String], other: &[String]) -> Vec<Name> {
+    lines.iter().filter(|line| other.binary_search(line).is_err()).map(|line| Name::definition(line)).collect()
+}
+
 fn judge_catalogue(inquiry: &mut Inquiry, expected: &[String], seen: &[String]) {
-    let missing: Vec<_> = expected.iter().filter(|line| seen.binary_search(line).is_err()).collect();
-    let added: Vec<_> = seen.iter().filter(|line| expected.binary_search(line).is_err()).collect();
-    inquiry.record("catalogue", &json!({"expected": expected.len(), "missing": missing, "added": added}));
+    let (missing, added) = (lacking(expected, seen), lacking(seen, expected));
+    inquiry.record("catalogue", &facts!({"expected": expected.len(), "missing": missing, "added": added}));
     inquiry.held(expected.len() - missing.len());
     for line in missing {
-        inquiry.fault(Code::CatalogueMissing, format!("the catalogue lacks what the backup had: {line}"));
+        inquiry.fault(Code::CatalogueMissing, say!("the catalogue lacks what the backup had: {}", line));
     }
     for line in added {
-        inquiry.fault(Code::CatalogueAdded, format!("the catalogue has what the backup had not: {line}"));
+        inquiry.fault(Code::CatalogueAdded, say!("the catalogue has what the backup had not: {}", line));
     }
 }
 
@@ -130,18 +134,24 @@ fn judge_sequences(inquiry: &mut Inquiry, manifest: &Manifest, positions: &[Sequ
         let value = positions.iter().find(same).map(|seen| seen.next);
         let bounds = sequence.next_at_least..=sequence.next_at_most;
         inquiry.expect(value.is_some_and(|value| bounds.contains(&value)), Code::SequenceValue, || {
-            let would_give = value.map_or_else(|| "is missing".to_owned(), |value| format!("would give {value} next"));
-            format!("sequence {} {would_give}, the backup had {} to {}", sequence.name, bounds.start(), bounds.end())
+            let would_give = value.map_or_else(|| "is missing".into(), |value| say!("would give {} next", value));
+            say!(
+                "sequence {} {}, the backup had {} to {}",
+                Name::catalogued(&sequence.name),
+                would_give,
+                bounds.start(),
+                bounds.end()
+            )
         });
     }
 }
 
 /// What `amcheck` said: relations that it looked at, and its complaints.
-#[derive(Debug, Default, serde::Serialize)]
+#[derive(Debug, Default)]
 pub(crate) struct EngineCheck {
     heaps: usize,
     indexes: usize,
-    complaints: Vec<String>,
+    complaints: Vec<Sentence>,
 }
 
 /// Lets Postgres verify every heap page and every index, with each heap row looked up in its indexes.
@@ -155,14 +165,19 @@ pub(crate) async fn engine_check(database_url: &str) -> Result<EngineCheck, sqlx
     let mut check = EngineCheck::default();
     let heaps: Vec<(String,)> = sqlx::query_as(HEAPS).fetch_all(&mut *tx).await?;
     for (heap,) in &heaps {
+        let name = Name::catalogued(heap);
         check.heaps += 1;
         let sql = format!("SELECT format('block %s: %s', blkno, msg) FROM drill_amcheck.verify_heapam('{heap}')");
         let mut attempt = tx.begin().await?;
         let complaints: Result<Vec<(String,)>, _> = sqlx::query_as(AssertSqlSafe(sql)).fetch_all(&mut *attempt).await;
         match complaints {
-            Ok(found) => check.complaints.extend(found.into_iter().map(|(one,)| format!("table {heap}, {one}"))),
+            Ok(found) => {
+                check.complaints.extend(found.iter().map(|(one,)| say!("table {}, {}", name, Heard::of(one))));
+            }
             // A page that can't be read at all.
-            Err(sqlx::Error::Database(said)) => check.complaints.push(format!("table {heap}: {}", said.message())),
+            Err(sqlx::Error::Database(said)) => {
+                check.complaints.push(say!("table {}: {}", name, Heard::of(said.message())));
+            }
             Err(other) => return Err(other),
         }
         attempt.rollback().await?;
@@ -173,7 +188,7 @@ pub(crate) async fn engine_check(database_url: &str) -> Result<EngineCheck, sqlx
         let mut attempt = tx.begin().await?;
         let sql = format!("SELECT drill_amcheck.bt_index_check('{index}', true)");
         if let Err(sqlx::Error::Database(complaint)) = attempt.execute(AssertSqlSafe(sql)).await {
-            check.complaints.push(format!("index {index}: {}", complaint.message()));
+            check.complaints.push(say!("index {}: {}", Name::catalogued(index), Heard::of(complaint.message())));
         }
         attempt.rollback().await?;
     }
@@ -188,11 +203,17 @@ const INDEXES: &str = "SELECT c.oid::regclass::text FROM pg_class c JOIN pg_name
     JOIN pg_am a ON a.oid = c.relam
     WHERE c.relkind = 'i' AND c.relpersistence = 'p' AND a.amname = 'btree' AND n.nspname = 'public' ORDER BY 1";
 
+impl Factual for EngineCheck {
+    fn fact(&self) -> Fact {
+        facts!({"heaps": self.heaps, "indexes": self.indexes, "complaints": self.complaints})
+    }
+}
+
 pub(crate) fn judge_engine(inquiry: &mut Inquiry, engine: &EngineCheck) {
     inquiry.record("engine", engine);
     inquiry.held(engine.heaps + engine.indexes);
     for complaint in &engine.complaints {
-        inquiry.fault(Code::EngineComplaint, format!("Postgres finds damage: {complaint}"));
+        inquiry.fault(Code::EngineComplaint, say!("Postgres finds damage: {}", complaint));
     }
 }
 

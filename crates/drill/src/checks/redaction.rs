@@ -7,13 +7,13 @@ use std::path::{Path, PathBuf};
 
 use client::Client;
 use redact::{Findings, Needle, Scanner};
-use serde::Serialize;
 use serde_json::json;
 use walkdir::WalkDir;
 
 use super::Inquiry;
 use crate::processes::Role;
 use crate::report::Code;
+use crate::said::{Fact, Heard, Name, facts, say};
 use crate::target::Target;
 
 /// Something that was said, and by whom.
@@ -21,13 +21,6 @@ use crate::target::Target;
 pub(crate) enum Output {
     File { name: String, path: PathBuf },
     Text { name: String, text: String },
-}
-
-#[derive(Debug, Serialize)]
-struct Scanned {
-    output: String,
-    bytes: u64,
-    hits: usize,
 }
 
 /// Collects what the running target says: diagnostics, metrics of every role, error bodies, process arguments.
@@ -104,25 +97,28 @@ pub(crate) fn judge(inquiry: &mut Inquiry, needles: &[Needle], outputs: &[Output
         return;
     };
     positive_control(inquiry, &scanner, needles);
-    let mut scanned = Vec::new();
+    let mut scanned: Vec<Fact> = Vec::new();
     for output in outputs {
         match scan(&scanner, output) {
             Ok((name, found)) => {
+                let name = Name::given(&name);
                 for hit in &found.hits {
-                    let (label, written) = (hit.what.label(), hit.written());
+                    let (label, written) = (Name::given(hit.what.label()), Name::given(&hit.written()));
                     inquiry.fault(
                         Code::CanaryFound,
-                        format!("{name} holds {label}, as {written}, at byte {}", hit.offset),
+                        say!("{} holds {}, as {}, at byte {}", name, label, written, hit.offset),
                     );
                 }
                 for unseen in &found.unseen {
-                    let what = format!("{name} could not be looked into at byte {}", unseen.offset);
-                    inquiry.could_not(&what, unseen.reason.sentence());
+                    let what = say!("{} could not be looked into at byte {}", name, unseen.offset);
+                    inquiry.could_not(what, unseen.reason.sentence());
                 }
                 inquiry.held(1);
-                scanned.push(Scanned { output: name, bytes: found.bytes, hits: found.hits.len() });
+                scanned.push(facts!({"output": name, "bytes": found.bytes, "hits": found.hits.len()}));
             }
-            Err((name, error)) => inquiry.could_not(&format!("{name} could not be scanned"), error),
+            Err((name, error)) => {
+                inquiry.could_not(say!("{} could not be scanned", Name::given(&name)), say!("{}", Heard::of(error)));
+            }
         }
     }
     inquiry.record("scanned", &scanned);
@@ -148,7 +144,9 @@ fn positive_control(inquiry: &mut Inquiry, scanner: &Scanner, needles: &[Needle]
         for form in [needle.value.as_slice(), encoded.as_bytes(), nested.as_bytes()] {
             let line = [b"{\"message\": \"", form, b"\"}"].concat();
             let found = scanner.scan(&line).hits.iter().any(|hit| hit.what.label() == needle.label);
-            inquiry.expect(found, Code::PositiveControl, || format!("{} was planted and not found", needle.label));
+            inquiry.expect(found, Code::PositiveControl, || {
+                say!("{} was planted and not found", Name::given(&needle.label))
+            });
         }
     }
 }

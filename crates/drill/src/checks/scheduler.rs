@@ -15,7 +15,6 @@ use client::{Client, Run, Workflow, WorkflowAction};
 use clock::{Sources, Timestamp};
 use ids::{OrgId, RunId, WorkflowId};
 use serde::Deserialize;
-use serde_json::json;
 
 use super::{Inquiry, eventually};
 use crate::api;
@@ -23,6 +22,7 @@ use crate::backup::Backup;
 use crate::rehearsal::Held;
 use crate::report::{Code, SlotsSeen};
 use crate::rigging::Pace;
+use crate::said::{facts, say};
 
 /// A line of the probe `slots`.
 #[derive(Debug, Deserialize)]
@@ -76,12 +76,12 @@ pub(crate) async fn judge_history(inquiry: &mut Inquiry, backup: &Backup, operat
     };
     let listed = match list_runs(operator, runs.iter().map(|run| run.org_id)).await {
         Ok(listed) => listed,
-        Err(error) => return inquiry.could_not("the runs could not be listed", error),
+        Err(error) => return inquiry.missed("the runs could not be listed", &error.into()),
     };
     let listed_ids: BTreeSet<RunId> = listed.iter().map(|run| run.run_id).collect();
     for run in &runs {
         inquiry.expect(listed_ids.contains(&run.run_id), Code::RunMissing, || {
-            format!("the slot of workflow {} due {} has lost its run {}", run.workflow_id, run.due_at, run.run_id)
+            say!("the slot of workflow {} due {} has lost its run {}", run.workflow_id, run.due_at, run.run_id)
         });
     }
     let with_run: BTreeSet<Slot> = listed.iter().map(|run| (run.workflow_id, run.due_at)).collect();
@@ -89,11 +89,11 @@ pub(crate) async fn judge_history(inquiry: &mut Inquiry, backup: &Backup, operat
     for slot in fired.filter(|slot| !with_run.contains(&(slot.workflow_id, slot.due_at))) {
         inquiry.fault(
             Code::SlotWithoutRun,
-            format!("workflow {} fired at {} and has no run for it", slot.workflow_id, slot.due_at),
+            say!("workflow {} fired at {} and has no run for it", slot.workflow_id, slot.due_at),
         );
     }
     inquiry
-        .record("history", &json!({"slots": slots.len(), "runs_in_backup": runs.len(), "runs_listed": listed.len()}));
+        .record("history", &facts!({"slots": slots.len(), "runs_in_backup": runs.len(), "runs_listed": listed.len()}));
 }
 
 /// With two schedulers: resumes what waited, waits until everything due has fired, and judges what did.
@@ -135,7 +135,7 @@ pub(crate) async fn judge_firing(
     };
     inquiry.record(
         "firing",
-        &json!({"seen": seen, "until": observed.until,
+        &facts!({"seen": seen, "until": observed.until,
             "per_workflow": per_workflow(&observed.fired).values().map(Vec::len).collect::<Vec<_>>()}),
     );
     Some(seen)
@@ -165,7 +165,7 @@ fn judge_remembered(
         let known = settled.get(*slot).is_some_and(|state| state == "fired" || state == "unknown");
         forgotten += u64::from(!known);
         inquiry.expect(known, Code::SlotForgotten, || {
-            format!("workflow {} had fired for the slot due {}, and the restored system does not know", slot.0, slot.1)
+            say!("workflow {} had fired for the slot due {}, and the restored system does not know", slot.0, slot.1)
         });
     }
     (since.len() as u64, forgotten)
@@ -189,7 +189,7 @@ fn judge_backlog(
             let may_have = settled.get(&slot).is_some_and(|state| state == "fired" || state == "unknown");
             lost += u64::from(!fired.contains(&slot) && !may_have);
             inquiry.expect(fired.contains(&slot) || may_have, Code::SlotLost, || {
-                format!("workflow {} fired for the slot due {due} neither before the disaster nor since", slot.0)
+                say!("workflow {} fired for the slot due {} neither before the disaster nor since", slot.0, due)
             });
         }
     }
@@ -273,11 +273,10 @@ fn judge_doubles(
     for slot in fired {
         let (once, again) = (seen.insert(*slot), expectations.fired_before_disaster.contains(slot));
         doubles += u64::from(!once || again);
-        inquiry.expect(once, Code::SlotFiredTwice, || {
-            format!("workflow {} fired twice for the slot due {}", slot.0, slot.1)
-        });
+        inquiry
+            .expect(once, Code::SlotFiredTwice, || say!("workflow {} fired twice for the slot due {}", slot.0, slot.1));
         inquiry.expect(!again, Code::SlotFiredAgain, || {
-            format!("workflow {} fired again for the slot due {}, which had fired before the disaster", slot.0, slot.1)
+            say!("workflow {} fired again for the slot due {}, which had fired before the disaster", slot.0, slot.1)
         });
     }
     doubles
@@ -299,7 +298,7 @@ fn judge_held(
     let slots: Vec<Timestamp> = fired.iter().filter(|slot| slot.0 == held.workflow).map(|slot| slot.1).collect();
     let expected = Vec::from_iter(due.filter(|_| !held.resumed));
     inquiry.expect(due.is_some() && slots == expected, Code::HeldSlot, || {
-        format!("workflow {} was due at {due:?} and fired for {slots:?}", held.workflow)
+        say!("workflow {} was due at {} and fired for {}", held.workflow, due, slots)
     });
 }
 
@@ -312,16 +311,17 @@ fn judge_active(inquiry: &mut Inquiry, trigger: &TriggerRow, observed: &Observed
         for due in fired.iter().filter(|due| **due <= expectations.restored_at) {
             inquiry.fault(
                 Code::MissedSlotFired,
-                format!(
-                    "workflow {} fired for {due}, before the restore, though it skips what it missed",
-                    trigger.workflow_id
+                say!(
+                    "workflow {} fired for {}, before the restore, though it skips what it missed",
+                    trigger.workflow_id,
+                    due
                 ),
             );
         }
     }
     for due in interval_slots(trigger, expectations.schedulers_started_at, observed.until) {
         inquiry.expect(fired.contains(&due), Code::SlotLost, || {
-            format!("workflow {} did not fire for the slot due {due}", trigger.workflow_id)
+            say!("workflow {} did not fire for the slot due {}", trigger.workflow_id, due)
         });
     }
 }
@@ -363,6 +363,8 @@ async fn list_runs(operator: &Client, orgs: impl Iterator<Item = OrgId>) -> Resu
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
     use chrono::{DateTime, TimeDelta};
 

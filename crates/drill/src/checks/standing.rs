@@ -15,7 +15,6 @@ use client::{Client, Wish};
 use ids::ArtifactId;
 use secrecy::SecretString;
 use serde::Deserialize;
-use serde_json::json;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 
 use super::Inquiry;
@@ -24,6 +23,7 @@ use crate::backup::Backup;
 use crate::fold::{Fold, differing_fields};
 use crate::rehearsal::later::{Standing, Subject};
 use crate::report::Code;
+use crate::said::{Heard, Name, facts, say};
 
 /// Row 4: who may still come in.
 pub(crate) async fn judge_people(inquiry: &mut Inquiry, standing: &Standing, web: &str, operator: &Client) {
@@ -37,19 +37,20 @@ pub(crate) async fn judge_people(inquiry: &mut Inquiry, standing: &Standing, web
     for (whose, token) in tokens {
         let Some(status) = inquiry.learn("a token that is out of force", status(web, token).await) else { continue };
         answers.push(status);
-        inquiry.expect(status == 401, Code::TokenResurrected, || format!("{whose} is answered with {status}, not 401"));
+        inquiry
+            .expect(status == 401, Code::TokenResurrected, || say!("{} is answered with {}, not 401", whose, status));
     }
     let home = operator.in_org(standing.org);
     let Some(members) = inquiry.learn("the list of members", api::members(&home).await) else { return };
     let listed = |account| members.iter().any(|member| member.account_id == account);
     inquiry.expect(!listed(*removed), Code::MemberResurrected, || {
-        format!("the account {removed} was removed from its org after the backup and is a member again")
+        say!("the account {} was removed from its org after the backup and is a member again", removed)
     });
     let account = standing.erased.account;
     inquiry.expect(!listed(account), Code::MemberResurrected, || {
-        format!("the account {account} was erased after the backup and is a member again")
+        say!("the account {} was erased after the backup and is a member again", account)
     });
-    inquiry.record("standing", &json!({"answers_to_tokens_out_of_force": answers, "members": members.len()}));
+    inquiry.record("standing", &facts!({"answers_to_tokens_out_of_force": answers, "members": members.len()}));
 }
 
 /// What `GET /api/workspace` answers to a token.
@@ -64,10 +65,10 @@ async fn status(web: &str, token: &SecretString) -> anyhow::Result<u16> {
 pub(crate) async fn judge_rows(inquiry: &mut Inquiry, subject: &Subject, database_url: &str, client: &Client) {
     let told = inquiry.learn("the search for an erased person", search(database_url, &subject.word).await);
     if let Some((searched, told)) = told {
-        inquiry.record("erased-person", &json!({"tables_searched": searched, "tables_that_tell": told}));
+        inquiry.record("erased-person", &facts!({"tables_searched": searched, "tables_that_tell": told}));
         inquiry.held(searched - told.len());
         for (table, rows) in told {
-            let sentence = format!("{rows} rows of table {table} tell of a person who was erased after the backup");
+            let sentence = say!("{} rows of table {} tell of a person who was erased after the backup", rows, table);
             inquiry.fault(Code::SubjectResurrected, sentence);
         }
     }
@@ -80,18 +81,21 @@ pub(crate) async fn judge_rows(inquiry: &mut Inquiry, subject: &Subject, databas
     for event in &events.items {
         if let Err(error) = fold.apply(&event.kind, &event.payload.to_string()) {
             let (at, session) = (event.sequence, subject.session);
-            inquiry.fault(Code::EventDamage, format!("event {at} of session {session} can't be read: {error}"));
+            inquiry.fault(
+                Code::EventDamage,
+                say!("event {} of session {} can't be read: {}", at, session, Heard::of(error)),
+            );
         }
     }
     let expected = fold.content();
     inquiry.expect(view.projection.content == expected, Code::ProjectionContent, || {
-        let fields = differing_fields(&view.projection.content, &expected).join(", ");
-        format!("the projection of erased session {} is not what its events add up to: {fields}", subject.session)
+        let fields = differing_fields(&view.projection.content, &expected);
+        say!("the projection of erased session {} is not what its events add up to: {}", subject.session, fields)
     });
 }
 
 /// How many tables were searched, and those with rows in which `word` stands.
-async fn search(database_url: &str, word: &str) -> anyhow::Result<(usize, Vec<(String, i64)>)> {
+async fn search(database_url: &str, word: &str) -> anyhow::Result<(usize, Vec<(Name, i64)>)> {
     let mut connection = PgConnection::connect(database_url).await?;
     let tables: Vec<(String,)> = sqlx::query_as(TABLES).fetch_all(&mut connection).await?;
     let mut told = Vec::new();
@@ -99,7 +103,7 @@ async fn search(database_url: &str, word: &str) -> anyhow::Result<(usize, Vec<(S
         let sql = AssertSqlSafe(format!("SELECT count(*) FROM {table} AS one WHERE one::text LIKE '%' || $1 || '%'"));
         let rows: i64 = sqlx::query_scalar(sql).bind(word).fetch_one(&mut connection).await?;
         if rows > 0 {
-            told.push((table.clone(), rows));
+            told.push((Name::catalogued(table), rows));
         }
     }
     connection.close().await?;
@@ -148,17 +152,19 @@ pub(crate) async fn judge_files(
     }
     let named = named_blobs(backup, database_url).await;
     let Some(named) = inquiry.learn("the blobs that rows name", named) else { return };
-    inquiry.record("erased-files", &json!({"files": files.len(), "blobs_named": named.len()}));
+    inquiry.record("erased-files", &facts!({"files": files.len(), "blobs_named": named.len()}));
     for file in files {
         let artifact = file.artifact_id;
         let status = client.artifact_content(artifact).await.map_or_else(|error| error.status(), |_| Some(200));
         inquiry.expect(status == Some(404), Code::SubjectResurrected, || {
-            format!(
-                "artifact {artifact} of a person who was erased after the backup is answered with {status:?}, not 404"
+            say!(
+                "artifact {} of a person who was erased after the backup is answered with {}, not 404",
+                artifact,
+                status
             )
         });
         inquiry.expect(!named.contains(&file.blob_key), Code::SubjectResurrected, || {
-            format!("a row still names the blob of artifact {artifact}, of a person who was erased after the backup")
+            say!("a row still names the blob of artifact {}, of a person who was erased after the backup", artifact)
         });
     }
 }
@@ -177,8 +183,8 @@ pub(crate) async fn judge_request(inquiry: &mut Inquiry, standing: &Standing, op
     let wish = Wish::Approve { request_id };
     let again = operator.in_org(standing.org).command_submit(session, "drill-answered", &wish).await;
     let status = again.map_or_else(|error| error.status(), |_| Some(202));
-    inquiry.record("answered-request", &json!({"status": status}));
+    inquiry.record("answered-request", &facts!({"status": status}));
     inquiry.expect(status == Some(409), Code::RequestAnsweredTwice, || {
-        format!("a request of session {session} that was answered after the backup can be answered again: {status:?}")
+        say!("a request of session {} that was answered after the backup can be answered again: {}", session, status)
     });
 }

@@ -8,11 +8,12 @@ use std::time::Duration;
 
 use archive::Manifest;
 use client::{Client, Diagnostics, Workspace};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::Inquiry;
 use super::postgres::OTHERS;
 use crate::report::{Code, TableCount};
+use crate::said::{Heard, Name, Transcript, facts, others, say};
 use crate::target::{Target, moved};
 
 /// Tables whose rows the restore itself adds to, or that only the living write.
@@ -24,7 +25,7 @@ const NOT_COMPARED: [&str; 3] = ["generations", "restore_reports", "role_instanc
 /// is there, so they are compared with what the judge counted itself (`counted`).
 pub(crate) async fn reads(inquiry: &mut Inquiry, manifest: &Manifest, counted: &[TableCount], operator: &Client) {
     let healthy = inquiry.learn("GET /healthz", operator.healthz().await);
-    inquiry.expect(healthy == Some(true), Code::Healthz, || "GET /healthz does not say that all is well".to_owned());
+    inquiry.expect(healthy == Some(true), Code::Healthz, || "GET /healthz does not say that all is well".into());
     if let Some(workspace) = inquiry.learn("GET /api/workspace", operator.workspace().await) {
         judge_workspace(inquiry, manifest, &workspace);
     }
@@ -32,69 +33,75 @@ pub(crate) async fn reads(inquiry: &mut Inquiry, manifest: &Manifest, counted: &
         judge_diagnostics(inquiry, counted, &diagnostics);
     }
     if let Some(metrics) = inquiry.learn("GET /api/metrics", operator.metrics().await) {
-        inquiry.record_text("metrics", &metrics);
+        inquiry.record_text("metrics", &Transcript::metrics(&metrics));
         judge_metrics(inquiry, manifest, counted, &metrics);
     }
 }
 
 fn judge_workspace(inquiry: &mut Inquiry, manifest: &Manifest, workspace: &Workspace) {
     let system = &manifest.system;
+    let build = say!("{}", inquiry.keyed(&workspace.build));
+    let build = if workspace.build == system.build { say!("{}", Name::given(&system.build)) } else { build };
     inquiry.record(
         "workspace",
-        &json!({"system_id": workspace.system_id, "generation": workspace.generation,
-            "environment": workspace.environment, "schema_version": workspace.schema_version, "build": workspace.build}),
+        &facts!({"system_id": workspace.system_id, "generation": workspace.generation,
+            "environment": Heard::of(&workspace.environment), "schema_version": workspace.schema_version,
+            "build": build}),
     );
     inquiry.expect(workspace.system_id == system.system_id, Code::SystemId, || {
-        format!("the system says that it is {}, the backup was of {}", workspace.system_id, system.system_id)
+        say!("the system says that it is {}, the backup was of {}", workspace.system_id, system.system_id)
     });
     inquiry.expect(workspace.generation == system.generation + 1, Code::Generation, || {
-        format!("the system is in generation {}, expected {}", workspace.generation, system.generation + 1)
+        say!("the system is in generation {}, expected {}", workspace.generation, system.generation + 1)
     });
     inquiry.expect(workspace.environment == "drill", Code::Environment, || {
-        format!("the system says that its environment is {}, not a drill", workspace.environment)
+        say!("the system says that its environment is {}, not a drill", Heard::of(&workspace.environment))
     });
     inquiry.expect(workspace.schema_version == system.schema_version, Code::SchemaVersion, || {
-        format!("the schema is at {}, the backup's was at {}", workspace.schema_version, system.schema_version)
+        say!("the schema is at {}, the backup's was at {}", workspace.schema_version, system.schema_version)
     });
 }
 
 fn judge_diagnostics(inquiry: &mut Inquiry, counted: &[TableCount], diagnostics: &Diagnostics) {
-    inquiry.record("diagnostics", &json!({"roles": diagnostics.roles, "counts": diagnostics.counts}));
+    let named = |counts: &BTreeMap<String, i64>| -> BTreeMap<Name, i64> {
+        counts.iter().map(|(name, count)| (Name::catalogued(name), *count)).collect()
+    };
+    inquiry.record("diagnostics", &facts!({"roles": named(&diagnostics.roles), "counts": named(&diagnostics.counts)}));
     let instances = |role: &str| diagnostics.roles.get(role).copied();
     inquiry.expect(instances("web") == Some(1), Code::WebInstances, || {
-        format!("diagnostics counts {:?} web roles, one was started", instances("web"))
+        say!("diagnostics counts {} web roles, one was started", instances("web"))
     });
     for role in ["worker", "scheduler", "gateway"] {
         inquiry.expect(instances(role) == Some(0), Code::RoleNotIdle, || {
-            format!("diagnostics counts {:?} instances of {role}, none was started", instances(role))
+            say!("diagnostics counts {} instances of {}, none was started", instances(role), role)
         });
     }
     // Diagnostics knows the system's own tables, which are those in a group; an operator may have others beside them.
     let own = counted.iter().filter(|count| count.group != OTHERS);
     let compared = own.filter(|count| !NOT_COMPARED.contains(&count.table.as_str()));
     for count in compared.filter(|count| !count.table.starts_with('_')) {
-        let told = diagnostics.counts.get(&count.table).and_then(|rows| u64::try_from(*rows).ok());
+        let told = diagnostics.counts.get(count.table.as_str()).and_then(|rows| u64::try_from(*rows).ok());
         inquiry.expect(told.is_some() && told == count.restored_rows, Code::DiagnosticsCount, || {
-            let told = told.map_or("no count".to_owned(), |rows| rows.to_string());
-            format!(
-                "diagnostics gives {told} for table {}, the judge counts {:?} rows",
-                count.table, count.restored_rows
-            )
+            let told = told.map_or("no count".into(), |rows| say!("{}", rows));
+            say!("diagnostics gives {} for table {}, the judge counts {} rows", told, count.table, count.restored_rows)
         });
     }
     for secret in diagnostics.secrets.iter().filter(|secret| !secret.resolved) {
-        inquiry.fault(Code::SecretUnresolved, format!("diagnostics says that secret {} does not resolve", secret.name));
+        inquiry.fault(
+            Code::SecretUnresolved,
+            say!("diagnostics says that secret {} does not resolve", Name::given(&secret.name)),
+        );
     }
 }
 
 fn judge_metrics(inquiry: &mut Inquiry, manifest: &Manifest, counted: &[TableCount], metrics: &str) {
     let sessions = counted.iter().find(|count| count.table == "sessions").and_then(|count| count.restored_rows);
     inquiry.expect(gauge(metrics, "cowork_sessions") == sessions, Code::MetricsSessions, || {
-        format!("cowork_sessions is {:?}, the judge counts {sessions:?}", gauge(metrics, "cowork_sessions"))
+        say!("cowork_sessions is {}, the judge counts {}", gauge(metrics, "cowork_sessions"), sessions)
     });
     let generation = u64::try_from(manifest.system.generation + 1).ok();
     inquiry.expect(gauge(metrics, "cowork_generation") == generation, Code::MetricsGeneration, || {
-        format!("cowork_generation is {:?}, expected {generation:?}", gauge(metrics, "cowork_generation"))
+        say!("cowork_generation is {}, expected {}", gauge(metrics, "cowork_generation"), generation)
     });
 }
 
@@ -138,17 +145,19 @@ pub(crate) async fn quiet_window(
 
 pub(crate) fn judge_quiet(inquiry: &mut Inquiry, seen: &Watched) {
     let Watched { counters, moved, asked, unwell } = seen;
+    let names: Vec<Name> = moved.iter().map(|name| Name::catalogued(name)).collect();
     inquiry.record(
         "quiet-window",
-        &json!({"window_s": inquiry.pace().quiet.as_secs_f64(), "counters": counters, "moved": moved,
+        &facts!({"window_s": inquiry.pace().quiet.as_secs_f64(),
+            "counters": others(&serde_json::to_value(counters).unwrap_or_default()), "moved": names,
             "health_asked": asked, "health_not_well": unwell}),
     );
     inquiry.held(counters.len().saturating_sub(moved.len()));
-    for name in moved {
-        inquiry.fault(Code::NotQuiet, format!("{name} moved although only the web role was there"));
+    for name in names {
+        inquiry.fault(Code::NotQuiet, say!("{} moved although only the web role was there", name));
     }
     inquiry.expect(*unwell == 0, Code::HealthUnstable, || {
-        format!("GET /healthz did not say that all is well {unwell} of {asked} times while nothing happened")
+        say!("GET /healthz did not say that all is well {} of {} times while nothing happened", unwell, asked)
     });
 }
 

@@ -11,7 +11,6 @@ use anyhow::anyhow;
 use client::{Client, Event, Wish};
 use ids::{CommandId, SessionId};
 use serde::Deserialize;
-use serde_json::json;
 
 use super::{Inquiry, eventually};
 use crate::backup::Backup;
@@ -19,6 +18,7 @@ use crate::processes::{Role, RoleProcess};
 use crate::rehearsal::{Acknowledged, Smoke};
 use crate::report::Code;
 use crate::rigging::Pace;
+use crate::said::{Heard, facts, say};
 use crate::target::Target;
 
 /// Long enough to be stopped in the middle of it.
@@ -41,11 +41,11 @@ pub(crate) fn judge_acknowledged(inquiry: &mut Inquiry, backup: &Backup, acknowl
     let due: Vec<_> = acknowledged.iter().filter(|command| command.at < before).collect();
     inquiry.record(
         "acknowledged",
-        &json!({"acknowledged_before_backup": due.len(), "in_backup": kept.len(), "source_roles_restarted": restarts}),
+        &facts!({"acknowledged_before_backup": due.len(), "in_backup": kept.len(), "source_roles_restarted": restarts}),
     );
     for command in due {
         inquiry.expect(kept.contains(&command.command), Code::CommandLost, || {
-            format!("command {} was acknowledged before the backup and is not in it", command.command)
+            say!("command {} was acknowledged before the backup and is not in it", command.command)
         });
     }
 }
@@ -59,36 +59,58 @@ pub(crate) async fn smoke(inquiry: &mut Inquiry, client: &Client, smoke: &Smoke,
     let Some(command) = inquiry.learn("the smoke prompt", ran) else { return false };
     let Some(command) = command else {
         let waited = inquiry.pace().patience.as_secs();
-        inquiry.fault(Code::SmokeUnfinished, format!("no worker finished the smoke prompt within {waited} s"));
+        inquiry.fault(Code::SmokeUnfinished, say!("no worker finished the smoke prompt within {} s", waited));
         return false;
     };
     inquiry.expect(command.state == "done", Code::SmokeOutcome, || {
-        format!("the smoke prompt ended as {}: {}", command.state, command.outcome.as_deref().unwrap_or("no reason"))
+        say!(
+            "the smoke prompt ended as {}: {}",
+            Heard::of(&command.state),
+            Heard::of(command.outcome.as_deref().unwrap_or("no reason"))
+        )
     });
     let Some(events) = inquiry.learn("the smoke prompt's events", events_after(client, session, before).await) else {
         return true;
     };
-    inquiry.record("smoke-events", &events.iter().map(|event| (event.sequence, &event.kind)).collect::<Vec<_>>());
+    inquiry.record("smoke-events", &events.iter().map(|event| (event.sequence, kind_of(event))).collect::<Vec<_>>());
     judge_events(inquiry, &events, before);
     judge_memory(inquiry, &events, smoke.remembers.as_ref());
     if let Some(view) = inquiry.learn("the smoke session", client.session_get(session).await) {
         let last = events.last().map_or(before, |event| event.sequence);
         inquiry.expect(view.projection.sequence == last, Code::SmokeProjection, || {
-            format!(
-                "after the smoke prompt the projection stands at {}, the events at {last}",
-                view.projection.sequence
-            )
+            say!("after the smoke prompt the projection stands at {}, the events at {}", view.projection.sequence, last)
         });
     }
     true
 }
 
+/// The kinds of events, in ARCHITECTURE.md's order.
+const KINDS: [&str; 12] = [
+    "session_created",
+    "turn_started",
+    "message_appended",
+    "tool_call_upserted",
+    "approval_requested",
+    "question_asked",
+    "approval_resolved",
+    "question_answered",
+    "artifact_created",
+    "usage_recorded",
+    "turn_ended",
+    "other",
+];
+
+/// What a row calls its kind is told if it is one.
+fn kind_of(event: &Event) -> &'static str {
+    KINDS.into_iter().find(|kind| *kind == event.kind).unwrap_or("other")
+}
+
 fn judge_events(inquiry: &mut Inquiry, events: &[Event], before: i64) {
     let contiguous = events.iter().zip(before + 1..).all(|(event, sequence)| event.sequence == sequence);
-    inquiry.expect(contiguous, Code::SmokeSequence, || format!("the events after {before} have a hole or a repeat"));
+    inquiry.expect(contiguous, Code::SmokeSequence, || say!("the events after {} have a hole or a repeat", before));
     for kind in ["turn_started", "message_appended", "artifact_created", "turn_ended"] {
         inquiry.expect(events.iter().any(|event| event.kind == kind), Code::SmokeEvents, || {
-            format!("the smoke prompt wrote no event {kind}")
+            say!("the smoke prompt wrote no event {}", kind)
         });
     }
 }
@@ -99,8 +121,9 @@ fn judge_memory(inquiry: &mut Inquiry, events: &[Event], remembers: Option<&(Str
         return inquiry.could_not("the workspace", "no file is known that the session had saved before the backup");
     };
     let said = events.iter().any(|event| event.payload.to_string().contains(sha256));
+    let file = inquiry.keyed(file);
     inquiry.expect(said, Code::WorkspaceLost, || {
-        format!("the agent did not find in its workspace the file {file} that it had saved before the backup")
+        say!("the agent did not find in its workspace the file {} that it had saved before the backup", file)
     });
 }
 
@@ -124,14 +147,14 @@ pub(crate) async fn judge_checkpoints(
     let Some((before, (verification, _))) = before.zip(verified) else { return };
     let before = before.iter().filter(|row| row.session_id == session).count();
     let checkpoints = verification.checkpoints;
-    inquiry.record("checkpoints", &json!({"before": before, "turns": turns, "opened": checkpoints.checked}));
+    inquiry.record("checkpoints", &facts!({"before": before, "turns": turns, "opened": checkpoints.checked}));
     inquiry.expect(checkpoints.checked == (before + turns) as u64, Code::CheckpointSaved, || {
-        format!("the session has {} checkpoints after {turns} turns, {before} before them", checkpoints.checked)
+        say!("the session has {} checkpoints after {} turns, {} before them", checkpoints.checked, turns, before)
     });
     for failed in &checkpoints.failed {
         inquiry.fault(
             Code::CheckpointUnopened,
-            format!("checkpoint {} does not open: {}", failed.checkpoint_id, failed.error),
+            say!("checkpoint {} does not open: {}", failed.checkpoint_id, Heard::of(&failed.error)),
         );
     }
 }
@@ -151,18 +174,17 @@ pub(crate) async fn stale_worker(
     }
     let outcome = oversleep(target, client, session, inquiry.pace()).await;
     let Some(seen) = inquiry.learn("the worker that overslept", outcome) else { return true };
-    inquiry.record("stale-worker", &json!({"leases_lost": seen.leases_lost, "attempts": seen.attempts}));
-    inquiry.expect(seen.done, Code::StaleTakeover, || {
-        "no other worker finished the turn of a worker that slept".to_owned()
-    });
+    inquiry.record("stale-worker", &facts!({"leases_lost": seen.leases_lost, "attempts": seen.attempts}));
+    inquiry
+        .expect(seen.done, Code::StaleTakeover, || "no other worker finished the turn of a worker that slept".into());
     inquiry.expect(seen.attempts >= 2, Code::StaleAttempts, || {
-        "the turn of a worker that slept was not begun again by another".to_owned()
+        "the turn of a worker that slept was not begun again by another".into()
     });
     inquiry.expect(seen.leases_lost >= 1, Code::StaleTokenAccepted, || {
-        "a worker that overslept its lease was not refused when it wrote".to_owned()
+        "a worker that overslept its lease was not refused when it wrote".into()
     });
     inquiry.expect(seen.turns_ended == 1 && seen.contiguous, Code::StaleWrite, || {
-        format!("the session of a worker that slept has {} ends of one turn, or a hole in its events", seen.turns_ended)
+        say!("the session of a worker that slept has {} ends of one turn, or a hole in its events", seen.turns_ended)
     });
     true
 }
@@ -195,16 +217,21 @@ async fn oversleep(target: &mut Target, client: &Client, session: SessionId, pac
     });
     let done = done.await.unwrap_or(false);
     target.roles[sleeper].suspend(false).await?;
+    let attempts = |events: &[Event]| events.iter().filter(|event| event.kind == "turn_started").count();
+    // A turn that nobody took over was taken from nobody, and there is nothing to wait for.
+    let taken_over = attempts(&events_after(client, session, before).await?) >= 2;
+    let patience = if taken_over { pace.patience } else { Duration::ZERO };
     let metrics = Client::new(target.roles[sleeper].url(Role::Worker), String::new().into());
-    let lost = eventually(pace.patience, async || {
+    let lost = eventually(patience, async || {
         let text = metrics.text("/metrics").await.ok()?;
         Some(leases_lost(&text)).filter(|lost| *lost > 0)
     });
     let leases_lost = lost.await.unwrap_or(0);
+    // What the sleeper wrote once it was awake is among them.
     let events = events_after(client, session, before).await?;
     Ok(Overslept {
         done,
-        attempts: events.iter().filter(|event| event.kind == "turn_started").count(),
+        attempts: attempts(&events),
         turns_ended: events.iter().filter(|event| event.kind == "turn_ended").count(),
         contiguous: events.iter().zip(before + 1..).all(|(event, sequence)| event.sequence == sequence),
         leases_lost,

@@ -175,7 +175,7 @@ async fn drill(
     let out = Out::claim(&options.out, &identity.drill_id.to_string())?;
     let journal = Journal::open_new(&out.journal())?;
     let progress = Progress::on(options.mode, Box::new(std::io::sink()));
-    let evidence = EvidenceFolder::new(out.path());
+    let evidence = EvidenceFolder::new(out.path(), run::run_key(&options, identity.drill_id, sources));
     let cancel = ground.cancel.clone();
     let sabotage = rigging.sabotage.clone();
     let mut proceedings = Proceedings::new(sources.clone(), evidence, journal, progress, cancel, rigging);

@@ -12,6 +12,7 @@ use super::{DATABASE, Expected, Refusal, Restored, settings};
 use crate::backup::Backup;
 use crate::rehearsal::{Aftermath, Means};
 use crate::report::Code;
+use crate::said::{Heard, say};
 use crate::target::Target;
 
 /// What `cowork restore --json` prints, as far as it matters here.
@@ -47,7 +48,7 @@ impl OurArchive {
                 Ok(Ok(Restored { target, expected, output: done.stdout + &done.stderr }))
             }
             Some(1) => {
-                let cause = format!("`cowork restore` refuses the backup: {}", done.stderr.trim());
+                let cause = say!("`cowork restore` refuses the backup: {}", Heard::of(done.stderr.trim()));
                 Ok(Err(Refusal { code: Code::RestoreRefused, cause, output: done.stdout }))
             }
             _ => bail!("`cowork restore` could not run: {}", done.stderr.trim()),

@@ -21,6 +21,7 @@ use crate::copying;
 use crate::plan::BaseBackupSource;
 use crate::rehearsal::{Aftermath, Means};
 use crate::report::Code;
+use crate::said::{Heard, Name, Sentence, say};
 
 const VERIFY_LIMIT: Duration = Duration::from_secs(24 * 3_600);
 /// `pg_basebackup`'s own list of files with checksums.
@@ -32,7 +33,7 @@ pub(super) async fn restore(
     aftermath: &Aftermath,
 ) -> anyhow::Result<Result<Restored, Refusal>> {
     if !source.folder.join("PG_VERSION").is_file() {
-        let cause = "the folder holds no base backup in plain format: PG_VERSION is not in it".to_owned();
+        let cause = "the folder holds no base backup in plain format: PG_VERSION is not in it".into();
         return Ok(Err(Refusal { code: Code::BackupDamaged, cause, output: String::new() }));
     }
     let (start, begins_at) = physical::start(&source.folder)?;
@@ -40,7 +41,7 @@ pub(super) async fn restore(
     let Looked { damage, doubt, said } = look_at(source, means, layout, begins_at).await?;
     let names = wal_names(&source.wal)?;
     if let Some(missing) = physical::hole(names.iter().map(String::as_str), &start, layout.segment) {
-        let cause = format!("the WAL archive has newer segments, and {missing} is missing");
+        let cause = say!("the WAL archive has newer segments, and {} is missing", Name::catalogued(&missing));
         return Ok(Err(Refusal { code: Code::WalMissing, cause, output: said }));
     }
     let ended = ended(source, &names, &start)?.unwrap_or(started(&source.folder)?);
@@ -65,7 +66,7 @@ pub(super) async fn restore(
 
 /// What is known of the files before they are tried.
 struct Looked {
-    damage: Option<String>,
+    damage: Option<Sentence>,
     doubt: Option<&'static str>,
     said: String,
 }
@@ -83,17 +84,17 @@ async fn look_at(source: &BaseBackupSource, means: &Means<'_>, layout: Layout, s
     let folder = source.folder.clone();
     let pages = tokio::task::spawn_blocking(move || pages::look_at(&folder, start)).await??;
     said += &format!("{} pages were looked at, {} are damaged\n", pages.looked_at, pages.damaged);
-    let damage = [damage, pages.damage()].into_iter().flatten().reduce(|one, other| format!("{one}; {other}"));
+    let damage = [damage, pages.damage()].into_iter().flatten().reduce(|one, other| say!("{}; {}", one, other));
     Ok(Looked { damage, doubt: None, said })
 }
 
 /// What `pg_verifybackup` says against the files. It is not asked about WAL, which is archived elsewhere.
-async fn verify(source: &BaseBackupSource, means: &Means<'_>) -> anyhow::Result<(Option<String>, String)> {
+async fn verify(source: &BaseBackupSource, means: &Means<'_>) -> anyhow::Result<(Option<Sentence>, String)> {
     let program = means.binaries.tool("pg_verifybackup");
     let mut command = tool::command(program, means.search_path, means.work.path());
     command.arg("--no-parse-wal").arg(&source.folder);
     let said: Said = tool::run(command, VERIFY_LIMIT).await?;
-    let damage = (!said.succeeded()).then(|| format!("pg_verifybackup finds damage: {}", said.complaint()));
+    let damage = (!said.succeeded()).then(|| say!("pg_verifybackup finds damage: {}", Heard::of(said.complaint())));
     Ok((damage, said.all()))
 }
 

@@ -24,6 +24,7 @@ use crate::copying;
 use crate::plan::DumpSource;
 use crate::rehearsal::{Aftermath, Means};
 use crate::report::Code;
+use crate::said::{Heard, say};
 use crate::target::Target;
 
 /// A load takes as long as it takes; this is for one that hangs.
@@ -65,7 +66,7 @@ pub(super) async fn restore(
     }
     let said = tool::run(load(format, &source.path, &url, means), LIMIT).await?;
     if !said.succeeded() {
-        let cause = format!("the dump can't be loaded: {}", said.complaint());
+        let cause = say!("the dump can't be loaded: {}", Heard::of(said.complaint()));
         return Ok(Err(Refusal { code: Code::DumpBroken, cause, output: said.all() }));
     }
     settle(&url).await?;
@@ -109,7 +110,7 @@ fn owner_of(line: &[u8]) -> Option<String> {
 
 /// What kind of dump it is; a refusal if it is visibly not whole.
 fn look_at(path: &Path) -> anyhow::Result<Result<Format, Refusal>> {
-    let refusal = |code, cause: &str| Ok(Err(Refusal { code, cause: cause.to_owned(), output: String::new() }));
+    let refusal = |code, cause: &'static str| Ok(Err(Refusal { code, cause: cause.into(), output: String::new() }));
     if path.is_dir() {
         return match path.join("toc.dat").is_file() {
             true => Ok(Ok(Format::Archive)),

@@ -15,6 +15,8 @@ use std::path::Path;
 use anyhow::Context as _;
 use walkdir::WalkDir;
 
+use crate::said::{Name, Sentence, say};
+
 /// Bytes of a page. Another size is told as not looked at.
 pub(super) const PAGE: usize = 8_192;
 /// Pages in a file of a relation, before the next one begins.
@@ -71,9 +73,9 @@ pub(super) struct Pages {
 
 impl Pages {
     /// The sentence of a finding, if there is one.
-    pub(super) fn damage(&self) -> Option<String> {
-        let (count, named) = (self.damaged, self.named.join("; "));
-        (count > 0).then(|| format!("{count} pages of the backup don't have their checksum: {named}"))
+    pub(super) fn damage(&self) -> Option<Sentence> {
+        let named: Vec<Name> = self.named.iter().map(|page| Name::given(page)).collect();
+        (self.damaged > 0).then(|| say!("{} pages of the backup don't have their checksum: {}", self.damaged, named))
     }
 }
 

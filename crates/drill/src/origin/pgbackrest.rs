@@ -20,6 +20,7 @@ use super::{Refusal, Restored};
 use crate::plan::{Name, PgBackRestSource, Until};
 use crate::rehearsal::{Aftermath, Means};
 use crate::report::Code;
+use crate::said::{self, Heard, say};
 
 const PROGRAM: &str = "pgbackrest";
 const LIMIT: Duration = Duration::from_secs(24 * 3_600);
@@ -62,7 +63,7 @@ pub(super) async fn restore(
     };
     let restored = repository.restore().await?;
     if !restored.succeeded() {
-        let cause = format!("pgBackRest does not restore the backup: {}", restored.complaint());
+        let cause = say!("pgBackRest does not restore the backup: {}", Heard::of(restored.complaint()));
         return Ok(Err(Refusal { code: Code::BackupDamaged, cause, output: restored.all() }));
     }
     if let Err(refusal) = repository.fetch_wal(&means.work.folder("recovering/wal")?).await? {
@@ -115,7 +116,7 @@ impl Repository<'_> {
         let known = stanzas.iter().flat_map(|stanza| &stanza.backup).filter(wanted);
         let stops: Vec<Timestamp> = known.filter_map(|one| DateTime::from_timestamp(one.timestamp.stop, 0)).collect();
         let (Some(oldest), Some(newest)) = (stops.iter().min(), stops.iter().max()) else {
-            let cause = "the repository has no such backup".to_owned();
+            let cause = "the repository has no such backup".into();
             return Ok(Err(Refusal { code: Code::BackupDamaged, cause, output: said.all() }));
         };
         // pgBackRest takes a backup that had ended in an earlier second than the instant's.
@@ -142,7 +143,8 @@ impl Repository<'_> {
         let size = Layout::of(self.means, self.data).await?.segment;
         let names = self.archived().await?;
         if let Some(missing) = physical::hole(names.iter().map(String::as_str), &start, size) {
-            let cause = format!("the repository has newer WAL, and the segment {missing} is missing");
+            let cause =
+                say!("the repository has newer WAL, and the segment {} is missing", said::Name::catalogued(&missing));
             return Ok(Err(Refusal { code: Code::WalMissing, cause, output: String::new() }));
         }
         for name in names.iter().filter(|name| name.as_str() >= start.as_str() || name.ends_with(".history")) {
@@ -150,7 +152,11 @@ impl Repository<'_> {
             command.arg(name).arg(wal.join(name));
             let said = tool::run(command, LIMIT).await?;
             if !said.succeeded() {
-                let cause = format!("pgBackRest does not give back the WAL segment {name}: {}", said.complaint());
+                let cause = say!(
+                    "pgBackRest does not give back the WAL segment {}: {}",
+                    said::Name::catalogued(name),
+                    Heard::of(said.complaint())
+                );
                 return Ok(Err(Refusal { code: Code::BackupDamaged, cause, output: said.all() }));
             }
         }

@@ -25,6 +25,7 @@ use crate::copying;
 use crate::plan::Until;
 use crate::rehearsal::{Aftermath, Means};
 use crate::report::Code;
+use crate::said::{Heard, Sentence, say};
 use crate::target::Target;
 
 /// Replaying WAL takes as long as it takes.
@@ -46,7 +47,7 @@ pub(super) struct Files {
     /// What the tools that brought the files said.
     pub(super) said: String,
     /// What is wrong with the files, though they can be tried.
-    pub(super) damage: Option<String>,
+    pub(super) damage: Option<Sentence>,
     /// What could not be looked at in them.
     pub(super) doubt: Option<&'static str>,
 }
@@ -89,17 +90,17 @@ impl Files {
     fn refusal(self, tail: &str) -> Refusal {
         let (code, meaning) = meaning(tail);
         let cause = match self.damage {
-            Some(damage) => format!("{meaning}; besides, {damage}"),
-            None => meaning.to_owned(),
+            Some(damage) => say!("{}; besides, {}", meaning, damage),
+            None => meaning.into(),
         };
-        Refusal { code, cause: format!("{cause}; Postgres said: {}", fatal(tail)), output: self.said + tail }
+        Refusal { code, cause: say!("{}; Postgres said: {}", cause, Heard::of(fatal(tail))), output: self.said + tail }
     }
 }
 
 /// A server recovers past an instant that lies before the backup's end, to its end, and is content.
 pub(super) fn too_early(until: Until, ended: Timestamp) -> Option<Refusal> {
     let Until::At(at) = until else { return None };
-    let cause = format!("the instant to recover to ({at}) lies before the backup's end ({ended})");
+    let cause = say!("the instant to recover to ({}) lies before the backup's end ({})", at, ended);
     (at < ended).then(|| Refusal { code: Code::TargetBeforeBackup, cause, output: String::new() })
 }
 
@@ -165,11 +166,14 @@ fn configure(data: &Path, until: Until) -> anyhow::Result<()> {
 /// Asks the running server whether its recovery is over, and whether it would archive: what it was configured to is not
 /// what it does.
 async fn settled(url: &str, until: Until) -> anyhow::Result<Result<(), Refusal>> {
-    let refusal = |code, cause: String| Ok(Err(Refusal { code, cause, output: String::new() }));
+    let refusal = |code, cause: Sentence| Ok(Err(Refusal { code, cause, output: String::new() }));
     let mut connection = match PgConnection::connect(url).await {
         Ok(connection) => connection,
         Err(sqlx::Error::Database(error)) => {
-            return refusal(Code::NotOurs, format!("the recovered cluster lets nobody in: {}", error.message()));
+            return refusal(
+                Code::NotOurs,
+                say!("the recovered cluster lets nobody in: {}", Heard::of(error.message())),
+            );
         }
         Err(other) => return Err(other.into()),
     };
@@ -181,12 +185,12 @@ async fn settled(url: &str, until: Until) -> anyhow::Result<Result<(), Refusal>>
     if mode != "off" || !idle_command || !library.is_empty() {
         return refusal(
             Code::ArchivingEnabled,
-            format!("the restored server says archive_mode {mode}; it could write into the source's archive"),
+            say!("the restored server says archive_mode {}; it could write into the source's archive", Heard::of(mode)),
         );
     }
     if recovering {
         let goal = if until == Until::Latest { "the end of the WAL" } else { "the instant to recover to" };
-        return refusal(Code::TargetUnreached, format!("the server takes connections and has not reached {goal}"));
+        return refusal(Code::TargetUnreached, say!("the server takes connections and has not reached {}", goal));
     }
     Ok(Ok(()))
 }

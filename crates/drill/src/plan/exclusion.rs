@@ -7,6 +7,7 @@ use serde::{Deserialize, Deserializer, de};
 
 use super::words::Name;
 use crate::report::CheckId;
+use crate::said::{self, Sentence, say};
 
 /// The rows that can be left out. What the backup holds, that the target is quiet and that nothing leaks are the
 /// drill itself.
@@ -27,8 +28,13 @@ pub struct Exclusion {
 impl Exclusion {
     /// What the row says instead of a result.
     #[must_use]
-    pub fn sentence(&self) -> String {
-        format!("left out by the plan until {}: {} ({})", self.expires, self.reason.as_str(), self.owner.as_str())
+    pub fn sentence(&self) -> Sentence {
+        say!(
+            "left out by the plan until {}: {} ({})",
+            self.expires,
+            said::Name::from(&self.reason),
+            said::Name::from(&self.owner)
+        )
     }
 }
 

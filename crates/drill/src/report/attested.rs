@@ -64,7 +64,7 @@ impl Report {
             ProofStep {
                 stage: (*id).to_owned(),
                 held: stage.is_some_and(|stage| stage.outcome == Outcome::Done && stage.proof.is_some()),
-                proof: stage.and_then(|stage| stage.proof.clone()),
+                proof: stage.and_then(|stage| stage.proof.as_ref().map(ToString::to_string)),
             }
         };
         let steps: Vec<ProofStep> = ids.iter().map(step).collect();
@@ -128,9 +128,9 @@ mod tests {
         let proven = ISOLATION.map(|id| (id, Some("seen")));
         let of_plan = [("prove", Some("another server")), ("isolation", None)];
         let first = report.stages[0].clone();
-        let stage = |(id, proof): (&str, Option<&str>)| Stage {
+        let stage = |(id, proof): (&str, Option<&'static str>)| Stage {
             id: id.to_owned(),
-            proof: proof.map(str::to_owned),
+            proof: proof.map(Into::into),
             ..first.clone()
         };
         report.stages.extend(proven.map(stage));
@@ -138,7 +138,7 @@ mod tests {
         report.stages.extend(of_plan.map(stage));
         let isolation = report.predicate(head(), "key", false).isolation;
         assert_eq!((isolation.steps.len(), isolation.held), (6, false));
-        report.stages.last_mut().unwrap().proof = Some("no route".to_owned());
+        report.stages.last_mut().unwrap().proof = Some("no route".into());
         assert!(report.predicate(head(), "key", false).isolation.held);
     }
 

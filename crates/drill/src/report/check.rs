@@ -9,7 +9,8 @@ use attest::Evidence;
 use clock::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::model::{Verdict, millis_between, plain};
+use super::model::{Verdict, millis_between};
+use crate::said::{Sentence, say};
 
 /// How many findings of one check are told. The count of all is kept.
 pub const FINDINGS_TOLD: usize = 50;
@@ -155,7 +156,7 @@ pub struct Finding {
     /// For programs, in snake case: `row_missing`.
     pub code: String,
     /// For people: what is wrong, with its name.
-    pub sentence: String,
+    pub sentence: Sentence,
 }
 
 /// A check that was judged. Fields are closed to the rest of the crate so that nothing but [`OpenCheck`] makes one.
@@ -168,7 +169,7 @@ pub struct Check {
     pub(in crate::report) pass_condition: String,
     pub(in crate::report) verdict: Verdict,
     /// What was seen, in one sentence; what is wrong, if something is.
-    pub(in crate::report) summary: String,
+    pub(in crate::report) summary: Sentence,
     /// `false`: the drill ended before.
     pub(in crate::report) begun: bool,
     /// How many things were compared.
@@ -184,7 +185,7 @@ pub struct Check {
 impl Check {
     /// A check that was never begun.
     #[must_use]
-    pub fn not_run(id: CheckId, at: Timestamp, reason: &str) -> Self {
+    pub fn not_run(id: CheckId, at: Timestamp, reason: Sentence) -> Self {
         let mut check = OpenCheck::new(id, at);
         check.doubt(reason);
         Self { begun: false, ..check.close(at, "") }
@@ -208,7 +209,7 @@ impl Check {
 
     #[must_use]
     pub fn summary(&self) -> &str {
-        &self.summary
+        self.summary.as_str()
     }
 
     #[must_use]
@@ -257,7 +258,7 @@ pub struct OpenCheck {
     comparisons: u64,
     findings: Vec<Finding>,
     findings_total: u64,
-    doubts: Vec<String>,
+    doubts: Vec<Sentence>,
     evidence: Vec<Evidence>,
 }
 
@@ -286,9 +287,10 @@ impl OpenCheck {
     }
 
     /// Something is wrong. The check fails.
-    pub fn find(&mut self, code: &str, sentence: impl AsRef<str>) {
+    pub fn find(&mut self, code: &'static str, sentence: impl Into<Sentence>) {
         self.findings_total += 1;
-        let finding = || Finding { code: code.to_owned(), sentence: plain(sentence.as_ref()) };
+        let sentence = sentence.into();
+        let finding = || Finding { code: code.to_owned(), sentence: sentence.clone() };
         if self.findings.len() < FINDINGS_TOLD {
             self.findings.push(finding());
         } else if let Some(place) = self.place_for(code) {
@@ -304,8 +306,8 @@ impl OpenCheck {
     }
 
     /// Something could not be looked at. The check can't pass any more; it fails if something is wrong besides.
-    pub fn doubt(&mut self, reason: impl AsRef<str>) {
-        self.doubts.push(plain(reason.as_ref()));
+    pub fn doubt(&mut self, reason: impl Into<Sentence>) {
+        self.doubts.push(reason.into());
     }
 
     pub fn evidence(&mut self, evidence: Evidence) {
@@ -320,7 +322,7 @@ impl OpenCheck {
 
     /// Judges. `passed` is the summary of a check that passed; otherwise the first finding or doubt is the summary.
     #[must_use]
-    pub fn close(self, at: Timestamp, passed: &str) -> Check {
+    pub fn close(self, at: Timestamp, passed: &'static str) -> Check {
         let (verdict, summary) = self.judge(passed);
         Check {
             id: self.id,
@@ -339,7 +341,7 @@ impl OpenCheck {
         }
     }
 
-    fn judge(&self, passed: &str) -> (Verdict, String) {
+    fn judge(&self, passed: &'static str) -> (Verdict, Sentence) {
         if let Some(first) = self.findings.first() {
             return (Verdict::Failed, and_others(&first.sentence, self.findings_total - 1, "finding"));
         }
@@ -352,16 +354,16 @@ impl OpenCheck {
                 "nothing was compared, and a check that compared nothing can't pass".into(),
             );
         }
-        (Verdict::Passed, plain(passed))
+        (Verdict::Passed, passed.into())
     }
 }
 
 /// A sentence, and how many more there are of its kind.
-fn and_others(sentence: &str, others: u64, kind: &str) -> String {
+fn and_others(sentence: &Sentence, others: u64, kind: &'static str) -> Sentence {
     match others {
-        0 => sentence.to_owned(),
-        1 => format!("{sentence} (and 1 more {kind})"),
-        _ => format!("{sentence} (and {others} more {kind}s)"),
+        0 => sentence.clone(),
+        1 => say!("{} (and 1 more {})", sentence, kind),
+        _ => say!("{} (and {} more {}s)", sentence, others, kind),
     }
 }
 
@@ -424,7 +426,7 @@ mod tests {
 
     #[test]
     fn findings_are_bounded_and_counted() {
-        let check = judged(|check| (0..60).for_each(|n| check.find("row_missing", format!("row {n} is missing"))));
+        let check = judged(|check| (0..60).for_each(|n| check.find("row_missing", say!("row {} is missing", n))));
         assert_eq!((check.findings.len(), check.findings_total, check.findings_untold()), (FINDINGS_TOLD, 60, 10));
         assert_eq!(check.summary, "row 0 is missing (and 59 more findings)");
     }
@@ -432,7 +434,7 @@ mod tests {
     #[test]
     fn a_code_is_told_however_many_findings_of_others_came_before() {
         let check = judged(|check| {
-            (0..60).for_each(|n| check.find("row_missing", format!("row {n} is missing")));
+            (0..60).for_each(|n| check.find("row_missing", say!("row {} is missing", n)));
             check.find("row_added", "row 61 was not there before");
         });
         assert_eq!((check.findings.len(), check.findings_total), (FINDINGS_TOLD, 61));

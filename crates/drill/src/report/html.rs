@@ -15,6 +15,7 @@ use super::wording::{backup, environment, number_or_unknown, rpo, rto, signature
 use super::{
     Check, Finding, LAUNCH_RULE, LedgerFinding, Line, ObjectCount, Remembered, Report, Severity, TableCount, Verdict,
 };
+use crate::said::Sentence;
 
 /// How many findings of a row are shown before the rest is folded away.
 const FINDINGS_UNFOLDED: usize = 5;
@@ -106,7 +107,7 @@ struct Stored<'a> {
 struct Memory<'a> {
     sentence: String,
     parts: Vec<Part>,
-    attention: &'a [String],
+    attention: &'a [Sentence],
     findings: &'a [LedgerFinding],
 }
 
@@ -263,8 +264,8 @@ fn table(count: &TableCount) -> Compared {
         (false, None, None) => (Look::of(Verdict::CouldNotVerify), "content not compared".to_owned()),
     };
     Compared {
-        name: count.table.clone(),
-        group: count.group.clone(),
+        name: count.table.to_string(),
+        group: count.group.to_string(),
         before: [grouped(count.backup_rows), String::new()],
         after: [number_or_unknown(count.restored_rows), String::new()],
         share: share(count.backup_rows, count.restored_rows),
@@ -276,7 +277,7 @@ fn table(count: &TableCount) -> Compared {
 fn prefix(count: &ObjectCount) -> Compared {
     let (verdict, word) = if count.differs() { (Verdict::Failed, "different") } else { (Verdict::Passed, "equal") };
     Compared {
-        name: count.prefix.clone(),
+        name: count.prefix.to_string(),
         group: String::new(),
         before: [grouped(count.backup_objects), grouped(count.backup_bytes)],
         after: [number_or_unknown(count.restored_objects), number_or_unknown(count.restored_bytes)],

@@ -8,6 +8,8 @@ use chrono::{NaiveDate, SubsecRound as _};
 use clock::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::said::{Name, Sentence};
+
 /// How long a sentence may be, in characters. Longer ones are cut, with a mark.
 const SENTENCE_CHARS: usize = 600;
 
@@ -215,7 +217,7 @@ pub struct Stage {
     pub duration_ms: u64,
     pub outcome: Outcome,
     /// What stood between this stage and the next, in one sentence.
-    pub proof: Option<String>,
+    pub proof: Option<Sentence>,
     /// A quiet window: the drill waits on purpose to see that nothing moves.
     pub waiting: bool,
 }
@@ -233,16 +235,16 @@ impl Stage {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TableCount {
-    pub table: String,
+    pub table: Name,
     /// The words of the template's first row: `sessions`, `billing/usage`.
-    pub group: String,
+    pub group: Name,
     pub backup_rows: u64,
     /// Absent when the table could not be read.
     pub restored_rows: Option<u64>,
     /// Absent when the content was not compared.
     pub digest_equal: Option<bool>,
     /// Why the content was not compared.
-    pub note: Option<String>,
+    pub note: Option<Sentence>,
 }
 
 impl TableCount {
@@ -257,7 +259,7 @@ impl TableCount {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ObjectCount {
-    pub prefix: String,
+    pub prefix: Name,
     pub backup_objects: u64,
     pub backup_bytes: u64,
     /// Absent when they could not be counted.

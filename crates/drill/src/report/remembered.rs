@@ -8,6 +8,8 @@
 use clock::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::said::{Name, Sentence};
+
 /// Whether a restore had a ledger to remember from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -34,7 +36,7 @@ pub struct Remembered {
     pub known: Known,
     pub lost: Lost,
     /// What a person should see to.
-    pub attention: Vec<String>,
+    pub attention: Vec<Sentence>,
     /// What is wrong with the ledger.
     pub findings: Vec<LedgerFinding>,
     /// What the judge saw from outside. Absent: it was not there before the disaster, or did not get as far.
@@ -80,8 +82,8 @@ pub struct Lost {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LedgerFinding {
-    pub code: String,
-    pub sentence: String,
+    pub code: Name,
+    pub sentence: Sentence,
     /// As a kill leaves it: nothing is missing.
     pub normal: bool,
 }

@@ -10,6 +10,7 @@ use super::{
     ObjectCount, Objectives, OpenCheck, Outcome, Past, Remembered, Report, Seen, SlotsSeen, Span, Stage, TableCount,
     Verdict,
 };
+use crate::said::say;
 
 /// `ms` after the drill began.
 fn at(ms: i64) -> Timestamp {
@@ -35,7 +36,7 @@ pub(crate) fn failing() -> Report {
                 broken(check.id(), |check| check.doubt("the scheduler did not become ready within 30 s"))
             }
             CheckId::GatewayRecovery => broken(check.id(), |check| {
-                let twice = |n| format!("delivery {} had been sent before the disaster and was sent again", id(n));
+                let twice = |n| say!("delivery {} had been sent before the disaster and was sent again", id(n));
                 (0..73).for_each(|n| check.find("sent_twice", twice(n)));
             }),
             CheckId::Redaction => broken(check.id(), |check| {
@@ -50,7 +51,7 @@ pub(crate) fn failing() -> Report {
     material.rto = Some(Span { from: at(9_400), to: at(19_900) });
     material.objectives.rto_s = 10.0;
     material.stages[4].outcome = Outcome::Failed;
-    material.stages[4].proof = Some("idle roles were not idle: 1 delivery moved".to_owned());
+    material.stages[4].proof = Some("idle roles were not idle: 1 delivery moved".into());
     material.counts[1].restored_rows = Some(10_411);
     material.counts[1].digest_equal = Some(false);
     material.counts[2].digest_equal = Some(false);
@@ -58,15 +59,14 @@ pub(crate) fn failing() -> Report {
     material.object_counts[0].restored_bytes = Some(52_000_100);
     if let Some(remembered) = &mut material.remembered {
         remembered.complete = false;
-        remembered.attention = vec!["the BYOK key k|1 was replaced after the backup; bring it again".to_owned()];
+        remembered.attention = vec!["the BYOK key k|1 was replaced after the backup; bring it again".into()];
         let sentence = "segment 7 of the writer w is missing";
-        remembered.findings =
-            vec![LedgerFinding { code: "hole".to_owned(), sentence: sentence.to_owned(), normal: false }];
+        remembered.findings = vec![LedgerFinding { code: "hole".into(), sentence: sentence.into(), normal: false }];
         if let Some(seen) = &mut remembered.seen {
             seen.deliveries.duplicated = 73;
         }
     }
-    material.notes.push("The source's worker was killed with signal 9 twice on purpose.".to_owned());
+    material.notes.push("The source's worker was killed with signal 9 twice on purpose.".into());
     Report::conclude(material)
 }
 
@@ -113,7 +113,7 @@ fn broken(id: CheckId, tell: impl FnOnce(&mut OpenCheck)) -> Check {
     check.close(at(18_200), "")
 }
 
-fn passed(id: CheckId, comparisons: u64, summary: &str) -> Check {
+fn passed(id: CheckId, comparisons: u64, summary: &'static str) -> Check {
     let mut check = OpenCheck::new(id, at(12_000));
     check.compared(comparisons);
     check.evidence(evidence(id, "table_counts"));
@@ -156,9 +156,7 @@ fn material() -> Material {
         counts: counts(),
         object_counts: object_counts(),
         remembered: Some(remembered()),
-        notes: vec![
-            "One command was running when the snapshot was taken; it was run again after the restore.".to_owned(),
-        ],
+        notes: vec!["One command was running when the snapshot was taken; it was run again after the restore.".into()],
         follow_ups: Vec::new(),
         history: Vec::new(),
         journal: Some(Head { sequence: 42, sha256: sha256_hex(b"journal") }),
@@ -201,13 +199,13 @@ fn checks() -> Vec<Check> {
 }
 
 fn stages() -> Vec<Stage> {
-    let stage = |id: &str, title: &str, from: i64, to: i64, proof: Option<&str>| Stage {
+    let stage = |id: &str, title: &str, from: i64, to: i64, proof: Option<&'static str>| Stage {
         id: id.to_owned(),
         title: title.to_owned(),
         started_at: at(from),
         duration_ms: u64::try_from(to - from).unwrap(),
         outcome: Outcome::Done,
-        proof: proof.map(str::to_owned),
+        proof: proof.map(Into::into),
         waiting: id.contains("quiet"),
     };
     vec![
@@ -228,9 +226,9 @@ fn stages() -> Vec<Stage> {
 }
 
 fn counts() -> Vec<TableCount> {
-    let table = |table: &str, group: &str, rows| TableCount {
-        table: table.to_owned(),
-        group: group.to_owned(),
+    let table = |table: &'static str, group: &'static str, rows| TableCount {
+        table: table.into(),
+        group: group.into(),
         backup_rows: rows,
         restored_rows: Some(rows),
         digest_equal: Some(true),
@@ -248,15 +246,15 @@ fn counts() -> Vec<TableCount> {
         TableCount {
             digest_equal: None,
             restored_rows: Some(1),
-            note: Some("heartbeats of running roles are not restored".to_owned()),
+            note: Some("heartbeats of running roles are not restored".into()),
             ..table("role_instances", "other", 6)
         },
     ]
 }
 
 fn object_counts() -> Vec<ObjectCount> {
-    let count = |prefix: &str, objects, bytes| ObjectCount {
-        prefix: prefix.to_owned(),
+    let count = |prefix: &'static str, objects, bytes| ObjectCount {
+        prefix: prefix.into(),
         backup_objects: objects,
         backup_bytes: bytes,
         restored_objects: Some(objects),

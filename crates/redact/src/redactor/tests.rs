@@ -126,6 +126,19 @@ fn a_clone_knows_what_the_other_learned() {
 }
 
 #[test]
+fn each_value_goes_whenever_it_was_registered_and_however_often() {
+    let redactor = Redactor::new();
+    for value in ["first secret", "second", "a third secret, longer than the others", "second", "\"fourth\"\n"] {
+        assert!(redactor.register(value.as_bytes()));
+    }
+    let text = r#"second, first secret; a third secret, longer than the others; {"a":"\"fourth\"\n"}"#;
+    assert_eq!(redactor.redact(text).matches(MARKER).count(), 4);
+    for secret in ["second", "first secret", "third", "fourth"] {
+        assert!(!redactor.redact(text).contains(secret), "{secret}");
+    }
+}
+
+#[test]
 fn a_value_that_would_tear_text_apart_is_refused() {
     for value in ["", "12345", "redacted", "[redacted:secret]", "********"] {
         assert!(!Redactor::new().register(value.as_bytes()), "{value}");
