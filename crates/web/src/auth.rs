@@ -11,8 +11,8 @@ use axum::middleware::Next;
 use axum::response::Response;
 use domain::permission::{Permission, Permissions};
 use domain::tenancy::{RoleName, Scope, permitted};
-use ids::{AccountId, OrgId, TokenId};
-use store::Identity;
+use ids::{AccountId, OrgId};
+use store::{Credential, Identity};
 
 use crate::api_token::ApiToken;
 use crate::app::App;
@@ -27,7 +27,8 @@ pub(crate) struct Caller {
     /// The org that the request acts in: that of the token, or for an operator the one of the header `Cowork-Org`.
     pub(crate) org: OrgId,
     pub(crate) account: AccountId,
-    pub(crate) token: TokenId,
+    /// What it showed.
+    pub(crate) credential: Credential,
     pub(crate) role: RoleName,
     /// What the role gives as far as the token was made for it.
     pub(crate) permissions: Permissions,
@@ -37,7 +38,10 @@ pub(crate) struct Caller {
 impl Caller {
     /// Who it was, for the audit trail.
     pub(crate) fn actor(&self) -> String {
-        format!("token:{}", self.token)
+        match self.credential {
+            Credential::Token(token) => format!("token:{token}"),
+            Credential::BrowserSession(session) => format!("browser_session:{session}"),
+        }
     }
 
     pub(crate) fn may(&self, permission: Permission) -> bool {
@@ -66,9 +70,9 @@ async fn caller(app: &App, headers: &HeaderMap) -> Result<Caller, Problem> {
     let token = bearer(headers).ok_or_else(Problem::unauthenticated)?;
     let found = app.store.token_identify(&token.hash()).await?;
     let found = found.ok_or_else(Problem::unauthenticated)?;
-    let Identity { org, token, account, role, permissions, scopes } = found;
+    let Identity { org, credential, account, role, permissions, scopes } = found;
     let permissions = permitted(permissions, &scopes);
-    let caller = Caller { org, account, token, role, permissions, scopes };
+    let caller = Caller { org, account, credential, role, permissions, scopes };
     match headers.get(ORG) {
         None => Ok(caller),
         Some(value) => acting_in(app, caller, value).await,

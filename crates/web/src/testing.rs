@@ -17,7 +17,7 @@ use ids::{AccountId, OrgId, TokenId};
 use objects::Objects;
 use secrets::{ConfiguredSecrets, SecretReader};
 use serde_json::Value;
-use store::{Environment, FirstOrg, NewMember, NewToken, Store};
+use store::{Credential, Environment, FirstOrg, NewMember, NewToken, Store};
 use testkit::TestDatabase;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
@@ -100,7 +100,10 @@ impl World {
 
     pub(crate) async fn token_id(&self, token: &str) -> TokenId {
         let hash = ApiToken::parse(token).unwrap().hash();
-        self.app.store.token_identify(&hash).await.unwrap().unwrap().token
+        match self.app.store.token_identify(&hash).await.unwrap().unwrap().credential {
+            Credential::Token(token) => token,
+            other => panic!("{other:?} is no token"),
+        }
     }
 
     pub(crate) async fn get(&self, path: &str) -> Answer {
