@@ -15,14 +15,14 @@ use clock::{ManualClock, Sources};
 use domain::tenancy::{Role, RoleName, Scope};
 use ids::{AccountId, OrgId, TokenId};
 use objects::Objects;
-use secrets::{ConfiguredSecrets, SecretReader};
+use secrets::{ConfiguredSecrets, CookieKeys, SecretReader};
 use serde_json::Value;
 use store::{Credential, Environment, FirstOrg, NewMember, NewToken, Store};
 use testkit::TestDatabase;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
-use crate::{ApiToken, App, AppSecrets, Exposition, RateLimits};
+use crate::{ApiToken, App, AppSecrets, Exposition, RateLimits, SignIn, SignInSettings};
 
 /// An installation with one org, its owner, and an operator's token of that owner.
 #[derive(Debug)]
@@ -73,6 +73,12 @@ impl World {
             _folder: folder,
             _database: database,
         }
+    }
+
+    /// Lets people sign in with a browser from now on.
+    pub(crate) fn sign_in(&mut self, settings: SignInSettings) {
+        self.app.sign_in = Some(SignIn::new(settings, self.app.store.sources().clone()).unwrap());
+        self.router = crate::router(self.app.clone());
     }
 
     /// Lets each token make so many requests a minute from now on.
@@ -200,8 +206,14 @@ async fn app(store: Store, folder: &std::path::Path) -> App {
         generation,
         objects: Objects::open_folder(folder).unwrap(),
         kms: Arc::new(resolved.kms(store.sources().clone()).unwrap()),
-        secrets: Arc::new(AppSecrets { configured, reader, channel: resolved.channel }),
+        secrets: Arc::new(AppSecrets {
+            configured,
+            reader,
+            channel: resolved.channel,
+            cookie: CookieKeys::derive(&resolved.cookie),
+        }),
         build: "test",
+        sign_in: None,
         rates: RateLimits::per_minute(0),
         metrics: Exposition::new(String::new),
         tails: crate::events::tail::Tails::default(),
