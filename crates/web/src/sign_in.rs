@@ -222,7 +222,8 @@ async fn session(
 
 /// Whether the operator lets people with such an address in.
 fn admit(person: &Person, settings: &SignInSettings) -> Result<(), Refusal> {
-    if person.subject.is_empty() || person.subject.len() > SUBJECT_MAX {
+    let subject = &person.subject;
+    if subject.is_empty() || subject.len() > SUBJECT_MAX || subject.contains(char::is_control) {
         return Err(Refusal::NotVouchedFor);
     }
     let domain = person.verified_email.as_deref().and_then(|email| email.rsplit_once('@')).map(|(_, domain)| domain);
@@ -230,10 +231,11 @@ fn admit(person: &Person, settings: &SignInSettings) -> Result<(), Refusal> {
     if settings.email_domains.is_empty() || domain.is_some_and(known) { Ok(()) } else { Err(Refusal::NoSuchMember) }
 }
 
-/// Whether a browser may be sent there: an absolute path, without what browsers take for a host.
+/// Whether a browser may be sent there: an absolute path, without what browsers take for a host, and not into another sign-in.
 fn is_ours(path: &str) -> bool {
     let plain = path.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\');
-    plain && path.len() <= RETURN_TO_MAX && path.starts_with('/') && !path.starts_with("//")
+    let ends = path == SIGNED_IN_PATH || !path.starts_with("/auth/");
+    plain && ends && path.len() <= RETURN_TO_MAX && path.starts_with('/') && !path.starts_with("//")
 }
 
 fn user_agent(headers: &HeaderMap) -> String {

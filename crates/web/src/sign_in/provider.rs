@@ -2,7 +2,8 @@
 //!
 //! Its metadata and keys are read when the first person signs in, so a system starts and works for tokens while its provider is
 //! away, and again after [`FRESH`]. A token under a key that is not known yet makes them be read at once, but not more often than
-//! every [`REREAD`]: providers change keys, and a forged key id costs a forger nothing.
+//! every [`REREAD`]: providers change keys, and a forged key id costs a forger nothing. A provider that does not answer is left
+//! alone for [`PAUSE`], so that people don't wait for each other's attempts.
 //!
 //! Not here: what a browser has to do with it (`attempt`), who of them is a member (`store::sign_in`).
 
@@ -29,6 +30,7 @@ use crate::sign_in::http::{Http, HttpError};
 /// How long metadata and keys count.
 const FRESH: TimeDelta = TimeDelta::hours(1);
 const REREAD: TimeDelta = TimeDelta::minutes(1);
+const PAUSE: TimeDelta = TimeDelta::seconds(5);
 /// People whom this process asks the provider about at the same time.
 const AT_ONCE: usize = 32;
 
@@ -40,8 +42,15 @@ pub(crate) struct Provider {
     settings: SignInSettings,
     http: Http,
     sources: Sources,
-    known: Mutex<Option<Known>>,
+    knowledge: Mutex<Knowledge>,
     turns: Semaphore,
+}
+
+#[derive(Debug, Default)]
+struct Knowledge {
+    known: Option<Known>,
+    /// When it could not be read last.
+    failed_at: Option<Timestamp>,
 }
 
 #[derive(Debug, Clone)]
@@ -81,7 +90,7 @@ pub(crate) enum ProviderError {
 impl Provider {
     pub(crate) fn new(settings: SignInSettings, sources: Sources) -> Result<Self, reqwest::Error> {
         let http = Http::new(settings.issuer.starts_with("https://"))?;
-        Ok(Self { settings, http, sources, known: Mutex::default(), turns: Semaphore::new(AT_ONCE) })
+        Ok(Self { settings, http, sources, knowledge: Mutex::default(), turns: Semaphore::new(AT_ONCE) })
     }
 
     pub(crate) fn settings(&self) -> &SignInSettings {
@@ -166,19 +175,21 @@ impl Provider {
 
     /// What the provider says of itself, if it was read within `age`. One caller reads, the others wait for it.
     async fn known(&self, age: TimeDelta) -> Result<Known, ProviderError> {
-        let (mut known, now) = (self.known.lock().await, self.sources.now());
-        match &*known {
-            Some(known) if now < known.read_at + age => Ok(known.clone()),
-            former => {
-                let read = match (self.read(now).await, former) {
-                    (Err(error), Some(former)) => {
-                        tracing::warn!(error = ?error, "the provider's metadata can't be read; those from before count");
-                        former.clone()
-                    }
-                    (read, _) => read?,
-                };
-                Ok(known.insert(read).clone())
+        let (mut knowledge, now) = (self.knowledge.lock().await, self.sources.now());
+        if let Some(known) = knowledge.known.as_ref().filter(|known| now < known.read_at + age) {
+            return Ok(known.clone());
+        }
+        let read = if knowledge.failed_at.is_some_and(|failed_at| now < failed_at + PAUSE) {
+            Err(ProviderError::Unavailable("it did not answer a moment ago".into()))
+        } else {
+            self.read(now).await.inspect_err(|_| knowledge.failed_at = Some(now))
+        };
+        match (read, knowledge.known.clone()) {
+            (Err(error), Some(former)) => {
+                tracing::warn!(error = ?error, "the provider's metadata can't be read; those from before count");
+                Ok(former)
             }
+            (read, _) => Ok(knowledge.known.insert(read?).clone()),
         }
     }
 
@@ -235,6 +246,29 @@ fn auth_type(metadata: &CoreProviderMetadata) -> AuthType {
     if takes(CoreClientAuthMethod::ClientSecretBasic) { AuthType::BasicAuth } else { AuthType::RequestBody }
 }
 
+/// Two addresses that differ in more than the case of plain letters are two people's, whatever Unicode takes for one letter: the
+/// Kelvin sign in lower case is a k.
 fn verified(email: &str, is_verified: Option<bool>) -> Option<String> {
-    if is_verified == Some(true) { domain::tenancy::normal_email(email) } else { None }
+    let normal = domain::tenancy::normal_email(email)?;
+    let same = normal == email.trim().to_ascii_lowercase();
+    (same && is_verified == Some(true)).then_some(normal)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_verified_address_counts_and_none_that_merely_looks_like_it() {
+        assert_eq!(verified("Mark@Example.org", Some(true)).as_deref(), Some("mark@example.org"));
+        assert_eq!(verified("отчёт@example.org", Some(true)).as_deref(), Some("отчёт@example.org"));
+        for (email, is_verified) in [
+            ("mark@example.org", None),
+            ("mark@example.org", Some(false)),
+            ("mar\u{212A}@example.org", Some(true)),
+            ("mark", Some(true)),
+        ] {
+            assert_eq!(verified(email, is_verified), None, "{email} {is_verified:?}");
+        }
+    }
 }

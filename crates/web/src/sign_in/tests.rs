@@ -227,6 +227,7 @@ async fn an_answer_that_does_not_hold_signs_nobody_in() {
         Lie::Claim("aud", "another-client"),
         Lie::Claim("nonce", "another"),
         Lie::Claim("sub", ""),
+        Lie::Claim("sub", "a\0b"),
         Lie::Expired,
         Lie::OtherKey,
         Lie::ClientSecret,
@@ -267,6 +268,9 @@ async fn a_provider_that_is_away_is_told_from_one_that_refuses() {
     signing.provider.away(true);
     Browser::default().get(&signing.world, "/auth/sign-in").await.expect_problem(503, "unavailable");
     signing.provider.away(false);
+    Browser::default().get(&signing.world, "/auth/sign-in").await.expect_problem(503, "unavailable");
+    assert_eq!(signing.provider.metadata_read(), 0, "it is left alone for a moment");
+    signing.world.clock.advance(TimeDelta::seconds(5));
     signing.signed_in(ada()).await;
     signing.provider.away(true);
     signing.world.clock.advance(TimeDelta::hours(2));
@@ -276,9 +280,16 @@ async fn a_provider_that_is_away_is_told_from_one_that_refuses() {
 #[tokio::test]
 async fn a_browser_comes_back_to_our_own_paths_only() {
     let signing = Signing::new().await;
-    for elsewhere in
-        ["https://evil.example", "//evil.example", "/%5Cevil.example", "/%0D%0Aset-cookie:a", "evil", "", "/%C3%A4"]
-    {
+    for elsewhere in [
+        "https://evil.example",
+        "//evil.example",
+        "/%5Cevil.example",
+        "/%0D%0Aset-cookie:a",
+        "evil",
+        "",
+        "/%C3%A4",
+        "/auth/sign-in?return_to=/",
+    ] {
         let path = format!("/auth/sign-in?return_to={elsewhere}");
         Browser::default().get(&signing.world, &path).await.expect_problem(422, "invalid");
     }
