@@ -39,6 +39,17 @@ impl Installation {
         Self { folder: folder.to_owned() }
     }
 
+    /// As [`Self::new`], where somebody has to know the address of the web role before it is served.
+    ///
+    /// # Panics
+    /// If the configuration can't be written.
+    #[must_use]
+    pub fn with_web_at(folder: &Path, port: u16, more: &str) -> Self {
+        let ports = FREE_PORTS.replacen(":0", &format!(":{port}"), 1);
+        std::fs::write(folder.join("cowork.toml"), format!("{ports}{more}")).expect("a file can be written");
+        Self { folder: folder.to_owned() }
+    }
+
     /// One that was made before.
     #[must_use]
     pub fn at(folder: &Path) -> Self {

@@ -6,6 +6,7 @@
 //! Not here: anything that is not public. What the API does not show, this does not know.
 
 mod artifacts;
+mod browser_sessions;
 mod byok;
 mod channels;
 mod error;
@@ -25,6 +26,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 pub use crate::artifacts::Artifact;
+pub use crate::browser_sessions::BrowserSession;
 pub use crate::byok::ByokKey;
 pub use crate::channels::{Binding, Channel, Delivery};
 pub use crate::error::{Error, Problem};

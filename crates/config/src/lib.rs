@@ -20,6 +20,7 @@ mod keys;
 mod load;
 mod roles;
 mod secret_settings;
+mod sign_in;
 mod validate;
 
 use std::path::PathBuf;
@@ -31,6 +32,7 @@ pub use error::ConfigError;
 pub use keys::KEYS;
 pub use roles::{Gateway, Scheduler, Web, Worker};
 pub use secret_settings::{KeySetting, SecretSetting, Secrets};
+pub use sign_in::{CALLBACK_PATH, SignIn};
 
 /// The name of the configuration file.
 pub const FILE_NAME: &str = "cowork.toml";
@@ -46,6 +48,8 @@ pub struct Config {
     pub ledger: Ledger,
     /// `None`: the installation generates its own ([`Config::secret_references`]).
     pub secrets: Option<Secrets>,
+    /// `None`: nobody signs in with a browser.
+    pub sign_in: Option<SignIn>,
     pub web: Web,
     pub worker: Worker,
     pub scheduler: Scheduler,
@@ -111,6 +115,7 @@ impl Default for Config {
             objects: Objects::default(),
             ledger: Ledger::default(),
             secrets: None,
+            sign_in: None,
             web: Web::default(),
             worker: Worker::default(),
             scheduler: Scheduler::default(),

@@ -25,6 +25,9 @@ impl Config {
         at_most("gateway.timeout_ms", self.gateway.timeout_ms, LONGEST_TIMEOUT_MS)?;
         at_least("gateway.backoff_ms", self.gateway.backoff_ms, 1)?;
         at_least("gateway.backoff_max_ms", self.gateway.backoff_max_ms, self.gateway.backoff_ms)?;
+        if let Some(sign_in) = &self.sign_in {
+            sign_in.validate()?;
+        }
         match &self.gateway.redirect_to {
             Some(url) if !url.starts_with("http://") && !url.starts_with("https://") => Err(unusable(
                 "gateway.redirect_to",
@@ -36,20 +39,20 @@ impl Config {
     }
 }
 
-fn at_least(key: &str, value: u64, least: u64) -> Result<(), ConfigError> {
+pub(crate) fn at_least(key: &str, value: u64, least: u64) -> Result<(), ConfigError> {
     if value >= least {
         return Ok(());
     }
     Err(unusable(key, &format!("it is {value}"), &format!("give it {least} or more")))
 }
 
-fn at_most(key: &str, value: u64, most: u64) -> Result<(), ConfigError> {
+pub(crate) fn at_most(key: &str, value: u64, most: u64) -> Result<(), ConfigError> {
     if value <= most {
         return Ok(());
     }
     Err(unusable(key, &format!("it is {value}"), &format!("give it {most} or less")))
 }
 
-fn unusable(key: &str, detail: &str, advice: &str) -> ConfigError {
+pub(crate) fn unusable(key: &str, detail: &str, advice: &str) -> ConfigError {
     ConfigError::new(format!("configuration {key} cannot be used"), detail, advice)
 }

@@ -128,7 +128,7 @@ fn an_unknown_key_is_refused_by_name() {
         "datadir = 'x'",
         &[],
         "datadir of cowork.toml cannot be used: there is no such key; use one of data_dir, database, objects, ledger, \
-         secrets, web, worker, scheduler, gateway, log",
+         secrets, sign_in, web, worker, scheduler, gateway, log",
     );
 }
 
@@ -197,5 +197,53 @@ fn values_that_cannot_work_are_refused() {
         &[],
         "configuration gateway.redirect_to cannot be used: it is no web address; give it a URL that starts with http:// \
          or https://",
+    );
+}
+
+const SIGN_IN: &str = r#"
+[sign_in]
+issuer = "https://login.example.org/realms/acme"
+client_id = "open-cowork"
+redirect_url = "https://cowork.example.org/auth/callback"
+"#;
+
+#[test]
+fn signing_in_takes_a_provider_and_has_defaults_for_the_rest() {
+    let sign_in = load(SIGN_IN, &[("COWORK_SIGN_IN__IDLE_MINUTES", "30")]).1.unwrap().sign_in.unwrap();
+    assert_eq!(sign_in.issuer, "https://login.example.org/realms/acme");
+    assert_eq!((sign_in.idle_minutes, sign_in.max_hours), (30, 168));
+    assert!(sign_in.email_domains.is_empty());
+    let local = SIGN_IN.replace("https://cowork.example.org", "http://127.0.0.1:8080");
+    load(&local, &[]).1.unwrap();
+}
+
+#[test]
+fn an_address_that_would_give_secrets_away_is_refused() {
+    refused(
+        &SIGN_IN.replace("https://login", "http://login"),
+        &[],
+        "configuration sign_in.issuer cannot be used: it is no https address; give it a URL that starts with https://; \
+        http:// is for this machine itself",
+    );
+    refused(
+        &SIGN_IN.replace("/auth/callback", "/"),
+        &[],
+        "configuration sign_in.redirect_url cannot be used: its path is not /auth/callback; end it with that path",
+    );
+    refused(
+        &SIGN_IN.replace("/auth/callback", "/auth/callback?next=1"),
+        &[],
+        "configuration sign_in.redirect_url cannot be used: it has more than host, port and path; leave the rest out",
+    );
+    refused(
+        &format!("{SIGN_IN}email_domains = ['ada@example.org']\n"),
+        &[],
+        "configuration sign_in.email_domains cannot be used: one of them is no domain; write what stands after the @, \
+        such as example.org",
+    );
+    refused(
+        &format!("{SIGN_IN}idle_minutes = 1\n"),
+        &[],
+        "configuration sign_in.idle_minutes cannot be used: it is 1; give it 5 or more",
     );
 }

@@ -145,6 +145,7 @@ pub(crate) fn lines(report: &Value) -> String {
         ("slots that may have fired", count("/slots/unknown")),
         ("messages known as taken", count("/inbound_accepted")),
         ("tokens revoked again", count("/tokens_revoked")),
+        ("browser sessions ended again", count("/browser_sessions_revoked")),
         ("members removed again", count("/members_removed")),
         ("keys revoked again", count("/keys_revoked")),
         ("subjects erased again", count("/subjects_erased")),

@@ -22,12 +22,15 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use chrono::TimeDelta;
 use clap::Args;
 use config::Config;
+use secrets::{CookieKeys, SecretBytes};
 use store::Instance;
 use telemetry::{LogConfig, Metrics};
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
+use web::{SignIn, SignInSettings};
 
 use crate::cli::ConfigArgs;
 use crate::failure::Failure;
@@ -134,12 +137,33 @@ async fn parts(installation: &Installation, metrics: Metrics, shutdown: &Cancell
         objects: installation.objects()?,
         configured: installation.config.secret_references(),
         reader: installation.reader.clone(),
+        cookie_keys: CookieKeys::derive(&secrets.cookie),
+        sign_in: sign_in(installation, secrets.oidc_client)?,
         channel_secret: secrets.channel,
         instance: installation.store.sources().id(),
         store: installation.store.clone(),
         shutdown: shutdown.clone(),
         generation,
         metrics,
+    })
+}
+
+/// How people sign in with a browser, if they do. The provider is asked when the first of them comes.
+fn sign_in(installation: &Installation, client_secret: SecretBytes) -> Result<Option<SignIn>, Failure> {
+    let Some(configured) = &installation.config.sign_in else { return Ok(None) };
+    let span = |seconds: u64| TimeDelta::seconds(i64::try_from(seconds).unwrap_or(i64::MAX / 1_000));
+    let settings = SignInSettings {
+        issuer: configured.issuer.clone(),
+        client_id: configured.client_id.clone(),
+        client_secret,
+        redirect_url: configured.redirect_url.clone(),
+        email_domains: configured.email_domains.clone(),
+        idle: span(configured.idle_minutes.saturating_mul(60)),
+        lifetime: span(configured.max_hours.saturating_mul(3_600)),
+    };
+    let made = SignIn::new(settings, installation.store.sources().clone());
+    made.map(Some).map_err(|error| {
+        Failure::could_not("Nobody could sign in.", error, "Correct sign_in.redirect_url, or look at this machine.")
     })
 }
 

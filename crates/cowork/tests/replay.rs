@@ -54,7 +54,20 @@ fn refused(output: &Output, says: &str) {
     assert!(said.contains(says), "{said}");
 }
 
-/// A system with a backup that lives on after it: its owner's token is revoked, and the ledger knows.
+const COOKIE_HASH: [u8; 32] = [7; 32];
+
+/// As if the owner had signed in with a browser: the account.
+async fn signed_in(place: &Place) -> uuid::Uuid {
+    let sql =
+        "INSERT INTO browser_sessions (org_id, browser_session_id, account_id, session_hash, sign_in_hash, user_agent,
+            created_at, last_used_at, expires_at)
+        SELECT org_id, account_id, account_id, $1, $1, '', now(), now(), now() + interval '1 day' FROM memberships
+        RETURNING account_id";
+    sqlx::query_scalar(sql).bind(&COOKIE_HASH[..]).fetch_one(&place.database.pool()).await.unwrap()
+}
+
+/// A system with a backup that lives on after it: its owner's token is revoked and their browser session ended, and the ledger
+/// knows.
 struct Lost {
     place: Place,
     ledger: Ledger,
@@ -65,6 +78,7 @@ impl Lost {
     async fn new() -> Self {
         let place = Place::new().await;
         let made = place.answer(&["admin", "init", "--org", "Acme", "--email", "ada@example.org", "--json"]);
+        let account = signed_in(&place).await;
         let archive = place.path("archive").display().to_string();
         place.answer(&["backup", "--archive", &archive, "--json"]);
         let token: uuid::Uuid =
@@ -74,7 +88,8 @@ impl Lost {
         let (identity, sources) = (Identity { system, generation: 1, supersedes: None }, testkit::system_sources());
         let ledger = Ledger::open(objects, identity, sources.id(), sources, Settings::default());
         let org: OrgId = made["org_id"].as_str().unwrap().parse().unwrap();
-        ledger.record(vec![Record::TokenRevoked { org, token: token.into() }]).await.unwrap();
+        let ended = Record::SessionRevoked { account: account.into(), session: COOKIE_HASH };
+        ledger.record(vec![Record::TokenRevoked { org, token: token.into() }, ended]).await.unwrap();
         Self { place, ledger, token: token.into() }
     }
 
@@ -93,11 +108,9 @@ fn files(folder: &Path) -> BTreeSet<PathBuf> {
 }
 
 async fn revoked(place: &Place, token: TokenId) -> bool {
-    sqlx::query_scalar("SELECT revoked_at IS NOT NULL FROM api_tokens WHERE token_id = $1")
-        .bind(uuid::Uuid::from(token))
-        .fetch_one(&place.database.pool())
-        .await
-        .unwrap()
+    let sql = "SELECT api_tokens.revoked_at IS NOT NULL AND browser_sessions.revoked_at IS NOT NULL
+        FROM api_tokens JOIN browser_sessions USING (account_id) WHERE token_id = $1";
+    sqlx::query_scalar(sql).bind(uuid::Uuid::from(token)).fetch_one(&place.database.pool()).await.unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -109,6 +122,7 @@ async fn a_restore_in_production_replays_the_ledger_and_fences_the_lost_system()
         answer(&target.command(&restore).env("COWORK_LEDGER__FOLDER", lost.ledger_folder()).output().unwrap());
     let replay = &restored["replay"];
     assert_eq!((&replay["ledger"], &replay["tokens_revoked"]), (&"read".into(), &1.into()), "{replay}");
+    assert_eq!(replay["browser_sessions_revoked"], 1, "{replay}");
     assert_eq!((&restored["generation"], &replay["findings"]), (&2.into(), &serde_json::json!([])));
     assert!(revoked(&target, lost.token).await);
     let late =

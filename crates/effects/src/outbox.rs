@@ -89,6 +89,7 @@ fn record(row: &Outboxed) -> Record {
         Effect::InboundAccepted { org, channel, event } => Record::InboundAccepted { org, channel, event },
         Effect::InteractionUsed { org, interaction } => Record::InteractionUsed { org, interaction },
         Effect::TokenRevoked { org, token } => Record::TokenRevoked { org, token },
+        Effect::BrowserSessionRevoked { account, session } => Record::SessionRevoked { account, session },
         Effect::MemberRemoved { org, account } => Record::MemberRemoved { org, account },
         Effect::KeyRevoked { org, key } => Record::KeyRevoked { org, key },
         Effect::SubjectErased { org, account } => Record::SubjectErased { org, account },

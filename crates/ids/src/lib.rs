@@ -71,6 +71,8 @@ id! {
     AccountId,
     /// An API token. Not the secret itself.
     TokenId,
+    /// A browser in which somebody signed in. Not the secret itself.
+    BrowserSessionId,
     /// A durable conversation with an agent.
     SessionId,
     /// A wish addressed to a session.

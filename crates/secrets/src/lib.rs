@@ -13,6 +13,7 @@
 mod aead;
 mod channel;
 mod configured;
+mod cookie;
 mod envelope;
 mod generate;
 mod key;
@@ -24,6 +25,7 @@ mod value;
 
 pub use channel::derive_channel_secret;
 pub use configured::{ConfiguredSecrets, ReferenceStatus, ResolvedSecrets, UnresolvedSecrets};
+pub use cookie::CookieKeys;
 pub use envelope::{Envelope, OpenError, open, seal};
 pub use generate::{GenerateError, generate};
 pub use key::{DataKey, KeyError};

@@ -1,6 +1,6 @@
 //! Accounts and their memberships. An account is one person or program, in as many orgs as it belongs to.
 //!
-//! Not here: what a role permits (`domain::tenancy`), signing in (`token`).
+//! Not here: what a role permits (`domain::tenancy`), signing in (`token`, `sign_in`).
 
 use clock::{Sources, Timestamp};
 use domain::tenancy::{Role, RoleName};
@@ -10,7 +10,7 @@ use sqlx::PgConnection;
 
 use crate::outbox::{self, Effect};
 use crate::wake::Wake;
-use crate::{Store, StoreError, audit};
+use crate::{Store, StoreError, audit, browser_session};
 
 /// An account in an org.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -111,7 +111,8 @@ impl Store {
         Ok(Some(member))
     }
 
-    /// Takes an account out of an org, and its tokens of that org out of force with it: they need the membership. An org
+    /// Takes an account out of an org, and its tokens of that org out of force with it: they need the membership. Its browser
+    /// sessions there are revoked for good. An org
     /// keeps at least one owner.
     pub async fn member_remove(&self, org: OrgId, account: AccountId, actor: &str) -> Result<Removal, StoreError> {
         let during = || StoreError::during("member_remove");
@@ -141,6 +142,7 @@ impl Store {
         if removed.rows_affected() == 0 {
             return Ok(Removal::NoSuchMember);
         }
+        browser_session::revoke(&mut tx, &self.sources, (org, account), None).await.map_err(during())?;
         let target = format!("account:{account}");
         audit::record(&mut tx, &self.sources, org, actor, "member.remove", &target, json!({}))
             .await

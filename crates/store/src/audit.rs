@@ -16,7 +16,7 @@ pub struct AuditRecord {
     pub audit_id: AuditId,
     /// Grows with every entry of the installation; an org sees gaps.
     pub position: i64,
-    /// `account:ID`, `token:ID` or `role:NAME`.
+    /// `account:ID`, `token:ID`, `browser_session:ID` or `role:NAME`.
     pub actor: String,
     pub action: String,
     pub target: String,

@@ -109,6 +109,8 @@ pub const BACKUP_SPEC: BackupSpec = BackupSpec {
                 "memberships",
                 "roles",
                 "api_tokens",
+                "account_identities",
+                "browser_sessions",
                 "idempotency_keys",
                 "org_keys",
                 "subject_erasures",

@@ -1,24 +1,46 @@
-//! Whom tokens stand for, remembered for a few seconds, so that not every request asks.
+//! Whom tokens and browser sessions stand for, remembered for a few seconds, so that not every request asks.
 //!
 //! What is remembered counts only while this process hears the others: whoever takes a token out of force, or changes what
 //! an account may do, tells all processes, and each forgets everybody. The process that does it forgets before it answers.
 //!
 //! Not promised: that a process whose hearing broke without anybody noticing forgets at once. [`REMEMBERED`] bounds that.
 //!
-//! Not here: reading the row (`token`), carrying the word (`wake`).
+//! Not here: reading the row (`token`, `browser_session`), carrying the word (`wake`).
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use chrono::TimeDelta;
 use clock::Timestamp;
-
-use crate::token::Identity;
+use domain::permission::Permissions;
+use domain::tenancy::{RoleName, Scope};
+use ids::{AccountId, BrowserSessionId, OrgId, TokenId};
 
 /// How long an identity counts, at most.
 const REMEMBERED: TimeDelta = TimeDelta::seconds(5);
 /// Identities that are kept; with more, all are forgotten.
 const KEPT: usize = 10_000;
+
+/// What somebody showed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Credential {
+    Token(TokenId),
+    BrowserSession(BrowserSessionId),
+}
+
+/// Whom a credential in force stands for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    pub org: OrgId,
+    pub credential: Credential,
+    pub account: AccountId,
+    /// What the account is in `org` now.
+    pub role: RoleName,
+    /// What that permits now.
+    pub permissions: Permissions,
+    /// What the credential was made for.
+    pub scopes: Vec<Scope>,
+}
 
 /// Cheap to clone.
 #[derive(Debug, Clone, Default)]
@@ -41,7 +63,7 @@ impl Identities {
         found.map(|found| found.identity.clone())
     }
 
-    /// `changes`: how many were heard of before it was read from the database; `expires_at`: of the token itself.
+    /// `changes`: how many were heard of before it was read from the database; `expires_at`: of the credential itself.
     pub(crate) fn keep(
         &self,
         hash: [u8; 32],
@@ -76,7 +98,7 @@ mod tests {
         let id = Uuid::nil();
         let identity = Identity {
             org: id.into(),
-            token: id.into(),
+            credential: Credential::Token(id.into()),
             account: id.into(),
             role: Role::Member.into(),
             permissions: Role::Member.permissions(),

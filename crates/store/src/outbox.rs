@@ -45,6 +45,11 @@ pub enum Effect {
         org: OrgId,
         token: TokenId,
     },
+    /// `session` is the SHA-256 of the browser's cookie.
+    BrowserSessionRevoked {
+        account: AccountId,
+        session: [u8; 32],
+    },
     MemberRemoved {
         org: OrgId,
         account: AccountId,

@@ -102,7 +102,7 @@ pub enum Other {
     SubjectErased {
         account: AccountId,
     },
-    /// There are no rows of browser sessions in this release.
+    /// `session` is the SHA-256 of the browser's cookie.
     SessionRevoked {
         account: AccountId,
         session: [u8; 32],
@@ -142,6 +142,7 @@ pub struct Replayed {
     pub inbound_accepted: u64,
     pub interactions_used: u64,
     pub tokens_revoked: u64,
+    pub browser_sessions_revoked: u64,
     pub members_removed: u64,
     pub keys_revoked: u64,
     pub channels_rotated: u64,

@@ -8,7 +8,7 @@
 use clock::Timestamp;
 use domain::permission::{Permission, Permissions};
 use domain::tenancy::RoleName;
-use ids::OrgId;
+use ids::{AccountId, OrgId};
 use serde_json::json;
 
 use crate::wake::Wake;
@@ -51,6 +51,20 @@ impl TryFrom<Row> for CustomRole {
 pub(crate) fn permissions(role: &str, names: &[String]) -> Result<Permissions, StoreError> {
     let parsed: Result<Permissions, _> = names.iter().map(|name| name.parse::<Permission>()).collect();
     parsed.map_err(StoreError::unreadable("roles", "permissions", role))
+}
+
+/// What a membership says that its account is, and what that permits.
+pub(crate) fn of_member(
+    account: AccountId,
+    role: &str,
+    permissions_of_custom: Option<Vec<String>>,
+) -> Result<(RoleName, Permissions), StoreError> {
+    let role: RoleName = role.parse().map_err(StoreError::unreadable("memberships", "role", account))?;
+    let permissions = match &role {
+        RoleName::BuiltIn(role) => role.permissions(),
+        RoleName::Custom(name) => permissions(name, &permissions_of_custom.unwrap_or_default())?,
+    };
+    Ok((role, permissions))
 }
 
 impl Store {

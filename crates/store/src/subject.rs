@@ -244,6 +244,10 @@ impl Store {
             ), revoked AS (
                 UPDATE api_tokens SET revoked_at = coalesce(revoked_at, $3), name = $4, last_four = ''
                 WHERE account_id = $1
+            ), sessions AS (
+                DELETE FROM browser_sessions WHERE account_id = $1
+            ), identities AS (
+                DELETE FROM account_identities WHERE account_id = $1
             )
             INSERT INTO subject_erasures (account_id, org_ids, state, requested_at) VALUES ($1, $2, 'listing', $3)",
             account as AccountId,

@@ -6,12 +6,12 @@
 //! Not here: making a token's text (`web::ApiToken`), what its scopes permit (`domain::tenancy`).
 
 use clock::{Sources, Timestamp};
-use domain::permission::Permissions;
-use domain::tenancy::{RoleName, Scope};
+use domain::tenancy::Scope;
 use ids::{AccountId, OrgId, TokenId};
 use serde_json::json;
 use sqlx::PgConnection;
 
+use crate::identities::{Credential, Identity};
 use crate::outbox::{self, Effect};
 use crate::wake::Wake;
 use crate::{Store, StoreError, audit, role};
@@ -42,19 +42,6 @@ pub struct NewToken {
     pub scopes: Vec<Scope>,
     /// `None`: never.
     pub expires_at: Option<Timestamp>,
-}
-
-/// Whom a token in force stands for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Identity {
-    pub org: OrgId,
-    pub token: TokenId,
-    pub account: AccountId,
-    /// What the account is in `org` now.
-    pub role: RoleName,
-    /// What that permits now.
-    pub permissions: Permissions,
-    pub scopes: Vec<Scope>,
 }
 
 struct Row {
@@ -163,13 +150,9 @@ impl Store {
         .map_err(StoreError::during("token_identify"))?;
         hot.done();
         let Some(row) = row else { return Ok(None) };
-        let role: RoleName = row.role.parse().map_err(StoreError::unreadable("memberships", "role", row.account))?;
-        let permissions = match &role {
-            RoleName::BuiltIn(role) => role.permissions(),
-            RoleName::Custom(name) => role::permissions(name, &row.permissions.unwrap_or_default())?,
-        };
-        let scopes = scopes(row.token, &row.scopes)?;
-        let identity = Identity { org: row.org, token: row.token, account: row.account, role, permissions, scopes };
+        let (role, permissions) = role::of_member(row.account, &row.role, row.permissions)?;
+        let (scopes, credential) = (scopes(row.token, &row.scopes)?, Credential::Token(row.token));
+        let identity = Identity { org: row.org, credential, account: row.account, role, permissions, scopes };
         if let Some(changes) = heard {
             self.identities.keep(*hash, identity.clone(), row.expires_at, now, changes);
         }

@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use effects::Effects;
 use objects::Objects;
-use secrets::{ConfiguredSecrets, Kms, SecretBytes, SecretReader};
+use secrets::{ConfiguredSecrets, CookieKeys, Kms, SecretBytes, SecretReader};
 use store::{Generation, Store};
 use tokio_util::sync::CancellationToken;
 
 use crate::events::tail::Tails;
 use crate::metrics::Exposition;
 use crate::rate::RateLimits;
+use crate::sign_in::SignIn;
 
 /// The parts of the web role. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -24,6 +25,8 @@ pub struct App {
     pub generation: Generation,
     /// Version of the program, as people see it.
     pub build: &'static str,
+    /// `None`: nobody signs in with a browser, and cookies count for nothing.
+    pub sign_in: Option<SignIn>,
     pub rates: RateLimits,
     pub metrics: Exposition,
     /// The newest events of sessions that are followed.
@@ -40,4 +43,6 @@ pub struct AppSecrets {
     pub reader: SecretReader,
     /// What channels' signing secrets are derived from. Its version is in `configured`.
     pub channel: SecretBytes,
+    /// What browsers carry for us is sealed with them.
+    pub cookie: CookieKeys,
 }

@@ -1,33 +1,36 @@
 //! Who is calling, and what they may do.
 //!
-//! [`authenticate`] stands before every route under `/api`, and a handler takes the [`Caller`] that it found.
+//! [`authenticate`] stands before every route under `/api`, and a handler takes the [`Caller`] that it found. A request that names a
+//! token stands and falls with it; only one that names none is looked at for a browser session.
 //!
-//! Not here: whether the caller may use the route (`gate`), what a role or scope permits (`domain::tenancy`).
+//! Not here: cookies and what keeps other sites from using them (`browser_sessions`), whether the caller may use the route (`gate`), what a role or scope permits (`domain::tenancy`).
 
 use axum::extract::{FromRequestParts, Request, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use axum::middleware::Next;
 use axum::response::Response;
 use domain::permission::{Permission, Permissions};
 use domain::tenancy::{RoleName, Scope, permitted};
-use ids::{AccountId, OrgId, TokenId};
-use store::Identity;
+use ids::{AccountId, OrgId};
+use store::{Credential, Identity};
 
 use crate::api_token::ApiToken;
 use crate::app::App;
+use crate::browser_sessions;
 use crate::problem::Problem;
 
 /// The org that an operator wants to act in.
 const ORG: HeaderName = HeaderName::from_static("cowork-org");
 
-/// Somebody who showed a token that is in force.
+/// Somebody who showed a token or a browser session that is in force.
 #[derive(Debug, Clone)]
 pub(crate) struct Caller {
     /// The org that the request acts in: that of the token, or for an operator the one of the header `Cowork-Org`.
     pub(crate) org: OrgId,
     pub(crate) account: AccountId,
-    pub(crate) token: TokenId,
+    /// What it showed.
+    pub(crate) credential: Credential,
     pub(crate) role: RoleName,
     /// What the role gives as far as the token was made for it.
     pub(crate) permissions: Permissions,
@@ -37,7 +40,10 @@ pub(crate) struct Caller {
 impl Caller {
     /// Who it was, for the audit trail.
     pub(crate) fn actor(&self) -> String {
-        format!("token:{}", self.token)
+        match self.credential {
+            Credential::Token(token) => format!("token:{token}"),
+            Credential::BrowserSession(session) => format!("browser_session:{session}"),
+        }
     }
 
     pub(crate) fn may(&self, permission: Permission) -> bool {
@@ -57,18 +63,22 @@ pub(crate) async fn authenticate(
     mut request: Request,
     next: Next,
 ) -> Result<Response, Problem> {
-    let caller = caller(&app, request.headers()).await?;
+    let caller = caller(&app, request.method(), request.headers()).await?;
     request.extensions_mut().insert(caller);
     Ok(next.run(request).await)
 }
 
-async fn caller(app: &App, headers: &HeaderMap) -> Result<Caller, Problem> {
-    let token = bearer(headers).ok_or_else(Problem::unauthenticated)?;
-    let found = app.store.token_identify(&token.hash()).await?;
+async fn caller(app: &App, method: &Method, headers: &HeaderMap) -> Result<Caller, Problem> {
+    let found = if headers.contains_key(header::AUTHORIZATION) {
+        let token = bearer(headers).ok_or_else(Problem::unauthenticated)?;
+        app.store.token_identify(&token.hash()).await?
+    } else {
+        browser_sessions::identify(app, method, headers).await?
+    };
     let found = found.ok_or_else(Problem::unauthenticated)?;
-    let Identity { org, token, account, role, permissions, scopes } = found;
+    let Identity { org, credential, account, role, permissions, scopes } = found;
     let permissions = permitted(permissions, &scopes);
-    let caller = Caller { org, account, token, role, permissions, scopes };
+    let caller = Caller { org, account, credential, role, permissions, scopes };
     match headers.get(ORG) {
         None => Ok(caller),
         Some(value) => acting_in(app, caller, value).await,

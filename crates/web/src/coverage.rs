@@ -8,8 +8,9 @@ use axum::http::Request;
 use domain::permission::Permission;
 use domain::tenancy::{RoleName, Scope};
 use serde_json::{Value, json};
-use store::{BehindCursor, NewDelivery};
+use store::{BehindCursor, NewDelivery, NewSignIn};
 
+use crate::sign_in::tests::{Signing, ada};
 use crate::testing::{Answer, World, request};
 
 /// An operation of the document.
@@ -30,7 +31,7 @@ impl Route {
         for (path, item) in document["paths"].as_object().unwrap() {
             for (method, operation) in item.as_object().unwrap() {
                 let needs = operation["security"].as_array().unwrap().iter();
-                let needs = needs.flat_map(|one| one["token"].as_array().unwrap());
+                let needs = needs.flat_map(|one| one["token"].as_array().into_iter().flatten());
                 let permissions = needs.map(|name| name.as_str().unwrap().parse().unwrap()).collect();
                 let schema = &operation["requestBody"]["content"]["application/json"]["schema"];
                 let body = schema.is_object().then(|| example(&document, schema));
@@ -100,8 +101,26 @@ impl Furnished {
             ids[id] = made.json()[id].clone();
         }
         ids["delivery_id"] = delivery(&world, &ids).await;
+        ids["browser_session_id"] = browser_session(&world).await;
         Self { world, ids }
     }
+}
+
+/// The owner's.
+async fn browser_session(world: &World) -> Value {
+    let store = &world.app.store;
+    let new = NewSignIn {
+        issuer: "https://login.example".into(),
+        subject: "ada".into(),
+        verified_email: Some("ada@example.org".into()),
+        org: None,
+        session_hash: [1; 32],
+        sign_in_hash: [1; 32],
+        replaces: None,
+        user_agent: "a browser".into(),
+        expires_at: store.sources().now() + chrono::TimeDelta::days(1),
+    };
+    json!(store.sign_in(&new).await.unwrap().session)
 }
 
 /// A delivery that nobody sends.
@@ -151,6 +170,21 @@ async fn no_route_answers_somebody_without_a_token() {
         let answer = world.send(request.body(Body::empty()).unwrap()).await;
         assert_eq!(answer.status, 401, "{route:?}");
     }
+}
+
+#[tokio::test]
+async fn no_route_that_changes_something_takes_a_cookie_alone() {
+    let signing = Signing::new().await;
+    let browser = signing.signed_in(ada()).await;
+    let mut asked = 0;
+    for route in Route::all().iter().filter(|route| route.method != "GET") {
+        let nobody = |part: &str| if part.starts_with('{') { uuid::Uuid::nil().to_string() } else { part.to_owned() };
+        let path = route.path.split('/').map(nobody).collect::<Vec<_>>().join("/");
+        let request = browser.request(&route.method, &path).body(Body::empty()).unwrap();
+        signing.world.send(request).await.expect_problem(403, "cross_site");
+        asked += 1;
+    }
+    assert!(asked > 20, "{asked}");
 }
 
 #[tokio::test]

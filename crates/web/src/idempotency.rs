@@ -20,7 +20,7 @@ use bytes::Bytes;
 use secrets::Envelope;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use store::{Attempt, Begun, SealedAnswer};
+use store::{Attempt, Begun, Credential, SealedAnswer};
 use tracing::Instrument;
 
 use crate::app::App;
@@ -75,15 +75,17 @@ pub(crate) fn key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     Ok(Some(key.to_owned()))
 }
 
-/// What a key stands for. The token is a part of it: a weaker one of the same account must not get an answer that only the
+/// What a key stands for. The token or browser session is a part of it: a weaker one of the same account must not get an answer that only the
 /// stronger one may have.
 fn digest(caller: &Caller, parts: &Parts, body: &Bytes) -> [u8; 32] {
     let mut hash = Sha256::new();
+    let credential = match caller.credential {
+        Credential::Token(token) => token.to_string(),
+        Credential::BrowserSession(session) => session.to_string(),
+    };
     let if_match = parts.headers.get(header::IF_MATCH).map_or(&b""[..], HeaderValue::as_bytes);
     let address = parts.uri.path_and_query().map_or("", |address| address.as_str());
-    for part in
-        [caller.token.to_string().as_bytes(), parts.method.as_str().as_bytes(), address.as_bytes(), if_match, body]
-    {
+    for part in [credential.as_bytes(), parts.method.as_str().as_bytes(), address.as_bytes(), if_match, body] {
         hash.update((part.len() as u64).to_le_bytes());
         hash.update(part);
     }

@@ -1,4 +1,4 @@
-//! The HTTP API: JSON under `/api`, probes beside it, streams where a client wants to follow.
+//! The HTTP API: JSON under `/api`, signing in under `/auth`, probes beside them, streams where a client wants to follow.
 //!
 //! A file per resource, each with its `routes()`. Everything under `/api` is behind one layer that authenticates, so a
 //! route can't be open by omission; what a caller must be permitted there stands in the route's description (`gate`). Every failure is a problem (RFC 9457), made in `problem`.
@@ -12,6 +12,7 @@ mod audit;
 mod auth;
 mod bindings;
 mod bounds;
+mod browser_sessions;
 mod byok_keys;
 mod channels;
 mod commands;
@@ -35,6 +36,7 @@ mod rate;
 mod roles;
 mod router;
 mod sessions;
+mod sign_in;
 mod subjects;
 #[cfg(test)]
 mod testing;
@@ -52,3 +54,4 @@ pub use crate::openapi::text as openapi;
 pub use crate::probes::{Probes, probes};
 pub use crate::rate::RateLimits;
 pub use crate::router::router;
+pub use crate::sign_in::{SignIn, SignInSettings, SignInSetupError};

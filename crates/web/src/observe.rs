@@ -44,6 +44,7 @@ pub(crate) async fn measure(request: Request, next: Next) -> Response {
 /// Says what the numbers are. Once, when the router is made.
 pub(crate) fn describe() {
     metrics::describe_counter!("cowork_http_requests_total", "requests answered, by route and status");
+    metrics::describe_counter!("cowork_sign_ins_total", "browsers that came back from the provider, by outcome");
     metrics::describe_histogram!("cowork_http_request_ms", "from a request to its answer's head, in milliseconds");
 }
 

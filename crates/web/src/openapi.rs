@@ -12,7 +12,9 @@ use axum::http::header;
 use axum::response::IntoResponse;
 use bytes::Bytes;
 use utoipa::openapi::path::{Operation, Parameter, ParameterBuilder, ParameterIn};
-use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::openapi::security::{
+    ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme,
+};
 use utoipa::openapi::{
     ComponentsBuilder, ContentBuilder, InfoBuilder, KnownFormat, ObjectBuilder, OpenApi, OpenApiBuilder, PathItem, Ref,
     RefOr, Required, Response, ResponseBuilder, SchemaFormat, Type,
@@ -26,6 +28,8 @@ use crate::problem;
 
 /// The name of the security scheme that operations refer to, with the permission that they take.
 pub(crate) const TOKEN: &str = "token";
+/// The same for people who are signed in with a browser. Every operation that takes a token takes it, too.
+const SESSION: &str = "session";
 
 const DESCRIPTION: &str = "\
 Every failure is a problem (RFC 9457) with a stable `code`. Ids are UUIDs; what belongs to another org is not found. \
@@ -79,8 +83,12 @@ pub(crate) fn document() -> OpenApi {
 fn common() -> OpenApi {
     let scheme = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).bearer_format("cow_...");
     let scheme = scheme.description(Some("An API token. What an operation takes is named beside it."));
+    let cookie = "What signing in at /auth/sign-in gives a browser. It permits what the account's role does. Over plain http, \
+        which is for loopback, it is called `cowork`.";
+    let cookie = ApiKey::Cookie(ApiKeyValue::with_description("__Host-cowork", cookie));
     let components = ComponentsBuilder::new()
         .security_scheme(TOKEN, SecurityScheme::Http(scheme.build()))
+        .security_scheme(SESSION, SecurityScheme::ApiKey(cookie))
         .schema(problem::Body::name(), problem::Body::schema())
         .build();
     let info =
@@ -102,18 +110,22 @@ fn complete(path: &str, changes: bool, operation: &mut Operation) {
     added.push(cowork_org().into());
     if changes {
         added.push(idempotency_key().into());
+        added.push(csrf_token().into());
     }
     let parameters = operation.parameters.get_or_insert_default();
     let queries = parameters.iter().any(is_query);
     parameters.splice(0..0, added);
     let mut problems = vec![
-        ("401", "There is no token, or it is not in force."),
-        ("429", "The token made more requests than it may; `Retry-After` says when to go on."),
+        ("401", "There is no token and no browser session, or it is not in force."),
+        ("429", "The token or browser session made more requests than it may; `Retry-After` says when to go on."),
         ("500", "It failed on our side; the log has the cause under the answer's `x-request-id`."),
     ];
-    if operation.security.iter().flatten().any(takes_a_permission) {
-        problems.push(("403", "The token does not give the permission."));
+    let sessions = permissions(operation);
+    if changes || sessions.iter().any(|permissions| !permissions.is_empty()) {
+        problems.push(("403", "The permission is not given, or another site may have made the request."));
     }
+    let sessions = sessions.into_iter().map(|permissions| SecurityRequirement::new(SESSION, permissions));
+    operation.security.get_or_insert_default().extend(sessions);
     if named || operation.request_body.is_some() {
         problems.push(("404", "Nothing of this id is here."));
     }
@@ -141,10 +153,10 @@ fn complete(path: &str, changes: bool, operation: &mut Operation) {
     }
 }
 
-/// Whether more than a token is asked for. The types do not show what they hold, their JSON does.
-fn takes_a_permission(needed: &utoipa::openapi::SecurityRequirement) -> bool {
-    let json = serde_json::to_value(needed).unwrap_or_default();
-    json[TOKEN].as_array().is_some_and(|permissions| !permissions.is_empty())
+/// What is asked for beyond a token, as alternatives. The types do not show what they hold, their JSON does.
+fn permissions(operation: &Operation) -> Vec<Vec<String>> {
+    let needed = operation.security.iter().flatten().map(|needed| serde_json::to_value(needed).unwrap_or_default());
+    needed.map(|json| serde_json::from_value(json[TOKEN].clone()).unwrap_or_default()).collect()
 }
 
 fn is_query(parameter: &RefOr<Parameter>) -> bool {
@@ -186,6 +198,19 @@ fn idempotency_key() -> Parameter {
             "A repeat with the same key, within 24 hours, has no further effect and gets the same answer.",
         ))
         .schema(Some(key))
+        .build()
+}
+
+fn csrf_token() -> Parameter {
+    ParameterBuilder::new()
+        .name("Cowork-Csrf-Token")
+        .parameter_in(ParameterIn::Header)
+        .required(Required::False)
+        .description(Some(
+            "Needed with a browser session: the `csrf_token` of `GET /api/browser-sessions/current`. Besides, `Origin` is \
+            this system's own. With an API token neither is looked at.",
+        ))
+        .schema(Some(ObjectBuilder::new().schema_type(Type::String)))
         .build()
 }
 

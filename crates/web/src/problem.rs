@@ -43,12 +43,30 @@ impl Problem {
     }
 
     pub(crate) fn unauthenticated() -> Self {
-        let detail = "send a valid API token as `Authorization: Bearer cow_...`";
+        let detail =
+            "send a valid API token as `Authorization: Bearer cow_...`, or sign in with a browser at /auth/sign-in";
         Self::new(StatusCode::UNAUTHORIZED, "unauthenticated", "Not signed in", detail)
     }
 
     pub(crate) fn forbidden(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::FORBIDDEN, "forbidden", "Not allowed", detail)
+    }
+
+    /// Somebody is not signed in with a browser (`sign_in`).
+    pub(crate) fn sign_in(status: StatusCode, code: &'static str, title: &'static str, detail: &str) -> Self {
+        Self::new(status, code, title, detail)
+    }
+
+    /// The request may have been made by another site with this browser's cookie.
+    pub(crate) fn cross_site() -> Self {
+        let detail = "a request with a browser session that changes something comes from this system's own origin, and has \
+            the header Cowork-Csrf-Token with the csrf_token of GET /api/browser-sessions/current";
+        Self::new(StatusCode::FORBIDDEN, "cross_site", "Not from here", detail)
+    }
+
+    /// With what goes to the log.
+    pub(crate) fn because(self, cause: Box<dyn Error + Send + Sync>) -> Self {
+        Self { cause: Some(cause), ..self }
     }
 
     /// A request with the same `Idempotency-Key` is being carried out.
@@ -71,7 +89,7 @@ impl Problem {
     }
 
     pub(crate) fn too_many(retry_after: u32) -> Self {
-        let detail = format!("this token made more requests than it may; go on in {retry_after} s");
+        let detail = format!("this token or browser session made more requests than it may; go on in {retry_after} s");
         let problem = Self::new(StatusCode::TOO_MANY_REQUESTS, "too_many_requests", "Too many requests", detail);
         Self { retry_after: Some(retry_after), ..problem }
     }

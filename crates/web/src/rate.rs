@@ -1,4 +1,4 @@
-//! How many requests a token may make, in this process.
+//! How many requests a token or a browser session may make, in this process.
 //!
 //! A bucket of a minute's requests that fills up steadily, kept as one instant: when it would be full again. So a token costs
 //! 24 bytes, and one that was quiet for a minute costs nothing. Limits are told in the fields of
@@ -15,7 +15,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use clock::Timestamp;
-use ids::TokenId;
+use store::Credential;
 
 use crate::app::App;
 use crate::auth::Caller;
@@ -26,7 +26,7 @@ const LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 /// Seconds in which a bucket fills up.
 const WINDOW_S: i64 = 60;
 const WINDOW_US: i64 = WINDOW_S * 1_000_000;
-/// Tokens that are looked at again before a new one is remembered.
+/// Callers that are looked at again before a new one is remembered.
 const CROWDED: usize = 10_000;
 
 /// The buckets of this process. Cheap to clone.
@@ -37,8 +37,8 @@ pub struct RateLimits(Option<Arc<Buckets>>);
 struct Buckets {
     quota: i64,
     policy: HeaderValue,
-    /// When the bucket of a token is full again, in microseconds. Absent: it is.
-    full_at: Mutex<HashMap<TokenId, i64>>,
+    /// When the bucket of a caller is full again, in microseconds. Absent: it is.
+    full_at: Mutex<HashMap<Credential, i64>>,
 }
 
 /// What became of a request.
@@ -61,14 +61,14 @@ impl RateLimits {
 }
 
 impl Buckets {
-    fn admit(&self, token: TokenId, now: Timestamp) -> Admission {
+    fn admit(&self, credential: Credential, now: Timestamp) -> Admission {
         let now = now.timestamp_micros();
         let mut full_at = self.full_at.lock().expect("no holder of this lock can panic");
-        if full_at.len() >= CROWDED && !full_at.contains_key(&token) {
+        if full_at.len() >= CROWDED && !full_at.contains_key(&credential) {
             full_at.retain(|_, at| *at > now);
         }
         let cost = WINDOW_US / self.quota;
-        let bucket = full_at.entry(token).or_insert(now);
+        let bucket = full_at.entry(credential).or_insert(now);
         let then = (*bucket).max(now) + cost;
         let over = then - now - WINDOW_US;
         if over > 0 {
@@ -84,11 +84,11 @@ fn seconds(micros: i64) -> i64 {
     (micros + 999_999) / 1_000_000
 }
 
-/// Lets a token's request through, if it may make another.
+/// Lets a caller's request through, if it may make another.
 pub(crate) async fn admit(State(app): State<App>, request: Request, next: Next) -> Result<Response, Problem> {
     let Some(buckets) = &app.rates.0 else { return Ok(next.run(request).await) };
-    let token = request.extensions().get::<Caller>().ok_or_else(Problem::unauthenticated)?.token;
-    let admission = buckets.admit(token, app.store.sources().now());
+    let credential = request.extensions().get::<Caller>().ok_or_else(Problem::unauthenticated)?.credential;
+    let admission = buckets.admit(credential, app.store.sources().now());
     let (mut response, told) = match admission {
         Admission::Admitted { left, full_in_s } => (next.run(request).await, (left, full_in_s)),
         Admission::Refused { retry_after_s } => {
@@ -143,10 +143,10 @@ mod tests {
         let RateLimits(Some(buckets)) = RateLimits::per_minute(60) else { panic!("there is a limit") };
         let (_, sources) = testkit::sources(1);
         for _ in 0..CROWDED {
-            buckets.admit(sources.id(), sources.now());
+            buckets.admit(Credential::Token(sources.id()), sources.now());
         }
         let later = sources.now() + TimeDelta::seconds(2);
-        buckets.admit(sources.id(), later);
+        buckets.admit(Credential::Token(sources.id()), later);
         assert_eq!(buckets.full_at.lock().unwrap().len(), 1);
     }
 }

@@ -12,15 +12,15 @@ use utoipa_axum::router::OpenApiRouter;
 use crate::app::App;
 use crate::problem::Problem;
 use crate::{
-    artifacts, audit, auth, bindings, bounds, byok_keys, channels, commands, deliveries, diagnostics, events, gate,
-    idempotency, members, metrics, observe, openapi, orgs, rate, roles, sessions, subjects, tokens, usage, workflows,
-    workspace,
+    artifacts, audit, auth, bindings, bounds, browser_sessions, byok_keys, channels, commands, deliveries, diagnostics,
+    events, gate, idempotency, members, metrics, observe, openapi, orgs, rate, roles, sessions, sign_in, subjects,
+    tokens, usage, workflows, workspace,
 };
 
 /// Bytes of a request's body. Larger ones are refused with 413 before they are read.
 pub(crate) const BODY_LIMIT: usize = 1024 * 1024;
 
-/// The whole API. Everything under `/api` needs a token.
+/// The whole API. Everything under `/api` needs a token or a browser session; signing in does not.
 pub fn router(app: App) -> Router {
     observe::describe();
     let routes = Router::from(described())
@@ -29,6 +29,7 @@ pub fn router(app: App) -> Router {
         .route_layer(from_fn_with_state(app.clone(), rate::admit))
         .route_layer(from_fn_with_state(app.clone(), auth::authenticate));
     routes
+        .merge(sign_in::routes())
         .fallback(|| async { Problem::not_found("page") })
         .method_not_allowed_fallback(|| async { Problem::method_not_allowed() })
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
@@ -45,6 +46,7 @@ pub(crate) fn described() -> OpenApiRouter<App> {
         .merge(artifacts::routes())
         .merge(audit::routes())
         .merge(bindings::routes())
+        .merge(browser_sessions::routes())
         .merge(byok_keys::routes())
         .merge(channels::routes())
         .merge(commands::routes())

@@ -15,14 +15,14 @@ use clock::{ManualClock, Sources};
 use domain::tenancy::{Role, RoleName, Scope};
 use ids::{AccountId, OrgId, TokenId};
 use objects::Objects;
-use secrets::{ConfiguredSecrets, SecretReader};
+use secrets::{ConfiguredSecrets, CookieKeys, SecretReader};
 use serde_json::Value;
-use store::{Environment, FirstOrg, NewMember, NewToken, Store};
+use store::{Credential, Environment, FirstOrg, NewMember, NewToken, Store};
 use testkit::TestDatabase;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
-use crate::{ApiToken, App, AppSecrets, Exposition, RateLimits};
+use crate::{ApiToken, App, AppSecrets, Exposition, RateLimits, SignIn, SignInSettings};
 
 /// An installation with one org, its owner, and an operator's token of that owner.
 #[derive(Debug)]
@@ -75,6 +75,12 @@ impl World {
         }
     }
 
+    /// Lets people sign in with a browser from now on.
+    pub(crate) fn sign_in(&mut self, settings: SignInSettings) {
+        self.app.sign_in = Some(SignIn::new(settings, self.app.store.sources().clone()).unwrap());
+        self.router = crate::router(self.app.clone());
+    }
+
     /// Lets each token make so many requests a minute from now on.
     pub(crate) fn limit(&mut self, per_minute: u32) {
         self.app.rates = RateLimits::per_minute(per_minute);
@@ -100,7 +106,10 @@ impl World {
 
     pub(crate) async fn token_id(&self, token: &str) -> TokenId {
         let hash = ApiToken::parse(token).unwrap().hash();
-        self.app.store.token_identify(&hash).await.unwrap().unwrap().token
+        match self.app.store.token_identify(&hash).await.unwrap().unwrap().credential {
+            Credential::Token(token) => token,
+            other => panic!("{other:?} is no token"),
+        }
     }
 
     pub(crate) async fn get(&self, path: &str) -> Answer {
@@ -198,8 +207,14 @@ async fn app(store: Store, folder: &std::path::Path) -> App {
         generation,
         objects: Objects::open_folder(folder).unwrap(),
         kms: Arc::new(resolved.kms(store.sources().clone()).unwrap()),
-        secrets: Arc::new(AppSecrets { configured, reader, channel: resolved.channel }),
+        secrets: Arc::new(AppSecrets {
+            configured,
+            reader,
+            channel: resolved.channel,
+            cookie: CookieKeys::derive(&resolved.cookie),
+        }),
         build: "test",
+        sign_in: None,
         rates: RateLimits::per_minute(0),
         metrics: Exposition::new(String::new),
         tails: crate::events::tail::Tails::default(),

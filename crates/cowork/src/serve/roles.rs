@@ -15,13 +15,13 @@ use gateway::{ChannelSecret, GatewayConfig};
 use ids::InstanceId;
 use ledger::Compaction;
 use objects::Objects;
-use secrets::{ConfiguredSecrets, Kms, SecretBytes, SecretReader};
+use secrets::{ConfiguredSecrets, CookieKeys, Kms, SecretBytes, SecretReader};
 use store::{Generation, Store};
 use telemetry::Metrics;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use web::{App, AppSecrets, Exposition, Probes, RateLimits, Tails};
+use web::{App, AppSecrets, Exposition, Probes, RateLimits, SignIn, Tails};
 
 use crate::failure::Failure;
 
@@ -53,6 +53,9 @@ pub(crate) struct Parts {
     pub(crate) configured: ConfiguredSecrets,
     pub(crate) reader: SecretReader,
     pub(crate) channel_secret: SecretBytes,
+    pub(crate) cookie_keys: CookieKeys,
+    /// `None`: nobody signs in with a browser.
+    pub(crate) sign_in: Option<SignIn>,
     pub(crate) generation: Generation,
     pub(crate) instance: InstanceId,
     pub(crate) metrics: Metrics,
@@ -165,6 +168,7 @@ fn app(parts: &Parts, config: &Config) -> App {
         configured: parts.configured.clone(),
         reader: parts.reader.clone(),
         channel: parts.channel_secret.clone(),
+        cookie: parts.cookie_keys.clone(),
     };
     App {
         store: parts.store.clone(),
@@ -174,6 +178,7 @@ fn app(parts: &Parts, config: &Config) -> App {
         secrets: Arc::new(secrets),
         generation: parts.generation.clone(),
         build: BUILD,
+        sign_in: parts.sign_in.clone(),
         rates: RateLimits::per_minute(config.web.requests_per_minute),
         metrics: exposition(parts),
         tails: Tails::default(),

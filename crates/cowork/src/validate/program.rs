@@ -55,6 +55,7 @@ pub(crate) const METRICS: &[&str] = &[
     "cowork_scheduler_errors_total",
     "cowork_scheduler_lag_ms",
     "cowork_sessions",
+    "cowork_sign_ins_total",
     "cowork_slots_fired_total",
     "cowork_slots_skipped_total",
     "cowork_turn_duration_ms",

@@ -24,6 +24,7 @@ fn stays(text: &str) {
 #[test]
 fn tokens_go() {
     becomes("token cow_{}.", "token [redacted:api_token].");
+    becomes("cookie: __Host-cowork=cos_{}", "cookie: __Host-cowork=[redacted:api_token]");
     becomes("\\ncow_{} x", "\\n[redacted:api_token] x");
     becomes("(whsec_{}=)", "([redacted:channel_credential])");
     becomes("Authorization: Bearer {}", "Authorization: Bearer [redacted:bearer_token]");

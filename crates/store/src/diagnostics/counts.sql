@@ -1,11 +1,13 @@
 -- diagnostics_counts
-SELECT 'accounts' AS "table_name!", count(*) AS "rows!" FROM accounts
+SELECT 'account_identities' AS "table_name!", count(*) AS "rows!" FROM account_identities
+UNION ALL SELECT 'accounts', count(*) FROM accounts
 UNION ALL SELECT 'api_tokens', count(*) FROM api_tokens
 UNION ALL SELECT 'artifacts', count(*) FROM artifacts
 UNION ALL SELECT 'audit_records', count(*) FROM audit_records
 UNION ALL SELECT 'bindings', count(*) FROM bindings
 UNION ALL SELECT 'blob_deletions', count(*) FROM blob_deletions
 UNION ALL SELECT 'blobs', count(*) FROM blobs
+UNION ALL SELECT 'browser_sessions', count(*) FROM browser_sessions
 UNION ALL SELECT 'byok_keys', count(*) FROM byok_keys
 UNION ALL SELECT 'channels', count(*) FROM channels
 UNION ALL SELECT 'checkpoint_blobs', count(*) FROM checkpoint_blobs

@@ -40,6 +40,7 @@ pub(super) async fn all(
         inbound_accepted: run.count("inbound").await?,
         interactions_used: run.count("interaction").await?,
         tokens_revoked: run.change("replay_tokens", TOKENS).await?,
+        browser_sessions_revoked: run.change("replay_browser_sessions", BROWSER_SESSIONS).await?,
         members_removed: run.change("replay_members", MEMBERS).await?,
         keys_revoked: run.change("replay_keys", KEYS).await?,
         channels_rotated: run.change("replay_channels", CHANNELS).await?,
@@ -236,6 +237,11 @@ const TOKENS: &str = "-- replay_tokens
     WHERE told.kind = 'token' AND api_tokens.org_id = told.org_id AND api_tokens.token_id = told.id
         AND api_tokens.revoked_at IS NULL";
 
+const BROWSER_SESSIONS: &str = "-- replay_browser_sessions
+    UPDATE browser_sessions SET revoked_at = told.happened_at FROM replay_others AS told
+    WHERE told.kind = 'browser_session' AND browser_sessions.account_id = told.id
+        AND browser_sessions.session_hash = told.key AND browser_sessions.revoked_at IS NULL";
+
 /// Somebody who was added again after having been removed stays.
 const MEMBERS: &str = "-- replay_members
     DELETE FROM memberships USING replay_others AS told
@@ -287,4 +293,5 @@ const LOST: &str = "-- replay_lost
             SELECT FROM channels WHERE channels.org_id = told.org_id AND channel_id = told.id)) AS channels,
         (SELECT count(*) FROM replay_others AS told WHERE kind = 'subject' AND NOT EXISTS (
             SELECT FROM accounts WHERE account_id = told.id)) AS subjects,
-        (SELECT count(*) FROM replay_others WHERE kind = 'browser_session') AS browser_sessions";
+        (SELECT count(*) FROM replay_others AS told WHERE kind = 'browser_session' AND NOT EXISTS (
+            SELECT FROM browser_sessions WHERE session_hash = told.key)) AS browser_sessions";

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::*;
 use crate::testing::World;
-use crate::{ErasedFor, ErasureStep, NewBinding, NewChannel, NewMember, NewToken, NewWorkflow};
+use crate::{ErasedFor, ErasureStep, NewBinding, NewChannel, NewMember, NewSignIn, NewToken, NewWorkflow};
 
 struct Restored {
     world: World,
@@ -226,6 +226,36 @@ async fn what_was_taken_out_of_force_stays_out_of_force() {
     let replayed = restored.replay(3, &[], &Notes { others: removed, ..Notes::default() }).await;
     assert_eq!(replayed.members_removed, 1);
     assert_eq!(store.member_get(org, members[1]).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn who_was_signed_out_stays_signed_out() {
+    let restored = restored().await;
+    let (store, org) = (&restored.world.store, restored.world.org);
+    let new = NewMember { email: "one@example.org".into(), display_name: "One".into(), role: Role::Member.into() };
+    let account = store.member_add(org, &new, "role:test").await.unwrap().unwrap().account_id;
+    for number in [1, 2] {
+        let new = NewSignIn {
+            issuer: "https://login.example".into(),
+            subject: "s-1".into(),
+            verified_email: Some(new.email.clone()),
+            org: None,
+            session_hash: [number; 32],
+            sign_in_hash: [number; 32],
+            replaces: None,
+            user_agent: String::new(),
+            expires_at: restored.now() + chrono::TimeDelta::days(1),
+        };
+        store.sign_in(&new).await.unwrap();
+    }
+    let ended = |session| restored.other(Other::SessionRevoked { account, session: [session; 32] });
+    // The first is in the backup, the third began and ended after it.
+    let notes = Notes { others: vec![ended(1), ended(3)], ..Notes::default() };
+    let replayed = restored.replay(2, &[], &notes).await;
+    assert_eq!((replayed.browser_sessions_revoked, replayed.lost.browser_sessions), (1, 1));
+    let idle = chrono::TimeDelta::hours(1);
+    assert_eq!(store.browser_session_identify(&[1; 32], idle).await.unwrap(), None);
+    assert!(store.browser_session_identify(&[2; 32], idle).await.unwrap().is_some(), "this one was not ended");
 }
 
 #[tokio::test]

@@ -57,6 +57,11 @@ fn every_operation_says_what_it_is_for_and_has_a_name_of_its_own() {
             assert!(names.insert(operation["operationId"].as_str().unwrap()), "{place}: its name is taken");
             assert_eq!(operation["tags"].as_array().map(Vec::len), Some(1), "{place}");
             assert!(operation["security"][0][TOKEN].is_array(), "{place}: it does not say what it takes");
+            let taken = |scheme: &str| {
+                let alternatives = operation["security"].as_array().unwrap().iter();
+                alternatives.filter_map(|one| one.get(scheme)).collect::<Vec<_>>()
+            };
+            assert_eq!(taken(SESSION), taken(TOKEN), "{place}: a browser session takes the same permissions");
             let responses = operation["responses"].as_object().unwrap();
             assert!(responses.keys().any(|status| status.starts_with('2')), "{place}");
             for (status, response) in responses.iter().filter(|(status, _)| status.starts_with(['4', '5'])) {
