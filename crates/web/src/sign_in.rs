@@ -167,7 +167,7 @@ async fn begin(
     let address = sign_in.0.provider.address(&attempt.secrets()).await.map_err(|error| refuse(failed(error)))?;
     let sealed = attempt.seal(&app.secrets.cookie, sources);
     let cookie = Cookie::SignIn.set(&sealed, attempt::LIFETIME, sign_in.secure());
-    Ok(go(address.as_str(), [cookie]).ok_or_else(|| refuse(Refusal::Unavailable(None)))?)
+    go(address.as_str(), [cookie]).ok_or_else(|| refuse(Refusal::Unavailable(None)))
 }
 
 /// Takes the browser back, with a session if the provider vouches for a member.

@@ -32,7 +32,7 @@ async fn come(world: &World, email: &str, token: Option<[u8; 32]>) -> Result<Sig
 }
 
 #[track_caller]
-fn not_invited(came: Result<SignedIn, SignInError>) {
+fn not_invited(came: &Result<SignedIn, SignInError>) {
     assert!(matches!(came, Err(SignInError::NotInvited)), "{came:?}");
 }
 
@@ -40,11 +40,11 @@ fn not_invited(came: Result<SignedIn, SignInError>) {
 async fn who_is_invited_becomes_a_member_once() {
     let world = World::new().await;
     invite(&world, "bob@example.org", TOKEN).await;
-    not_invited(come(&world, "eve@example.org", Some(TOKEN)).await);
+    not_invited(&come(&world, "eve@example.org", Some(TOKEN)).await);
     let bob = come(&world, "bob@example.org", Some(TOKEN)).await.unwrap();
     let member = world.store.member_get(world.org, bob.account).await.unwrap().unwrap();
     assert_eq!((member.role, &*member.email, bob.org), (Role::Viewer.into(), "bob@example.org", world.org));
-    not_invited(come(&world, "bob@example.org", Some(TOKEN)).await);
+    not_invited(&come(&world, "bob@example.org", Some(TOKEN)).await);
     come(&world, "bob@example.org", None).await.unwrap();
     let told = world.store.outbox_list(world.store.sources().now(), 10).await.unwrap();
     assert_eq!(told[0].effect, Effect::InteractionUsed { org: world.org, interaction: TOKEN });
@@ -67,13 +67,13 @@ async fn an_invitation_that_is_over_lets_nobody_in() {
     let world = World::new().await;
     invite(&world, "bob@example.org", TOKEN).await;
     let second = invite(&world, "bob@example.org", [201; 32]).await;
-    not_invited(come(&world, "bob@example.org", Some(TOKEN)).await);
+    not_invited(&come(&world, "bob@example.org", Some(TOKEN)).await);
     assert!(world.store.invitation_revoke(world.org, second.invitation_id, "role:test").await.unwrap());
     assert!(world.store.invitation_revoke(world.org, second.invitation_id, "role:test").await.unwrap());
-    not_invited(come(&world, "bob@example.org", Some([201; 32])).await);
+    not_invited(&come(&world, "bob@example.org", Some([201; 32])).await);
     invite(&world, "bob@example.org", [202; 32]).await;
     world.clock.advance(TimeDelta::days(7));
-    not_invited(come(&world, "bob@example.org", Some([202; 32])).await);
+    not_invited(&come(&world, "bob@example.org", Some([202; 32])).await);
     assert_eq!(world.store.diagnostics_counts().await.unwrap()["accounts"], 0);
     assert_eq!(world.store.invitation_sweep().await.unwrap(), 0, "they are still listed");
     world.clock.advance(TimeDelta::days(31));
@@ -95,7 +95,7 @@ async fn an_invitation_that_the_lost_system_saw_used_stays_used() {
     .execute(&world.store.pool)
     .await
     .unwrap();
-    not_invited(come(&world, "bob@example.org", Some(TOKEN)).await);
+    not_invited(&come(&world, "bob@example.org", Some(TOKEN)).await);
 }
 
 #[tokio::test]
@@ -105,7 +105,7 @@ async fn an_invitation_is_used_by_one_of_two_who_come_at_once() {
     let come = || come(&world, "bob@example.org", Some(TOKEN));
     let (one, two) = tokio::join!(come(), come());
     assert_ne!(one.is_ok(), two.is_ok());
-    not_invited(if one.is_ok() { two } else { one });
+    not_invited(if one.is_ok() { &two } else { &one });
 }
 
 #[tokio::test]
