@@ -10,6 +10,7 @@ mod browser_sessions;
 mod byok;
 mod channels;
 mod error;
+mod invitations;
 mod operations;
 mod orgs;
 mod page;
@@ -30,6 +31,7 @@ pub use crate::browser_sessions::BrowserSession;
 pub use crate::byok::ByokKey;
 pub use crate::channels::{Binding, Channel, Delivery};
 pub use crate::error::{Error, Problem};
+pub use crate::invitations::{Invitation, NewInvitation};
 pub use crate::operations::{
     AuditRecord, Backlog, Diagnostics, SecretStatus, Subscription, Usage, UsageTotal, Workspace, WorkspaceOrg,
 };

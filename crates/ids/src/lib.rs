@@ -73,6 +73,8 @@ id! {
     TokenId,
     /// A browser in which somebody signed in. Not the secret itself.
     BrowserSessionId,
+    /// Somebody's way to become a member. Not the secret itself.
+    InvitationId,
     /// A durable conversation with an agent.
     SessionId,
     /// A wish addressed to a session.

@@ -106,7 +106,7 @@ fn tokens() -> Vec<Pattern> {
             r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----(?:[A-Za-z0-9+/=:,\s]|-[A-Za-z0-9]|\\[nr])*(?:-----END [A-Z0-9 ]*PRIVATE KEY-----)?",
             "[redacted:private_key]",
         ),
-        word(b"_", r"co[ws]_[A-Za-z0-9_-]{16,}", "${start}[redacted:api_token]"),
+        word(b"_", r"co[wsi]_[A-Za-z0-9_-]{16,}", "${start}[redacted:api_token]"),
         word(b"_", r"whsec_[A-Za-z0-9+/=_-]{16,}", "${start}[redacted:channel_credential]"),
         word(
             b"-_AI",

@@ -25,7 +25,7 @@ struct Rule {
 const RULES: [(&str, &str); 42] = [
     ("private_key", r"-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY(?: BLOCK)?-----"),
     ("putty_private_key", r"PuTTY-User-Key-File-[23]"),
-    ("open_cowork_token", r"\bco[ws]_[A-Za-z0-9_-]{16,}"),
+    ("open_cowork_token", r"\bco[wsi]_[A-Za-z0-9_-]{16,}"),
     ("webhook_secret", r"\bwhsec_[A-Za-z0-9+/=_-]{16,}"),
     ("aws_access_key_id", r"\b(?:A3T[A-Z0-9]|ABIA|ACCA|AKIA|ASIA|AGPA|AIDA|AROA|AIPA|ANPA|ANVA)[A-Z0-9]{16}\b"),
     (

@@ -1,9 +1,10 @@
-//! Forgets what was kept for a while: keys of requests with their answers, and browser sessions that ended long ago.
+//! Forgets what was kept for a while: keys of requests with their answers, and browser sessions and invitations that
+//! ended long ago.
 //!
 //! A reconciler: each pass deletes what has expired. It may be repeated, cut short by a kill, or run in several replicas at
 //! once.
 //!
-//! Not here: how long something is kept (`store::idempotency`, `store::browser_session`).
+//! Not here: how long something is kept (`store::idempotency`, `store::browser_session`, `store::invitation`).
 
 use std::time::Duration;
 
@@ -21,6 +22,7 @@ pub async fn run_expiries(store: Store, shutdown: CancellationToken) {
         sweep(&shutdown, "expired keys of requests could not be deleted", || store.idempotency_sweep()).await;
         sweep(&shutdown, "browser sessions that ended long ago could not be deleted", || store.browser_session_sweep())
             .await;
+        sweep(&shutdown, "invitations that ended long ago could not be deleted", || store.invitation_sweep()).await;
         tokio::select! {
             () = shutdown.cancelled() => {}
             () = tokio::time::sleep(POLL) => {}

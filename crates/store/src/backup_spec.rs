@@ -111,6 +111,7 @@ pub const BACKUP_SPEC: BackupSpec = BackupSpec {
                 "api_tokens",
                 "account_identities",
                 "browser_sessions",
+                "invitations",
                 "idempotency_keys",
                 "org_keys",
                 "subject_erasures",

@@ -31,6 +31,7 @@ mod idempotency;
 mod identities;
 mod inbound;
 mod instance;
+mod invitation;
 mod lease;
 mod org;
 mod org_key;
@@ -80,6 +81,7 @@ pub use crate::idempotency::{Attempt, Begun, IDEMPOTENCY_KEPT, KeptAnswer, Seale
 pub use crate::identities::{Credential, Identity};
 pub use crate::inbound::{InboundError, InboundMessage, Received};
 pub use crate::instance::{Instance, RoleCount};
+pub use crate::invitation::{Invitation, NewInvitation};
 pub use crate::lease::{Held, Lease, NextCommand};
 pub use crate::org::{FirstOrg, Org};
 pub use crate::org_key::OrgKey;

@@ -2,7 +2,7 @@
 //!
 //! A person is known by issuer and subject, which a provider gives to nobody else; never by an address, which it may. An address
 //! counts once: the first time, it says which account the person is, and only an account that belongs to an org is found by it.
-//! Nobody gets an account by signing in.
+//! Nobody gets an account by signing in but who was invited to.
 //!
 //! Not here: finding out that it is true (`web::sign_in`), sessions that have begun (`browser_session`).
 
@@ -12,7 +12,7 @@ use serde_json::json;
 use sqlx::PgConnection;
 
 use crate::wake::Wake;
-use crate::{Store, StoreError, audit, browser_session};
+use crate::{Store, StoreError, audit, browser_session, invitation};
 
 /// Sessions that an account has in an org at the same time. With more, those that were used longest ago end.
 const SESSIONS_MAX: i64 = 20;
@@ -26,6 +26,8 @@ pub struct NewSignIn {
     pub verified_email: Option<String>,
     /// Where to act. `None`: in the org that the account joined first.
     pub org: Option<OrgId>,
+    /// SHA-256 of the token of an invitation that the person came with. Then they act in its org.
+    pub invitation: Option<[u8; 32]>,
     /// SHA-256 of the cookie.
     pub session_hash: [u8; 32],
     /// SHA-256 of what is used once.
@@ -54,6 +56,9 @@ pub enum SignInError {
     /// The account with this address is somebody else's, as far as the provider is concerned.
     #[error("the account is linked with another person of the provider")]
     LinkedToAnother,
+    /// There is no such invitation, it is over, or it is for another address.
+    #[error("the invitation is not for this person, or is over")]
+    NotInvited,
     #[error("this sign-in was completed before")]
     Used,
     #[error(transparent)]
@@ -66,12 +71,25 @@ impl Store {
         let during = || StoreError::during("sign_in");
         let mut tx = self.pool.begin().await.map_err(during())?;
         let known = known(&mut tx, new).await.map_err(during())?;
-        let account = match known {
-            Some(account) => account,
-            None => addressed(&mut tx, new).await.map_err(during())?.ok_or(SignInError::NoSuchMember)?,
+        let invited = match &new.invitation {
+            Some(hash) => {
+                let email = new.verified_email.as_deref();
+                Some((invitation::open(&mut tx, &self.sources, hash, email).await?, hash))
+            }
+            None => None,
         };
+        let found = match known {
+            Some(account) => Some(account),
+            None if invited.is_some() => made(&mut tx, &self.sources, new).await.map_err(during())?,
+            None => addressed(&mut tx, new).await.map_err(during())?,
+        };
+        let account = found.ok_or(SignInError::NoSuchMember)?;
         lock(&mut tx, account).await.map_err(during())?;
-        let org = org(&mut tx, new, account).await.map_err(during())?.ok_or(SignInError::NoSuchMember)?;
+        if let Some((open, hash)) = &invited {
+            invitation::accept(&mut tx, &self.sources, open, hash, account).await.map_err(during())?;
+        }
+        let wanted = invited.as_ref().map(|(open, _)| open.org).or(new.org);
+        let org = org(&mut tx, wanted, account).await.map_err(during())?.ok_or(SignInError::NoSuchMember)?;
         if known.is_none() {
             self.link(&mut tx, new, (org, account)).await?;
         }
@@ -142,6 +160,23 @@ async fn addressed(tx: &mut PgConnection, new: &NewSignIn) -> Result<Option<Acco
     .await
 }
 
+/// The account that has the person's address, of somebody who was invited: made if nobody has it.
+async fn made(tx: &mut PgConnection, sources: &Sources, new: &NewSignIn) -> Result<Option<AccountId>, sqlx::Error> {
+    let Some(email) = &new.verified_email else { return Ok(None) };
+    let account = sqlx::query_scalar!(
+        r#"-- sign_in_made
+        INSERT INTO accounts (account_id, email, display_name, created_at) VALUES ($1, $2, $2, $3)
+        ON CONFLICT (email) DO UPDATE SET email = EXCLUDED.email
+        RETURNING account_id AS "account: AccountId""#,
+        sources.id::<AccountId>() as AccountId,
+        email,
+        sources.now(),
+    )
+    .fetch_one(tx)
+    .await?;
+    Ok(Some(account))
+}
+
 /// An erasure waits for this sign-in, or this sign-in for the erasure; then the account has no membership any more.
 async fn lock(tx: &mut PgConnection, account: AccountId) -> Result<(), sqlx::Error> {
     sqlx::query!(
@@ -155,14 +190,14 @@ async fn lock(tx: &mut PgConnection, account: AccountId) -> Result<(), sqlx::Err
 }
 
 /// Where the account is signed in. Whoever takes it out of that org waits, and then finds the session.
-async fn org(tx: &mut PgConnection, new: &NewSignIn, account: AccountId) -> Result<Option<OrgId>, sqlx::Error> {
+async fn org(tx: &mut PgConnection, wanted: Option<OrgId>, account: AccountId) -> Result<Option<OrgId>, sqlx::Error> {
     sqlx::query_scalar!(
         r#"-- sign_in_org
         SELECT org_id AS "org: OrgId" FROM memberships
         WHERE account_id = $1 AND ($2::uuid IS NULL OR org_id = $2)
         ORDER BY created_at, org_id LIMIT 1 FOR KEY SHARE"#,
         account as AccountId,
-        new.org as Option<OrgId>,
+        wanted as Option<OrgId>,
     )
     .fetch_optional(tx)
     .await

@@ -248,6 +248,9 @@ impl Store {
                 DELETE FROM browser_sessions WHERE account_id = $1
             ), identities AS (
                 DELETE FROM account_identities WHERE account_id = $1
+            ), invitations AS (
+                DELETE FROM invitations USING accounts
+                WHERE accounts.account_id = $1 AND invitations.email = accounts.email
             )
             INSERT INTO subject_erasures (account_id, org_ids, state, requested_at) VALUES ($1, $2, 'listing', $3)",
             account as AccountId,

@@ -94,6 +94,7 @@ impl Furnished {
             ("/api/workflows", "workflow_id"),
             ("/api/byok-keys", "byok_key_id"),
             ("/api/tokens", "token_id"),
+            ("/api/invitations", "invitation_id"),
         ] {
             let route = Route::all().into_iter().find(|route| route.method == "POST" && route.path == path).unwrap();
             let made = send(&world, &world.operator, &route, &ids).await;
@@ -114,6 +115,7 @@ async fn browser_session(world: &World) -> Value {
         subject: "ada".into(),
         verified_email: Some("ada@example.org".into()),
         org: None,
+        invitation: None,
         session_hash: [1; 32],
         sign_in_hash: [1; 32],
         replaces: None,
@@ -201,7 +203,8 @@ async fn every_route_asks_for_the_permission_that_it_names_and_for_no_more() {
             asked += 1;
         }
         // What goes away would be missed by the others, and what gives permissions takes those, too.
-        let gives = ["/api/members", "/api/members/{account_id}", "/api/roles/{role}", "/api/tokens"];
+        let gives =
+            ["/api/invitations", "/api/members", "/api/members/{account_id}", "/api/roles/{role}", "/api/tokens"];
         let gives = gives.contains(&route.path.as_str());
         if route.method != "DELETE" && !(gives && route.method != "GET") {
             let with = token(&world, &needed).await;

@@ -24,6 +24,7 @@ mod events;
 mod extract;
 mod gate;
 mod idempotency;
+mod invitations;
 mod members;
 mod metrics;
 mod observe;

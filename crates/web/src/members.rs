@@ -113,7 +113,7 @@ async fn change(
 }
 
 /// What a role of the org permits.
-async fn known(app: &App, org: OrgId, role: &RoleName) -> Result<Permissions, Problem> {
+pub(crate) async fn known(app: &App, org: OrgId, role: &RoleName) -> Result<Permissions, Problem> {
     let permissions = app.store.role_permissions(org, role).await?;
     permissions.ok_or_else(|| Problem::invalid(format!("the org has no role {role}")))
 }

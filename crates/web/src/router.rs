@@ -13,8 +13,8 @@ use crate::app::App;
 use crate::problem::Problem;
 use crate::{
     artifacts, audit, auth, bindings, bounds, browser_sessions, byok_keys, channels, commands, deliveries, diagnostics,
-    events, gate, idempotency, members, metrics, observe, openapi, orgs, rate, roles, sessions, sign_in, subjects,
-    tokens, usage, workflows, workspace,
+    events, gate, idempotency, invitations, members, metrics, observe, openapi, orgs, rate, roles, sessions, sign_in,
+    subjects, tokens, usage, workflows, workspace,
 };
 
 /// Bytes of a request's body. Larger ones are refused with 413 before they are read.
@@ -53,6 +53,7 @@ pub(crate) fn described() -> OpenApiRouter<App> {
         .merge(deliveries::routes())
         .merge(diagnostics::routes())
         .merge(events::routes())
+        .merge(invitations::routes())
         .merge(members::routes())
         .merge(metrics::routes())
         .merge(openapi::routes())

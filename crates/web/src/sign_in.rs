@@ -9,6 +9,7 @@
 mod attempt;
 pub(crate) mod cookie;
 mod http;
+mod invitation;
 mod notice;
 mod provider;
 #[cfg(test)]
@@ -34,6 +35,7 @@ use crate::extract::Query;
 use crate::problem::Problem;
 use crate::sign_in::attempt::Attempt;
 use crate::sign_in::cookie::{Cookie, SessionSecret};
+pub(crate) use crate::sign_in::invitation::InvitationSecret;
 use crate::sign_in::notice::{Refusal, SIGNED_IN};
 use crate::sign_in::provider::{Person, Provider, ProviderError};
 
@@ -130,6 +132,8 @@ struct Wanted {
     return_to: Option<String>,
     /// The org to act in. Default: the one that the account joined first.
     org: Option<OrgId>,
+    /// The token of an invitation. Then the org is that one's.
+    invitation: Option<String>,
 }
 
 /// What the provider sends with the browser. It may send more.
@@ -154,12 +158,16 @@ async fn begin(
     if !is_ours(&return_to) {
         return Err(refuse(Refusal::Malformed));
     }
+    let invitation = match &wanted.invitation {
+        Some(text) => Some(InvitationSecret::parse(text).ok_or_else(|| refuse(Refusal::NotInvited))?.hash()),
+        None => None,
+    };
     let sources = app.store.sources();
-    let attempt = Attempt::new(sources, return_to, wanted.org);
+    let attempt = Attempt::new(sources, return_to, wanted.org, invitation);
     let address = sign_in.0.provider.address(&attempt.secrets()).await.map_err(|error| refuse(failed(error)))?;
     let sealed = attempt.seal(&app.secrets.cookie, sources);
     let cookie = Cookie::SignIn.set(&sealed, attempt::LIFETIME, sign_in.secure());
-    Ok(go(address.as_str(), [cookie]).ok_or_else(|| refuse(Refusal::Unavailable(None)))?)
+    go(address.as_str(), [cookie]).ok_or_else(|| refuse(Refusal::Unavailable(None)))
 }
 
 /// Takes the browser back, with a session if the provider vouches for a member.
@@ -208,6 +216,7 @@ async fn session(
         subject: person.subject,
         verified_email: person.verified_email,
         org: attempt.org,
+        invitation: attempt.invitation,
         session_hash: secret.hash(),
         sign_in_hash: attempt.hash(),
         replaces: SessionSecret::read(headers, sign_in.secure()).map(|former| former.hash()),
@@ -215,7 +224,7 @@ async fn session(
         expires_at: sources.now() + settings.lifetime,
     };
     app.store.sign_in(&new).await.map_err(refused)?;
-    // The session that this browser had before may have ended with it.
+    // The session that this browser had before may have ended with it, or an invitation been used.
     app.effects.flush().await;
     Ok((attempt.return_to, secret.cookie(settings.lifetime, sign_in.secure())))
 }
@@ -257,6 +266,7 @@ fn refused(error: SignInError) -> Refusal {
     match error {
         SignInError::NoSuchMember => Refusal::NoSuchMember,
         SignInError::LinkedToAnother => Refusal::LinkedToAnother,
+        SignInError::NotInvited => Refusal::NotInvited,
         SignInError::Used => Refusal::NotBegunHere,
         SignInError::Store(error) => Refusal::Failed(error.into()),
     }

@@ -240,6 +240,7 @@ async fn who_was_signed_out_stays_signed_out() {
             subject: "s-1".into(),
             verified_email: Some(new.email.clone()),
             org: None,
+            invitation: None,
             session_hash: [number; 32],
             sign_in_hash: [number; 32],
             replaces: None,

@@ -14,6 +14,7 @@ fn person(world: &World, subject: &str, number: u8) -> NewSignIn {
         subject: subject.into(),
         verified_email: Some("ada@example.org".into()),
         org: None,
+        invitation: None,
         session_hash: [number; 32],
         sign_in_hash: [number; 32],
         replaces: None,

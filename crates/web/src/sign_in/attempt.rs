@@ -32,14 +32,16 @@ pub(crate) struct Attempt {
     verifier: String,
     pub(crate) return_to: String,
     pub(crate) org: Option<OrgId>,
+    /// SHA-256 of an invitation's token.
+    pub(crate) invitation: Option<[u8; 32]>,
     expires_at: Timestamp,
 }
 
 impl Attempt {
-    pub(crate) fn new(sources: &Sources, return_to: String, org: Option<OrgId>) -> Self {
+    pub(crate) fn new(sources: &Sources, return_to: String, org: Option<OrgId>, invitation: Option<[u8; 32]>) -> Self {
         let random = || URL_SAFE_NO_PAD.encode(sources.bytes::<32>());
         let expires_at = sources.now() + LIFETIME;
-        Self { state: random(), nonce: random(), verifier: random(), return_to, org, expires_at }
+        Self { state: random(), nonce: random(), verifier: random(), return_to, org, invitation, expires_at }
     }
 
     pub(crate) fn secrets(&self) -> Secrets<'_> {
@@ -74,11 +76,13 @@ mod tests {
     fn an_attempt_opens_for_its_state_and_for_ten_minutes() {
         let (clock, sources) = testkit::sources(1);
         let keys = CookieKeys::derive(&vec![1; 32].into());
-        let attempt = Attempt::new(&sources, "/".into(), None);
+        let attempt = Attempt::new(&sources, "/".into(), None, None);
         let sealed = attempt.seal(&keys, &sources);
         let open = |state: &str, now| Attempt::open(&sealed, state, &keys, now).is_some();
         assert!(open(&attempt.state, sources.now()));
-        assert!(!open("", sources.now()) && !open(&Attempt::new(&sources, "/".into(), None).state, sources.now()));
+        assert!(
+            !open("", sources.now()) && !open(&Attempt::new(&sources, "/".into(), None, None).state, sources.now())
+        );
         assert!(Attempt::open(&sealed[1..], &attempt.state, &keys, sources.now()).is_none());
         clock.advance(LIFETIME);
         assert!(!open(&attempt.state, sources.now()));

@@ -53,6 +53,7 @@ pub(crate) enum Refusal {
     SaidNo,
     NotVouchedFor,
     NoSuchMember,
+    NotInvited,
     LinkedToAnother,
     Unavailable(Option<Cause>),
     Failed(Cause),
@@ -68,6 +69,7 @@ impl Refusal {
             Self::SaidNo => "sign_in_declined",
             Self::NotVouchedFor => "sign_in_not_vouched_for",
             Self::NoSuchMember => "sign_in_not_a_member",
+            Self::NotInvited => "sign_in_not_invited",
             Self::LinkedToAnother => "sign_in_linked_to_another",
             Self::Unavailable(_) => "unavailable",
             Self::Failed(_) => "internal",
@@ -111,6 +113,11 @@ impl Refusal {
                 "You are not a member here",
                 "The provider knows you, but no member has your verified address, or not in this org. Ask an owner or \
                 admin of the org to add you with the address that the provider has, then sign in again.",
+            ),
+            Self::NotInvited => (
+                "This invitation does not let you in",
+                "It is for another address than the verified one that the provider has of you, was used or taken back, or is \
+                too old. Ask whoever invited you for another, for the address that the provider has.",
             ),
             Self::LinkedToAnother => (
                 "This address is somebody else's here",

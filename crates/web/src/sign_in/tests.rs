@@ -171,6 +171,29 @@ async fn who_is_no_member_is_told_so_and_gets_no_account() {
 }
 
 #[tokio::test]
+async fn who_is_invited_becomes_a_member_by_signing_in() {
+    let signing = Signing::new().await;
+    let world = &signing.world;
+    let body = json!({"email": "Eve@example.org", "role": "viewer"});
+    let path = world.post("/api/invitations", body).await.expect(201)["path"].as_str().unwrap().to_owned();
+    let (mut eve, mut mallory) = (Browser::default(), Browser::default());
+    let person = |name: &str| json!({"sub": name, "email": format!("{name}@example.org"), "email_verified": true});
+    let back = signing.away(&mut mallory, &path, person("mallory")).await;
+    mallory.get(world, &back).await.expect_problem(403, "sign_in_not_invited");
+    let back = signing.away(&mut eve, &path, person("eve")).await;
+    assert_eq!(eve.get(world, &back).await.status, 303);
+    let seen = eve.get(world, "/api/workspace").await.expect(200);
+    assert_eq!(
+        (&seen["account"]["role"], &seen["account"]["display_name"]),
+        (&json!("viewer"), &json!("eve@example.org"))
+    );
+    let back = signing.away(&mut eve, &path, person("eve")).await;
+    eve.get(world, &back).await.expect_problem(403, "sign_in_not_invited");
+    eve.get(world, "/auth/sign-in?invitation=coi_1").await.expect_problem(403, "sign_in_not_invited");
+    assert_eq!(world.app.store.outbox_backlog().await.unwrap().rows, 0, "the ledger knows");
+}
+
+#[tokio::test]
 async fn an_address_that_only_user_info_tells_is_asked_for() {
     let signing = Signing::new().await;
     signing.provider.shy();
