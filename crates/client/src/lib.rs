@@ -9,6 +9,7 @@ mod artifacts;
 mod byok;
 mod channels;
 mod error;
+mod etag;
 mod operations;
 mod orgs;
 mod page;
@@ -28,12 +29,15 @@ pub use crate::artifacts::Artifact;
 pub use crate::byok::ByokKey;
 pub use crate::channels::{Binding, Channel, Delivery};
 pub use crate::error::{Error, Problem};
+pub use crate::etag::{ETag, Tagged};
 pub use crate::operations::{
     AuditRecord, Backlog, Diagnostics, SecretStatus, Subscription, Usage, UsageTotal, Workspace, WorkspaceOrg,
 };
 pub use crate::orgs::{Member, NewToken, Org, Role, Token};
 pub use crate::page::Page;
-pub use crate::sessions::{Acknowledged, Command, Event, Projection, Session, SessionView, Wish};
+pub use crate::sessions::{
+    Acknowledged, Command, Event, Projection, Session, SessionChange, SessionDetails, SessionSearch, SessionView, Wish,
+};
 pub use crate::subjects::Erasure;
 pub use crate::workflows::{NewTrigger, NewWorkflow, Run, Slot, Trigger, Workflow, WorkflowAction};
 

@@ -86,7 +86,7 @@ pub const BACKUP_SPEC: BackupSpec = BackupSpec {
         probe!("triggers", true),
     ],
     groups: &[
-        BackupGroup { name: "sessions", tables: &["sessions", "commands", "session_leases"] },
+        BackupGroup { name: "sessions", tables: &["sessions", "session_terms", "commands", "session_leases"] },
         BackupGroup { name: "events", tables: &["events"] },
         BackupGroup { name: "projections", tables: &["projections"] },
         BackupGroup { name: "workflows", tables: &["workflows", "triggers", "slots", "runs"] },

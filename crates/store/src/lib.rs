@@ -86,7 +86,9 @@ pub use crate::replay::{
 };
 pub use crate::role::{CustomRole, RoleDeletion};
 pub use crate::run::Run;
-pub use crate::session::{NewSession, Session, StoredProjection};
+pub use crate::session::{
+    ChangeError, NewSession, Session, SessionChange, SessionDetails, SessionSearch, StoredProjection,
+};
 pub use crate::slot::Slot;
 pub use crate::subject::{EraseError, ErasedFor, Erasure, ErasureStep};
 pub use crate::token::{Identity, NewToken, Token};

@@ -19,6 +19,7 @@ mod commands;
 mod coverage;
 mod deliveries;
 mod diagnostics;
+mod etag;
 mod events;
 mod extract;
 mod gate;

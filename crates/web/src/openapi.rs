@@ -103,6 +103,9 @@ fn complete(path: &str, changes: bool, operation: &mut Operation) {
     if changes {
         added.push(idempotency_key().into());
     }
+    if changes && operation.responses.responses.contains_key("412") {
+        added.push(if_match().into());
+    }
     let parameters = operation.parameters.get_or_insert_default();
     let queries = parameters.iter().any(is_query);
     parameters.splice(0..0, added);
@@ -113,6 +116,9 @@ fn complete(path: &str, changes: bool, operation: &mut Operation) {
     ];
     if operation.security.iter().flatten().any(takes_a_permission) {
         problems.push(("403", "The token does not give the permission."));
+    }
+    if operation.responses.responses.contains_key("304") {
+        problems.push(("422", "`If-None-Match` can't be read."));
     }
     if named || operation.request_body.is_some() {
         problems.push(("404", "Nothing of this id is here."));
@@ -186,6 +192,18 @@ fn idempotency_key() -> Parameter {
             "A repeat with the same key, within 24 hours, has no further effect and gets the same answer.",
         ))
         .schema(Some(key))
+        .build()
+}
+
+fn if_match() -> Parameter {
+    ParameterBuilder::new()
+        .name("If-Match")
+        .parameter_in(ParameterIn::Header)
+        .required(Required::False)
+        .description(Some(
+            "The `ETag` that the change was made for, or `*` for any. Without it the change happens anyway.",
+        ))
+        .schema(Some(ObjectBuilder::new().schema_type(Type::String)))
         .build()
 }
 

@@ -42,6 +42,17 @@ impl Problem {
         Self::new(StatusCode::CONFLICT, "conflict", "The present state does not allow it", detail)
     }
 
+    pub(crate) fn archived() -> Self {
+        let detail = "the session is archived and takes no prompts; set `archived` to false in its details first";
+        Self::new(StatusCode::CONFLICT, "archived", "The session is archived", detail)
+    }
+
+    /// What `If-Match` or `If-None-Match` named is not what is there.
+    pub(crate) fn stale() -> Self {
+        let detail = "somebody changed it meanwhile: read it again, and repeat the change with its new ETag";
+        Self::new(StatusCode::PRECONDITION_FAILED, "precondition_failed", "It is not what you have seen", detail)
+    }
+
     pub(crate) fn unauthenticated() -> Self {
         let detail = "send a valid API token as `Authorization: Bearer cow_...`";
         Self::new(StatusCode::UNAUTHORIZED, "unauthenticated", "Not signed in", detail)

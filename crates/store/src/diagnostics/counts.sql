@@ -28,6 +28,7 @@ UNION ALL SELECT 'role_instances', count(*) FROM role_instances
 UNION ALL SELECT 'roles', count(*) FROM roles
 UNION ALL SELECT 'runs', count(*) FROM runs
 UNION ALL SELECT 'session_leases', count(*) FROM session_leases
+UNION ALL SELECT 'session_terms', count(*) FROM session_terms
 UNION ALL SELECT 'sessions', count(*) FROM sessions
 UNION ALL SELECT 'slots', count(*) FROM slots
 UNION ALL SELECT 'subject_erasure_sessions', count(*) FROM subject_erasure_sessions

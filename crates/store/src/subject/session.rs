@@ -222,7 +222,7 @@ async fn break_off(
     Ok(true)
 }
 
-/// Writes the projection and the session's row, and takes its lease from whoever holds it.
+/// Writes the projection and the session's row, whose lock is held, and takes its lease from whoever holds it.
 async fn settle(
     tx: &mut PgConnection,
     (org, session): Key,
@@ -238,9 +238,13 @@ async fn settle(
         ), lease AS (
             UPDATE session_leases SET leased_until = NULL, holder = NULL, wake_at = $5
             WHERE org_id = $1 AND session_id = $2
+        ), term AS (
+            DELETE FROM session_terms WHERE $6 AND org_id = $1 AND session_id = $2
         )
         UPDATE sessions SET last_sequence = $3, fencing_counter = fencing_counter + 1,
             title = CASE WHEN $6 THEN $8 ELSE title END,
+            tags = CASE WHEN $6 THEN '{}' ELSE tags END,
+            version = CASE WHEN $6 THEN version + 1 ELSE version END,
             checkpoint_id = CASE WHEN $6 THEN NULL ELSE checkpoint_id END,
             blocked_on = CASE WHEN $7 THEN NULL ELSE blocked_on END
         WHERE org_id = $1 AND session_id = $2",

@@ -2,9 +2,11 @@ use std::collections::BTreeSet;
 
 use domain::channel::ChannelKind;
 use domain::command::{CommandState, Wish};
+use domain::details::Tags;
 use domain::event::{Event, MessageRole};
 use domain::projection::{Projection, SessionState};
 use domain::tenancy::{Role, Scope};
+use domain::version::Expected;
 use ids::{ChannelId, CommandId};
 use sqlx::AssertSqlSafe;
 
@@ -12,7 +14,7 @@ use super::*;
 use crate::testing::World;
 use crate::{
     Append, BlobRow, Enqueued, Finish, Lease, NewArtifact, NewBinding, NewChannel, NewCheckpoint, NewCommand,
-    NewMember, NewSession, NewToken,
+    NewMember, NewSession, NewToken, SessionChange,
 };
 
 /// In every text that the subject wrote, and in every one that tells of it.
@@ -176,6 +178,10 @@ impl Subject {
 async fn nothing_that_the_subject_wrote_is_left_in_any_table() {
     let subject = subject().await;
     let own = subject.session(subject.account, "quince tart").await;
+    let tags = Some(Tags::new(["quince"]).unwrap());
+    let tagged = SessionChange { title: Some("quinces".into()), tags, archived: None };
+    let (store, org, actor) = (&subject.world.store, subject.world.org, format!("account:{}", subject.account));
+    store.session_change(org, own, &tagged, &Expected::Anything, &actor).await.unwrap();
     subject.turn(own, subject.account, "quince jelly").await;
     subject.turn(own, subject.owner, "more quince?").await;
     let shared = subject.session(subject.owner, "Groceries").await;
