@@ -6,6 +6,7 @@
 //! Not here: who may delete: the recovery ledger, of its own objects; and of those that rows named, whoever
 //! `store::blob_deletion` says it to.
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -13,7 +14,7 @@ use bytes::Bytes;
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
 use object_store::local::LocalFileSystem;
-use object_store::{ObjectStore, ObjectStoreExt, PutMode};
+use object_store::{GetOptions, ObjectStore, ObjectStoreExt, PutMode};
 use sha2::{Digest, Sha256};
 
 /// An object as rows name it.
@@ -179,6 +180,21 @@ impl Objects {
         key: &str,
     ) -> Result<(u64, BoxStream<'static, Result<Bytes, ObjectsError>>), ObjectsError> {
         let found = self.store.get(&path(key)?).await.map_err(|source| failed(key, source))?;
+        let key = key.to_owned();
+        Ok((found.meta.size, found.into_stream().map_err(move |source| failed(&key, source)).boxed()))
+    }
+
+    /// A part of an object, piece by piece, with the size of the whole. The range must lie within it.
+    ///
+    /// # Errors
+    /// `NotFound` if there is none.
+    pub async fn stream_range(
+        &self,
+        key: &str,
+        range: Range<u64>,
+    ) -> Result<(u64, BoxStream<'static, Result<Bytes, ObjectsError>>), ObjectsError> {
+        let options = GetOptions { range: Some(range.into()), ..GetOptions::default() };
+        let found = self.store.get_opts(&path(key)?, options).await.map_err(|source| failed(key, source))?;
         let key = key.to_owned();
         Ok((found.meta.size, found.into_stream().map_err(move |source| failed(&key, source)).boxed()))
     }

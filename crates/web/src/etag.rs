@@ -71,6 +71,14 @@ pub(crate) fn is_known(request: &HeaderMap, tag: &HeaderValue) -> Result<bool, P
     })
 }
 
+/// Whether a read may happen: `If-Match`, if it is there, names `tag`, which is strong.
+pub(crate) fn may_read(request: &HeaderMap, tag: &HeaderValue) -> Result<bool, Problem> {
+    Ok(match listed(request, &IF_MATCH)? {
+        None | Some(Listed::Any) => true,
+        Some(Listed::Tags(tags)) => tags.iter().any(|seen| !seen.weak && seen.opaque.as_bytes() == tag.as_bytes()),
+    })
+}
+
 /// What must be there for a change to happen. Without a header: anything.
 pub(crate) fn expected(app: &App, request: &HeaderMap) -> Result<Expected, Problem> {
     match (listed(request, &IF_MATCH)?, listed(request, &IF_NONE_MATCH)?) {

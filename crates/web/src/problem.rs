@@ -108,6 +108,11 @@ impl Problem {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", "The body is too large", detail)
     }
 
+    pub(crate) fn range_behind_the_end(size: u64) -> Self {
+        let detail = format!("the range begins behind the end: there are {size} bytes");
+        Self::new(StatusCode::RANGE_NOT_SATISFIABLE, "range_not_satisfiable", "There is no such part", detail)
+    }
+
     pub(crate) fn unsupported_media_type() -> Self {
         let detail = "send the body as `Content-Type: application/json`";
         Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", "Unsupported media type", detail)
