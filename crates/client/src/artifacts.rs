@@ -1,4 +1,4 @@
-//! Artifacts: list, view, download.
+//! Artifacts: list, view, download. Uploads are in `uploads`.
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};

@@ -15,6 +15,7 @@ mod orgs;
 mod page;
 mod sessions;
 mod subjects;
+mod uploads;
 mod workflows;
 
 use std::time::Duration;
@@ -39,6 +40,7 @@ pub use crate::sessions::{
     Acknowledged, Command, Event, Projection, Session, SessionChange, SessionDetails, SessionSearch, SessionView, Wish,
 };
 pub use crate::subjects::Erasure;
+pub use crate::uploads::{NewUpload, Upload};
 pub use crate::workflows::{NewTrigger, NewWorkflow, Run, Slot, Trigger, Workflow, WorkflowAction};
 
 /// How long a call may take from connecting to the last byte. Streams have no such limit.

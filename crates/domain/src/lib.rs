@@ -16,4 +16,5 @@ pub mod retry;
 pub mod schedule;
 pub mod session;
 pub mod tenancy;
+pub mod upload;
 pub mod version;

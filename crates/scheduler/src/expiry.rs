@@ -1,13 +1,13 @@
-//! Forgets what was kept for a while: keys of requests and their answers.
+//! Forgets what was kept for a while: keys of requests and their answers, and uploads that nobody completed.
 //!
 //! A reconciler: each pass deletes what has expired. It may be repeated, cut short by a kill, or run in several replicas at
 //! once.
 //!
-//! Not here: how long something is kept (`store::idempotency`).
+//! Not here: how long something is kept (`store::idempotency`, `store::upload`).
 
 use std::time::Duration;
 
-use store::Store;
+use store::{Store, StoreError};
 use tokio_util::sync::CancellationToken;
 
 use crate::failed;
@@ -18,19 +18,25 @@ const POLL: Duration = Duration::from_secs(60);
 /// Makes passes until `shutdown`.
 pub async fn run_expiries(store: Store, shutdown: CancellationToken) {
     while !shutdown.is_cancelled() {
-        while !shutdown.is_cancelled() {
-            match store.idempotency_sweep().await {
-                Ok(0) => break,
-                Ok(_) => {}
-                Err(error) => {
-                    failed(&error, "expired keys of requests could not be deleted");
-                    break;
-                }
-            }
-        }
+        sweep(&shutdown, "expired keys of requests could not be deleted", || store.idempotency_sweep()).await;
+        sweep(&shutdown, "uploads whose time is over could not be deleted", || store.uploads_sweep()).await;
         tokio::select! {
             () = shutdown.cancelled() => {}
             () = tokio::time::sleep(POLL) => {}
+        }
+    }
+}
+
+/// Deletes until nothing is left to delete; `delete` takes a bounded number and says how many there were.
+async fn sweep<F>(shutdown: &CancellationToken, what: &'static str, delete: impl Fn() -> F)
+where
+    F: Future<Output = Result<u64, StoreError>>,
+{
+    while !shutdown.is_cancelled() {
+        match delete().await {
+            Ok(0) => return,
+            Ok(_) => {}
+            Err(error) => return failed(&error, what),
         }
     }
 }

@@ -99,7 +99,15 @@ pub const BACKUP_SPEC: BackupSpec = BackupSpec {
         BackupGroup { name: "audit", tables: &["audit_records"] },
         BackupGroup {
             name: "artifacts and checkpoints",
-            tables: &["blobs", "artifacts", "checkpoints", "checkpoint_blobs", "blob_deletions"],
+            tables: &[
+                "blobs",
+                "artifacts",
+                "checkpoints",
+                "checkpoint_blobs",
+                "blob_deletions",
+                "uploads",
+                "upload_parts",
+            ],
         },
         BackupGroup {
             name: "identity",

@@ -3,7 +3,7 @@
 //! Content is compared with its row while it is sent: who gets the last byte of the whole got what the session made. If the
 //! object is another one, the connection breaks before its end.
 //!
-//! Not here: making them (`worker`).
+//! Not here: making them (`worker`), sending them in (`uploads`).
 
 mod range;
 
@@ -47,7 +47,7 @@ pub(crate) fn routes() -> OpenApiRouter<App> {
 
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Artifact)]
-struct ArtifactView {
+pub(crate) struct ArtifactView {
     artifact_id: ArtifactId,
     session_id: SessionId,
     name: String,
@@ -134,7 +134,7 @@ async fn view(
     Ok(Json(find(&app, caller.org, artifact).await?.into()))
 }
 
-async fn find(app: &App, org: OrgId, artifact: ArtifactId) -> Result<Artifact, Problem> {
+pub(crate) async fn find(app: &App, org: OrgId, artifact: ArtifactId) -> Result<Artifact, Problem> {
     app.store.artifact_by_id(org, artifact).await?.ok_or_else(|| Problem::not_found("artifact"))
 }
 

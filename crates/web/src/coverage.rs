@@ -83,12 +83,13 @@ impl Furnished {
         let world = World::new().await;
         let (artifact, _) = crate::artifacts::tests::published(&world).await;
         let artifact = artifact.rsplit('/').next().unwrap();
-        let mut ids = json!({"account_id": world.owner, "artifact_id": artifact, "role": "ours"});
+        let mut ids = json!({"account_id": world.owner, "artifact_id": artifact, "role": "ours", "part": "1"});
         let ours = [Permission::AuditRead].into_iter().collect();
         world.app.store.role_put(world.org, "ours", ours, &Expected::Anything, "role:test").await.unwrap();
         for (path, id) in [
             ("/api/sessions", "session_id"),
             ("/api/sessions/{session_id}/commands", "command_id"),
+            ("/api/sessions/{session_id}/uploads", "upload_id"),
             ("/api/channels", "channel_id"),
             ("/api/bindings", "binding_id"),
             ("/api/workflows", "workflow_id"),

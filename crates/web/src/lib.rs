@@ -40,6 +40,7 @@ mod subjects;
 #[cfg(test)]
 mod testing;
 mod tokens;
+mod uploads;
 mod usage;
 mod validate;
 mod workflows;

@@ -132,9 +132,12 @@ fn complete(path: &str, changes: bool, operation: &mut Operation) {
             "The present state does not allow it, or a request with this `Idempotency-Key` is being carried out.",
         ));
     }
-    if operation.request_body.is_some() {
+    if let Some(body) = &operation.request_body {
         problems.push(("413", "The body is larger than 1 MiB."));
-        problems.push(("415", "The body is not `application/json`."));
+        let json = matches!(body, RefOr::T(body) if body.content.contains_key("application/json"));
+        if json {
+            problems.push(("415", "The body is not `application/json`."));
+        }
     }
     let responses = &mut operation.responses.responses;
     for (status, description) in problems {
@@ -162,8 +165,12 @@ fn uuid() -> ObjectBuilder {
 }
 
 fn id(name: &str) -> Parameter {
-    // Whatever is not an id is a name.
-    let schema = if name.ends_with("_id") { uuid() } else { ObjectBuilder::new().schema_type(Type::String) };
+    // Whatever is not an id or a number is a name.
+    let schema = match name {
+        "part" => ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(1)).maximum(Some(256)),
+        name if name.ends_with("_id") => uuid(),
+        _ => ObjectBuilder::new().schema_type(Type::String),
+    };
     ParameterBuilder::new()
         .name(name)
         .parameter_in(ParameterIn::Path)

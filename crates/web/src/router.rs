@@ -13,8 +13,8 @@ use crate::app::App;
 use crate::problem::Problem;
 use crate::{
     artifacts, audit, auth, bindings, bounds, byok_keys, channels, commands, deliveries, diagnostics, events, gate,
-    idempotency, members, metrics, observe, openapi, orgs, rate, roles, sessions, subjects, tokens, usage, workflows,
-    workspace,
+    idempotency, members, metrics, observe, openapi, orgs, rate, roles, sessions, subjects, tokens, uploads, usage,
+    workflows, workspace,
 };
 
 /// Bytes of a request's body. Larger ones are refused with 413 before they are read.
@@ -59,6 +59,7 @@ pub(crate) fn described() -> OpenApiRouter<App> {
         .merge(sessions::routes())
         .merge(subjects::routes())
         .merge(tokens::routes())
+        .merge(uploads::routes())
         .merge(usage::routes())
         .merge(workflows::routes())
         .merge(workspace::routes())

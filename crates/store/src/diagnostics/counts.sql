@@ -35,5 +35,7 @@ UNION ALL SELECT 'subject_erasure_sessions', count(*) FROM subject_erasure_sessi
 UNION ALL SELECT 'subject_erasures', count(*) FROM subject_erasures
 UNION ALL SELECT 'subscriptions', count(*) FROM subscriptions
 UNION ALL SELECT 'triggers', count(*) FROM triggers
+UNION ALL SELECT 'upload_parts', count(*) FROM upload_parts
+UNION ALL SELECT 'uploads', count(*) FROM uploads
 UNION ALL SELECT 'usage_records', count(*) FROM usage_records
 UNION ALL SELECT 'workflows', count(*) FROM workflows

@@ -18,7 +18,7 @@ use sqlx::PgConnection;
 use sqlx::types::Json;
 
 use crate::event::{self, EventRow};
-use crate::{StoreError, blob_deletion, command, run};
+use crate::{StoreError, blob_deletion, command, run, upload};
 
 /// Events that are read and written at a time.
 const PAGE: i64 = 500;
@@ -287,7 +287,7 @@ async fn deliveries(tx: &mut PgConnection, (org, session): Key, now: Timestamp) 
     Ok(rows(erased.rows_affected()))
 }
 
-/// Artifacts and checkpoints. Gives back how many artifacts and blobs went.
+/// Artifacts, checkpoints and uploads. Gives back how many artifacts and blobs went.
 async fn files(tx: &mut PgConnection, (org, session): Key, now: Timestamp) -> Result<(i64, i64), sqlx::Error> {
     let keys = sqlx::query!(
         r#"-- subject_erase_files
@@ -311,7 +311,7 @@ async fn files(tx: &mut PgConnection, (org, session): Key, now: Timestamp) -> Re
     .await?;
     let artifacts = keys.iter().filter(|row| row.artifact).count();
     let keys: Vec<String> = keys.into_iter().map(|row| row.key).collect();
-    let blobs = blob_deletion::doom(tx, org, &keys, now).await?;
+    let blobs = blob_deletion::doom(tx, org, &keys, now).await? + upload::erase(tx, org, session, now).await?;
     Ok((rows(artifacts as u64), rows(blobs)))
 }
 
