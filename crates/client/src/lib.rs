@@ -32,7 +32,8 @@ pub use crate::channels::{Binding, Channel, Delivery};
 pub use crate::error::{Error, Problem};
 pub use crate::etag::{ETag, Tagged};
 pub use crate::operations::{
-    AuditRecord, Backlog, Diagnostics, SecretStatus, Subscription, Usage, UsageTotal, Workspace, WorkspaceOrg,
+    AuditRecord, AuditVerification, Backlog, Diagnostics, SecretStatus, Subscription, Usage, UsageTotal, Workspace,
+    WorkspaceOrg,
 };
 pub use crate::orgs::{Member, NewToken, Org, Role, Token};
 pub use crate::page::Page;

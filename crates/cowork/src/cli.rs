@@ -11,7 +11,8 @@ use config::Config;
 use crate::failure::Failure;
 use crate::process::Process;
 use crate::{
-    admin, archive, backup, deliveries, drill, findings, gate, openapi, restore, scan, serve, subjects, validate,
+    admin, archive, audit, backup, deliveries, drill, findings, gate, openapi, restore, scan, serve, subjects,
+    validate,
 };
 
 /// A self-hosted cloud for AI coworkers whose recovery is proven, not promised.
@@ -39,6 +40,9 @@ pub(crate) enum Command {
     /// Messages that may have arrived and that wait for a person
     #[command(subcommand)]
     Deliveries(deliveries::Deliveries),
+    /// The audit trails
+    #[command(subcommand)]
+    Audit(audit::Audit),
     /// People who are to be forgotten
     #[command(subcommand)]
     Subjects(subjects::Subjects),
@@ -76,6 +80,7 @@ impl Command {
             Self::Restore(restore) => restore.json,
             Self::Archive(archive) => archive.json(),
             Self::Deliveries(deliveries) => deliveries.json(),
+            Self::Audit(audit) => audit.json(),
             Self::Subjects(subjects) => subjects.json(),
             Self::Drill(drill) => drill.json(),
             Self::Findings(findings) => findings.json(),
@@ -106,6 +111,7 @@ impl Command {
             Self::Restore(restore) => restore.run(process).await,
             Self::Archive(archive) => archive.run(process).await,
             Self::Deliveries(deliveries) => deliveries.run(process).await,
+            Self::Audit(audit) => audit.run(process).await,
             Self::Subjects(subjects) => subjects.run(process).await,
             Self::Drill(drill) => drill.run(process).await,
             Self::Findings(findings) => findings.run(&process),

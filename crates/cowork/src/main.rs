@@ -6,6 +6,7 @@
 
 mod admin;
 mod archive;
+mod audit;
 mod backup;
 mod cli;
 mod deliveries;

@@ -12,6 +12,7 @@
 
 mod erasure;
 mod expiry;
+mod seals;
 
 use std::error::Error;
 use std::time::Duration;
@@ -28,6 +29,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use crate::erasure::run_erasures;
 pub use crate::expiry::run_expiries;
+pub use crate::seals::run_seals;
 
 /// Triggers read at once.
 const BATCH: i64 = 200;

@@ -96,7 +96,7 @@ pub const BACKUP_SPEC: BackupSpec = BackupSpec {
         },
         BackupGroup { name: "BYOK metadata", tables: &["byok_keys"] },
         BackupGroup { name: "billing/usage", tables: &["subscriptions", "usage_records"] },
-        BackupGroup { name: "audit", tables: &["audit_records"] },
+        BackupGroup { name: "audit", tables: &["audit_records", "audit_heads"] },
         BackupGroup {
             name: "artifacts and checkpoints",
             tables: &[

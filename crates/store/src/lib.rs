@@ -59,7 +59,9 @@ use crate::identities::Identities;
 
 pub use crate::account::{Member, NewMember, Removal};
 pub use crate::artifact::{Artifact, NewArtifact};
-pub use crate::audit::AuditRecord;
+pub use crate::audit::{
+    AuditFault, AuditFaultKind, AuditFilter, AuditHead, AuditRecord, AuditVerification, SealedRecord,
+};
 pub use crate::backup_spec::{BACKUP_SPEC, BackupFilter, BackupGroup, BackupProbe, BackupSpec};
 pub use crate::binding::{Binding, BindingError, NewBinding};
 pub use crate::blob::BlobRow;

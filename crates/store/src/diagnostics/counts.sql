@@ -2,6 +2,7 @@
 SELECT 'accounts' AS "table_name!", count(*) AS "rows!" FROM accounts
 UNION ALL SELECT 'api_tokens', count(*) FROM api_tokens
 UNION ALL SELECT 'artifacts', count(*) FROM artifacts
+UNION ALL SELECT 'audit_heads', count(*) FROM audit_heads
 UNION ALL SELECT 'audit_records', count(*) FROM audit_records
 UNION ALL SELECT 'bindings', count(*) FROM bindings
 UNION ALL SELECT 'blob_deletions', count(*) FROM blob_deletions

@@ -62,7 +62,7 @@ async fn a_change_for_another_state_than_the_present_one_changes_nothing() {
     assert!(matches!(second, Err(ChangeError::Stale)));
     // What changes nothing is no new state, and nothing to tell of.
     assert_eq!(world.change(session, &renamed("A")).await, first);
-    let trail = world.store.audit_list(world.org, 0, 10).await.unwrap();
+    let (trail, _) = world.store.audit_list(world.org, &crate::AuditFilter::default(), 0, 10).await.unwrap();
     let actions: Vec<&str> = trail.iter().map(|record| record.action.as_str()).collect();
     assert_eq!(actions, ["org.create", "session.rename"]);
 }

@@ -197,7 +197,8 @@ async fn nothing_that_the_subject_wrote_is_left_in_any_table() {
     assert_eq!((whole.title.as_str(), whole.turns.completed), (ERASED, 2));
     let kept = subject.assert_parity(shared).await;
     assert_eq!((kept.title.as_str(), kept.messages[0].excerpt.as_str()), ("Groceries", "apples"));
-    let audit = subject.world.store.audit_list(subject.world.org, 0, 100).await.unwrap();
+    let (audit, _) =
+        subject.world.store.audit_list(subject.world.org, &crate::AuditFilter::default(), 0, 100).await.unwrap();
     assert_eq!(audit.last().unwrap().action, "subject.erase");
     assert!(audit.iter().any(|record| record.target == format!("session:{own}")), "the trail keeps what was done");
 }
