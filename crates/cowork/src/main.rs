@@ -10,6 +10,7 @@ mod audit;
 mod backup;
 mod cli;
 mod deliveries;
+mod doctor;
 mod drill;
 mod failure;
 mod findings;
