@@ -10,6 +10,7 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::http::Request;
 use domain::command::Wish;
+use domain::version::Expected;
 use ids::{AccountId, ChannelId, OrgId, SessionId, TokenId};
 use serde_json::{Value, json};
 use store::{ErasedFor, NewCommand, Removal};
@@ -135,7 +136,9 @@ async fn take_away(parts: &Parts, place: &Place) -> anyhow::Result<()> {
         }
         1 => {
             let member = one(parts, &place.members);
-            if store.member_remove(org, member, ACTOR).await? == Removal::Done && parts.effects.flush().await {
+            if store.member_remove(org, member, &Expected::Anything, ACTOR).await? == Removal::Done
+                && parts.effects.flush().await
+            {
                 Acknowledged::of(&parts.lasting.acknowledged).members.insert(member);
             }
         }

@@ -1,9 +1,10 @@
-//! Artifacts: list, view, download.
+//! Artifacts: list, view, download. Uploads are in `uploads`.
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use ids::{ArtifactId, SessionId};
 use reqwest::Method;
+use reqwest::header::{IF_MATCH, RANGE};
 use serde::Deserialize;
 
 use crate::{Client, Error, Page, accepted};
@@ -35,5 +36,15 @@ impl Client {
     pub async fn artifact_content(&self, artifact: ArtifactId) -> Result<Bytes, Error> {
         let response = accepted(self.request(Method::GET, &format!("/api/artifacts/{artifact}/content"))).await?;
         Ok(response.bytes().await?)
+    }
+
+    /// The content from the byte `from` on, for who has what is before it; `sha256` is what the artifact says. Who puts both
+    /// together compares the hash: of a part the server compares the size only.
+    pub async fn artifact_content_from(&self, artifact: ArtifactId, sha256: &str, from: u64) -> Result<Bytes, Error> {
+        let request = self
+            .request(Method::GET, &format!("/api/artifacts/{artifact}/content"))
+            .header(RANGE, format!("bytes={from}-"))
+            .header(IF_MATCH, format!("\"{sha256}\""));
+        Ok(accepted(request).await?.bytes().await?)
     }
 }

@@ -10,12 +10,14 @@ mod browser_sessions;
 mod byok;
 mod channels;
 mod error;
+mod etag;
 mod invitations;
 mod operations;
 mod orgs;
 mod page;
 mod sessions;
 mod subjects;
+mod uploads;
 mod workflows;
 
 use std::time::Duration;
@@ -31,14 +33,19 @@ pub use crate::browser_sessions::BrowserSession;
 pub use crate::byok::ByokKey;
 pub use crate::channels::{Binding, Channel, Delivery};
 pub use crate::error::{Error, Problem};
+pub use crate::etag::{ETag, Tagged};
 pub use crate::invitations::{Invitation, NewInvitation};
 pub use crate::operations::{
-    AuditRecord, Backlog, Diagnostics, SecretStatus, Subscription, Usage, UsageTotal, Workspace, WorkspaceOrg,
+    AuditRecord, AuditVerification, Backlog, Diagnostics, SecretStatus, Subscription, Usage, UsageTotal, Workspace,
+    WorkspaceOrg,
 };
 pub use crate::orgs::{Member, NewToken, Org, Role, Token};
 pub use crate::page::Page;
-pub use crate::sessions::{Acknowledged, Command, Event, Projection, Session, SessionView, Wish};
+pub use crate::sessions::{
+    Acknowledged, Command, Event, Projection, Session, SessionChange, SessionDetails, SessionSearch, SessionView, Wish,
+};
 pub use crate::subjects::Erasure;
+pub use crate::uploads::{NewUpload, Upload};
 pub use crate::workflows::{NewTrigger, NewWorkflow, Run, Slot, Trigger, Workflow, WorkflowAction};
 
 /// How long a call may take from connecting to the last byte. Streams have no such limit.

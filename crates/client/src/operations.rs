@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use ids::{AuditId, OrgId, SystemId};
 use reqwest::Method;
@@ -89,7 +90,36 @@ pub struct AuditRecord {
     pub recorded_at: DateTime<Utc>,
 }
 
+/// What a verification of the audit trail saw.
+#[derive(Debug, Clone, Deserialize)]
+pub struct AuditVerification {
+    /// Whether everything that was looked at holds.
+    pub intact: bool,
+    /// Whether that was all, to the end. Else go on from `number` and `hash`.
+    pub complete: bool,
+    pub verified: i64,
+    /// The last link that holds, to be noted elsewhere.
+    pub number: i64,
+    /// Lower-case hex.
+    pub hash: String,
+    pub erased: i64,
+    pub unsealed: i64,
+}
+
 impl Client {
+    /// Compares the org's audit trail with its seals, from a link that was noted (number and hash), or from the first.
+    pub async fn audit_verify(&self, from: Option<(i64, &str)>) -> Result<AuditVerification, Error> {
+        let query: Vec<(&str, String)> = from
+            .map_or_else(Vec::new, |(number, hash)| vec![("number", number.to_string()), ("hash", hash.to_owned())]);
+        self.get_with("/api/audit/verification", &query).await
+    }
+
+    /// The sealed records after a number, a JSON object on each line; at most `limit` (1 to 1,000,000), in memory.
+    pub async fn audit_export(&self, after: i64, limit: i64) -> Result<Bytes, Error> {
+        let query = [("after", after), ("limit", limit)];
+        Ok(accepted(self.request(Method::GET, "/api/audit/export").query(&query)).await?.bytes().await?)
+    }
+
     /// Whether `GET /healthz` says that all is well.
     pub async fn healthz(&self) -> Result<bool, Error> {
         Ok(accepted(self.request(Method::GET, "/healthz")).await?.status().is_success())

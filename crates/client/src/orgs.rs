@@ -7,6 +7,7 @@ use secrecy::SecretString;
 use serde::Deserialize;
 use serde_json::json;
 
+use crate::etag::{ETag, Tagged, made_for, tagged};
 use crate::{Client, Error, Page};
 
 #[derive(Debug, Clone, Deserialize)]
@@ -75,14 +76,25 @@ impl Client {
         self.get_page("/api/members", cursor, limit).await
     }
 
+    /// A member, with the state that a change can be made for.
+    pub async fn member_get(&self, account: AccountId) -> Result<Tagged<Member>, Error> {
+        tagged(self.request(Method::GET, &format!("/api/members/{account}"))).await
+    }
+
     /// Takes an account out of the org.
     pub async fn member_remove(&self, account: AccountId) -> Result<(), Error> {
         self.delete(&format!("/api/members/{account}")).await
     }
 
-    /// Gives a member another role.
-    pub async fn member_change(&self, account: AccountId, role: &str) -> Result<Member, Error> {
-        self.send(Method::PATCH, &format!("/api/members/{account}"), &json!({"role": role})).await
+    /// Gives a member another role. With `seen`, only if nobody has changed it since.
+    pub async fn member_change(
+        &self,
+        account: AccountId,
+        role: &str,
+        seen: Option<&ETag>,
+    ) -> Result<Tagged<Member>, Error> {
+        let request = self.request(Method::PATCH, &format!("/api/members/{account}")).json(&json!({"role": role}));
+        tagged(made_for(request, seen)).await
     }
 
     /// Those that are built in, then the org's own.
@@ -90,9 +102,16 @@ impl Client {
         Ok(self.get::<Roles>("/api/roles").await?.items)
     }
 
-    /// Makes a role of the org's own, or changes what it permits.
-    pub async fn role_put(&self, name: &str, permissions: &[&str]) -> Result<Role, Error> {
-        self.send(Method::PUT, &format!("/api/roles/{name}"), &json!({"permissions": permissions})).await
+    /// A role of the org's own, with the state that a change can be made for.
+    pub async fn role_get(&self, name: &str) -> Result<Tagged<Role>, Error> {
+        tagged(self.request(Method::GET, &format!("/api/roles/{name}"))).await
+    }
+
+    /// Makes a role of the org's own, or changes what it permits. With `seen`, only if nobody has changed it since.
+    pub async fn role_put(&self, name: &str, permissions: &[&str], seen: Option<&ETag>) -> Result<Tagged<Role>, Error> {
+        let body = json!({"permissions": permissions});
+        let request = self.request(Method::PUT, &format!("/api/roles/{name}")).json(&body);
+        tagged(made_for(request, seen)).await
     }
 
     pub async fn role_delete(&self, name: &str) -> Result<(), Error> {

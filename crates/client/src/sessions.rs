@@ -7,6 +7,7 @@ use reqwest::Method;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use crate::etag::{ETag, Tagged, made_for, tagged};
 use crate::{Client, Error, Page, accepted};
 
 /// A session, as a list shows it.
@@ -19,7 +20,49 @@ pub struct Session {
     pub state: String,
     pub last_sequence: i64,
     pub checkpoint_id: Option<CheckpointId>,
+    #[serde(default)]
+    pub tags: Vec<String>,
+    /// Since when it takes no prompts. `None`: it does.
+    #[serde(default)]
+    pub archived_at: Option<DateTime<Utc>>,
     pub created_at: DateTime<Utc>,
+}
+
+/// What people say of a session.
+#[derive(Debug, Clone, Deserialize)]
+pub struct SessionDetails {
+    pub session_id: SessionId,
+    pub title: String,
+    pub tags: Vec<String>,
+    pub archived_at: Option<DateTime<Utc>>,
+}
+
+/// What changes of a session; `None` stays as it is.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct SessionChange {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub title: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tags: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub archived: Option<bool>,
+}
+
+/// What a session must be to be found: all of it.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct SessionSearch {
+    /// Words that its title must have.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub q: Option<String>,
+    /// With commas between them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tags: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub archived: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub agent: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub state: Option<String>,
 }
 
 /// A session with its projection.
@@ -83,6 +126,42 @@ impl Client {
     /// One page of the org's sessions; at most `limit` (1 to 200).
     pub async fn session_list(&self, cursor: Option<&str>, limit: u32) -> Result<Page<Session>, Error> {
         self.get_page("/api/sessions", cursor, limit).await
+    }
+
+    /// One page of the sessions that match. It may be short, or empty, though there are more: go on until `next_cursor` is
+    /// `None`.
+    pub async fn session_search(
+        &self,
+        search: &SessionSearch,
+        cursor: Option<&str>,
+        limit: u32,
+    ) -> Result<Page<Session>, Error> {
+        #[derive(Serialize)]
+        struct Query<'a> {
+            #[serde(flatten)]
+            search: &'a SessionSearch,
+            limit: u32,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            cursor: Option<&'a str>,
+        }
+        self.get_with("/api/sessions", &Query { search, limit, cursor }).await
+    }
+
+    /// What people say of a session, with the state that a change can be made for.
+    pub async fn session_details(&self, session: SessionId) -> Result<Tagged<SessionDetails>, Error> {
+        tagged(self.request(Method::GET, &format!("/api/sessions/{session}/details"))).await
+    }
+
+    /// Renames, tags or archives a session. With `seen`, only if nobody has changed it since; else the problem
+    /// `precondition_failed`.
+    pub async fn session_change(
+        &self,
+        session: SessionId,
+        change: &SessionChange,
+        seen: Option<&ETag>,
+    ) -> Result<Tagged<SessionDetails>, Error> {
+        let request = self.request(Method::PATCH, &format!("/api/sessions/{session}/details")).json(change);
+        tagged(made_for(request, seen)).await
     }
 
     pub async fn session_get(&self, session: SessionId) -> Result<SessionView, Error> {

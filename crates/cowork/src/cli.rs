@@ -11,7 +11,8 @@ use config::Config;
 use crate::failure::Failure;
 use crate::process::Process;
 use crate::{
-    admin, archive, backup, deliveries, drill, findings, gate, openapi, restore, scan, serve, subjects, validate,
+    admin, archive, audit, backup, deliveries, doctor, drill, findings, gate, openapi, restore, scan, serve, subjects,
+    validate,
 };
 
 /// A self-hosted cloud for AI coworkers whose recovery is proven, not promised.
@@ -36,9 +37,14 @@ pub(crate) enum Command {
     /// Look at what an archive holds
     #[command(subcommand)]
     Archive(archive::Archive),
+    /// Look whether an installation is fit: configuration, secrets, objects, database, clock, ledger, roles, backlog
+    Doctor(doctor::Doctor),
     /// Messages that may have arrived and that wait for a person
     #[command(subcommand)]
     Deliveries(deliveries::Deliveries),
+    /// The audit trails
+    #[command(subcommand)]
+    Audit(audit::Audit),
     /// People who are to be forgotten
     #[command(subcommand)]
     Subjects(subjects::Subjects),
@@ -76,6 +82,8 @@ impl Command {
             Self::Restore(restore) => restore.json,
             Self::Archive(archive) => archive.json(),
             Self::Deliveries(deliveries) => deliveries.json(),
+            Self::Doctor(doctor) => doctor.json,
+            Self::Audit(audit) => audit.json(),
             Self::Subjects(subjects) => subjects.json(),
             Self::Drill(drill) => drill.json(),
             Self::Findings(findings) => findings.json(),
@@ -106,6 +114,8 @@ impl Command {
             Self::Restore(restore) => restore.run(process).await,
             Self::Archive(archive) => archive.run(process).await,
             Self::Deliveries(deliveries) => deliveries.run(process).await,
+            Self::Doctor(doctor) => doctor.run(process).await,
+            Self::Audit(audit) => audit.run(process).await,
             Self::Subjects(subjects) => subjects.run(process).await,
             Self::Drill(drill) => drill.run(process).await,
             Self::Findings(findings) => findings.run(&process),

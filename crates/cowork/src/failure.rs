@@ -51,6 +51,16 @@ impl Failure {
         Self { exit: EXIT_USAGE, ..Self::could_not(what, detail, advice) }
     }
 
+    /// Whether the command looked, and what it looked at is not as it should be.
+    pub(crate) fn is_answer(&self) -> bool {
+        self.exit == EXIT_FAILED
+    }
+
+    /// What happened, the detail, what to do.
+    pub(crate) fn parts(&self) -> (&str, &str, &str) {
+        (&self.what, &self.detail, &self.advice)
+    }
+
     pub(crate) fn exit_code(&self) -> ExitCode {
         ExitCode::from(self.exit)
     }

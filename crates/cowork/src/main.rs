@@ -6,9 +6,11 @@
 
 mod admin;
 mod archive;
+mod audit;
 mod backup;
 mod cli;
 mod deliveries;
+mod doctor;
 mod drill;
 mod failure;
 mod findings;

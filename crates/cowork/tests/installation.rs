@@ -186,3 +186,62 @@ fn run_in(folder: &Path, arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_cowork"));
     command.current_dir(folder).env_clear().args(arguments).output().unwrap()
 }
+
+/// What `cowork doctor` says of each thing, and its exit code.
+fn doctor(place: &Place, url: Option<&str>) -> (Option<i32>, Vec<(String, String)>) {
+    let mut command = place.command(&["doctor", "--json"]);
+    if let Some(url) = url {
+        command.env("DATABASE_URL", url);
+    }
+    let output = command.output().unwrap();
+    let answer: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{output:?}"));
+    let word = |check: &Value, field: &str| check[field].as_str().unwrap().to_owned();
+    let checks = answer["checks"].as_array().unwrap();
+    (output.status.code(), checks.iter().map(|check| (word(check, "name"), word(check, "verdict"))).collect())
+}
+
+fn not_passed(checks: &[(String, String)]) -> Vec<(&str, &str)> {
+    let told = checks.iter().map(|(name, verdict)| (name.as_str(), verdict.as_str()));
+    told.filter(|(_, verdict)| *verdict != "passed").collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_doctor_says_what_is_wrong_and_passes_nothing_that_it_could_not_look_at() {
+    let place = Place::initialised().await;
+    std::fs::remove_file(place.secret("cookie")).unwrap();
+    let (code, checks) = doctor(&place, None);
+    let failed = not_passed(&checks);
+    assert_eq!((code, checks.len()), (Some(1), 8));
+    assert!(failed.contains(&("secrets", "failed")) && failed.contains(&("roles", "failed")), "{failed:?}");
+    assert!(
+        !failed.iter().any(|(name, _)| ["configuration", "database", "clock", "backlog"].contains(name)),
+        "{failed:?}"
+    );
+
+    let (code, checks) = doctor(&place, Some("postgres://nobody@127.0.0.1:1/nothing"));
+    assert_eq!(code, Some(1));
+    let unknown = ["clock", "ledger", "roles", "backlog"].map(|name| (name, "could_not_verify"));
+    let told = not_passed(&checks);
+    assert!(told.contains(&("database", "failed")) && unknown.iter().all(|one| told.contains(one)), "{told:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_system_whose_roles_run_is_fit_and_its_audit_trail_holds() {
+    let place = Place::initialised().await;
+    let _served = Served(place.command(&["serve"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
+    wait_until("the doctor finds nothing", || async { doctor(&place, None).0 == Some(0) }).await;
+    let store = place.store().await;
+    wait_until("the trail is sealed", || async { store.audit_unsealed_orgs(1).await.unwrap().is_empty() }).await;
+
+    let verify = || place.run(&["audit", "verify", "--json"]);
+    let intact = verify();
+    assert_eq!(intact.status.code(), Some(0), "{}", text(&intact.stderr));
+    sqlx::query("UPDATE audit_records SET actor = 'somebody else' WHERE seal_number = 1")
+        .execute(&place.database.pool())
+        .await
+        .unwrap();
+    let broken = verify();
+    assert_eq!(broken.status.code(), Some(1));
+    let told: Value = serde_json::from_slice(&broken.stdout).unwrap();
+    assert_eq!(told["orgs"][0]["fault"], serde_json::json!({"kind": "changed", "number": 1}));
+}

@@ -7,6 +7,7 @@
 
 pub mod channel;
 pub mod command;
+pub mod details;
 pub mod erasure;
 pub mod event;
 pub mod permission;
@@ -15,3 +16,5 @@ pub mod retry;
 pub mod schedule;
 pub mod session;
 pub mod tenancy;
+pub mod upload;
+pub mod version;

@@ -40,6 +40,8 @@ permissions! {
     /// Approve and reject what agents ask leave for, and answer them.
     SessionsApprove = "sessions.approve",
     ArtifactsRead = "artifacts.read",
+    /// Upload files to sessions.
+    ArtifactsWrite = "artifacts.write",
     /// Workflows, their slots and runs.
     WorkflowsRead = "workflows.read",
     WorkflowsWrite = "workflows.write",

@@ -61,9 +61,9 @@ impl Role {
             Self::Owner => all.collect(),
             Self::Admin => all.filter(|permission| *permission != P::SubjectsErase).collect(),
             Self::Member => {
-                let works =
-                    [P::SessionsWrite, P::SessionsApprove, P::WorkflowsWrite, P::WorkflowsRun, P::ChannelsWrite];
-                looks().chain(works).chain([P::DeliveriesDecide, P::TokensWrite, P::AuditRead]).collect()
+                let speaks = [P::SessionsWrite, P::SessionsApprove, P::ArtifactsWrite];
+                let works = [P::WorkflowsWrite, P::WorkflowsRun, P::ChannelsWrite];
+                looks().chain(speaks).chain(works).chain([P::DeliveriesDecide, P::TokensWrite, P::AuditRead]).collect()
             }
             Self::Viewer => looks().chain([P::AuditRead]).collect(),
             Self::Operator => {

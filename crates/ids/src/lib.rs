@@ -83,6 +83,8 @@ id! {
     CheckpointId,
     /// A file that a session produced for people.
     ArtifactId,
+    /// A file that somebody sends in parts.
+    UploadId,
     /// Repeatable work.
     WorkflowId,
     /// What starts a workflow.

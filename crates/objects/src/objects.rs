@@ -6,15 +6,20 @@
 //! Not here: who may delete: the recovery ledger, of its own objects; and of those that rows named, whoever
 //! `store::blob_deletion` says it to.
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::stream::BoxStream;
-use futures::{StreamExt, TryStreamExt};
+use futures::{Stream, StreamExt, TryStreamExt};
 use object_store::local::LocalFileSystem;
-use object_store::{ObjectStore, ObjectStoreExt, PutMode};
+use object_store::{GetOptions, MultipartUpload, ObjectStore, ObjectStoreExt, PutMode};
 use sha2::{Digest, Sha256};
+
+/// Bytes that are sent to a store at once: no store takes parts of fewer, but for the last.
+const PIECE: usize = 8 * 1024 * 1024;
 
 /// An object as rows name it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -118,6 +123,28 @@ impl Objects {
         }
     }
 
+    /// Writes an object that comes in pieces and of which the caller knows the size and SHA-256. The key must be one that nobody
+    /// else writes: unlike [`Objects::put`], this does not look whether it is taken.
+    ///
+    /// # Errors
+    /// `Mismatch` if the pieces are something else; then there is no object. Whatever the pieces fail with.
+    pub async fn put_pieces<E: From<ObjectsError>>(
+        &self,
+        blob: &Blob,
+        pieces: impl Stream<Item = Result<Bytes, E>>,
+    ) -> Result<(), E> {
+        let failed = |source| E::from(failed(&blob.key, source));
+        let mut upload = self.store.put_multipart(&path(&blob.key)?).await.map_err(failed)?;
+        match write_pieces(&mut *upload, blob, pieces).await {
+            Ok(()) => upload.complete().await.map(drop).map_err(failed),
+            Err(error) => {
+                // What is half written has no name yet; the store's own clean-up finds it if this does not.
+                let _ = upload.abort().await;
+                Err(error)
+            }
+        }
+    }
+
     /// Like [`Objects::put`], but looks first: for content that is probably there already.
     ///
     /// # Errors
@@ -183,6 +210,21 @@ impl Objects {
         Ok((found.meta.size, found.into_stream().map_err(move |source| failed(&key, source)).boxed()))
     }
 
+    /// A part of an object, piece by piece, with the size of the whole. The range must lie within it.
+    ///
+    /// # Errors
+    /// `NotFound` if there is none.
+    pub async fn stream_range(
+        &self,
+        key: &str,
+        range: Range<u64>,
+    ) -> Result<(u64, BoxStream<'static, Result<Bytes, ObjectsError>>), ObjectsError> {
+        let options = GetOptions { range: Some(range.into()), ..GetOptions::default() };
+        let found = self.store.get_opts(&path(key)?, options).await.map_err(|source| failed(key, source))?;
+        let key = key.to_owned();
+        Ok((found.meta.size, found.into_stream().map_err(move |source| failed(&key, source)).boxed()))
+    }
+
     /// The objects whose keys begin with the folder `prefix`, all of them if it is empty, in no order.
     #[must_use]
     pub fn list(&self, prefix: &str) -> BoxStream<'static, Result<Listed, ObjectsError>> {
@@ -236,6 +278,31 @@ impl Objects {
     pub async fn is_empty(&self) -> Result<bool, ObjectsError> {
         Ok(self.list("").try_next().await?.is_none())
     }
+}
+
+/// Nothing is completed here.
+async fn write_pieces<E: From<ObjectsError>>(
+    upload: &mut dyn MultipartUpload,
+    blob: &Blob,
+    pieces: impl Stream<Item = Result<Bytes, E>>,
+) -> Result<(), E> {
+    let failed = |source| E::from(failed(&blob.key, source));
+    let (mut pieces, mut hash, mut size, mut held) = (pin!(pieces), Sha256::new(), 0, Vec::new());
+    while let Some(piece) = pieces.try_next().await? {
+        hash.update(&piece);
+        size += piece.len() as u64;
+        held.extend_from_slice(&piece);
+        if held.len() >= PIECE {
+            upload.put_part(std::mem::take(&mut held).into()).await.map_err(failed)?;
+        }
+    }
+    if size != blob.size || hash.finalize()[..] != blob.sha256 {
+        return Err(ObjectsError::Mismatch(blob.key.clone()).into());
+    }
+    if size == 0 || !held.is_empty() {
+        upload.put_part(held.into()).await.map_err(failed)?;
+    }
+    Ok(())
 }
 
 fn path(key: &str) -> Result<object_store::path::Path, ObjectsError> {
@@ -295,6 +362,28 @@ mod tests {
         objects.delete("hours/1/b").await.unwrap();
         objects.delete("hours/1/b").await.unwrap();
         assert!(matches!(objects.get("hours/1/b").await, Err(ObjectsError::NotFound(_))));
+    }
+
+    #[tokio::test]
+    async fn pieces_become_an_object_if_they_are_what_was_meant_and_nothing_otherwise() {
+        let folder = tempfile::tempdir().unwrap();
+        let objects = Objects::open_folder(folder.path()).unwrap();
+        let whole: Bytes = vec![7; PIECE + 3].into();
+        let blob = Blob::of("orgs/a/x", &whole);
+        let put = async |pieces: &[Bytes]| {
+            let pieces: Vec<Result<Bytes, ObjectsError>> = pieces.iter().cloned().map(Ok).collect();
+            objects.put_pieces(&blob, futures::stream::iter(pieces)).await
+        };
+        for wrong in [vec![whole.slice(1..)], vec![whole.clone(), "x".into()], vec![vec![8; PIECE + 3].into()], vec![]]
+        {
+            assert!(matches!(put(&wrong).await, Err(ObjectsError::Mismatch(_))));
+            assert!(objects.is_empty().await.unwrap());
+        }
+        put(&[whole.slice(..5), whole.slice(5..)]).await.unwrap();
+        assert_eq!(objects.get_blob(&blob).await.unwrap(), whole);
+        let empty = Blob::of("orgs/a/empty", b"");
+        objects.put_pieces::<ObjectsError>(&empty, futures::stream::empty()).await.unwrap();
+        assert_eq!(objects.get_blob(&empty).await.unwrap(), "");
     }
 
     #[tokio::test]

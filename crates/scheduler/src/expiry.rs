@@ -1,10 +1,11 @@
-//! Forgets what was kept for a while: keys of requests with their answers, and browser sessions and invitations that
-//! ended long ago.
+//! Forgets what was kept for a while: keys of requests with their answers, uploads that nobody completed, and browser
+//! sessions and invitations that ended long ago.
 //!
 //! A reconciler: each pass deletes what has expired. It may be repeated, cut short by a kill, or run in several replicas at
 //! once.
 //!
-//! Not here: how long something is kept (`store::idempotency`, `store::browser_session`, `store::invitation`).
+//! Not here: how long something is kept (`store::idempotency`, `store::upload`, `store::browser_session`,
+//! `store::invitation`).
 
 use std::time::Duration;
 
@@ -23,6 +24,7 @@ pub async fn run_expiries(store: Store, shutdown: CancellationToken) {
         sweep(&shutdown, "browser sessions that ended long ago could not be deleted", || store.browser_session_sweep())
             .await;
         sweep(&shutdown, "invitations that ended long ago could not be deleted", || store.invitation_sweep()).await;
+        sweep(&shutdown, "uploads whose time is over could not be deleted", || store.uploads_sweep()).await;
         tokio::select! {
             () = shutdown.cancelled() => {}
             () = tokio::time::sleep(POLL) => {}
@@ -30,19 +32,17 @@ pub async fn run_expiries(store: Store, shutdown: CancellationToken) {
     }
 }
 
-/// Deletes until nothing is left that has expired. `failure`: what is said if that does not work.
-async fn sweep<F>(shutdown: &CancellationToken, failure: &'static str, mut some: impl FnMut() -> F)
+/// Deletes until nothing is left to delete; `delete` takes a bounded number and says how many there were. `failure`: what is
+/// said if that does not work.
+async fn sweep<F>(shutdown: &CancellationToken, failure: &'static str, delete: impl Fn() -> F)
 where
     F: Future<Output = Result<u64, StoreError>>,
 {
     while !shutdown.is_cancelled() {
-        match some().await {
-            Ok(0) => break,
+        match delete().await {
+            Ok(0) => return,
             Ok(_) => {}
-            Err(error) => {
-                failed(&error, failure);
-                break;
-            }
+            Err(error) => return failed(&error, failure),
         }
     }
 }

@@ -13,6 +13,7 @@
 mod compaction;
 mod erasure;
 mod expiry;
+mod seals;
 
 use std::error::Error;
 use std::time::Duration;
@@ -30,6 +31,7 @@ use tokio_util::sync::CancellationToken;
 pub use crate::compaction::run_compactions;
 pub use crate::erasure::run_erasures;
 pub use crate::expiry::run_expiries;
+pub use crate::seals::run_seals;
 
 /// Triggers read at once.
 const BATCH: i64 = 200;

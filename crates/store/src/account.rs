@@ -4,6 +4,7 @@
 
 use clock::{Sources, Timestamp};
 use domain::tenancy::{Role, RoleName};
+use domain::version::{Expected, RowVersion};
 use ids::{AccountId, OrgId};
 use serde_json::json;
 use sqlx::PgConnection;
@@ -21,6 +22,7 @@ pub struct Member {
     pub role: RoleName,
     /// When it joined the org.
     pub created_at: Timestamp,
+    pub version: RowVersion,
 }
 
 /// Who joins.
@@ -40,6 +42,8 @@ pub enum Removal {
     NoSuchMember,
     /// Nobody could manage the org any more.
     LastOwner,
+    /// The membership is in another state than the wish was for.
+    Stale,
 }
 
 struct Row {
@@ -48,6 +52,7 @@ struct Row {
     display_name: String,
     role: String,
     created_at: Timestamp,
+    version: i64,
 }
 
 impl TryFrom<Row> for Member {
@@ -55,8 +60,9 @@ impl TryFrom<Row> for Member {
 
     fn try_from(row: Row) -> Result<Self, StoreError> {
         let role = row.role.parse().map_err(StoreError::unreadable("memberships", "role", row.account_id))?;
-        let Row { account_id, email, display_name, created_at, .. } = row;
-        Ok(Self { account_id, email, display_name, role, created_at })
+        let Row { account_id, email, display_name, created_at, version, .. } = row;
+        let version = RowVersion { since: created_at, version };
+        Ok(Self { account_id, email, display_name, role, created_at, version })
     }
 }
 
@@ -94,7 +100,38 @@ pub(crate) async fn insert(
         display_name: row.display_name,
         role: new.role.clone(),
         created_at: now,
+        version: RowVersion { since: now, version: 1 },
     }))
+}
+
+/// In one order, so that of two owners who remove each other one stays.
+async fn lock_owners(connection: &mut PgConnection, org: OrgId) -> Result<Vec<AccountId>, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"-- member_lock_owners
+        SELECT account_id AS "account_id: AccountId" FROM memberships
+        WHERE org_id = $1 AND role = 'owner' ORDER BY account_id FOR UPDATE"#,
+        org as OrgId,
+    )
+    .fetch_all(connection)
+    .await
+}
+
+/// Whether the membership is what the change was made for, and stays so. Also if there is none: then nothing is changed.
+async fn is_as_expected(
+    connection: &mut PgConnection,
+    org: OrgId,
+    account: AccountId,
+    expected: &Expected,
+) -> Result<bool, sqlx::Error> {
+    let row = sqlx::query!(
+        "-- member_lock
+        SELECT created_at, version FROM memberships WHERE org_id = $1 AND account_id = $2 FOR UPDATE",
+        org as OrgId,
+        account as AccountId,
+    )
+    .fetch_optional(connection)
+    .await?;
+    Ok(row.is_none_or(|row| expected.met_by(Some(RowVersion { since: row.created_at, version: row.version }))))
 }
 
 impl Store {
@@ -114,21 +151,21 @@ impl Store {
     /// Takes an account out of an org, and its tokens of that org out of force with it: they need the membership. Its browser
     /// sessions there are revoked for good. An org
     /// keeps at least one owner.
-    pub async fn member_remove(&self, org: OrgId, account: AccountId, actor: &str) -> Result<Removal, StoreError> {
+    pub async fn member_remove(
+        &self,
+        org: OrgId,
+        account: AccountId,
+        expected: &Expected,
+        actor: &str,
+    ) -> Result<Removal, StoreError> {
         let during = || StoreError::during("member_remove");
         let mut tx = self.pool.begin().await.map_err(during())?;
-        // In one order, so that of two owners who remove each other one stays.
-        let owners = sqlx::query_scalar!(
-            r#"-- member_remove_lock
-            SELECT account_id AS "account_id: AccountId" FROM memberships
-            WHERE org_id = $1 AND role = 'owner' ORDER BY account_id FOR UPDATE"#,
-            org as OrgId,
-        )
-        .fetch_all(&mut *tx)
-        .await
-        .map_err(during())?;
+        let owners = lock_owners(&mut tx, org).await.map_err(during())?;
         if owners == [account] {
             return Ok(Removal::LastOwner);
+        }
+        if !is_as_expected(&mut tx, org, account, expected).await.map_err(during())? {
+            return Ok(Removal::Stale);
         }
         let removed = sqlx::query!(
             "-- member_remove
@@ -160,26 +197,21 @@ impl Store {
         org: OrgId,
         account: AccountId,
         role: &RoleName,
+        expected: &Expected,
         actor: &str,
     ) -> Result<Removal, StoreError> {
         let during = || StoreError::during("member_change");
         let mut tx = self.pool.begin().await.map_err(during())?;
-        // As `member_remove`: one order.
-        let owners = sqlx::query_scalar!(
-            r#"-- member_change_lock
-            SELECT account_id AS "account_id: AccountId" FROM memberships
-            WHERE org_id = $1 AND role = 'owner' ORDER BY account_id FOR UPDATE"#,
-            org as OrgId,
-        )
-        .fetch_all(&mut *tx)
-        .await
-        .map_err(during())?;
+        let owners = lock_owners(&mut tx, org).await.map_err(during())?;
         if owners == [account] && *role != Role::Owner.into() {
             return Ok(Removal::LastOwner);
         }
+        if !is_as_expected(&mut tx, org, account, expected).await.map_err(during())? {
+            return Ok(Removal::Stale);
+        }
         let changed = sqlx::query!(
             "-- member_change
-            UPDATE memberships SET role = $3 WHERE org_id = $1 AND account_id = $2",
+            UPDATE memberships SET role = $3, version = version + 1 WHERE org_id = $1 AND account_id = $2",
             org as OrgId,
             account as AccountId,
             role.as_str(),
@@ -201,7 +233,8 @@ impl Store {
         let row = sqlx::query_as!(
             Row,
             r#"-- member_get
-            SELECT account_id AS "account_id: AccountId", email, display_name, role, memberships.created_at
+            SELECT account_id AS "account_id: AccountId", email, display_name, role, memberships.created_at,
+                memberships.version
             FROM memberships JOIN accounts USING (account_id) WHERE org_id = $1 AND account_id = $2"#,
             org as OrgId,
             account as AccountId,
@@ -221,7 +254,8 @@ impl Store {
         let rows = sqlx::query_as!(
             Row,
             r#"-- member_list
-            SELECT account_id AS "account_id: AccountId", email, display_name, role, memberships.created_at
+            SELECT account_id AS "account_id: AccountId", email, display_name, role, memberships.created_at,
+                memberships.version
             FROM memberships JOIN accounts USING (account_id)
             WHERE org_id = $1 AND ($2::uuid IS NULL OR account_id > $2) ORDER BY account_id LIMIT $3"#,
             org as OrgId,

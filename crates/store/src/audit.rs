@@ -2,13 +2,22 @@
 //!
 //! Every change that a person or a program asks for is told of here, by the transaction that makes it.
 //!
-//! Not here: what the agents did, which is what events are for.
+//! Not here: what the agents did, which is what events are for; sealing (`seal`), checking seals (`verify`), looking for
+//! records (`read`).
+
+mod chain;
+mod read;
+mod seal;
+mod verify;
 
 use clock::{Sources, Timestamp};
 use ids::{AuditId, OrgId};
 use sqlx::PgConnection;
 
-use crate::{Store, StoreError, idempotency};
+use crate::{StoreError, idempotency};
+
+pub use self::read::{AuditFilter, SealedRecord};
+pub use self::verify::{AuditFault, AuditFaultKind, AuditHead, AuditVerification};
 
 /// Who did what to what.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,20 +62,11 @@ pub(crate) async fn record(
     Ok(())
 }
 
-impl Store {
-    /// Entries of an org after a position, oldest first.
-    pub async fn audit_list(&self, org: OrgId, after: i64, limit: i64) -> Result<Vec<AuditRecord>, StoreError> {
-        sqlx::query_as!(
-            AuditRecord,
-            r#"-- audit_list
-            SELECT audit_id AS "audit_id: AuditId", position AS "position!", actor, action, target, detail, recorded_at
-            FROM audit_records WHERE org_id = $1 AND position > $2 ORDER BY position LIMIT $3"#,
-            org as OrgId,
-            after,
-            limit,
-        )
-        .fetch_all(&self.pool)
-        .await
-        .map_err(StoreError::during("audit_list"))
-    }
+/// 32 bytes of a column.
+fn hash(table: &'static str, org: OrgId, bytes: &[u8]) -> Result<[u8; 32], StoreError> {
+    let array = <[u8; 32]>::try_from(bytes);
+    array.map_err(StoreError::unreadable(table, "seal_hash", org))
 }
+
+#[cfg(test)]
+mod tests;

@@ -86,7 +86,7 @@ pub const BACKUP_SPEC: BackupSpec = BackupSpec {
         probe!("triggers", true),
     ],
     groups: &[
-        BackupGroup { name: "sessions", tables: &["sessions", "commands", "session_leases"] },
+        BackupGroup { name: "sessions", tables: &["sessions", "session_terms", "commands", "session_leases"] },
         BackupGroup { name: "events", tables: &["events"] },
         BackupGroup { name: "projections", tables: &["projections"] },
         BackupGroup { name: "workflows", tables: &["workflows", "triggers", "slots", "runs"] },
@@ -96,10 +96,18 @@ pub const BACKUP_SPEC: BackupSpec = BackupSpec {
         },
         BackupGroup { name: "BYOK metadata", tables: &["byok_keys"] },
         BackupGroup { name: "billing/usage", tables: &["subscriptions", "usage_records"] },
-        BackupGroup { name: "audit", tables: &["audit_records"] },
+        BackupGroup { name: "audit", tables: &["audit_records", "audit_heads"] },
         BackupGroup {
             name: "artifacts and checkpoints",
-            tables: &["blobs", "artifacts", "checkpoints", "checkpoint_blobs", "blob_deletions"],
+            tables: &[
+                "blobs",
+                "artifacts",
+                "checkpoints",
+                "checkpoint_blobs",
+                "blob_deletions",
+                "uploads",
+                "upload_parts",
+            ],
         },
         BackupGroup {
             name: "identity",

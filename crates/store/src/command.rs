@@ -44,6 +44,8 @@ pub enum EnqueueError {
     OtherWish,
     #[error("the org has no such session")]
     NoSuchSession,
+    #[error("the session is archived")]
+    Archived,
     /// Before a restore that forgot it: what it set off has happened.
     #[error("somebody spoke to this request already, in the system that was restored")]
     SpokenTo,
@@ -65,7 +67,9 @@ pub(crate) async fn enqueue(
 ) -> Result<Enqueued, EnqueueError> {
     let session = sqlx::query!(
         "-- command_enqueue_lock
-        SELECT last_ordinal + 1 AS \"ordinal!\", blocked_on IS NOT NULL AS \"blocked!\" FROM sessions
+        SELECT last_ordinal + 1 AS \"ordinal!\", blocked_on IS NOT NULL AS \"blocked!\",
+            archived_at IS NOT NULL AS \"archived!\"
+        FROM sessions
         WHERE org_id = $1 AND session_id = $2 FOR NO KEY UPDATE",
         new.org as OrgId,
         new.session as SessionId,
@@ -73,11 +77,19 @@ pub(crate) async fn enqueue(
     .fetch_optional(&mut *connection)
     .await?
     .ok_or(EnqueueError::NoSuchSession)?;
+    if session.archived && !taken_by_an_archived_session(&new.wish) {
+        return by_key(connection, new).await?.ok_or(EnqueueError::Archived);
+    }
     let runnable = !session.blocked || new.wish.speaks_to_a_waiting_turn();
     match insert(connection, sources, new, session.ordinal, runnable).await? {
         Some(enqueued) => Ok(enqueued),
-        None => by_key(connection, new).await,
+        None => by_key(connection, new).await?.ok_or(EnqueueError::Database(sqlx::Error::RowNotFound)),
     }
+}
+
+/// What it has begun goes on: only what would begin something new is refused.
+fn taken_by_an_archived_session(wish: &Wish) -> bool {
+    !matches!(wish, Wish::Prompt { .. })
 }
 
 /// `None`: the session has a command with this key.
@@ -124,7 +136,8 @@ async fn insert(
     Ok(inserted.map(|row| Enqueued { command, ordinal: row.ordinal, state: CommandState::Pending, created: true }))
 }
 
-async fn by_key(connection: &mut PgConnection, new: &NewCommand) -> Result<Enqueued, EnqueueError> {
+/// `None`: the session has no command with this key.
+async fn by_key(connection: &mut PgConnection, new: &NewCommand) -> Result<Option<Enqueued>, EnqueueError> {
     let mut wish = serde_json::to_value(&new.wish).expect("a wish is plain data");
     let row = sqlx::query!(
         "-- command_by_key
@@ -136,13 +149,14 @@ async fn by_key(connection: &mut PgConnection, new: &NewCommand) -> Result<Enque
         new.wish.kind(),
         wish["payload"].take(),
     )
-    .fetch_one(connection)
+    .fetch_optional(connection)
     .await?;
+    let Some(row) = row else { return Ok(None) };
     if !row.same {
         return Err(EnqueueError::OtherWish);
     }
     let state = state(&row.state).map_err(|source| sqlx::Error::Decode(source.into()))?;
-    Ok(Enqueued { command: row.command_id, ordinal: row.ordinal, state, created: false })
+    Ok(Some(Enqueued { command: row.command_id, ordinal: row.ordinal, state, created: false }))
 }
 
 fn state(text: &str) -> Result<CommandState, serde_json::Error> {
@@ -312,6 +326,8 @@ impl Store {
             Err(EnqueueError::Database(sqlx::Error::Database(error))) if error.is_unique_violation() => {
                 self.enqueue_once(new).await
             }
+            // Its own first one may have been written before somebody archived the session.
+            Err(EnqueueError::Archived) => self.enqueue_once(new).await,
             enqueued => enqueued,
         }
     }
@@ -330,16 +346,30 @@ impl Store {
             new.created_by as Option<AccountId>,
             self.sources.now(),
             new.wish.speaks_to_a_waiting_turn(),
+            taken_by_an_archived_session(&new.wish),
         )
         .fetch_optional(&mut *hot)
         .await?;
         hot.done();
-        let row = row.ok_or(EnqueueError::NoSuchSession)?;
+        let Some(row) = row else { return Err(self.refused(new).await?) };
         if !row.same {
             return Err(EnqueueError::OtherWish);
         }
         let state = state(&row.state).map_err(|source| sqlx::Error::Decode(source.into()))?;
         Ok(Enqueued { command: row.command_id, ordinal: row.ordinal, state, created: row.created })
+    }
+
+    /// Why a command was not taken down that nobody had taken down before.
+    async fn refused(&self, new: &NewCommand) -> Result<EnqueueError, EnqueueError> {
+        let found = sqlx::query_scalar!(
+            "-- command_refused
+            SELECT 1 AS one FROM sessions WHERE org_id = $1 AND session_id = $2",
+            new.org as OrgId,
+            new.session as SessionId,
+        )
+        .fetch_optional(&self.pool)
+        .await?;
+        Ok(if found.is_some() { EnqueueError::Archived } else { EnqueueError::NoSuchSession })
     }
 
     pub async fn command_by_id(

@@ -4,6 +4,8 @@
 
 use std::collections::BTreeMap;
 
+use clock::Timestamp;
+
 use crate::{Store, StoreError};
 
 /// Work that waits, and work in hand.
@@ -56,6 +58,17 @@ impl Store {
             effects_untold: row.effects_untold,
             triggers_due: row.triggers_due,
         })
+    }
+
+    /// What time it is for the database.
+    pub async fn diagnostics_clock(&self) -> Result<Timestamp, StoreError> {
+        sqlx::query_scalar!(
+            r#"-- diagnostics_clock
+            SELECT clock_timestamp() AS "now!""#
+        )
+        .fetch_one(&self.pool)
+        .await
+        .map_err(StoreError::during("diagnostics_clock"))
     }
 
     pub async fn diagnostics_sessions(&self) -> Result<i64, StoreError> {

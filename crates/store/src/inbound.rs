@@ -1,7 +1,8 @@
 //! Messages that come in at a channel and become prompts, once each.
 //!
 //! The message, the prompt, and for a thread that was never heard of its session, binding and cursor are one
-//! transaction. A repeat of a provider's event id changes nothing and names the command that the first one made.
+//! transaction. A repeat of a provider's event id changes nothing and names the command that the first one made. A message to
+//! an archived session brings it back: whoever writes in the thread can't.
 //!
 //! Not here: checking who sent it (`channels`).
 
@@ -90,7 +91,10 @@ impl Store {
         message: &InboundMessage,
     ) -> Result<Option<Received>, InboundError> {
         let (binding, session) = match thread(&mut tx, channel, message).await? {
-            Some(bound) => bound,
+            Some(bound) => {
+                session::bring_back(&mut tx, &self.sources, channel.org, bound.1).await?;
+                bound
+            }
             None => match self.begin_thread(&mut tx, generation, channel, message).await {
                 Err(InboundError::Binding(BindingError::ThreadTaken)) => return Ok(None),
                 begun => begun?,

@@ -49,6 +49,7 @@ mod testing;
 mod token;
 mod trigger;
 mod turn;
+mod upload;
 mod usage;
 mod wake;
 mod workflow;
@@ -61,7 +62,9 @@ use crate::identities::Identities;
 
 pub use crate::account::{Member, NewMember, Removal};
 pub use crate::artifact::{Artifact, NewArtifact};
-pub use crate::audit::AuditRecord;
+pub use crate::audit::{
+    AuditFault, AuditFaultKind, AuditFilter, AuditHead, AuditRecord, AuditVerification, SealedRecord,
+};
 pub use crate::backup_spec::{BACKUP_SPEC, BackupFilter, BackupGroup, BackupProbe, BackupSpec};
 pub use crate::binding::{Binding, BindingError, NewBinding};
 pub use crate::blob::BlobRow;
@@ -92,13 +95,16 @@ pub use crate::replay::{
 };
 pub use crate::role::{CustomRole, RoleDeletion};
 pub use crate::run::Run;
-pub use crate::session::{NewSession, Session, StoredProjection};
+pub use crate::session::{
+    ChangeError, NewSession, Session, SessionChange, SessionDetails, SessionSearch, StoredProjection,
+};
 pub use crate::sign_in::{NewSignIn, SignInError, SignedIn};
 pub use crate::slot::Slot;
 pub use crate::subject::{EraseError, ErasedFor, Erasure, ErasureStep};
 pub use crate::token::{NewToken, Token};
 pub use crate::trigger::{DueTrigger, PlannedSlots, SettledSlots, Trigger};
 pub use crate::turn::Finish;
+pub use crate::upload::{NewUpload, OPEN_UPLOADS_MAX, Upload, UploadError, UploadPart};
 pub use crate::usage::{Subscription, UsageKind, UsageTotal};
 pub use crate::wake::{SessionWaiter, Waiter, Wake, Wakes};
 pub use crate::workflow::{NewWorkflow, Workflow, WorkflowError};

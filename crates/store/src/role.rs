@@ -8,8 +8,10 @@
 use clock::Timestamp;
 use domain::permission::{Permission, Permissions};
 use domain::tenancy::RoleName;
+use domain::version::{Expected, RowVersion};
 use ids::{AccountId, OrgId};
 use serde_json::json;
+use sqlx::PgConnection;
 
 use crate::wake::Wake;
 use crate::{Store, StoreError, audit};
@@ -21,6 +23,7 @@ pub struct CustomRole {
     pub permissions: Permissions,
     pub created_at: Timestamp,
     pub updated_at: Timestamp,
+    pub version: RowVersion,
 }
 
 /// What became of a wish to take a role away.
@@ -30,6 +33,8 @@ pub enum RoleDeletion {
     NoSuchRole,
     /// Members have it.
     InUse,
+    /// It is in another state than the wish was for.
+    Stale,
 }
 
 struct Row {
@@ -37,6 +42,7 @@ struct Row {
     permissions: Vec<String>,
     created_at: Timestamp,
     updated_at: Timestamp,
+    version: i64,
 }
 
 impl TryFrom<Row> for CustomRole {
@@ -44,7 +50,9 @@ impl TryFrom<Row> for CustomRole {
 
     fn try_from(row: Row) -> Result<Self, StoreError> {
         let permissions = permissions(&row.name, &row.permissions)?;
-        Ok(Self { name: row.name, permissions, created_at: row.created_at, updated_at: row.updated_at })
+        let Row { name, created_at, updated_at, version, .. } = row;
+        let version = RowVersion { since: created_at, version };
+        Ok(Self { name, permissions, created_at, updated_at, version })
     }
 }
 
@@ -73,13 +81,27 @@ impl Store {
         let rows = sqlx::query_as!(
             Row,
             "-- role_list
-            SELECT name, permissions, created_at, updated_at FROM roles WHERE org_id = $1 ORDER BY name",
+            SELECT name, permissions, created_at, updated_at, version FROM roles WHERE org_id = $1 ORDER BY name",
             org as OrgId,
         )
         .fetch_all(&self.pool)
         .await
         .map_err(StoreError::during("role_list"))?;
         rows.into_iter().map(CustomRole::try_from).collect()
+    }
+
+    pub async fn role_get(&self, org: OrgId, name: &str) -> Result<Option<CustomRole>, StoreError> {
+        let row = sqlx::query_as!(
+            Row,
+            "-- role_get
+            SELECT name, permissions, created_at, updated_at, version FROM roles WHERE org_id = $1 AND name = $2",
+            org as OrgId,
+            name,
+        )
+        .fetch_optional(&self.pool)
+        .await
+        .map_err(StoreError::during("role_get"))?;
+        row.map(CustomRole::try_from).transpose()
     }
 
     /// What a role permits in the org. `None`: the org has no such role.
@@ -100,23 +122,28 @@ impl Store {
         names.map(|names| permissions(name, &names)).transpose()
     }
 
-    /// Makes a role, or changes what it permits.
+    /// Makes a role, or changes what it permits. `None`: it is in another state than `expected`.
     pub async fn role_put(
         &self,
         org: OrgId,
         name: &str,
         permissions: Permissions,
+        expected: &Expected,
         actor: &str,
-    ) -> Result<CustomRole, StoreError> {
+    ) -> Result<Option<CustomRole>, StoreError> {
         let during = || StoreError::during("role_put");
         let mut tx = self.pool.begin().await.map_err(during())?;
+        if !expected.met_by(lock(&mut tx, org, name).await.map_err(during())?) {
+            return Ok(None);
+        }
         let names: Vec<String> = permissions.iter().map(|permission| permission.as_str().to_owned()).collect();
         let row = sqlx::query_as!(
             Row,
             "-- role_put
             INSERT INTO roles (org_id, name, permissions, created_at, updated_at) VALUES ($1, $2, $3, $4, $4)
-            ON CONFLICT (org_id, name) DO UPDATE SET permissions = excluded.permissions, updated_at = excluded.updated_at
-            RETURNING name, permissions, created_at, updated_at",
+            ON CONFLICT (org_id, name) DO UPDATE SET permissions = excluded.permissions, updated_at = excluded.updated_at,
+                version = roles.version + 1
+            RETURNING name, permissions, created_at, updated_at, version",
             org as OrgId,
             name,
             &names,
@@ -129,13 +156,23 @@ impl Store {
         audit::record(&mut tx, &self.sources, org, actor, "role.put", &target, detail).await.map_err(during())?;
         tx.commit().await.map_err(during())?;
         self.wakes.tell(Wake::Identities);
-        row.try_into()
+        Ok(Some(row.try_into()?))
     }
 
     /// Takes a role away that no member has.
-    pub async fn role_delete(&self, org: OrgId, name: &str, actor: &str) -> Result<RoleDeletion, StoreError> {
+    pub async fn role_delete(
+        &self,
+        org: OrgId,
+        name: &str,
+        expected: &Expected,
+        actor: &str,
+    ) -> Result<RoleDeletion, StoreError> {
         let during = || StoreError::during("role_delete");
         let mut tx = self.pool.begin().await.map_err(during())?;
+        let found = lock(&mut tx, org, name).await.map_err(during())?;
+        if found.is_some() && !expected.met_by(found) {
+            return Ok(RoleDeletion::Stale);
+        }
         let row = sqlx::query!(
             r#"-- role_delete
             WITH used AS (
@@ -161,4 +198,26 @@ impl Store {
         self.wakes.tell(Wake::Identities);
         Ok(RoleDeletion::Done)
     }
+}
+
+/// Two who change a role at once come one after the other; two who make one are kept apart by an advisory lock, since
+/// there is no row yet.
+async fn lock(connection: &mut PgConnection, org: OrgId, name: &str) -> Result<Option<RowVersion>, sqlx::Error> {
+    sqlx::query!(
+        r#"-- role_lock_name
+        SELECT pg_advisory_xact_lock(hashtextextended('role ' || $1::text || ' ' || $2, 0)) AS "locked!: ()""#,
+        uuid::Uuid::from(org).to_string(),
+        name,
+    )
+    .fetch_one(&mut *connection)
+    .await?;
+    let row = sqlx::query!(
+        "-- role_lock
+        SELECT created_at, version FROM roles WHERE org_id = $1 AND name = $2 FOR UPDATE",
+        org as OrgId,
+        name,
+    )
+    .fetch_optional(connection)
+    .await?;
+    Ok(row.map(|row| RowVersion { since: row.created_at, version: row.version }))
 }

@@ -3,7 +3,11 @@
 //! A session's row is also the place that all its writers meet at: who changes its commands or events locks this row
 //! first. Lock order everywhere: `sessions`, then whatever hangs from it.
 //!
-//! Not here: the lease (`lease`), commands (`command`), events (`event`).
+//! Not here: the lease (`lease`), commands (`command`), events (`event`), what people say of a session (`details`), finding
+//! one (`search`).
+
+mod details;
+mod search;
 
 use clock::{Sources, Timestamp};
 use domain::event::Event;
@@ -14,6 +18,10 @@ use sqlx::PgConnection;
 use sqlx::types::Json;
 
 use crate::{Store, StoreError, audit};
+
+pub(crate) use self::details::bring_back;
+pub use self::details::{ChangeError, SessionChange, SessionDetails};
+pub use self::search::SessionSearch;
 
 /// What a session begins with.
 #[derive(Debug, Clone)]
@@ -36,6 +44,10 @@ pub struct Session {
     pub last_sequence: i64,
     /// `None`: no turn has ended yet.
     pub checkpoint_id: Option<CheckpointId>,
+    /// In lower case, sorted.
+    pub tags: Vec<String>,
+    /// Since when it takes no prompts. `None`: it does.
+    pub archived_at: Option<Timestamp>,
     pub created_at: Timestamp,
     pub updated_at: Timestamp,
 }
@@ -75,6 +87,8 @@ pub(crate) async fn insert(
             VALUES ($1, $2, $3, $4, $5, 1, 0, $6, 0, $7, $7)
         ), event AS (
             INSERT INTO events (org_id, session_id, sequence, kind, payload, created_at) VALUES ($1, $2, 1, $8, $9, $7)
+        ), term AS (
+            INSERT INTO session_terms (org_id, session_id, term) SELECT $1, $2, unnest($11::text[])
         )
         INSERT INTO projections (org_id, session_id, sequence, content, updated_at) VALUES ($1, $2, 1, $10, $7)",
         new.org as OrgId,
@@ -87,6 +101,7 @@ pub(crate) async fn insert(
         row.kind,
         row.payload,
         Json(projection) as Json<Projection>,
+        &domain::details::terms(&new.title, &[]),
     )
     .execute(connection)
     .await?;
@@ -100,6 +115,8 @@ struct SessionRow {
     state: Option<String>,
     last_sequence: i64,
     checkpoint_id: Option<CheckpointId>,
+    tags: Vec<String>,
+    archived_at: Option<Timestamp>,
     created_at: Timestamp,
     updated_at: Timestamp,
 }
@@ -114,6 +131,8 @@ impl SessionRow {
             agent: self.agent,
             last_sequence: self.last_sequence,
             checkpoint_id: self.checkpoint_id,
+            tags: self.tags,
+            archived_at: self.archived_at,
             created_at: self.created_at,
             updated_at: self.updated_at,
         })
@@ -141,7 +160,7 @@ impl Store {
             SessionRow,
             r#"-- session_by_id
             SELECT session_id AS "session_id: SessionId", title, agent, projections.state, last_sequence,
-                checkpoint_id AS "checkpoint_id: CheckpointId", created_at, sessions.updated_at
+                checkpoint_id AS "checkpoint_id: CheckpointId", tags, archived_at, created_at, sessions.updated_at
             FROM sessions JOIN projections USING (org_id, session_id)
             WHERE org_id = $1 AND session_id = $2"#,
             org as OrgId,
@@ -165,7 +184,7 @@ impl Store {
             SessionRow,
             r#"-- sessions_list
             SELECT session_id AS "session_id: SessionId", title, agent, projections.state, last_sequence,
-                checkpoint_id AS "checkpoint_id: CheckpointId", created_at, sessions.updated_at
+                checkpoint_id AS "checkpoint_id: CheckpointId", tags, archived_at, created_at, sessions.updated_at
             FROM sessions JOIN projections USING (org_id, session_id)
             WHERE org_id = $1 AND session_id > $2 ORDER BY session_id LIMIT $3"#,
             org as OrgId,
@@ -190,7 +209,7 @@ impl Store {
         let row = sqlx::query!(
             r#"-- session_view
             SELECT title, agent, projections.state, last_sequence, checkpoint_id AS "checkpoint_id: CheckpointId",
-                created_at, sessions.updated_at, sequence, content AS "content: Json<Box<RawValue>>"
+                tags, archived_at, created_at, sessions.updated_at, sequence, content AS "content: Json<Box<RawValue>>"
             FROM sessions JOIN projections USING (org_id, session_id)
             WHERE org_id = $1 AND session_id = $2"#,
             org as OrgId,
@@ -204,6 +223,7 @@ impl Store {
         let projection = StoredProjection { sequence: row.sequence, content: row.content.0 };
         let (title, agent, state, last_sequence) = (row.title, row.agent, row.state, row.last_sequence);
         let (checkpoint_id, created_at, updated_at) = (row.checkpoint_id, row.created_at, row.updated_at);
+        let (tags, archived_at) = (row.tags, row.archived_at);
         let row = SessionRow {
             session_id: session,
             title,
@@ -211,6 +231,8 @@ impl Store {
             state,
             last_sequence,
             checkpoint_id,
+            tags,
+            archived_at,
             created_at,
             updated_at,
         };
@@ -230,3 +252,6 @@ impl Store {
         .map_err(StoreError::during("session_last_sequence"))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -137,7 +137,9 @@ fn cause(error: EnqueueError) -> sqlx::Error {
     match error {
         EnqueueError::Database(source) => source,
         // The session and the key were made a moment ago, in this transaction.
-        EnqueueError::NoSuchSession | EnqueueError::SpokenTo | EnqueueError::OtherWish => sqlx::Error::RowNotFound,
+        EnqueueError::NoSuchSession | EnqueueError::Archived | EnqueueError::SpokenTo | EnqueueError::OtherWish => {
+            sqlx::Error::RowNotFound
+        }
     }
 }
 

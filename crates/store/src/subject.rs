@@ -429,11 +429,11 @@ async fn count(tx: &mut PgConnection, account: AccountId, taken: &session::Taken
 }
 
 /// The trail stays whole. Of what the person did it keeps who (an id that stands for nobody any more), what and when; the
-/// words that it quotes go.
+/// words that it quotes go, and the salt of their seal, without which nobody finds them out by trying.
 async fn forget_in_audit(tx: &mut PgConnection, account: AccountId) -> Result<(), sqlx::Error> {
     sqlx::query!(
         "-- subject_forget_in_audit
-        UPDATE audit_records SET detail = jsonb_set(detail, '{title}', to_jsonb($3::text))
+        UPDATE audit_records SET detail = jsonb_set(detail, '{title}', to_jsonb($3::text)), seal_salt = NULL
         WHERE actor = $2 AND detail ? 'title' AND org_id IN (
             SELECT unnest(org_ids) FROM subject_erasures WHERE account_id = $1)",
         account as AccountId,

@@ -68,7 +68,7 @@ impl From<Command> for CommandView {
     operation_id = "command_enqueue",
     tag = "sessions",
     request_body = Wish,
-    responses((status = 202, description = "It is taken down, and will be carried out in its turn.", body = EnqueuedView)),
+    responses((status = 202, description = "It is taken down, and will be carried out in its turn.", body = EnqueuedView), (status = 409, description = "The session is archived and takes no prompts (`archived`), or the present state does not allow it otherwise.")),
     security(("token" = ["sessions.write"]), ("token" = ["sessions.approve"])),
 )]
 async fn enqueue(
@@ -88,6 +88,7 @@ async fn enqueue(
     let interaction = spoken_to(&new.wish).map(|request| app.effects.interaction(session, request));
     let enqueued = app.store.command_speak(&new, interaction).await.map_err(|error| match error {
         EnqueueError::NoSuchSession => Problem::not_found("session"),
+        EnqueueError::Archived => Problem::archived(),
         EnqueueError::SpokenTo => Problem::conflict(
             "somebody spoke to this request before the system was restored; abort the turn or send a new prompt",
         ),

@@ -7,6 +7,7 @@ use axum::body::Body;
 use axum::http::Request;
 use domain::permission::Permission;
 use domain::tenancy::{RoleName, Scope};
+use domain::version::Expected;
 use serde_json::{Value, json};
 use store::{BehindCursor, NewDelivery, NewSignIn};
 
@@ -83,12 +84,13 @@ impl Furnished {
         let world = World::new().await;
         let (artifact, _) = crate::artifacts::tests::published(&world).await;
         let artifact = artifact.rsplit('/').next().unwrap();
-        let mut ids = json!({"account_id": world.owner, "artifact_id": artifact, "role": "ours"});
+        let mut ids = json!({"account_id": world.owner, "artifact_id": artifact, "role": "ours", "part": "1"});
         let ours = [Permission::AuditRead].into_iter().collect();
-        world.app.store.role_put(world.org, "ours", ours, "role:test").await.unwrap();
+        world.app.store.role_put(world.org, "ours", ours, &Expected::Anything, "role:test").await.unwrap();
         for (path, id) in [
             ("/api/sessions", "session_id"),
             ("/api/sessions/{session_id}/commands", "command_id"),
+            ("/api/sessions/{session_id}/uploads", "upload_id"),
             ("/api/channels", "channel_id"),
             ("/api/bindings", "binding_id"),
             ("/api/workflows", "workflow_id"),
@@ -219,7 +221,8 @@ async fn token(world: &World, permissions: &[Permission]) -> String {
     let within = permissions.iter().copied().filter(|permission| !permission.above_orgs());
     let scopes: Vec<Scope> = permissions.iter().copied().map(Scope::Only).collect();
     let role = RoleName::Custom(format!("only-{}", hex::encode(world.app.store.sources().bytes::<8>())));
-    world.app.store.role_put(world.org, role.as_str(), within.collect(), "role:test").await.unwrap();
+    let (store, expected) = (&world.app.store, Expected::Anything);
+    store.role_put(world.org, role.as_str(), within.collect(), &expected, "role:test").await.unwrap();
     let token = world.member(world.org, role, &scopes).await;
     let has = world.get_as(&token, "/api/workspace").await.expect(200)["permissions"].as_array().unwrap().len();
     assert_eq!(has, permissions.len());

@@ -79,13 +79,16 @@ pub(crate) fn key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
 /// stronger one may have.
 fn digest(caller: &Caller, parts: &Parts, body: &Bytes) -> [u8; 32] {
     let mut hash = Sha256::new();
+    let header = |name| parts.headers.get(name).map_or(&b""[..], HeaderValue::as_bytes);
+    let conditions = [header(header::IF_MATCH), header(header::IF_NONE_MATCH)];
+    let address = parts.uri.path_and_query().map_or("", |address| address.as_str());
     let credential = match caller.credential {
         Credential::Token(token) => token.to_string(),
         Credential::BrowserSession(session) => session.to_string(),
     };
-    let if_match = parts.headers.get(header::IF_MATCH).map_or(&b""[..], HeaderValue::as_bytes);
-    let address = parts.uri.path_and_query().map_or("", |address| address.as_str());
-    for part in [credential.as_bytes(), parts.method.as_str().as_bytes(), address.as_bytes(), if_match, body] {
+    let [if_match, if_none_match] = conditions;
+    let method = parts.method.as_str().as_bytes();
+    for part in [credential.as_bytes(), method, address.as_bytes(), if_match, if_none_match, body] {
         hash.update((part.len() as u64).to_le_bytes());
         hash.update(part);
     }

@@ -20,6 +20,7 @@ mod commands;
 mod coverage;
 mod deliveries;
 mod diagnostics;
+mod etag;
 mod events;
 mod extract;
 mod gate;
@@ -42,6 +43,7 @@ mod subjects;
 #[cfg(test)]
 mod testing;
 mod tokens;
+mod uploads;
 mod usage;
 mod validate;
 mod workflows;

@@ -1,7 +1,8 @@
 //! Members: accounts and what they are in the caller's org.
 
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
 use clock::Timestamp;
 use domain::permission::Permissions;
 use domain::tenancy::{RoleName, normal_email};
@@ -14,13 +15,14 @@ use utoipa_axum::routes;
 
 use crate::app::App;
 use crate::auth::Caller;
+use crate::etag;
 use crate::extract::{Json, Path, Query};
 use crate::page::{Page, PageQuery, Paging};
 use crate::problem::Problem;
 use crate::validate;
 
 pub(crate) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(list, add)).routes(routes!(remove, change))
+    OpenApiRouter::new().routes(routes!(list, add)).routes(routes!(view, remove, change))
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -37,7 +39,7 @@ struct MemberView {
 
 impl From<Member> for MemberView {
     fn from(member: Member) -> Self {
-        let Member { account_id, email, display_name, role, created_at } = member;
+        let Member { account_id, email, display_name, role, created_at, version: _ } = member;
         Self { account_id, email, display_name, role, created_at }
     }
 }
@@ -85,6 +87,26 @@ async fn add(
     Ok((StatusCode::CREATED, Json(member.into())))
 }
 
+/// A member.
+#[utoipa::path(
+    get,
+    path = "/api/members/{account_id}",
+    operation_id = "member_view",
+    tag = "members",
+    responses((status = 200, description = "As it is now.", body = MemberView, headers(("ETag" = String, description = "Strong; of its present state."))), (status = 304, description = "The reader has it: `If-None-Match` named its `ETag`.")),
+    security(("token" = ["members.read"])),
+)]
+async fn view(
+    State(app): State<App>,
+    caller: Caller,
+    Path(account): Path<AccountId>,
+    request: HeaderMap,
+) -> Result<Response, Problem> {
+    let member = app.store.member_get(caller.org, account).await?.ok_or_else(|| Problem::not_found("member"))?;
+    let version = member.version;
+    etag::tagged_unless_known(&app, version, &request, MemberView::from(member))
+}
+
 /// Gives a member another role. Takes all permissions of both roles: nobody gives or takes more than they have.
 #[utoipa::path(
     patch,
@@ -92,24 +114,27 @@ async fn add(
     operation_id = "member_change",
     tag = "members",
     request_body = Change,
-    responses((status = 200, description = "As it is now.", body = MemberView), (status = 409, description = "An org keeps at least one owner.")),
+    responses((status = 200, description = "As it is now.", body = MemberView, headers(("ETag" = String, description = "Of the new state."))), (status = 409, description = "An org keeps at least one owner."), (status = 412, description = "It is not in the state that `If-Match` names.")),
     security(("token" = ["members.write"])),
 )]
 async fn change(
     State(app): State<App>,
     caller: Caller,
     Path(account): Path<AccountId>,
+    request: HeaderMap,
     Json(change): Json<Change>,
-) -> Result<Json<MemberView>, Problem> {
+) -> Result<Response, Problem> {
+    let expected = etag::expected(&app, &request)?;
     held(&app, &caller, account).await?;
     caller.must_cover(known(&app, caller.org, &change.role).await?)?;
-    match app.store.member_change(caller.org, account, &change.role, &caller.actor()).await? {
+    match app.store.member_change(caller.org, account, &change.role, &expected, &caller.actor()).await? {
         Removal::NoSuchMember => return Err(Problem::not_found("member")),
         Removal::LastOwner => return Err(Problem::conflict("an org keeps at least one owner")),
+        Removal::Stale => return Err(Problem::stale()),
         Removal::Done => {}
     }
-    let member = app.store.member_get(caller.org, account).await?;
-    member.map(|member| Json(member.into())).ok_or_else(|| Problem::not_found("member"))
+    let member = app.store.member_get(caller.org, account).await?.ok_or_else(|| Problem::not_found("member"))?;
+    Ok(etag::tagged(&app, member.version, MemberView::from(member)))
 }
 
 /// What a role of the org permits.
@@ -130,14 +155,21 @@ pub(crate) async fn held(app: &App, caller: &Caller, account: AccountId) -> Resu
     path = "/api/members/{account_id}",
     operation_id = "member_remove",
     tag = "members",
-    responses((status = 204, description = "It is no member any more."), (status = 409, description = "An org keeps at least one owner.")),
+    responses((status = 204, description = "It is no member any more."), (status = 409, description = "An org keeps at least one owner."), (status = 412, description = "It is not in the state that `If-Match` names.")),
     security(("token" = ["members.write"])),
 )]
-async fn remove(State(app): State<App>, caller: Caller, Path(account): Path<AccountId>) -> Result<StatusCode, Problem> {
+async fn remove(
+    State(app): State<App>,
+    caller: Caller,
+    Path(account): Path<AccountId>,
+    request: HeaderMap,
+) -> Result<StatusCode, Problem> {
+    let expected = etag::expected(&app, &request)?;
     held(&app, &caller, account).await?;
-    match app.store.member_remove(caller.org, account, &caller.actor()).await? {
+    match app.store.member_remove(caller.org, account, &expected, &caller.actor()).await? {
         Removal::NoSuchMember => return Err(Problem::not_found("member")),
         Removal::LastOwner => return Err(Problem::conflict("an org keeps at least one owner")),
+        Removal::Stale => return Err(Problem::stale()),
         Removal::Done => _ = app.effects.flush().await,
     }
     Ok(StatusCode::NO_CONTENT)
@@ -164,10 +196,11 @@ async fn list(
 
 #[cfg(test)]
 mod tests {
+    use axum::body::Body;
     use domain::tenancy::{Role, Scope};
     use serde_json::json;
 
-    use crate::testing::World;
+    use crate::testing::{World, request};
 
     #[tokio::test]
     async fn a_member_gets_another_role_from_somebody_who_has_more() {
@@ -188,6 +221,24 @@ mod tests {
         world.patch(&owner, json!({"role": "viewer"})).await.expect_problem(409, "conflict");
         let (_, stranger) = world.other_org().await;
         world.patch_as(&stranger, &path, json!({"role": "viewer"})).await.expect_problem(404, "not_found");
+    }
+
+    #[tokio::test]
+    async fn of_two_who_change_a_member_the_second_is_told() {
+        let world = World::new().await;
+        let new = json!({"email": "bob@example.org", "display_name": "Bob", "role": "member"});
+        let id = world.post("/api/members", new).await.expect(201)["account_id"].clone();
+        let path = format!("/api/members/{}", id.as_str().unwrap());
+        let tag = world.get(&path).await.headers["etag"].clone();
+        let send = async |method: &str, role: &str| {
+            let request = request(method, &path, &world.operator).header("content-type", "application/json");
+            let body = json!({"role": role}).to_string();
+            world.send(request.header("if-match", tag.clone()).body(Body::from(body)).unwrap()).await
+        };
+        send("PATCH", "viewer").await.expect(200);
+        send("PATCH", "admin").await.expect_problem(412, "precondition_failed");
+        send("DELETE", "admin").await.expect_problem(412, "precondition_failed");
+        assert_eq!(world.get(&path).await.expect(200)["role"], "viewer");
     }
 
     #[tokio::test]

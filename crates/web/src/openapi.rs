@@ -112,6 +112,9 @@ fn complete(path: &str, changes: bool, operation: &mut Operation) {
         added.push(idempotency_key().into());
         added.push(csrf_token().into());
     }
+    if changes && operation.responses.responses.contains_key("412") {
+        added.push(if_match().into());
+    }
     let parameters = operation.parameters.get_or_insert_default();
     let queries = parameters.iter().any(is_query);
     parameters.splice(0..0, added);
@@ -126,6 +129,9 @@ fn complete(path: &str, changes: bool, operation: &mut Operation) {
     }
     let sessions = sessions.into_iter().map(|permissions| SecurityRequirement::new(SESSION, permissions));
     operation.security.get_or_insert_default().extend(sessions);
+    if operation.responses.responses.contains_key("304") {
+        problems.push(("422", "`If-None-Match` can't be read."));
+    }
     if named || operation.request_body.is_some() {
         problems.push(("404", "Nothing of this id is here."));
     }
@@ -138,9 +144,12 @@ fn complete(path: &str, changes: bool, operation: &mut Operation) {
             "The present state does not allow it, or a request with this `Idempotency-Key` is being carried out.",
         ));
     }
-    if operation.request_body.is_some() {
+    if let Some(body) = &operation.request_body {
         problems.push(("413", "The body is larger than 1 MiB."));
-        problems.push(("415", "The body is not `application/json`."));
+        let json = matches!(body, RefOr::T(body) if body.content.contains_key("application/json"));
+        if json {
+            problems.push(("415", "The body is not `application/json`."));
+        }
     }
     let responses = &mut operation.responses.responses;
     for (status, description) in problems {
@@ -168,8 +177,12 @@ fn uuid() -> ObjectBuilder {
 }
 
 fn id(name: &str) -> Parameter {
-    // Whatever is not an id is a name.
-    let schema = if name.ends_with("_id") { uuid() } else { ObjectBuilder::new().schema_type(Type::String) };
+    // Whatever is not an id or a number is a name.
+    let schema = match name {
+        "part" => ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(1)).maximum(Some(256)),
+        name if name.ends_with("_id") => uuid(),
+        _ => ObjectBuilder::new().schema_type(Type::String),
+    };
     ParameterBuilder::new()
         .name(name)
         .parameter_in(ParameterIn::Path)
@@ -209,6 +222,18 @@ fn csrf_token() -> Parameter {
         .description(Some(
             "Needed with a browser session: the `csrf_token` of `GET /api/browser-sessions/current`. Besides, `Origin` is \
             this system's own. With an API token neither is looked at.",
+        ))
+        .schema(Some(ObjectBuilder::new().schema_type(Type::String)))
+        .build()
+}
+
+fn if_match() -> Parameter {
+    ParameterBuilder::new()
+        .name("If-Match")
+        .parameter_in(ParameterIn::Header)
+        .required(Required::False)
+        .description(Some(
+            "The `ETag` that the change was made for, or `*` for any. Without it the change happens anyway.",
         ))
         .schema(Some(ObjectBuilder::new().schema_type(Type::String)))
         .build()

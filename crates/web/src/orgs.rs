@@ -97,7 +97,7 @@ mod tests {
         "#);
         let org = created["org_id"].as_str().unwrap().parse().unwrap();
         assert_eq!(world.app.store.subscription_get(org).await.unwrap().unwrap().plan, "self-hosted");
-        let audit = world.app.store.audit_list(org, 0, 10).await.unwrap();
+        let (audit, _) = world.app.store.audit_list(org, &store::AuditFilter::default(), 0, 10).await.unwrap();
         assert_eq!(audit[0].actor, format!("token:{}", world.token_id(&world.operator).await));
         assert_eq!((audit[0].action.as_str(), &audit[0].detail), ("org.create", &json!({"name": "Beta"})));
     }

@@ -42,6 +42,17 @@ impl Problem {
         Self::new(StatusCode::CONFLICT, "conflict", "The present state does not allow it", detail)
     }
 
+    pub(crate) fn archived() -> Self {
+        let detail = "the session is archived and takes no prompts; set `archived` to false in its details first";
+        Self::new(StatusCode::CONFLICT, "archived", "The session is archived", detail)
+    }
+
+    /// What `If-Match` or `If-None-Match` named is not what is there.
+    pub(crate) fn stale() -> Self {
+        let detail = "somebody changed it meanwhile: read it again, and repeat the change with its new ETag";
+        Self::new(StatusCode::PRECONDITION_FAILED, "precondition_failed", "It is not what you have seen", detail)
+    }
+
     pub(crate) fn unauthenticated() -> Self {
         let detail =
             "send a valid API token as `Authorization: Bearer cow_...`, or sign in with a browser at /auth/sign-in";
@@ -113,6 +124,11 @@ impl Problem {
     pub(crate) fn too_large() -> Self {
         let detail = "a request's body has at most 1 MiB";
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", "The body is too large", detail)
+    }
+
+    pub(crate) fn range_behind_the_end(size: u64) -> Self {
+        let detail = format!("the range begins behind the end: there are {size} bytes");
+        Self::new(StatusCode::RANGE_NOT_SATISFIABLE, "range_not_satisfiable", "There is no such part", detail)
     }
 
     pub(crate) fn unsupported_media_type() -> Self {

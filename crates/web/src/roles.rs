@@ -1,7 +1,8 @@
 //! Roles: names for sets of permissions. Six are built in; an org makes others.
 
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
 use clock::Timestamp;
 use domain::permission::{Permission, Permissions};
 use domain::tenancy::{Role, RoleName};
@@ -13,11 +14,12 @@ use utoipa_axum::routes;
 
 use crate::app::App;
 use crate::auth::Caller;
+use crate::etag;
 use crate::extract::{Json, Path};
 use crate::problem::Problem;
 
 pub(crate) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(list)).routes(routes!(put, delete))
+    OpenApiRouter::new().routes(routes!(list)).routes(routes!(view, put, delete))
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -74,22 +76,46 @@ async fn list(State(app): State<App>, caller: Caller) -> Result<Json<Roles>, Pro
     Ok(Json(Roles { items: items.collect() }))
 }
 
+/// A role of the org's own.
+#[utoipa::path(
+    get,
+    path = "/api/roles/{role}",
+    operation_id = "role_view",
+    tag = "members",
+    responses((status = 200, description = "As it is now.", body = RoleView, headers(("ETag" = String, description = "Strong; of its present state."))), (status = 304, description = "The reader has it: `If-None-Match` named its `ETag`.")),
+    security(("token" = ["members.read"])),
+)]
+async fn view(
+    State(app): State<App>,
+    caller: Caller,
+    Path(role): Path<String>,
+    request: HeaderMap,
+) -> Result<Response, Problem> {
+    let role =
+        app.store.role_get(caller.org, &role).await?.ok_or_else(|| Problem::not_found("role of the org's own"))?;
+    let version = role.version;
+    etag::tagged_unless_known(&app, version, &request, RoleView::from(role))
+}
+
 /// Makes a role, or changes what it permits, at once for all who have it. Nobody puts into a role what they don't have.
+/// With `If-None-Match: *` it is made only if there is none of this name.
 #[utoipa::path(
     put,
     path = "/api/roles/{role}",
     operation_id = "role_put",
     tag = "members",
     request_body = Put,
-    responses((status = 200, description = "As it is now.", body = RoleView)),
+    responses((status = 200, description = "As it is now.", body = RoleView, headers(("ETag" = String, description = "Of the new state."))), (status = 412, description = "It is not in the state that `If-Match` names, or it is there in spite of `If-None-Match: *`.")),
     security(("token" = ["roles.write"])),
 )]
 async fn put(
     State(app): State<App>,
     caller: Caller,
     Path(role): Path<String>,
+    request: HeaderMap,
     Json(new): Json<Put>,
-) -> Result<Json<RoleView>, Problem> {
+) -> Result<Response, Problem> {
+    let expected = etag::expected(&app, &request)?;
     let name = custom(&role)?;
     let permissions: Permissions = new.permissions.into_iter().collect();
     if permissions == Permissions::default() {
@@ -102,7 +128,9 @@ async fn put(
         caller.must_cover(before)?;
     }
     caller.must_cover(permissions)?;
-    Ok(Json(app.store.role_put(caller.org, &name, permissions, &caller.actor()).await?.into()))
+    let put = app.store.role_put(caller.org, &name, permissions, &expected, &caller.actor()).await?;
+    let role = put.ok_or_else(Problem::stale)?;
+    Ok(etag::tagged(&app, role.version, RoleView::from(role)))
 }
 
 /// Takes a role away that no member has.
@@ -111,14 +139,21 @@ async fn put(
     path = "/api/roles/{role}",
     operation_id = "role_delete",
     tag = "members",
-    responses((status = 204, description = "It is gone.")),
+    responses((status = 204, description = "It is gone."), (status = 412, description = "It is not in the state that `If-Match` names.")),
     security(("token" = ["roles.write"])),
 )]
-async fn delete(State(app): State<App>, caller: Caller, Path(role): Path<String>) -> Result<StatusCode, Problem> {
+async fn delete(
+    State(app): State<App>,
+    caller: Caller,
+    Path(role): Path<String>,
+    request: HeaderMap,
+) -> Result<StatusCode, Problem> {
+    let expected = etag::expected(&app, &request)?;
     let Ok(RoleName::Custom(name)) = role.parse() else { return Err(Problem::not_found("role of the org's own")) };
-    match app.store.role_delete(caller.org, &name, &caller.actor()).await? {
+    match app.store.role_delete(caller.org, &name, &expected, &caller.actor()).await? {
         RoleDeletion::Done => Ok(StatusCode::NO_CONTENT),
         RoleDeletion::NoSuchRole => Err(Problem::not_found("role")),
+        RoleDeletion::Stale => Err(Problem::stale()),
         RoleDeletion::InUse => Err(Problem::conflict("members have this role: give them another one first")),
     }
 }
@@ -135,11 +170,12 @@ fn custom(role: &str) -> Result<String, Problem> {
 
 #[cfg(test)]
 mod tests {
+    use axum::body::Body;
     use domain::tenancy::Scope;
     use serde_json::json;
 
     use super::*;
-    use crate::testing::World;
+    use crate::testing::{World, request};
 
     #[tokio::test]
     async fn a_role_of_the_orgs_own_gives_what_it_names_at_once() {
@@ -161,6 +197,31 @@ mod tests {
             .map(|role| role["name"].as_str().unwrap().to_owned())
             .collect();
         assert_eq!(names, ["owner", "admin", "member", "viewer", "operator", "auditor", "on-call"]);
+    }
+
+    #[tokio::test]
+    async fn of_two_who_change_a_role_the_second_is_told() {
+        let world = World::new().await;
+        let send = async |method: &str, condition: (&str, &str), permission: &str| {
+            let request =
+                request(method, "/api/roles/ours", &world.operator).header("content-type", "application/json");
+            let body = json!({"permissions": [permission]}).to_string();
+            world.send(request.header(condition.0, condition.1).body(Body::from(body)).unwrap()).await
+        };
+        let made = send("PUT", ("if-none-match", "*"), "audit.read").await;
+        made.expect(200);
+        send("PUT", ("if-none-match", "*"), "usage.read").await.expect_problem(412, "precondition_failed");
+        let first = made.headers["etag"].to_str().unwrap();
+        assert_eq!(world.get("/api/roles/ours").await.headers["etag"], first);
+        let second = send("PUT", ("if-match", first), "usage.read").await;
+        second.expect(200);
+        send("PUT", ("if-match", first), "audit.read").await.expect_problem(412, "precondition_failed");
+        send("DELETE", ("if-match", first), "audit.read").await.expect_problem(412, "precondition_failed");
+        let second = second.headers["etag"].to_str().unwrap();
+        send("DELETE", ("if-match", second), "audit.read").await.expect(204);
+        world.clock.advance(chrono::TimeDelta::microseconds(1));
+        world.put("/api/roles/ours", json!({"permissions": ["audit.read"]})).await.expect(200);
+        send("PUT", ("if-match", first), "usage.read").await.expect_problem(412, "precondition_failed");
     }
 
     #[tokio::test]

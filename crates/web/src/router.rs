@@ -14,7 +14,7 @@ use crate::problem::Problem;
 use crate::{
     artifacts, audit, auth, bindings, bounds, browser_sessions, byok_keys, channels, commands, deliveries, diagnostics,
     events, gate, idempotency, invitations, members, metrics, observe, openapi, orgs, rate, roles, sessions, sign_in,
-    subjects, tokens, usage, workflows, workspace,
+    subjects, tokens, uploads, usage, workflows, workspace,
 };
 
 /// Bytes of a request's body. Larger ones are refused with 413 before they are read.
@@ -62,6 +62,7 @@ pub(crate) fn described() -> OpenApiRouter<App> {
         .merge(sessions::routes())
         .merge(subjects::routes())
         .merge(tokens::routes())
+        .merge(uploads::routes())
         .merge(usage::routes())
         .merge(workflows::routes())
         .merge(workspace::routes())

@@ -2,6 +2,9 @@
 //!
 //! Not here: what is asked of them (`commands`), what happens in them (`events`), carrying it out (`worker`).
 
+mod details;
+mod search;
+
 use axum::extract::State;
 use axum::http::StatusCode;
 use clock::Timestamp;
@@ -16,13 +19,15 @@ use utoipa_axum::routes;
 
 use crate::app::App;
 use crate::auth::Caller;
-use crate::extract::{Json, Path, Query};
-use crate::page::{Page, PageQuery, Paging};
+use crate::extract::{Json, Path};
 use crate::problem::Problem;
 use crate::validate;
 
 pub(crate) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(list, create)).routes(routes!(view))
+    OpenApiRouter::new()
+        .routes(routes!(search::list, create))
+        .routes(routes!(view))
+        .routes(routes!(details::view, details::change))
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -34,6 +39,11 @@ struct SessionView {
     state: SessionState,
     last_sequence: i64,
     checkpoint_id: Option<CheckpointId>,
+    /// In lower case, sorted.
+    tags: Vec<String>,
+    /// Since when it takes no prompts. `null`: it does.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    archived_at: Option<Timestamp>,
     #[schema(value_type = String, format = DateTime)]
     created_at: Timestamp,
     #[schema(value_type = String, format = DateTime)]
@@ -42,8 +52,18 @@ struct SessionView {
 
 impl From<Session> for SessionView {
     fn from(session: Session) -> Self {
-        let Session { session_id, title, agent, state, last_sequence, checkpoint_id, created_at, updated_at } = session;
-        Self { session_id, title, agent, state, last_sequence, checkpoint_id, created_at, updated_at }
+        Self {
+            session_id: session.session_id,
+            title: session.title,
+            agent: session.agent,
+            state: session.state,
+            last_sequence: session.last_sequence,
+            checkpoint_id: session.checkpoint_id,
+            tags: session.tags,
+            archived_at: session.archived_at,
+            created_at: session.created_at,
+            updated_at: session.updated_at,
+        }
     }
 }
 
@@ -99,25 +119,6 @@ async fn create(
     let new = NewSession { org: caller.org, created_by: Some(caller.account), title, agent };
     let session = app.store.session_create(app.generation.generation, &new).await?;
     Ok((StatusCode::CREATED, Json(find(&app, caller.org, session).await?.into())))
-}
-
-/// The sessions of the org, oldest first.
-#[utoipa::path(
-    get,
-    path = "/api/sessions",
-    operation_id = "session_list",
-    tag = "sessions",
-    params(PageQuery),
-    responses((status = 200, description = "A page of them.", body = Page<SessionView>)),
-    security(("token" = ["sessions.read"])),
-)]
-async fn list(
-    State(app): State<App>,
-    caller: Caller,
-    Query(paging): Query<Paging<SessionId>>,
-) -> Result<Json<Page<SessionView>>, Problem> {
-    let sessions = app.store.sessions_list(caller.org, paging.cursor, paging.limit()).await?;
-    Ok(Json(Page::of(sessions, paging.limit(), |session| session.session_id).map(SessionView::from)))
 }
 
 /// A session with its projection.

@@ -129,6 +129,11 @@ impl Role {
                     expiries.await;
                     Ok(())
                 });
+                let seals = scheduler::run_seals(parts.store.clone(), parts.shutdown.clone());
+                tasks.spawn(async move {
+                    seals.await;
+                    Ok(())
+                });
                 let (store, effects, shutdown) = (parts.store.clone(), parts.effects.clone(), parts.shutdown.clone());
                 tasks.spawn(async move {
                     scheduler::run(store, effects, &settings, shutdown).await;

@@ -3,6 +3,7 @@ SELECT 'account_identities' AS "table_name!", count(*) AS "rows!" FROM account_i
 UNION ALL SELECT 'accounts', count(*) FROM accounts
 UNION ALL SELECT 'api_tokens', count(*) FROM api_tokens
 UNION ALL SELECT 'artifacts', count(*) FROM artifacts
+UNION ALL SELECT 'audit_heads', count(*) FROM audit_heads
 UNION ALL SELECT 'audit_records', count(*) FROM audit_records
 UNION ALL SELECT 'bindings', count(*) FROM bindings
 UNION ALL SELECT 'blob_deletions', count(*) FROM blob_deletions
@@ -31,11 +32,14 @@ UNION ALL SELECT 'role_instances', count(*) FROM role_instances
 UNION ALL SELECT 'roles', count(*) FROM roles
 UNION ALL SELECT 'runs', count(*) FROM runs
 UNION ALL SELECT 'session_leases', count(*) FROM session_leases
+UNION ALL SELECT 'session_terms', count(*) FROM session_terms
 UNION ALL SELECT 'sessions', count(*) FROM sessions
 UNION ALL SELECT 'slots', count(*) FROM slots
 UNION ALL SELECT 'subject_erasure_sessions', count(*) FROM subject_erasure_sessions
 UNION ALL SELECT 'subject_erasures', count(*) FROM subject_erasures
 UNION ALL SELECT 'subscriptions', count(*) FROM subscriptions
 UNION ALL SELECT 'triggers', count(*) FROM triggers
+UNION ALL SELECT 'upload_parts', count(*) FROM upload_parts
+UNION ALL SELECT 'uploads', count(*) FROM uploads
 UNION ALL SELECT 'usage_records', count(*) FROM usage_records
 UNION ALL SELECT 'workflows', count(*) FROM workflows

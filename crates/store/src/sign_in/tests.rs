@@ -1,5 +1,6 @@
 use chrono::TimeDelta;
 use domain::tenancy::Role;
+use domain::version::Expected;
 
 use super::*;
 use crate::testing::World;
@@ -73,7 +74,7 @@ async fn who_is_no_member_gets_no_account() {
         let refused = world.store.sign_in(&new).await.unwrap_err();
         assert!(matches!(refused, SignInError::NoSuchMember), "{refused:?}");
     }
-    assert_eq!(world.store.member_remove(world.org, ada, "role:test").await.unwrap(), Removal::Done);
+    assert_eq!(world.store.member_remove(world.org, ada, &Expected::Anything, "role:test").await.unwrap(), Removal::Done);
     let gone = world.store.sign_in(&person(&world, "s-1", 4)).await.unwrap_err();
     assert!(matches!(gone, SignInError::NoSuchMember), "an account that belongs to no org: {gone:?}");
     let counts = world.store.diagnostics_counts().await.unwrap();
@@ -153,7 +154,7 @@ async fn a_session_that_is_revoked_is_told_to_the_ledger_once() {
 async fn who_leaves_is_signed_out_and_stays_so_when_they_come_back() {
     let (world, ada) = with_ada().await;
     world.store.sign_in(&person(&world, "s-1", 1)).await.unwrap();
-    world.store.member_remove(world.org, ada, "role:test").await.unwrap();
+    world.store.member_remove(world.org, ada, &Expected::Anything, "role:test").await.unwrap();
     assert!(!in_force(&world, 1).await);
     assert!(untold(&world).await.contains(&Effect::BrowserSessionRevoked { account: ada, session: [1; 32] }));
     member(&world, world.org, "ada@example.org").await;

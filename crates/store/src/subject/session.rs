@@ -18,7 +18,7 @@ use sqlx::PgConnection;
 use sqlx::types::Json;
 
 use crate::event::{self, EventRow};
-use crate::{StoreError, blob_deletion, command, run};
+use crate::{StoreError, blob_deletion, command, run, upload};
 
 /// Events that are read and written at a time.
 const PAGE: i64 = 500;
@@ -222,7 +222,7 @@ async fn break_off(
     Ok(true)
 }
 
-/// Writes the projection and the session's row, and takes its lease from whoever holds it.
+/// Writes the projection and the session's row, whose lock is held, and takes its lease from whoever holds it.
 async fn settle(
     tx: &mut PgConnection,
     (org, session): Key,
@@ -238,9 +238,13 @@ async fn settle(
         ), lease AS (
             UPDATE session_leases SET leased_until = NULL, holder = NULL, wake_at = $5
             WHERE org_id = $1 AND session_id = $2
+        ), term AS (
+            DELETE FROM session_terms WHERE $6 AND org_id = $1 AND session_id = $2
         )
         UPDATE sessions SET last_sequence = $3, fencing_counter = fencing_counter + 1,
             title = CASE WHEN $6 THEN $8 ELSE title END,
+            tags = CASE WHEN $6 THEN '{}' ELSE tags END,
+            version = CASE WHEN $6 THEN version + 1 ELSE version END,
             checkpoint_id = CASE WHEN $6 THEN NULL ELSE checkpoint_id END,
             blocked_on = CASE WHEN $7 THEN NULL ELSE blocked_on END
         WHERE org_id = $1 AND session_id = $2",
@@ -283,8 +287,10 @@ async fn deliveries(tx: &mut PgConnection, (org, session): Key, now: Timestamp) 
     Ok(rows(erased.rows_affected()))
 }
 
-/// Artifacts and checkpoints. Gives back how many artifacts and blobs went.
+/// Artifacts, checkpoints and uploads. Gives back how many artifacts and blobs went.
 async fn files(tx: &mut PgConnection, (org, session): Key, now: Timestamp) -> Result<(i64, i64), sqlx::Error> {
+    // First: one that is being completed is an artifact by the time that its lock is free, and goes with the others.
+    let parts = upload::erase(tx, org, session, now).await?;
     let keys = sqlx::query!(
         r#"-- subject_erase_files
         WITH file AS (
@@ -307,7 +313,7 @@ async fn files(tx: &mut PgConnection, (org, session): Key, now: Timestamp) -> Re
     .await?;
     let artifacts = keys.iter().filter(|row| row.artifact).count();
     let keys: Vec<String> = keys.into_iter().map(|row| row.key).collect();
-    let blobs = blob_deletion::doom(tx, org, &keys, now).await?;
+    let blobs = parts + blob_deletion::doom(tx, org, &keys, now).await?;
     Ok((rows(artifacts as u64), rows(blobs)))
 }
 

@@ -2,9 +2,11 @@ use std::collections::BTreeSet;
 
 use domain::channel::ChannelKind;
 use domain::command::{CommandState, Wish};
+use domain::details::Tags;
 use domain::event::{Event, MessageRole};
 use domain::projection::{Projection, SessionState};
 use domain::tenancy::{Role, Scope};
+use domain::version::Expected;
 use ids::{ChannelId, CommandId};
 use sqlx::AssertSqlSafe;
 
@@ -12,7 +14,7 @@ use super::*;
 use crate::testing::World;
 use crate::{
     Append, BlobRow, Enqueued, Finish, Lease, NewArtifact, NewBinding, NewChannel, NewCheckpoint, NewCommand,
-    NewMember, NewSession, NewToken,
+    NewMember, NewSession, NewToken, SessionChange,
 };
 
 /// In every text that the subject wrote, and in every one that tells of it.
@@ -176,6 +178,10 @@ impl Subject {
 async fn nothing_that_the_subject_wrote_is_left_in_any_table() {
     let subject = subject().await;
     let own = subject.session(subject.account, "quince tart").await;
+    let tags = Some(Tags::new(["quince"]).unwrap());
+    let tagged = SessionChange { title: Some("quinces".into()), tags, archived: None };
+    let (store, org, actor) = (&subject.world.store, subject.world.org, format!("account:{}", subject.account));
+    store.session_change(org, own, &tagged, &Expected::Anything, &actor).await.unwrap();
     subject.turn(own, subject.account, "quince jelly").await;
     subject.turn(own, subject.owner, "more quince?").await;
     let shared = subject.session(subject.owner, "Groceries").await;
@@ -191,7 +197,8 @@ async fn nothing_that_the_subject_wrote_is_left_in_any_table() {
     assert_eq!((whole.title.as_str(), whole.turns.completed), (ERASED, 2));
     let kept = subject.assert_parity(shared).await;
     assert_eq!((kept.title.as_str(), kept.messages[0].excerpt.as_str()), ("Groceries", "apples"));
-    let audit = subject.world.store.audit_list(subject.world.org, 0, 100).await.unwrap();
+    let (audit, _) =
+        subject.world.store.audit_list(subject.world.org, &crate::AuditFilter::default(), 0, 100).await.unwrap();
     assert_eq!(audit.last().unwrap().action, "subject.erase");
     assert!(audit.iter().any(|record| record.target == format!("session:{own}")), "the trail keeps what was done");
 }

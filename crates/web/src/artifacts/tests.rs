@@ -66,6 +66,37 @@ async fn an_artifact_is_listed_and_downloaded_as_it_was_made() {
 }
 
 #[tokio::test]
+async fn a_download_that_broke_off_goes_on_where_it_ended() {
+    let world = World::new().await;
+    let (path, blob) = published(&world).await;
+    let content = format!("{path}/content");
+    let tag = format!("\"{}\"", hex::encode(blob.sha256));
+    let ask = async |method: &str, headers: &[(&str, &str)]| {
+        let request = headers
+            .iter()
+            .fold(request(method, &content, &world.operator), |request, (name, value)| request.header(*name, *value));
+        world.send(request.body(Body::empty()).unwrap()).await
+    };
+    let rest = ask("GET", &[("range", "bytes=3-"), ("if-range", &tag)]).await;
+    assert_eq!((rest.status.as_u16(), &rest.body[..]), (206, &CONTENT.as_bytes()[3..]));
+    assert_eq!(rest.headers["content-range"], "bytes 3-7/8");
+    assert_eq!(rest.headers["content-length"], "5");
+    assert_eq!(rest.headers["accept-ranges"], "bytes");
+    assert_eq!(rest.headers["etag"], tag);
+    let other = ask("GET", &[("range", "bytes=3-"), ("if-range", "\"other\"")]).await;
+    assert_eq!((other.status.as_u16(), &other.body[..]), (200, CONTENT.as_bytes()));
+    let behind = ask("GET", &[("range", "bytes=8-")]).await;
+    behind.expect_problem(416, "range_not_satisfiable");
+    assert_eq!(behind.headers["content-range"], "bytes */8");
+    ask("GET", &[("if-match", "\"other\"")]).await.expect_problem(412, "precondition_failed");
+
+    let head = ask("HEAD", &[("range", "bytes=3-")]).await;
+    assert_eq!((head.status.as_u16(), head.body.len()), (200, 0));
+    assert_eq!(head.headers["content-length"], "8");
+    assert_eq!(head.headers["etag"], tag);
+}
+
+#[tokio::test]
 async fn an_artifact_belongs_to_its_org() {
     let world = World::new().await;
     let (path, _) = published(&world).await;
@@ -81,6 +112,8 @@ async fn content_that_is_gone_or_has_another_size_is_a_failure_of_ours() {
     let file = world.app.objects.folder().join(&blob.key);
     std::fs::write(&file, "longer than it was").unwrap();
     world.get(&format!("{path}/content")).await.expect_problem(500, "internal");
+    let part = request("GET", &format!("{path}/content"), &world.operator).header("range", "bytes=1-");
+    world.send(part.body(Body::empty()).unwrap()).await.expect_problem(500, "internal");
     std::fs::remove_file(&file).unwrap();
     world.get(&format!("{path}/content")).await.expect_problem(500, "internal");
 }

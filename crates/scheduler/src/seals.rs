@@ -1,0 +1,47 @@
+//! Seals the audit trails: every record gets its place in its org's hash chain.
+//!
+//! A reconciler: each pass reads which orgs have records that are not sealed, and seals them. It may be repeated, cut short by
+//! a kill, or run in several replicas at once: whoever seals an org holds its head meanwhile.
+//!
+//! Not promised: that a record is sealed when it is seconds old. `GET /api/audit/verification` says how many are not.
+//!
+//! Not here: what a seal is (`store::audit`).
+
+use std::time::Duration;
+
+use metrics::counter;
+use store::{Store, StoreError};
+use tokio_util::sync::CancellationToken;
+
+use crate::failed;
+
+/// Between two passes.
+const POLL: Duration = Duration::from_secs(1);
+/// Orgs of one reading.
+const BATCH: i64 = 100;
+
+/// Makes passes until `shutdown`.
+pub async fn run_seals(store: Store, shutdown: CancellationToken) {
+    metrics::describe_counter!("cowork_audit_sealed_total", "records of audit trails that were sealed");
+    while !shutdown.is_cancelled() {
+        if let Err(error) = pass(&store, &shutdown).await {
+            failed(&error, "audit trails could not be sealed");
+        }
+        tokio::select! {
+            () = shutdown.cancelled() => {}
+            () = tokio::time::sleep(POLL) => {}
+        }
+    }
+}
+
+/// One round over the orgs that have something to seal: the busiest can't keep the others waiting.
+async fn pass(store: &Store, shutdown: &CancellationToken) -> Result<(), StoreError> {
+    for org in store.audit_unsealed_orgs(BATCH).await? {
+        if shutdown.is_cancelled() {
+            break;
+        }
+        let sealed = store.audit_seal(org).await?;
+        counter!("cowork_audit_sealed_total").increment(sealed as u64);
+    }
+    Ok(())
+}
