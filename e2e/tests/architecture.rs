@@ -88,7 +88,13 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ),
     ("bench-drill", &["localpg"]),
     ("bench-never-twice", &["client", "clock", "e2e", "ids", "localpg"]),
-    ("bench-ledger", &["clock", "ids", "ledger", "objects"]),
+    (
+        "bench-ledger",
+        &[
+            "channels", "clock", "effects", "gateway", "ids", "ledger", "localpg", "objects", "recovery", "secrets",
+            "store", "testkit",
+        ],
+    ),
     ("bench-scan", &["redact"]),
 ];
 

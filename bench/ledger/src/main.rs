@@ -1,13 +1,15 @@
 //! What the recovery ledger costs, on a local folder that is synced.
 //!
 //! Load: 1,000 deliveries in flight, each an intent, a send that takes nothing or 100 ms, and an outcome. Rest: nothing.
-//! Replay: 1,000,000 records, against reading the same files and hashing their bytes; in a process of its own, for the
-//! memory. Each ratio is within one run.
-//!
-//! Not here: what the ledger costs the whole gateway, with its database.
+//! Gateway: its own code with its database, the ledger on against off. Replay: 1,000,000 records, read, folded, and over SQL
+//! into a database, against reading the same files and hashing their bytes; in a process of its own, for the memory. Each
+//! ratio is within one run.
 
+mod database;
+mod gateway;
 mod load;
 mod replay;
+mod sql;
 
 use anyhow::Context as _;
 use serde_json::{Value, json};
@@ -18,8 +20,12 @@ fn main() -> anyhow::Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         [] => all(),
+        ["gateway"] => {
+            println!("{:#}", tokio::runtime::Runtime::new()?.block_on(gateway::measure())?);
+            Ok(())
+        }
         ["replay", how, folder, system] => replay::child(how, folder.as_ref(), system.parse()?),
-        _ => anyhow::bail!("usage: bench-ledger"),
+        _ => anyhow::bail!("usage: bench-ledger [gateway]"),
     }
 }
 
@@ -28,8 +34,9 @@ fn all() -> anyhow::Result<()> {
     let loads = [0, 100].map(|send_ms| runtime.block_on(load::under_load(send_ms)));
     let [at_once, slow] = loads;
     let rest = runtime.block_on(load::at_rest())?;
+    let through = runtime.block_on(gateway::measure())?;
     let replayed = replay::measure(&runtime)?;
-    let results = json!({ "load": [at_once?, slow?], "rest": rest, "replay": replayed });
+    let results = json!({ "load": [at_once?, slow?], "rest": rest, "gateway": through, "replay": replayed });
     print_tables(&results);
     std::fs::write(RESULTS, format!("{results:#}\n")).with_context(|| format!("{RESULTS} can't be written"))
 }
@@ -43,6 +50,11 @@ fn print_tables(results: &Value) {
                 .map(|name| number(&load[name]));
         println!("| {send:.0} ms | {rate:.0} | {shared:.0} | {middle:.1} | {slowest:.1} |");
     }
+    let [on, off, ratio, shared] = ["on_per_second", "off_per_second", "ratio", "deliveries_per_object"]
+        .map(|name| number(&results["gateway"][name]));
+    println!(
+        "\nThrough the gateway: {on:.0}/s with the ledger, {off:.0}/s without, {ratio:.2}; {shared:.0} per object."
+    );
     println!("\nAt rest: {} objects in {} s.\n", results["rest"]["objects"], results["rest"]["seconds"]);
     println!(
         "| 1,000,000 records | objects | MiB | read and hash, s | read the ledger, s | x | with the fold, s | x | peak MiB, read | peak MiB, fold |"
@@ -65,6 +77,8 @@ fn print_tables(results: &Value) {
             "| {} | {objects:.0} | {size:.0} | {floor:.3} | {read:.3} | {ratio:.2} | {fold:.3} | {fold_ratio:.2} | {peak:.0} | {fold_peak:.0} |",
             replay["form"].as_str().unwrap_or_default(),
         );
+        let [sql, sql_ratio, sql_peak] = ["sql_s", "sql_ratio", "sql_peak_mib"].map(|name| number(&replay[name]));
+        println!("  over SQL: {sql:.1} s, {sql_ratio:.0} x, peak {sql_peak:.0} MiB");
     }
 }
 

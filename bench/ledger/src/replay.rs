@@ -57,6 +57,8 @@ fn compare(form: &str, folder: &Path, system: SystemId) -> anyhow::Result<Value>
         found[ROUNDS / 2]
     };
     let [floor, read, fold] = [0, 1, 2].map(|way| median(way, "seconds"));
+    let sql = run("sql", folder, system)?;
+    let of_sql = |name: &str| sql[name].as_f64().unwrap_or_default();
     Ok(json!({
         "form": form,
         "records": median(1, "records"),
@@ -67,6 +69,9 @@ fn compare(form: &str, folder: &Path, system: SystemId) -> anyhow::Result<Value>
         "read_ratio": read / floor,
         "fold_s": fold,
         "fold_ratio": fold / floor,
+        "sql_s": of_sql("seconds"),
+        "sql_ratio": of_sql("seconds") / floor,
+        "sql_peak_mib": of_sql("peak_mib"),
         "read_peak_mib": median(1, "peak_mib"),
         "fold_peak_mib": median(2, "peak_mib"),
     }))
@@ -83,6 +88,7 @@ fn run(how: &str, folder: &Path, system: SystemId) -> anyhow::Result<Value> {
 pub(crate) fn child(how: &str, folder: &Path, system: SystemId) -> anyhow::Result<()> {
     let mut took = match how {
         "floor" => floor(folder)?,
+        "sql" => tokio::runtime::Runtime::new()?.block_on(crate::sql::replay(folder, system))?,
         _ => tokio::runtime::Runtime::new()?.block_on(replay(folder, system, how == "fold"))?,
     };
     took["peak_mib"] = peak_mib()?.into();

@@ -24,7 +24,7 @@ mod settle;
 use std::sync::Arc;
 use std::time::Duration;
 
-use channels::Webhook;
+use channels::{Channel, Webhook};
 use domain::retry::Patience;
 use effects::Effects;
 use store::{Generation, Store};
@@ -100,13 +100,19 @@ pub enum StartError {
 pub async fn run(parts: Parts, config: GatewayConfig, shutdown: CancellationToken) -> Result<(), StartError> {
     let route = route(parts.generation.environment, config.redirect_to.as_deref())?;
     let webhook = Webhook::new(config.timeout, route).map_err(|error| StartError::Client(error.into()))?;
+    run_over(parts, config, Arc::new(webhook), shutdown).await;
+    Ok(())
+}
+
+/// As [`run`], with somebody else in the place of webhooks. Nothing is looked at before: whoever hands over a channel knows
+/// whom it reaches.
+pub async fn run_over(parts: Parts, config: GatewayConfig, webhook: Arc<dyn Channel>, shutdown: CancellationToken) {
     let rendered = Arc::new(Notify::new());
-    let sender = send::Sender::new(parts.clone(), &config, Arc::new(webhook));
+    let sender = send::Sender::new(parts.clone(), &config, webhook);
     tokio::join!(
         render::run(&parts.store, config.poll, &rendered, &shutdown),
         send::run(Arc::new(sender), &rendered, &shutdown),
     );
-    Ok(())
 }
 
 /// An error with its sources, on one line.

@@ -30,8 +30,10 @@ use crate::segment::{
     self, FrameError, Link, MAX_OBJECT, MAX_SEGMENT, SEGMENTS, Segment, SegmentKey, hour, hour_begins,
 };
 
-/// Objects that are read at the same time.
+/// Reads that are under way at the same time.
 const AT_ONCE: usize = 4;
+/// Segments that are read in one go, as long as they are no larger than a bundle together.
+const TOGETHER: usize = 64;
 
 /// Clocks that differ by no more are in step.
 pub const CLOCK_TOLERANCE: TimeDelta = TimeDelta::minutes(5);
@@ -99,6 +101,7 @@ struct Found {
     /// `None`: a bundle.
     place: Option<SegmentKey>,
     put_at: Timestamp,
+    size: u64,
 }
 
 impl Reader {
@@ -239,16 +242,17 @@ impl Entries {
         self.hour.gone = false;
         self.hour.listed += 1;
         // Bundles first, then by instant: what lies in a bundle need not be read again.
-        found.sort_unstable_by_key(|found| (found.place.map(|place| place.at), found.place, found.name.clone()));
+        found.sort_unstable_by(|one, other| one.order().cmp(&other.order()));
         let objects = self.reader.objects.clone();
-        let get = move |found: Found| {
+        let read = move |found: Vec<Found>| {
             let objects = objects.clone();
             async move {
-                let bytes = objects.get(&found.name).await;
-                (found, bytes)
+                let keys = found.iter().map(|found| found.name.clone()).collect();
+                let bytes = objects.get_many(keys).await;
+                futures::stream::iter(found.into_iter().zip(bytes))
             }
         };
-        self.reading = futures::stream::iter(found).map(get).buffered(AT_ONCE).boxed();
+        self.reading = futures::stream::iter(together(found)).map(read).buffered(AT_ONCE).flatten().boxed();
         Ok(())
     }
 
@@ -272,7 +276,7 @@ impl Entries {
         let wanted = place.is_none_or(|place| {
             self.reader.within(self.from, place.at, put_at) && !self.hour.seen.contains_key(&place)
         });
-        wanted.then_some(Found { name: object.key, place, put_at })
+        wanted.then_some(Found { name: object.key, place, put_at, size: object.size })
     }
 
     fn take(&mut self, found: &Found, bytes: &Bytes) {
@@ -365,6 +369,31 @@ impl Entries {
             self.findings.add(Finding::PutLate { writer, by });
         }
     }
+}
+
+impl Found {
+    fn order(&self) -> impl Ord + '_ {
+        (self.place.map(|place| place.at), self.place, &self.name)
+    }
+}
+
+/// What is read in one go, in the same order.
+fn together(found: Vec<Found>) -> Vec<Vec<Found>> {
+    let mut groups: Vec<Vec<Found>> = Vec::new();
+    let mut size = 0;
+    for found in found {
+        match groups.last_mut() {
+            Some(group) if group.len() < TOGETHER && size + found.size <= MAX_OBJECT => {
+                size += found.size;
+                group.push(found);
+            }
+            _ => {
+                size = found.size;
+                groups.push(vec![found]);
+            }
+        }
+    }
+    groups
 }
 
 impl std::fmt::Debug for Entries {

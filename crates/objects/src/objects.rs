@@ -77,6 +77,8 @@ pub struct Objects {
     store: Arc<dyn ObjectStore>,
     /// `None`: another provider's, which has nothing to sync.
     folder: Option<PathBuf>,
+    /// The same store, if it is a folder.
+    local: Option<Arc<LocalFileSystem>>,
 }
 
 impl Objects {
@@ -92,14 +94,15 @@ impl Objects {
             .map_err(|source| ObjectsError::Store { key: String::new(), source })?
             .with_fsync(true)
             .with_automatic_cleanup(true);
-        Ok(Self { store: Arc::new(store), folder: Some(folder) })
+        let store = Arc::new(store);
+        Ok(Self { store: store.clone(), folder: Some(folder), local: Some(store) })
     }
 
     /// Over another provider, or one that misbehaves on purpose. What it says it has stored must be durable, and what
     /// was stored must be found by every listing that begins later.
     #[must_use]
     pub fn over(store: Arc<dyn ObjectStore>) -> Self {
-        Self { store, folder: None }
+        Self { store, folder: None, local: None }
     }
 
     /// # Panics
@@ -183,6 +186,16 @@ impl Objects {
     pub async fn get(&self, key: &str) -> Result<Bytes, ObjectsError> {
         let found = self.store.get(&path(key)?).await.map_err(|source| failed(key, source))?;
         found.bytes().await.map_err(|source| failed(key, source))
+    }
+
+    /// Reads whole objects, in this order; all of them are in memory at once. Many small ones of a folder are read in one
+    /// go: handing each to another thread costs more than reading it.
+    pub async fn get_many(&self, keys: Vec<String>) -> Vec<Result<Bytes, ObjectsError>> {
+        let Some(folder) = self.local.clone() else {
+            return futures::future::join_all(keys.iter().map(|key| self.get(key))).await;
+        };
+        let read = move || keys.iter().map(|key| read_file(&folder, key)).collect();
+        tokio::task::spawn_blocking(read).await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
     }
 
     /// Reads a whole object and compares it with what a row says of it.
@@ -305,6 +318,14 @@ async fn write_pieces<E: From<ObjectsError>>(
     Ok(())
 }
 
+fn read_file(folder: &LocalFileSystem, key: &str) -> Result<Bytes, ObjectsError> {
+    let file = folder.path_to_filesystem(&path(key)?).map_err(|source| failed(key, source))?;
+    std::fs::read(file).map(Bytes::from).map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => ObjectsError::NotFound(key.to_owned()),
+        _ => failed(key, object_store::Error::Generic { store: "LocalFileSystem", source: error.into() }),
+    })
+}
+
 fn path(key: &str) -> Result<object_store::path::Path, ObjectsError> {
     object_store::path::Path::parse(key).map_err(|_| ObjectsError::Key(key.to_owned()))
 }
@@ -333,6 +354,23 @@ mod tests {
         assert_eq!(objects.get_blob(&first).await.unwrap(), "one");
         let listed: Vec<_> = objects.list("orgs/a").try_collect().await.unwrap();
         assert_eq!(listed.iter().map(|found| (found.key.as_str(), found.size)).collect::<Vec<_>>(), [("orgs/a/x", 3)]);
+    }
+
+    #[tokio::test]
+    async fn many_are_read_in_their_order_and_one_that_is_not_there_takes_no_other_with_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let local = Objects::open_folder(folder.path()).unwrap();
+        for (key, text) in [("a/1", "one"), ("a/2", "two")] {
+            local.put(key, text.into()).await.unwrap();
+        }
+        let other = Objects::over(Arc::new(LocalFileSystem::new_with_prefix(folder.path()).unwrap()));
+        for objects in [local, other] {
+            let read = objects.get_many(["a/2", "a/3", "a/1", "//"].map(str::to_owned).to_vec()).await;
+            let [Ok(two), Err(ObjectsError::NotFound(_)), Ok(one), Err(ObjectsError::Key(_))] = &read[..] else {
+                panic!("{read:?}");
+            };
+            assert_eq!((&one[..], &two[..]), (&b"one"[..], &b"two"[..]));
+        }
     }
 
     #[tokio::test]

@@ -5,4 +5,5 @@ mod environment;
 mod inbound;
 mod remembering;
 mod sink;
+mod traced;
 mod world;

@@ -31,8 +31,8 @@ pub(crate) struct World {
     pub(crate) generation: Generation,
     pub(crate) org: OrgId,
     pub(crate) shutdown: CancellationToken,
-    secret: SecretBytes,
-    _database: TestDatabase,
+    pub(crate) secret: SecretBytes,
+    pub(crate) database: TestDatabase,
 }
 
 impl World {
@@ -60,7 +60,7 @@ impl World {
         let ledger = Arc::new(FaultyStore::new(1));
         let effects = effects(&store, &generation, Objects::over(ledger.clone()), &secret);
         let shutdown = CancellationToken::new();
-        Self { store, ledger, effects, generation, org, shutdown, secret, _database: database }
+        Self { store, ledger, effects, generation, org, shutdown, secret, database }
     }
 
     pub(crate) fn parts(&self) -> Parts {

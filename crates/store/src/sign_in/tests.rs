@@ -74,7 +74,10 @@ async fn who_is_no_member_gets_no_account() {
         let refused = world.store.sign_in(&new).await.unwrap_err();
         assert!(matches!(refused, SignInError::NoSuchMember), "{refused:?}");
     }
-    assert_eq!(world.store.member_remove(world.org, ada, &Expected::Anything, "role:test").await.unwrap(), Removal::Done);
+    assert_eq!(
+        world.store.member_remove(world.org, ada, &Expected::Anything, "role:test").await.unwrap(),
+        Removal::Done
+    );
     let gone = world.store.sign_in(&person(&world, "s-1", 4)).await.unwrap_err();
     assert!(matches!(gone, SignInError::NoSuchMember), "an account that belongs to no org: {gone:?}");
     let counts = world.store.diagnostics_counts().await.unwrap();
