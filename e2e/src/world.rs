@@ -146,7 +146,8 @@ impl World {
 
 /// Where Postgres' programs are, besides the usual places.
 #[expect(clippy::disallowed_methods, reason = "a test finds its server programs as a shell would")]
-pub(crate) fn search_path() -> Option<std::ffi::OsString> {
+#[must_use]
+pub fn search_path() -> Option<std::ffi::OsString> {
     std::env::var_os("PATH")
 }
 

@@ -35,7 +35,7 @@ struct Story {
 impl Story {
     async fn tell() -> Self {
         let folder = Folder::new();
-        let binaries = Binaries::find(std::env::var_os("PATH").as_deref()).expect("Postgres' programs are installed");
+        let binaries = Binaries::find(e2e::search_path().as_deref()).expect("Postgres' programs are installed");
         let cluster = Cluster::start(&binaries, &folder.path().join("postgres"), Options::fast()).expect("it starts");
         let lost = configured(&folder, &cluster, "lost", "ledger");
         let (others, gateway, sink) = block_in_place(|| {
