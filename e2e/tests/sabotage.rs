@@ -119,7 +119,7 @@ async fn what_the_restore_had_remembered_is_undone_and_named() {
 }
 
 /// As if the ledger had been lost with the system: what its writers wrote until the backup is left, and nothing says that
-/// there was more.
+/// there was more. Deliveries that happen again are the corpus' business: whether one went out in just that time is a race here.
 #[tokio::test]
 async fn what_the_ledger_does_not_tell_happens_again_and_is_named() {
     let mut target = Sabotage::begin().await;
@@ -134,7 +134,6 @@ async fn what_the_ledger_does_not_tell_happens_again_and_is_named() {
     report.assert_found("artifact-metadata", "subject_resurrected", "erased after the backup");
     report.assert_found("worker-recovery", "request_answered_twice", "answered again");
     report.assert_found("scheduler-recovery", "slot_fired_again", "which had fired before the disaster");
-    report.assert_found("gateway-recovery", "delivery_repeated", "a receiver that sees a repeat");
     report.assert_found("gateway-recovery", "inbound_taken_twice", "after the backup and is taken again");
     // The backup itself is whole.
     for id in ["postgres-restore", "object-store-restore", "secret-references"] {

@@ -13,7 +13,6 @@ use anyhow::Context as _;
 use archive::probe;
 use client::{Client, Wish};
 use ids::ArtifactId;
-use secrecy::SecretString;
 use serde::Deserialize;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 
@@ -35,7 +34,8 @@ pub(crate) async fn judge_people(inquiry: &mut Inquiry, standing: &Standing, web
     ];
     let mut answers = Vec::new();
     for (whose, token) in tokens {
-        let Some(status) = inquiry.learn("a token that is out of force", status(web, token).await) else { continue };
+        let asked = status(Client::new(web, token.clone()).workspace().await, 200);
+        let Some(status) = inquiry.learn("a token that is out of force", asked) else { continue };
         answers.push(status);
         inquiry
             .expect(status == 401, Code::TokenResurrected, || say!("{} is answered with {}, not 401", whose, status));
@@ -53,10 +53,10 @@ pub(crate) async fn judge_people(inquiry: &mut Inquiry, standing: &Standing, web
     inquiry.record("standing", &facts!({"answers_to_tokens_out_of_force": answers, "members": members.len()}));
 }
 
-/// What `GET /api/workspace` answers to a token.
-async fn status(web: &str, token: &SecretString) -> anyhow::Result<u16> {
-    match Client::new(web, token.clone()).workspace().await {
-        Ok(_) => Ok(200),
+/// What was answered, in a number; a success is `success`. Silence is no answer.
+fn status<T>(answer: Result<T, client::Error>, success: u16) -> anyhow::Result<u16> {
+    match answer {
+        Ok(_) => Ok(success),
         Err(error) => error.status().context("the web role did not answer"),
     }
 }
@@ -155,8 +155,9 @@ pub(crate) async fn judge_files(
     inquiry.record("erased-files", &facts!({"files": files.len(), "blobs_named": named.len()}));
     for file in files {
         let artifact = file.artifact_id;
-        let status = client.artifact_content(artifact).await.map_or_else(|error| error.status(), |_| Some(200));
-        inquiry.expect(status == Some(404), Code::SubjectResurrected, || {
+        let asked = status(client.artifact_content(artifact).await, 200);
+        let Some(status) = inquiry.learn("an artifact of an erased person", asked) else { continue };
+        inquiry.expect(status == 404, Code::SubjectResurrected, || {
             say!(
                 "artifact {} of a person who was erased after the backup is answered with {}, not 404",
                 artifact,
@@ -182,9 +183,9 @@ pub(crate) async fn judge_request(inquiry: &mut Inquiry, standing: &Standing, op
     let (session, request_id) = standing.answered.clone();
     let wish = Wish::Approve { request_id };
     let again = operator.in_org(standing.org).command_submit(session, "drill-answered", &wish).await;
-    let status = again.map_or_else(|error| error.status(), |_| Some(202));
+    let Some(status) = inquiry.learn("a request that was answered", status(again, 202)) else { return };
     inquiry.record("answered-request", &facts!({"status": status}));
-    inquiry.expect(status == Some(409), Code::RequestAnsweredTwice, || {
+    inquiry.expect(status == 409, Code::RequestAnsweredTwice, || {
         say!("a request of session {} that was answered after the backup can be answered again: {}", session, status)
     });
 }
