@@ -18,9 +18,11 @@ impl Databases {
         let template = TestDatabase::create().await;
         let store = store::Store::connect(&template.url(), 1, testkit::system_sources()).await?;
         store.migrate().await?;
-        // A template must have no connections; those of the store go with its pool.
         store.close().await;
-        Ok(Self { template, made: AtomicU64::new(0) })
+        let databases = Self { template, made: AtomicU64::new(0) };
+        // A template must have no connections. The pool has closed its own; on a busy machine their servers end later.
+        databases.cut_off(&databases.template.url()).await?;
+        Ok(databases)
     }
 
     /// The URL of a new one.

@@ -30,6 +30,8 @@ pub(crate) enum Tamper {
     MetricLabel,
     /// The bodies of errors end with a canary.
     ErrorBody,
+    /// Diagnostics have a field more, with a canary in it.
+    Diagnostics,
     /// `/healthz` says that all is well, then that nobody is there, then again that all is well: a crash loop.
     WellOnce,
     /// `/api/workspace` says another schema version.
@@ -119,15 +121,25 @@ impl Shared {
                 added(format!("cowork_last_seen{{who=\"{canary}\"}} 1\n"))
             }
             Tamper::ErrorBody if status.is_client_error() => added(format!(" (asked for by {canary})")),
-            Tamper::OtherSchema if path == "/api/workspace" => match serde_json::from_slice::<Value>(&body) {
-                Ok(mut workspace) => {
-                    workspace["schema_version"] = json!(workspace["schema_version"].as_i64().unwrap_or(0) + 1);
-                    Body::from(workspace.to_string())
-                }
-                Err(_) => Body::from(body),
-            },
+            Tamper::Diagnostics if path == "/api/diagnostics" => {
+                edited(body, |diagnostics| diagnostics["asked_for_by"] = json!(canary))
+            }
+            Tamper::OtherSchema if path == "/api/workspace" => edited(body, |workspace| {
+                workspace["schema_version"] = json!(workspace["schema_version"].as_i64().unwrap_or(0) + 1);
+            }),
             _ => Body::from(body),
         }
+    }
+}
+
+/// The same JSON with a change. What is no object stays as it is.
+fn edited(body: Bytes, change: impl FnOnce(&mut Value)) -> Body {
+    match serde_json::from_slice::<Value>(&body) {
+        Ok(mut value) if value.is_object() => {
+            change(&mut value);
+            Body::from(value.to_string())
+        }
+        _ => Body::from(body),
     }
 }
 

@@ -72,6 +72,11 @@ const VARIANTS: &[Variant] = &[
         &[RotateKey, Scene(Do::NewKey), RotateKey, Scene(Do::NewKey)],
     ),
     Variant::new("members-of-each-role", "a member with tokens of each role", &[Scene(Do::MembersOfEachRole)]),
+    Variant::new(
+        "roles-of-their-own",
+        "roles that an org made, one of them changed since, and members who have them",
+        &[Scene(Do::RolesOfTheirOwn)],
+    ),
     Variant::new("revoked", "tokens and BYOK keys that were revoked", &[Scene(Do::Revoked)]),
     Variant::new("erased-person", "somebody who had talked was erased before the backup", &[Scene(Do::ErasedPerson)]),
     Variant::new("busy-backup", "agents and schedulers are at work while it is backed up", &[BusyBackup]),

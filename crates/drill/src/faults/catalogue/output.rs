@@ -92,6 +92,12 @@ pub(super) const FAULTS: &[Fault] = &[
         &[found(Row::Redaction, Code::CanaryFound)],
     ),
     Fault::new(
+        "canary-in-diagnostics",
+        "diagnostics hold a planted address (a stand-in before the web role)",
+        &[After("gateway", Act::Front(Role::Web, Tamper::Diagnostics))],
+        &[found(Row::Redaction, Code::CanaryFound)],
+    ),
+    Fault::new(
         "canary-in-an-error",
         "what the API says of a bad request ends with a planted address (a stand-in before it)",
         &[After("gateway", Act::Front(Role::Web, Tamper::ErrorBody))],

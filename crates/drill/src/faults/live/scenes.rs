@@ -16,6 +16,7 @@ pub(crate) enum Scene {
     Unicode,
     ManyOrgs,
     MembersOfEachRole,
+    RolesOfTheirOwn,
     ArchivedWorkflows,
     PausedWorkflows,
     ClockChanges,
@@ -71,6 +72,7 @@ impl Scene {
             Self::Unicode => unicode(awake).await,
             Self::ManyOrgs => many_orgs(awake).await,
             Self::MembersOfEachRole => members(awake).await,
+            Self::RolesOfTheirOwn => roles_of_their_own(awake).await,
             Self::ArchivedWorkflows => workflows(awake, WorkflowAction::Archive).await,
             Self::PausedWorkflows => workflows(awake, WorkflowAction::Pause).await,
             Self::ClockChanges => clock_changes(awake).await,
@@ -132,6 +134,21 @@ async fn members(awake: &Awake<'_>) -> anyhow::Result<()> {
             client.token_create(&format!("{role}'s"), scopes, Some(member.account_id)).await?;
         }
     }
+    Ok(())
+}
+
+/// Roles that an org made for itself, one of them changed since; people who have them, with tokens that they limit.
+async fn roles_of_their_own(awake: &Awake<'_>) -> anyhow::Result<()> {
+    let client = awake.client();
+    for (role, permissions) in [
+        ("reader", ["sessions.read"].as_slice()),
+        ("night-shift", &["sessions.read", "sessions.write", "workflows.read"]),
+    ] {
+        client.role_put(role, permissions, None).await?;
+        let member = client.member_create(&format!("{role}@people.invalid"), role, role).await?;
+        client.token_create(&format!("{role}'s"), &["read"], Some(member.account_id)).await?;
+    }
+    client.role_put("reader", &["sessions.read", "workflows.read"], None).await?;
     Ok(())
 }
 
