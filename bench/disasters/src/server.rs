@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use anyhow::Context as _;
+use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, Executor as _};
 use testkit::TestDatabase;
 
@@ -30,7 +32,7 @@ impl Databases {
         let (template, number) = (self.template.name(), self.made.fetch_add(1, Ordering::Relaxed));
         let name = format!("{template}_{number}");
         self.tell(format!("CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY")).await?;
-        Ok(self.template.url().replace(template, &name))
+        Ok(self.template.url_beside(&name))
     }
 
     /// The URL of a new one without a table.
@@ -38,30 +40,30 @@ impl Databases {
         let (template, number) = (self.template.name(), self.made.fetch_add(1, Ordering::Relaxed));
         let name = format!("{template}_{number}");
         self.tell(format!("CREATE DATABASE {name} TEMPLATE template0")).await?;
-        Ok(self.template.url().replace(template, &name))
+        Ok(self.template.url_beside(&name))
     }
 
     /// Ends every connection: what its clients had begun and not committed is gone.
     pub(crate) async fn cut_off(&self, url: &str) -> anyhow::Result<()> {
-        let name = self.name(url);
+        let name = name(url)?;
         self.tell(format!("SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = '{name}'"))
             .await
     }
 
     pub(crate) async fn drop(&self, url: &str) -> anyhow::Result<()> {
-        self.tell(format!("DROP DATABASE {} WITH (FORCE)", self.name(url))).await
-    }
-
-    fn name<'a>(&self, url: &'a str) -> &'a str {
-        let at = url.find(self.template.name()).expect("it was made here");
-        let rest = &url[at..];
-        rest.split_once('?').map_or(rest, |(name, _)| name)
+        self.tell(format!("DROP DATABASE {} WITH (FORCE)", name(url)?)).await
     }
 
     async fn tell(&self, sql: String) -> anyhow::Result<()> {
-        let url = self.template.url().replacen(self.template.name(), "postgres", 1);
+        let url = self.template.url_beside("postgres");
         // The names in it are made above, of letters and digits.
         connect(&url).await?.execute(AssertSqlSafe(sql)).await?;
         Ok(())
     }
+}
+
+/// Of the database that a URL leads to.
+fn name(url: &str) -> anyhow::Result<String> {
+    let options: PgConnectOptions = url.parse()?;
+    Ok(options.get_database().context("a URL names no database")?.to_owned())
 }

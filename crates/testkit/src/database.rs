@@ -40,9 +40,15 @@ impl TestDatabase {
     /// Its URL, for whatever takes one: sqlx, a role's configuration, Postgres' own tools.
     #[must_use]
     pub fn url(&self) -> String {
+        self.url_beside(&self.name)
+    }
+
+    /// The URL of another database of the same server.
+    #[must_use]
+    pub fn url_beside(&self, name: &str) -> String {
         match &self.server {
-            Server::Private(cluster) => cluster.url(&self.name),
-            Server::Given(url) => with_database(url, &self.name),
+            Server::Private(cluster) => cluster.url(name),
+            Server::Given(url) => with_database(url, name),
         }
     }
 
