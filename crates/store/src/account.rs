@@ -11,7 +11,7 @@ use sqlx::PgConnection;
 
 use crate::outbox::{self, Effect};
 use crate::wake::Wake;
-use crate::{Store, StoreError, audit, browser_session};
+use crate::{Store, StoreError, audit, browser_session, token};
 
 /// An account in an org.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -148,9 +148,8 @@ impl Store {
         Ok(Some(member))
     }
 
-    /// Takes an account out of an org, and its tokens of that org out of force with it: they need the membership. Its browser
-    /// sessions there are revoked for good. An org
-    /// keeps at least one owner.
+    /// Takes an account out of an org. Its tokens and browser sessions there are revoked for good: who is added again, begins
+    /// anew. An org keeps at least one owner.
     pub async fn member_remove(
         &self,
         org: OrgId,
@@ -179,6 +178,7 @@ impl Store {
         if removed.rows_affected() == 0 {
             return Ok(Removal::NoSuchMember);
         }
+        token::revoke_all(&mut tx, &self.sources, (org, account)).await.map_err(during())?;
         browser_session::revoke(&mut tx, &self.sources, (org, account), None).await.map_err(during())?;
         let target = format!("account:{account}");
         audit::record(&mut tx, &self.sources, org, actor, "member.remove", &target, json!({}))

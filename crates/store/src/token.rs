@@ -107,6 +107,27 @@ pub(crate) async fn insert(
     })
 }
 
+/// Takes every token of an account in an org out of force, and leaves word for the recovery ledger. Whoever commits must tell
+/// [`Wake::Identities`].
+pub(crate) async fn revoke_all(
+    connection: &mut PgConnection,
+    sources: &Sources,
+    (org, account): (OrgId, AccountId),
+) -> Result<(), sqlx::Error> {
+    let tokens = sqlx::query_scalar!(
+        r#"-- token_revoke_all
+        UPDATE api_tokens SET revoked_at = $3 WHERE org_id = $1 AND account_id = $2 AND revoked_at IS NULL
+        RETURNING token_id AS "token_id: TokenId""#,
+        org as OrgId,
+        account as AccountId,
+        sources.now(),
+    )
+    .fetch_all(&mut *connection)
+    .await?;
+    let effects: Vec<Effect> = tokens.into_iter().map(|token| Effect::TokenRevoked { org, token }).collect();
+    outbox::insert(connection, sources, &effects).await
+}
+
 impl Store {
     /// Writes a token down. `None`: its account does not belong to the org.
     pub async fn token_create(&self, org: OrgId, new: &NewToken, actor: &str) -> Result<Option<Token>, StoreError> {
@@ -218,5 +239,43 @@ impl Store {
         tx.commit().await.map_err(during())?;
         self.wakes.tell(Wake::Identities);
         Ok(row.is_some())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use domain::tenancy::Role;
+    use domain::version::Expected;
+
+    use super::*;
+    use crate::NewMember;
+    use crate::testing::World;
+
+    #[tokio::test]
+    async fn the_tokens_of_who_leaves_are_revoked_and_stay_so_when_they_come_back() {
+        let world = World::new().await;
+        let joins = async || {
+            let new =
+                NewMember { email: "ada@example.org".into(), display_name: "Ada".into(), role: Role::Member.into() };
+            world.store.member_add(world.org, &new, "role:test").await.unwrap().unwrap().account_id
+        };
+        let ada = joins().await;
+        let new = NewToken {
+            account: ada,
+            name: "laptop".into(),
+            hash: [7; 32],
+            last_four: "aaaa".into(),
+            scopes: vec![Scope::Read],
+            expires_at: None,
+        };
+        let token = world.store.token_create(world.org, &new, "role:test").await.unwrap().unwrap().token_id;
+        assert!(world.store.token_identify(&[7; 32]).await.unwrap().is_some());
+
+        world.store.member_remove(world.org, ada, &Expected::Anything, "role:test").await.unwrap();
+        assert_eq!(joins().await, ada);
+        assert_eq!(world.store.token_identify(&[7; 32]).await.unwrap(), None);
+        let told = world.store.outbox_list(world.store.sources().now(), 100).await.unwrap();
+        let told: Vec<Effect> = told.into_iter().map(|row| row.effect).collect();
+        assert!(told.contains(&Effect::TokenRevoked { org: world.org, token }), "{told:?}");
     }
 }
