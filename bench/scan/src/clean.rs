@@ -33,6 +33,15 @@ impl Corpus {
         Self { files: super::files_below(folder), folder: folder.to_owned(), log_bytes: 0, secrets: Vec::new() }
     }
 
+    /// One file after the other.
+    pub(crate) fn text(&self) -> std::io::Result<Vec<u8>> {
+        let mut text = Vec::new();
+        for file in &self.files {
+            File::open(file)?.read_to_end(&mut text)?;
+        }
+        Ok(text)
+    }
+
     pub(crate) fn folder(&self) -> &Path {
         &self.folder
     }

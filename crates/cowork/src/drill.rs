@@ -67,7 +67,7 @@ pub(crate) struct Run {
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     /// Drill the environment that this plan describes, instead of one that is made up
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["scale", "seed", "owner", "rto", "rpo"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["scale", "seed", "owner", "rto", "rpo", "isolation"])]
     plan: Option<PathBuf>,
     /// How large the world is: 0 is a dozen sessions, 1 is about 200, 20 is 1 GB of rows
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(..=1_000))]
@@ -75,6 +75,9 @@ pub(crate) struct Run {
     /// Repeats a world; otherwise the seed is random and stands in the journal
     #[arg(long, value_name = "NUMBER")]
     seed: Option<u64>,
+    /// Whether the roles run in a network namespace without a route to the outside, which takes Linux and root
+    #[arg(long, value_enum, default_value_t = isolation::Wanted::IfPossible)]
+    isolation: isolation::Wanted,
     /// Leave the target where it is, with its database running, for inspection
     #[arg(long)]
     keep: bool,
@@ -137,11 +140,14 @@ impl Drill {
         }
     }
 
-    /// Leaves the machine's network, if it runs a plan that wants it. Only while the process has one thread.
+    /// Leaves the machine's network, if it runs a drill that wants it. Only while the process has one thread.
     pub(crate) fn isolate(&self, process: &Process) -> Option<Isolated> {
         let Self::Run(run) = self else { return None };
-        // A plan that can't be read is told when it is run.
-        Some(isolation::enter(&Loaded::read(run.plan.as_ref()?, process).ok()?.plan))
+        match &run.plan {
+            None => Some(isolation::for_rehearsal(run.isolation)),
+            // A plan that can't be read is told when it is run.
+            Some(plan) => Some(isolation::for_plan(&Loaded::read(plan, process).ok()?.plan)),
+        }
     }
 
     pub(crate) async fn run(self, process: Process) -> Result<ExitCode, Failure> {
@@ -204,15 +210,14 @@ impl Run {
         if let (None, Some(folder)) = (&self.out, &plan.output.folder) {
             options.out = folder.join(options.out.file_name().unwrap_or_default());
         }
-        let not_tried = || Isolated::NotTried { cause: "this program did not try".to_owned() };
         options.plan = Some(PlanRun {
             plan: plan.clone(),
             sha256: loaded.sha256.clone(),
             values: loaded.values()?,
             inherited: inherited(plan, process),
             spec: crate::archive::spec::spec(),
-            isolation: process.isolated.clone().unwrap_or_else(not_tried),
         });
+        options.isolation = plan.target.isolation;
         Ok(())
     }
 
@@ -227,6 +232,7 @@ impl Run {
         let out = self.out.clone().unwrap_or_else(default);
         let quiet = self.quiet || self.json || !std::io::stderr().is_terminal();
         let variable = |name: &str| process.environment.get(name).filter(|value| !value.is_empty());
+        let not_tried = || Isolated::NotTried { cause: "this program did not try".to_owned() };
         let colour = !quiet && variable("NO_COLOR").is_none();
         Ok(Options {
             out: absolute(&out),
@@ -235,6 +241,8 @@ impl Run {
             search_path: variable("PATH").cloned().unwrap_or_default(),
             build: BUILD.to_owned(),
             plan: None,
+            isolation: self.isolation.into(),
+            isolated: process.isolated.clone().unwrap_or_else(not_tried),
             scale: self.scale,
             seed: self.seed.unwrap_or_else(|| u64::from_le_bytes(process.sources.bytes())),
             keep: self.keep,

@@ -8,6 +8,7 @@
 //! Not here: when a check runs (`run`), how it is shown (`report`).
 
 pub(crate) mod artifacts;
+pub(crate) mod audit;
 pub(crate) mod cursors;
 pub(crate) mod expectations;
 pub(crate) mod gateway;

@@ -40,7 +40,8 @@ pub(crate) use self::sabotage::Sabotage;
 use self::template::{Template, Tools};
 use self::trial::{Ground, Tried, World};
 use crate::error::DrillError;
-use crate::options::{Keeping, Options as DrillOptions};
+use crate::options::{Isolated, Keeping, Options as DrillOptions};
+use crate::plan::Isolation;
 use crate::progress::Mode;
 use crate::report::{Code, Comparison, Metadata, Objectives};
 use crate::work::{self, WorkFolder};
@@ -290,6 +291,8 @@ fn drill_options(options: &Options, seed: u64) -> DrillOptions {
         search_path: options.search_path.clone(),
         build: options.build.clone(),
         plan: None,
+        isolation: Isolation::Off,
+        isolated: Isolated::NotTried { cause: "the corpus does not leave it".to_owned() },
         scale: 1,
         seed,
         keep: false,

@@ -9,7 +9,7 @@ use attest::SigningKey;
 use archive::BackupSpec;
 use secrecy::SecretString;
 
-use crate::plan::{Plan, Reference};
+use crate::plan::{Isolation, Plan, Reference};
 use crate::progress::Mode;
 use crate::report::{Metadata, Objectives};
 
@@ -29,13 +29,6 @@ pub struct PlanRun {
     pub inherited: BTreeMap<String, String>,
     /// SQL about the tables, for a backup that brings none.
     pub spec: BackupSpec,
-    pub isolation: Isolated,
-}
-
-impl PlanRun {
-    pub(crate) fn isolated(&self) -> &Isolated {
-        &self.isolation
-    }
 }
 
 /// Whether this process, and so every process of the drill, has left the machine's network.
@@ -64,6 +57,10 @@ pub struct Options {
     pub build: String,
     /// An environment that exists; else one is made up.
     pub plan: Option<PlanRun>,
+    /// Whether roles that it starts itself are to have no way out...
+    pub isolation: Isolation,
+    /// ... and what became of it.
+    pub isolated: Isolated,
     pub scale: u32,
     pub seed: u64,
     /// Leaves the target where it is.

@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use crate::backup::{Backup, Standard};
 use crate::checks::{
-    Inquiry, artifacts, cursors, expectations, gateway, objects, parity, postgres, reading, scheduler, secrets,
+    Inquiry, artifacts, audit, cursors, expectations, gateway, objects, parity, postgres, reading, scheduler, secrets,
     standing, web_only, worker,
 };
 use crate::options::Options;
@@ -229,8 +229,9 @@ impl<'a> Stages<'a> {
         (gathered.counts, gathered.object_counts) = self
             .proceedings
             .stage(DATA, async |_| {
-                let (reading, engine, object_counts, verified) = tokio::join!(
+                let (reading, trails, engine, object_counts, verified) = tokio::join!(
                     reading::read(manifest, url),
+                    audit::read(backup.sql("audit_chains"), url),
                     postgres::engine_check(url),
                     objects::check(&mut blobs, backup, &objects_folder, url),
                     secrets::verify(&target.launcher, None),
@@ -252,6 +253,9 @@ impl<'a> Stages<'a> {
                     expectations::check(&mut rows, &run.plan, backup.has_manifest(), url).await;
                     expectations::check_age(&mut rows, &run.plan, manifest.snapshot.taken_at, aftermath.disaster_at);
                 }
+                if let Some(trails) = rows.learn("the audit trails could not be read", trails) {
+                    audit::judge(&mut rows, &trails);
+                }
                 if let Some(engine) = rows.learn("the engine's own check could not run", engine) {
                     postgres::judge_engine(&mut rows, &engine);
                 }
@@ -263,10 +267,13 @@ impl<'a> Stages<'a> {
             .await?;
         gathered.count(&backup.standard);
         let summary = match backup.standard {
-            Standard::Manifest => "every table has the rows and the content of the backup; the engine finds no damage",
+            Standard::Manifest => {
+                "every table has the rows and the content of the backup; the audit trails are what was sealed; the engine \
+                 finds no damage"
+            }
             Standard::Survey { .. } => {
-                "reduced, for the backup has no manifest: the plan's numbers hold, the schema is this build's, and the \
-                 engine finds no damage; the rows' content was compared with nothing"
+                "reduced, for the backup has no manifest: the plan's numbers hold, the schema is this build's, the audit \
+                 trails are what was sealed, and the engine finds no damage; the rows' content was compared with nothing"
             }
         };
         self.judged(DATA, rows, summary)?;

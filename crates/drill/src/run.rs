@@ -95,10 +95,6 @@ const PROVE: Name = Name::new("prove", "Prove that the target is not production"
 const ISOLATION: Name = Name::new("isolation", "See that nothing of it has a way out");
 const TEAR_DOWN: Name = Name::new("tear-down", "Tear down");
 
-/// A rehearsal does not leave the machine's network: its operator looks at its roles over it (`--pause-after`).
-const SHARED_NETWORK: &str = "isolation could not be verified: the roles of a rehearsal share the machine's network; what \
-                              keeps them from the outside is the redirection of their gateway";
-
 /// Runs a drill and writes its report.
 ///
 /// # Errors
@@ -188,9 +184,9 @@ async fn conduct(
         empty_cluster: None,
     };
     let aftermath = match &options.plan {
-        Some(run) => take_up(proceedings, run, &means, gathered).await?,
+        Some(run) => take_up(proceedings, options, run, &means, gathered).await?,
         None => {
-            gathered.notes.push(SHARED_NETWORK.into());
+            isolate(proceedings, options, gathered).await?;
             rehearse(proceedings, options, &means).await?
         }
     };
@@ -246,6 +242,7 @@ async fn preflight(proceedings: &mut Proceedings, options: &Options) -> Result<B
 /// A plan's environment, in the place of a rehearsal. Nothing has been written yet.
 async fn take_up(
     proceedings: &mut Proceedings,
+    options: &Options,
     run: &PlanRun,
     means: &Means<'_>,
     gathered: &mut Gathered,
@@ -260,22 +257,26 @@ async fn take_up(
         })
         .await?;
     gathered.notes.extend(proofs);
-    let isolation = proceedings
-        .stage(ISOLATION, async |_| {
-            let isolation = territory::isolation(run).await?;
-            // A doubt is no proof, and the seal says so.
-            Ok(match isolation {
-                Ok(proof) => Done::with_proof(proof.clone(), proof),
-                Err(doubt) => Done::plain(doubt),
-            })
-        })
-        .await?;
-    gathered.notes.push(isolation);
+    isolate(proceedings, options, gathered).await?;
     let controls: Vec<Told> = run.plan.controls.iter().map(Told::from).collect();
     if !controls.is_empty() {
         gathered.notes.push(say!("Evidence for: {}.", controls));
     }
     Ok(aftermath)
+}
+
+/// Sees where the roles will run. Only what was seen is a proof; a doubt the report says, and the seal.
+async fn isolate(proceedings: &mut Proceedings, options: &Options, gathered: &mut Gathered) -> Result<(), Halt> {
+    let seen = proceedings
+        .stage(ISOLATION, async |_| {
+            Ok(match territory::isolation(options).await? {
+                Ok(proof) => Done::with_proof(proof.clone(), proof),
+                Err(doubt) => Done::plain(doubt),
+            })
+        })
+        .await?;
+    gathered.notes.push(seen);
+    Ok(())
 }
 
 /// The source's life and death.
@@ -369,15 +370,13 @@ async fn scan(
     recovered: &mut Recovered,
     gathered: &mut Gathered,
 ) -> Result<(), Halt> {
-    let plan = options.plan.as_ref();
     let mut inquiry = proceedings.inquire(CheckId::Redaction);
     let needles = aftermath.canaries.needles().to_vec();
     proceedings
         .stage(SCAN, async |_| {
             let operator = recovered.target.operator(&aftermath.operator_token);
-            if let Some(inside) = plan.and_then(|run| territory::roles_inside(run, &recovered.target)) {
-                gathered.notes.push(inside);
-            }
+            let inside = territory::roles_inside(options, &recovered.target);
+            gathered.notes.extend(inside.iter().map(|(seen, _)| seen.clone()));
             let live = redaction::collect_live(&mut inquiry, &recovered.target, &operator, &needles).await;
             recovered.unwell = recovered.target.stop_roles().await;
             let mut outputs = live;
@@ -391,7 +390,10 @@ async fn scan(
                 .push(redaction::Output::Text { name: "cowork backup".into(), text: aftermath.backup_output.clone() });
             outputs.push(redaction::Output::Text { name: "cowork restore".into(), text: recovered.output.clone() });
             redaction::judge(&mut inquiry, &needles, &outputs);
-            Ok(Done::nothing())
+            Ok(match inside {
+                Some((seen, true)) => Done::with_proof((), seen),
+                _ => Done::nothing(),
+            })
         })
         .await?;
     let check = inquiry.conclude("every output was scanned for every canary, and each positive control was found");

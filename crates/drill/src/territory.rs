@@ -1,4 +1,4 @@
-//! Whether a drill of a plan stands where it may: its target is not production, and nothing of it has a way out. Asked
+//! Whether a drill stands where it may: the target of a plan is not production, and nothing of any drill has a way out. Asked
 //! before anything is written; what can't be proven the report says.
 //!
 //! Not here: entering a network namespace (the binary does, before it has a second thread), the mark of a database that
@@ -12,7 +12,7 @@ use secrecy::ExposeSecret as _;
 use sqlx::{Connection as _, PgConnection};
 use tokio::net::TcpStream;
 
-use crate::options::{Isolated, PlanRun};
+use crate::options::{Isolated, Options, PlanRun};
 use crate::origin::Origin;
 use crate::plan::{Isolation, Name, Roles};
 use crate::rehearsal::{Aftermath, Means};
@@ -53,21 +53,21 @@ pub(crate) async fn prove(run: &PlanRun, means: &Means<'_>, aftermath: &Aftermat
 /// Where the roles run: the proof that they have no way out, or the sentence that says why there is none.
 ///
 /// # Errors
-/// If there is none and the plan requires one.
-pub(crate) async fn isolation(run: &PlanRun) -> anyhow::Result<Result<Sentence, Sentence>> {
-    if let Roles::Commands { .. } = run.plan.roles {
+/// If there is none and one is required.
+pub(crate) async fn isolation(options: &Options) -> anyhow::Result<Result<Sentence, Sentence>> {
+    if options.plan.as_ref().is_some_and(|run| matches!(run.plan.roles, Roles::Commands { .. })) {
         let doubt = "isolation could not be verified: the operator's commands start the roles elsewhere";
         return Ok(Err(doubt.into()));
     }
-    let doubt = match &run.isolated() {
+    let doubt = match &options.isolated {
         Isolated::Namespace { left } => match no_way_out(left).await {
             Ok(()) => return Ok(Ok("the drill and its roles run in a network namespace without a route".into())),
             Err(error) => Sentence::about(&error),
         },
         Isolated::Impossible { cause } | Isolated::NotTried { cause } => say!("{}", Heard::of(cause)),
     };
-    if run.plan.target.isolation == Isolation::Required {
-        bail!("the plan requires isolation, and there is none: {doubt}");
+    if options.isolation == Isolation::Required {
+        bail!("isolation is required, and there is none: {doubt}");
     }
     Ok(Err(say!("isolation could not be verified: {}", doubt)))
 }
@@ -78,6 +78,10 @@ async fn no_way_out(left: &str) -> anyhow::Result<()> {
     anyhow::ensure!(now != left, "this is the network namespace of before");
     let routes = std::fs::read_to_string("/proc/self/net/route").context("the routes can't be read")?;
     anyhow::ensure!(routes.lines().count() <= 1, "the network namespace has routes");
+    // Of IPv6 the kernel lists its own, over the loopback interface. Without IPv6 there is no such file.
+    let routes = std::fs::read_to_string("/proc/self/net/ipv6_route").unwrap_or_default();
+    let local = |route: &str| route.split_whitespace().next_back() == Some("lo");
+    anyhow::ensure!(routes.lines().all(local), "the network namespace has routes of IPv6");
     match tokio::time::timeout(SILENCE, TcpStream::connect(ELSEWHERE)).await {
         Ok(Err(error)) if error.kind() == std::io::ErrorKind::NetworkUnreachable => Ok(()),
         _ => bail!("an address elsewhere is not unreachable"),
@@ -88,13 +92,15 @@ fn namespace_of(process: &str) -> std::io::Result<String> {
     Ok(std::fs::read_link(format!("/proc/{process}/ns/net"))?.display().to_string())
 }
 
-/// How many of the target's roles share the judge's namespace, and whether all do. Asked of the running processes.
-pub(crate) fn roles_inside(run: &PlanRun, target: &Target) -> Option<Sentence> {
-    let Isolated::Namespace { .. } = run.isolated() else { return None };
+/// How many of the target's roles share the judge's namespace, which has no way out, and whether all do. Asked of the running
+/// processes. `None`: the judge is in none of its own.
+pub(crate) fn roles_inside(options: &Options, target: &Target) -> Option<(Sentence, bool)> {
+    let Isolated::Namespace { .. } = &options.isolated else { return None };
     let own = namespace_of("self").ok()?;
     let inside = target.roles.iter().filter(|role| namespace_of(&role.pid.to_string()).is_ok_and(|seen| seen == own));
     let (inside, all) = (inside.count(), target.roles.len());
-    Some(say!("{} of {} running roles were seen in the network namespace without a route", inside, all))
+    let seen = say!("{} of {} running roles were seen in the network namespace without a route", inside, all);
+    Some((seen, all > 0 && inside == all))
 }
 
 fn apart(work: &Path, objects: &Path) -> anyhow::Result<()> {

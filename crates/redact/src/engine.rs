@@ -5,8 +5,8 @@
 use std::ops::Range;
 
 use crate::encoding::Encoding;
-use crate::escapes::Interest;
 use crate::findings::{Collected, Path};
+use crate::interest::Interest;
 use crate::known::Known;
 use crate::layer::Layer;
 use crate::rules;

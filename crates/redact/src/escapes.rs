@@ -1,10 +1,11 @@
 //! Escapes: spellings of single characters, of which a text may use any, for any of its characters.
 //!
 //! A value that is written with escapes has many forms, so it is not looked for as it stands: the neighbourhood of
-//! each escape is unescaped, and the value is looked for in that. Escapes that can be part of no known value (such as
-//! `\n`, mostly) are passed over.
+//! each escape is unescaped, and the value is looked for in that.
+//!
+//! Not here: which escapes are worth it (`interest`).
 
-use memchr::{memchr, memchr2_iter};
+use memchr::{memchr, memchr_iter, memchr2};
 
 use crate::encoding::Encoding;
 
@@ -30,26 +31,6 @@ pub(crate) enum Charset {
 /// The longest escape: two units of a character beyond the first plane.
 pub(crate) const LONGEST: usize = 12;
 
-/// How far into a run of backslashes is looked for what they escape.
-const BACKSLASHES: usize = 64;
-
-/// Which escapes are worth undoing.
-#[derive(Debug, Clone)]
-pub(crate) struct Interest {
-    /// By what follows the backslash; those by number are all of interest.
-    after_backslash: [bool; 256],
-    backslashes: bool,
-    named_entities: bool,
-}
-
-/// Where an escape begins.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Escape {
-    pub(crate) at: usize,
-    /// If not, it is one only when it is read backwards.
-    pub(crate) forwards: bool,
-}
-
 impl Family {
     pub(crate) const ALL: [Self; 3] = [Self::Percent, Self::Backslash, Self::Html];
 
@@ -73,86 +54,16 @@ impl Family {
     }
 }
 
-impl Interest {
-    /// In whatever any of `values` may hold.
-    pub(crate) fn of<'a>(values: impl IntoIterator<Item = &'a [u8]>) -> Self {
-        let mut interest = Self { after_backslash: [false; 256], backslashes: false, named_entities: false };
-        // Base64 may hold a slash.
-        interest.after_backslash[usize::from(b'/')] = true;
-        values.into_iter().for_each(|value| interest.add(value));
-        interest
-    }
-
-    /// In whatever `value` may hold, too.
-    pub(crate) fn add(&mut self, value: &[u8]) {
-        for byte in value {
-            let escaped = match byte {
-                b'\n' => b'n',
-                b'\r' => b'r',
-                b'\t' => b't',
-                8 => b'b',
-                12 => b'f',
-                b'"' | b'\'' => *byte,
-                _ => b'/',
-            };
-            self.after_backslash[usize::from(escaped)] = true;
-            self.backslashes |= *byte == b'\\';
-            self.named_entities |= b"&<>\"'".contains(byte);
-        }
-    }
-
-    /// The next escape of `family` from `from` on.
-    pub(crate) fn next(&self, text: &[u8], from: usize, family: Family) -> Option<Escape> {
-        let mut from = from;
-        loop {
-            let at = from + memchr(family.begin(), text.get(from..)?)?;
-            let forwards = self.begins(family, &text[at + 1..]);
-            if forwards || self.ends_backwards(family, &text[..at]) {
-                return Some(Escape { at, forwards });
-            }
-            from = at + 1;
-        }
-    }
-
-    fn begins(&self, family: Family, rest: &[u8]) -> bool {
-        match family {
-            Family::Percent => hex_digits(rest, 2).is_some(),
-            Family::Html => {
-                rest.first() == Some(&b'#') && numbered(rest).is_some() || self.named_entities && named(rest).is_some()
-            }
-            Family::Backslash => {
-                let more = rest.iter().take(BACKSLASHES).take_while(|byte| **byte == b'\\').count();
-                match rest.get(more) {
-                    Some(b'u') if hex_digits(&rest[more + 1..], 4).is_some() => true,
-                    Some(b'x') if hex_digits(&rest[more + 1..], 2).is_some() => true,
-                    Some(byte) => self.after_backslash[usize::from(*byte)] || more > 0 && self.backslashes,
-                    None => false,
-                }
-            }
-        }
-    }
-
-    fn ends_backwards(&self, family: Family, before: &[u8]) -> bool {
-        let digits = |from_end: usize, until_end: usize| {
-            let first = before.len().checked_sub(from_end);
-            first.is_some_and(|first| before[first..before.len() - until_end].iter().all(u8::is_ascii_hexdigit))
-        };
-        match (family, before.last()) {
-            (Family::Percent, _) => digits(2, 0),
-            (Family::Html, last) => last == Some(&b'#'),
-            (Family::Backslash, Some(b'u')) => digits(5, 1),
-            (Family::Backslash, Some(b'x')) => digits(3, 1),
-            (Family::Backslash, last) => last.is_some_and(|byte| self.after_backslash[usize::from(*byte)]),
-        }
-    }
-}
-
-/// Whether `text` writes any character by a number from U+0080 to U+00FF.
-pub(crate) fn has_latin1(text: &[u8]) -> bool {
-    memchr2_iter(b'u', b'#', text).any(|at| match text[at] {
-        b'u' => hex_digits(&text[at + 1..], 4).is_some_and(|unit| (0x80..0x100).contains(&unit)),
-        _ => entity(&text[at - at.min(1)..]).is_some_and(|(unit, _)| (0x80..0x100).contains(&unit)),
-    }) || text.iter().any(|byte| matches!(byte, 0xc2 | 0xc3))
+/// Whether `text` writes any character from U+0080 to U+00FF by a number in an escape of `family`, or has one as it is.
+pub(crate) fn has_latin1(text: &[u8], family: Family) -> bool {
+    let latin1 = |unit: u32| (0x80..0x100).contains(&unit);
+    memchr2(0xc2, 0xc3, text).is_some()
+        || memchr_iter(family.begin(), text).any(|at| match family {
+            Family::Percent => false,
+            Family::Backslash if text.get(at + 1) != Some(&b'u') => false,
+            Family::Backslash => hex_digits(&text[at + 2..], 4).is_some_and(latin1),
+            Family::Html => entity(&text[at..]).is_some_and(|(unit, _)| latin1(unit)),
+        })
 }
 
 /// Undoes all escapes of one family, and appends to `out`. `places`, if it is asked for, receives for each byte of `out` where in
@@ -193,20 +104,24 @@ fn plain(
         }
         return;
     }
-    let mut at = range.start;
-    while at < range.end {
-        // The two bytes of a character from U+0080 to U+00FF become the one that it stands for.
-        match text[at..range.end] {
-            [first @ (0xc2 | 0xc3), second, ..] if second & 0xc0 == 0x80 => {
+    // The two bytes of a character from U+0080 to U+00FF become the one that it stands for.
+    let mut rest = &text[range.clone()];
+    while let Some(at) = memchr2(0xc2, 0xc3, rest) {
+        out.extend_from_slice(&rest[..at]);
+        rest = &rest[at..];
+        rest = match rest {
+            [first, second, more @ ..] if second & 0xc0 == 0x80 => {
                 out.push((first << 6) | (second & 0x3f));
-                at += 2;
+                more
             }
-            _ => {
-                out.push(text[at]);
-                at += 1;
+            [first, more @ ..] => {
+                out.push(*first);
+                more
             }
-        }
+            [] => rest,
+        };
     }
+    out.extend_from_slice(rest);
     if let Some(places) = places {
         places.resize(places.len() + out.len() - before, range.start);
     }
@@ -284,7 +199,7 @@ fn entity(text: &[u8]) -> Option<(u32, usize)> {
 }
 
 /// What comes after the ampersand of an entity by number.
-fn numbered(rest: &[u8]) -> Option<(u32, usize)> {
+pub(crate) fn numbered(rest: &[u8]) -> Option<(u32, usize)> {
     let (first, radix) = if matches!(rest.get(1), Some(b'x' | b'X')) { (2, 16) } else { (1, 10) };
     let digits = rest.get(first..)?.iter().take(7).take_while(|byte| char::from(**byte).is_digit(radix)).count();
     if digits == 0 || rest.get(first + digits) != Some(&b';') {
@@ -294,13 +209,13 @@ fn numbered(rest: &[u8]) -> Option<(u32, usize)> {
     Some((u32::from_str_radix(number, radix).ok()?, first + digits + 1))
 }
 
-fn named(rest: &[u8]) -> Option<(u8, usize)> {
+pub(crate) fn named(rest: &[u8]) -> Option<(u8, usize)> {
     const NAMES: [(&[u8], u8); 5] =
         [(b"amp;", b'&'), (b"lt;", b'<'), (b"gt;", b'>'), (b"quot;", b'"'), (b"apos;", b'\'')];
     NAMES.into_iter().find(|(name, _)| rest.starts_with(name)).map(|(name, character)| (character, name.len()))
 }
 
-fn hex_digits(text: &[u8], count: usize) -> Option<u32> {
+pub(crate) fn hex_digits(text: &[u8], count: usize) -> Option<u32> {
     let digits = text.get(..count)?;
     digits.iter().try_fold(0, |value, digit| Some(value << 4 | char::from(*digit).to_digit(16)?))
 }
@@ -337,19 +252,5 @@ mod tests {
             unescape(written.as_bytes(), Family::Backslash, Charset::Latin1, &mut out, None);
             assert!(out.windows(256).any(|part| part == bytes), "{written}");
         }
-    }
-
-    #[test]
-    fn escapes_that_no_value_can_hold_are_passed_over() {
-        let (plain, quoted) = (Interest::of([&b"abc"[..]]), Interest::of([&b"a\"c"[..]]));
-        for family in Family::ALL {
-            assert_eq!(plain.next(br#"a\n\"b\\n %zz &amp; &# 100 %"#, 0, family), None);
-        }
-        let (forwards, backwards) =
-            (|at| Some(Escape { at, forwards: true }), |at| Some(Escape { at, forwards: false }));
-        assert_eq!(plain.next(br"a\u0041", 0, Family::Backslash), forwards(1));
-        assert_eq!(plain.next(br"a\\\\u0041", 0, Family::Backslash), forwards(1));
-        assert_eq!(plain.next(b"a14%", 0, Family::Percent), backwards(3));
-        assert_eq!(quoted.next(br#"a\"b"#, 0, Family::Backslash), forwards(1));
     }
 }

@@ -11,8 +11,9 @@ use std::ops::Range;
 
 use crate::encoding::Encoding;
 use crate::engine::{Engine, Walk};
-use crate::escapes::{Charset, Escape, Family, LONGEST, has_latin1, unescape};
+use crate::escapes::{Charset, Family, LONGEST, has_latin1, unescape};
 use crate::findings::{Path, Raw, Reason};
+use crate::interest::Escape;
 use crate::members::{self, Decoder, Magic, Start};
 use crate::runs::{Alphabet, Run, continued, line_before, next_run};
 
@@ -228,7 +229,7 @@ impl Layer {
             return;
         }
         self.undo(walk, view, zone, family, Charset::Utf8, false);
-        if family != Family::Percent && has_latin1(text) {
+        if family != Family::Percent && has_latin1(text, family) {
             self.undo(walk, view, zone, family, Charset::Latin1, false);
         }
         if backwards {

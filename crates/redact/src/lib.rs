@@ -15,6 +15,7 @@ mod encoding;
 mod engine;
 mod escapes;
 mod findings;
+mod interest;
 mod known;
 mod layer;
 mod members;

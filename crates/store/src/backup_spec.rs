@@ -71,6 +71,7 @@ pub const BACKUP_SPEC: BackupSpec = BackupSpec {
     probes: &[
         probe!("activity", false),
         probe!("artifacts", true),
+        probe!("audit_chains", false),
         probe!("bindings", true),
         probe!("blobs", true),
         probe!("checkpoints", true),

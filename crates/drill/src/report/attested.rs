@@ -10,9 +10,9 @@ use attest::statement::{self, CheckResult, Predicate, Proof, ProofStep, StageTim
 use super::{Check, Outcome, Report, Span, Stage, Verdict};
 
 /// The stages that prove that the restored system reached nothing but what it was meant to.
-const ISOLATION: [&str; 4] = ["prepare", "data", "generation", "quiet"];
-/// The same of an environment that exists: it could have been production, and it could have had a way out.
-const ISOLATION_OF_PLAN: [&str; 6] = ["prove", "isolation", "prepare", "data", "generation", "quiet"];
+const ISOLATION: [&str; 6] = ["isolation", "prepare", "data", "generation", "quiet", "scan"];
+/// The same of an environment that exists: it could have been production.
+const ISOLATION_OF_PLAN: [&str; 7] = ["prove", "isolation", "prepare", "data", "generation", "quiet", "scan"];
 /// The stage that proves that nothing is left.
 const CLEAN_UP: [&str; 1] = ["tear-down"];
 
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn a_plans_drill_is_apart_only_if_it_was_proven_to_have_no_way_out() {
+    fn a_drill_is_apart_only_if_it_was_seen_to_have_no_way_out() {
         let head = || Head { sequence: 1, sha256: attest::sha256_hex(b"") };
         let mut report = sample::passing();
         let proven = ISOLATION.map(|id| (id, Some("seen")));
@@ -137,7 +137,7 @@ mod tests {
         assert!(report.predicate(head(), "key", false).isolation.held);
         report.stages.extend(of_plan.map(stage));
         let isolation = report.predicate(head(), "key", false).isolation;
-        assert_eq!((isolation.steps.len(), isolation.held), (6, false));
+        assert_eq!((isolation.steps.len(), isolation.held), (7, false));
         report.stages.last_mut().unwrap().proof = Some("no route".into());
         assert!(report.predicate(head(), "key", false).isolation.held);
     }

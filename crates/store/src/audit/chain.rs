@@ -7,6 +7,8 @@
 //! prints it. So what a detail quotes can be erased with its salt, and the chain still holds; without the salt nobody can find out by
 //! trying what it was.
 //!
+//! The judge computes the same by itself, from "The audit chain" in ARCHITECTURE.md: a change of one is a change of all three.
+//!
 //! Not promised: that a forger is noticed who can write the database and computes every later link anew. Whoever notes a head
 //! outside of it can see that (`verify`).
 

@@ -71,11 +71,11 @@ pub(super) const FAULTS: &[Fault] = &[
     ),
     Fault::new(
         "canary-in-the-audit",
-        "an audit record holds a planted address",
+        "an audit record that is not sealed yet holds a planted address",
         &[Source(Act::Sql(
-            "UPDATE audit_records SET target = '{email}' WHERE audit_id = (SELECT audit_id FROM \
-             audit_records WHERE org_id = (SELECT org_id FROM orgs ORDER BY created_at LIMIT 1) ORDER BY \
-             position DESC LIMIT 1)",
+            "INSERT INTO audit_records (org_id, audit_id, actor, action, target, detail, recorded_at) SELECT \
+             org_id, gen_random_uuid(), actor, action, '{email}', detail, now() FROM audit_records WHERE \
+             org_id = (SELECT org_id FROM orgs ORDER BY created_at LIMIT 1) ORDER BY position DESC LIMIT 1",
         ))],
         &[found(Row::Redaction, Code::CanaryFound)],
     ),

@@ -1,7 +1,7 @@
 //! Rows, definitions and pages that differ from the backup's.
 
 use super::super::act::Act;
-use super::super::fault::Step::After;
+use super::super::fault::Step::{After, Source};
 use super::super::fault::{Fault, found, unknown};
 use crate::report::CheckId as Row;
 use crate::report::Code;
@@ -59,6 +59,33 @@ pub(super) const FAULTS: &[Fault] = &[
             ),
         )],
         &[found(Row::PostgresRestore, Code::TableCount), found(Row::PostgresRestore, Code::SequenceValue)],
+    ),
+    Fault::new(
+        "audit-record-altered",
+        "a sealed audit record tells of somebody else; the backup's digests agree with it",
+        &[Source(Act::Sql(
+            "UPDATE audit_records SET actor = 'role:nobody' WHERE audit_id = (SELECT audit_id FROM \
+             audit_records WHERE seal_number = 1 ORDER BY org_id LIMIT 1)",
+        ))],
+        &[found(Row::PostgresRestore, Code::AuditChain)],
+    ),
+    Fault::new(
+        "audit-detail-altered",
+        "what a sealed audit record quotes is another text, and its salt is gone as after an erasure",
+        &[Source(Act::Sql(
+            "UPDATE audit_records SET detail = '{\"title\": \"harmless\"}', seal_salt = NULL WHERE audit_id = \
+             (SELECT audit_id FROM audit_records WHERE seal_number = 1 ORDER BY org_id LIMIT 1)",
+        ))],
+        &[found(Row::PostgresRestore, Code::AuditChain)],
+    ),
+    Fault::new(
+        "audit-record-taken-away",
+        "the newest sealed audit record of an org is not there any more, before the backup",
+        &[Source(Act::Sql(
+            "DELETE FROM audit_records WHERE audit_id = (SELECT audit_id FROM audit_records JOIN audit_heads \
+             USING (org_id, seal_number) ORDER BY org_id LIMIT 1)",
+        ))],
+        &[found(Row::PostgresRestore, Code::AuditChain)],
     ),
     Fault::new(
         "default-lost",
