@@ -4,25 +4,27 @@
 use std::path::Path;
 use std::time::Instant;
 
-use chrono::DateTime;
+use anyhow::Context as _;
 use clock::Sources;
 use ids::SystemId;
 use ledger::Reader;
 use objects::Objects;
 use recovery::{Memory, Recovery};
 use serde_json::{Value, json};
-use store::{Environment, Generation};
+use store::Environment;
 
 use crate::database::Database;
 
 pub(crate) async fn replay(folder: &Path, system: SystemId) -> anyhow::Result<Value> {
     let database = Database::start()?;
     let sources = Sources::system();
-    let (store, generation) = database.system(sources.clone()).await?;
+    let (store, _) = database.system(sources.clone()).await?;
+    // The ledger is of the system that is restored here.
+    database.tell(format!("UPDATE generations SET system_id = '{system}'")).await?;
+    let current = store.generation_current().await?.context("the database has no generation")?;
     let own = tempfile::tempdir()?;
     let own = Objects::open_folder(own.path())?;
     let reader = Reader::open(Objects::open_folder(folder)?, system, sources.now()).await?;
-    let current = Generation { system_id: system, started_at: DateTime::UNIX_EPOCH, ..generation };
     let recovery = Recovery {
         store: &store,
         current: &current,
@@ -34,5 +36,12 @@ pub(crate) async fn replay(folder: &Path, system: SystemId) -> anyhow::Result<Va
     let began = Instant::now();
     let begun = recovery.begin(&mut |_| {}).await?;
     let seconds = began.elapsed().as_secs_f64();
-    Ok(json!({ "seconds": seconds, "records": begun.report["records"], "read_ms": begun.report["read_ms"] }))
+    let told = |name: &str| begun.report[name].clone();
+    Ok(json!({
+        "seconds": seconds,
+        "records": told("records"),
+        "read_ms": told("read_ms"),
+        "apply_ms": told("apply_ms"),
+        "remembered": begun.report["remembered"]["deliveries"],
+    }))
 }

@@ -56,3 +56,11 @@ fn a_slot_fires_once() {
     explained(Kind::Slot, &fired);
     unexplained(Kind::Slot, &[&fired[..], &[Observed::Restored, INTENT]].concat());
 }
+
+#[test]
+fn a_slot_fires_after_its_intent_and_is_told_after_that() {
+    unexplained(Kind::Slot, &[Observed::Arrived]);
+    unexplained(Kind::Slot, &[INTENT, SENT]);
+    explained(Kind::Slot, &[INTENT, INTENT, Observed::Arrived, INTENT, SENT, Observed::Row(RowState::Sent)]);
+    unexplained(Kind::Slot, &[INTENT, Observed::Row(RowState::Sent)]);
+}

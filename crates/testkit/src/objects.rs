@@ -5,7 +5,7 @@
 use std::fmt;
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -31,8 +31,10 @@ pub struct Mood {
     pub fail: u32,
     /// Of 100 puts, so many are carried out and answered with an error all the same.
     pub lie: u32,
-    /// Requests are never answered.
+    /// Requests are never answered, and nothing is done.
     pub hang: bool,
+    /// Puts are carried out, and never answered.
+    pub mute: bool,
 }
 
 /// A store in memory with a mood.
@@ -42,6 +44,7 @@ pub struct FaultyStore {
     mood: Mutex<Mood>,
     dice: Sources,
     puts: AtomicU64,
+    asked: AtomicU64,
 }
 
 impl FaultyStore {
@@ -49,7 +52,8 @@ impl FaultyStore {
     #[must_use]
     pub fn new(seed: u64) -> Self {
         let (_, dice) = sources(seed ^ 0x5eed);
-        Self { inner: InMemory::new(), mood: Mutex::new(Mood::default()), dice, puts: AtomicU64::new(0) }
+        let (inner, mood) = (InMemory::new(), Mutex::new(Mood::default()));
+        Self { inner, mood, dice, puts: AtomicU64::new(0), asked: AtomicU64::new(0) }
     }
 
     pub fn set(&self, mood: Mood) {
@@ -61,11 +65,23 @@ impl FaultyStore {
         self.puts.load(Ordering::Relaxed)
     }
 
+    /// Requests that were made, but for deletions and lists, whatever came of them.
+    pub fn asked(&self) -> u64 {
+        self.asked.load(Ordering::Relaxed)
+    }
+
+    /// The same objects without the mood, for somebody who watches.
+    #[must_use]
+    pub fn calm(&self) -> Arc<dyn ObjectStore> {
+        Arc::new(self.inner.clone())
+    }
+
     fn mood(&self) -> MutexGuard<'_, Mood> {
         self.mood.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn suffer(&self) -> Result<Mood> {
+        self.asked.fetch_add(1, Ordering::Relaxed);
         let mood = *self.mood();
         if mood.hang {
             std::future::pending::<()>().await;
@@ -93,6 +109,9 @@ impl ObjectStore for FaultyStore {
         let mood = self.suffer().await?;
         let put = self.inner.put_opts(location, payload, options).await?;
         self.puts.fetch_add(1, Ordering::Relaxed);
+        if mood.mute {
+            std::future::pending::<()>().await;
+        }
         if self.dice.below(100) < mood.lie { Err(refused()) } else { Ok(put) }
     }
 

@@ -1,111 +1,14 @@
-//! What schedulers do to workflows, on a database of its own per test and with a clock that is moved by hand.
-
-use std::sync::Arc;
-use std::time::Duration;
+//! What schedulers do to workflows.
 
 use chrono::TimeDelta;
-use clock::{ManualClock, Sources, Timestamp};
-use domain::schedule::{MissedPolicy, NewTrigger, OverlapPolicy, TriggerSpec, WorkflowState};
-use effects::Effects;
-use ids::{BackupId, OrgId, WorkflowId};
-use ledger::{DigestKey, Identity, Ledger};
-use objects::Objects;
+use domain::schedule::{MissedPolicy, OverlapPolicy, TriggerSpec};
+use ids::BackupId;
 use scheduler::{Pass, Settings, pass};
-use store::{Environment, NewWorkflow, Store};
-use testkit::{FaultyStore, Mood, TestDatabase, wait_until};
+use store::{Environment, NewWorkflow};
+use testkit::{Mood, wait_until};
 use tokio_util::sync::CancellationToken;
 
-const ACTOR: &str = "token:test";
-
-struct World {
-    store: Store,
-    /// Where the ledger's objects go.
-    remembering: Arc<FaultyStore>,
-    effects: Effects,
-    clock: Arc<ManualClock>,
-    sources: Sources,
-    org: OrgId,
-    /// When the clock was started.
-    start: Timestamp,
-    database: TestDatabase,
-}
-
-impl World {
-    async fn new() -> Self {
-        let database = TestDatabase::create().await;
-        let (clock, sources) = testkit::sources(1);
-        let store = Store::from_pool(database.pool(), sources.clone());
-        store.migrate().await.unwrap();
-        let generation = store.generation_initialise(Environment::Production).await.unwrap();
-        let identity = Identity { system: generation.system_id, generation: generation.generation, supersedes: None };
-        let millis = Duration::from_millis;
-        let ledger_settings =
-            ledger::Settings { spacing: millis(1), patience: millis(200), ..ledger::Settings::default() };
-        let remembering = Arc::new(FaultyStore::new(1));
-        let ledger =
-            Ledger::open(Objects::over(remembering.clone()), identity, sources.id(), sources.clone(), ledger_settings);
-        let effects = Effects::new(store.clone(), ledger, DigestKey::derive(b"a test"));
-        let org = store.org_create("acme", ACTOR).await.unwrap().org_id;
-        let start = sources.now();
-        Self { store, remembering, effects, clock, sources, org, start, database }
-    }
-
-    fn advance(&self, seconds: i64) {
-        self.clock.advance(TimeDelta::seconds(seconds));
-    }
-
-    async fn pass(&self) -> Pass {
-        pass(&self.store, &self.effects, &CancellationToken::new()).await.unwrap()
-    }
-
-    /// A workflow that is due every `every_s`, first after that time.
-    async fn every(&self, every_s: i64, change: impl FnOnce(&mut NewWorkflow)) -> WorkflowId {
-        self.workflow(TriggerSpec::Interval { every_s, anchor_at: None }, change).await
-    }
-
-    async fn workflow(&self, spec: TriggerSpec, change: impl FnOnce(&mut NewWorkflow)) -> WorkflowId {
-        let mut new = NewWorkflow {
-            org: self.org,
-            name: "digest".into(),
-            agent: "scripted".into(),
-            prompt: "say good morning".into(),
-            state: WorkflowState::Active,
-            missed_policy: MissedPolicy::Skip,
-            missed_window_s: 3_600,
-            overlap_policy: OverlapPolicy::Allow,
-            triggers: vec![NewTrigger::new(spec, self.sources.now()).unwrap()],
-        };
-        change(&mut new);
-        self.store.workflow_create(&new, ACTOR).await.unwrap()
-    }
-
-    /// The workflow's slots, oldest first: `seconds fired`, or `seconds` and why not.
-    async fn slots(&self, workflow: WorkflowId) -> Vec<String> {
-        let mut slots = self.store.slot_list(self.org, workflow, None, 200).await.unwrap();
-        slots.reverse();
-        let line = |slot: &store::Slot| {
-            let seconds = (slot.due_at - self.start).num_seconds();
-            format!("{seconds} {}", slot.reason.as_ref().unwrap_or(&slot.state))
-        };
-        slots.iter().map(line).collect()
-    }
-
-    /// Every fired slot has exactly one run, and every run its session, its one command and its meter.
-    async fn check(&self) {
-        let odd: i64 = sqlx::query_scalar(
-            "SELECT count(*) FROM slots FULL JOIN runs USING (org_id, workflow_id, due_at)
-             LEFT JOIN commands ON commands.org_id = runs.org_id AND commands.command_id = runs.command_id
-                AND commands.session_id = runs.session_id AND commands.ordinal = 1
-             LEFT JOIN usage_records ON usage_records.org_id = runs.org_id AND source_id = run_id
-             WHERE (slots.state = 'fired') IS DISTINCT FROM (run_id IS NOT NULL)
-                OR (run_id IS NOT NULL AND (commands.command_id IS NULL OR usage_id IS NULL))",
-        )
-        .fetch_one(&self.database.pool())
-        .await
-        .unwrap();
-        assert_eq!(odd, 0, "slots, runs, commands and meters agree");
-    }
-}
+use crate::world::{ACTOR, World};
 
 const MISSED: &str = "it was missed, and missed slots are skipped";
 
@@ -152,13 +55,6 @@ async fn schedulers_at_once_fire_each_slot_exactly_once() {
     assert_eq!(fired, 180);
     assert_eq!(world.store.run_list(world.org, None, None, 1_000).await.unwrap().len(), 180);
     world.check().await;
-}
-
-impl World {
-    /// The store as another process has it.
-    async fn replica(&self) -> Store {
-        Store::connect(&self.database.url(), 5, self.sources.clone()).await.unwrap()
-    }
 }
 
 #[tokio::test]

@@ -1,0 +1,5 @@
+//! Schedulers and a real database.
+
+mod slots;
+mod traced;
+mod world;
