@@ -197,7 +197,10 @@ impl Store {
     }
 
     /// Makes [`ROLE`] and gives it what roles need, as far as this login may. Changes nothing where that is done.
-    pub(crate) async fn wall_raise(&self) -> Result<(), ConnectError> {
+    ///
+    /// # Errors
+    /// If the database does not answer, or somebody else owns its tables.
+    pub async fn wall_raise(&self) -> Result<(), ConnectError> {
         let raised = self.pool.execute(RAISE_SQL).await;
         raised.map_err(ConnectError::Wall)?;
         self.wall.0.store(UNKNOWN, Ordering::Release);

@@ -1,7 +1,7 @@
 //! Rows, definitions and pages that differ from the backup's.
 
 use super::super::act::Act;
-use super::super::fault::Step::After;
+use super::super::fault::Step::{After, Source};
 use super::super::fault::{Fault, found, unknown};
 use crate::report::CheckId as Row;
 use crate::report::Code;
@@ -102,6 +102,39 @@ pub(super) const FAULTS: &[Fault] = &[
         "everybody may read a table",
         &[After("restore", Act::Define("GRANT SELECT ON sessions TO PUBLIC"))],
         &[found(Row::PostgresRestore, Code::CatalogueAdded)],
+    ),
+    Fault::new(
+        "wall-open-in-the-source",
+        "a policy of the source lets everybody see the rows of everybody; its backup agrees with it",
+        &[Source(Act::Define(
+            "DROP POLICY tenant ON usage_records; CREATE POLICY tenant ON usage_records USING (true)",
+        ))],
+        &[found(Row::PostgresRestore, Code::TenantWall)],
+    ),
+    Fault::new(
+        "wall-off-in-the-source",
+        "a table of the source has its policy, and row-level security is off; its backup agrees with it",
+        &[Source(Act::Define("ALTER TABLE usage_records DISABLE ROW LEVEL SECURITY"))],
+        &[found(Row::PostgresRestore, Code::TenantWall)],
+    ),
+    Fault::new(
+        "policy-lost",
+        "a policy is dropped after the restore, and row-level security switched off",
+        &[After(
+            "restore",
+            Act::Define("DROP POLICY tenant ON usage_records; ALTER TABLE usage_records DISABLE ROW LEVEL SECURITY"),
+        )],
+        &[
+            found(Row::PostgresRestore, Code::CatalogueMissing),
+            found(Row::PostgresRestore, Code::CatalogueAdded),
+            found(Row::PostgresRestore, Code::TenantWall),
+        ],
+    ),
+    Fault::new(
+        "runtime-grant-lost",
+        "a right of the role that roles work under is revoked after the restore",
+        &[After("restore", Act::Define("REVOKE DELETE ON usage_records FROM cowork_runtime"))],
+        &[found(Row::PostgresRestore, Code::CatalogueMissing), found(Row::PostgresRestore, Code::TenantWall)],
     ),
     Fault::new(
         "sequence-reset",
