@@ -6,6 +6,8 @@
 //!
 //! Not here: where sequences stand. They move while a backup runs, so they have bounds of their own ([`sequences`]).
 
+use std::collections::BTreeSet;
+
 use sqlx::{AssertSqlSafe, PgConnection, Row};
 
 use crate::digest;
@@ -22,6 +24,19 @@ pub async fn lines(connection: &mut PgConnection) -> Result<Vec<String>, sqlx::E
     let mut lines: Vec<String> = sqlx::query_scalar(LINES).fetch_all(&mut *connection).await?;
     lines.sort_unstable();
     Ok(lines)
+}
+
+/// The roles that grants name, of a catalogue's lines. They belong to the cluster, so no dump brings them.
+#[must_use]
+pub fn grantees(lines: &[String]) -> BTreeSet<&str> {
+    lines.iter().filter_map(|line| grantee(line)).filter(|name| !matches!(*name, "PUBLIC" | "owner")).collect()
+}
+
+/// From `grant relation public.events to=NAME SELECT grantable=f`; a name may have spaces.
+fn grantee(line: &str) -> Option<&str> {
+    let (_, granted) = line.strip_prefix("grant ")?.rsplit_once(" to=")?;
+    let (name_and_privilege, _) = granted.rsplit_once(" grantable=")?;
+    Some(name_and_privilege.rsplit_once(' ')?.0)
 }
 
 /// A sequence, and the next value that it would give.
@@ -61,4 +76,22 @@ pub async fn sequence_next(
 ) -> Result<Option<i64>, sqlx::Error> {
     let found = sequences(connection).await?.into_iter().find(|at| at.schema == schema && at.name == name);
     Ok(found.map(|at| at.next))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_grantee_is_known_by_its_name() {
+        let lines = [
+            "comment relation public.a to=nobody SELECT grantable=f",
+            "grant relation public.a to=owner SELECT grantable=f",
+            "grant relation public.a to=the readers SELECT grantable=t",
+            "grant schema public to=PUBLIC USAGE grantable=f",
+            "grant schema public to=cowork_runtime USAGE grantable=f",
+        ];
+        let lines = lines.map(str::to_owned);
+        assert_eq!(grantees(&lines).into_iter().collect::<Vec<_>>(), ["cowork_runtime", "the readers"]);
+    }
 }

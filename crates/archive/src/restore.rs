@@ -23,7 +23,7 @@ use crate::manifest::{BlobEntry, Source, Table};
 use crate::progress::{Progress, Step};
 use crate::tools::{self, ToolError, Tools};
 use crate::verify::{Backup, VerifyError, verify};
-use crate::{digest, snapshot};
+use crate::{catalogue, digest, snapshot};
 
 const OCCUPANTS: &str = include_str!("restore/occupants.sql");
 
@@ -71,6 +71,13 @@ pub enum RestoreError {
     Encoding { target: String, source_encoding: String },
     #[error("the object folder can't be used")]
     Objects(#[source] std::io::Error),
+    /// Grants of the backup name a role that the target's server does not have, and this login may not make it.
+    #[error("the role {role} can't be made")]
+    Role {
+        role: String,
+        #[source]
+        source: sqlx::Error,
+    },
     /// The database is as empty as before: its restore is one transaction.
     #[error("the dump can't be loaded")]
     Load(#[source] ToolError),
@@ -94,6 +101,7 @@ impl RestoreError {
             Self::OlderPostgres { .. } => "restore into the source's version of Postgres, or a later one",
             Self::Encoding { .. } => "create the target database with the source's encoding",
             Self::Objects(_) => "check the path, its permissions and the space on its disk",
+            Self::Role { .. } => "let a superuser of the target's server run CREATE ROLE with its name, without login",
             Self::Load(ToolError::Start { .. }) => {
                 "install Postgres' client programs, on Debian with `apt-get install postgresql-15`"
             }
@@ -128,6 +136,7 @@ pub async fn restore(request: RestoreRequest, progress: Arc<dyn Progress>) -> Re
     let database = async {
         let start = Instant::now();
         forbid_roles(&request).await.map_err(RestoreError::Settle)?;
+        make_roles(&request).await?;
         load(&request, progress.as_ref()).await?;
         loaded.store(true, Ordering::Relaxed);
         settle(&request.database_url).await.map_err(RestoreError::Settle)?;
@@ -202,6 +211,27 @@ async fn forbid_roles(request: &RestoreRequest) -> Result<(), sqlx::Error> {
     let sql = format!("-- restore_forbid_roles\nDO $$ BEGIN {pending} {as_of} END $$");
     connection.execute(AssertSqlSafe(sql)).await?;
     connection.close().await
+}
+
+/// Makes the roles that grants of the backup name, where the server lacks them: without login and without a password, so that they
+/// open nothing by themselves. One that is there stays as it is.
+async fn make_roles(request: &RestoreRequest) -> Result<(), RestoreError> {
+    let mut connection = PgConnection::connect(&request.database_url).await.map_err(RestoreError::Unreachable)?;
+    for role in catalogue::grantees(&request.backup.manifest.catalogue) {
+        let sql = "-- restore_role
+            SELECT CASE WHEN to_regrole(quote_ident($1)) IS NULL THEN format('CREATE ROLE %I NOLOGIN', $1) END";
+        let make: Option<String> =
+            sqlx::query_scalar(sql).bind(role).fetch_one(&mut connection).await.map_err(RestoreError::Unreachable)?;
+        let Some(make) = make else { continue };
+        match connection.execute(AssertSqlSafe(make)).await {
+            // Another restore on the same server was quicker.
+            Err(sqlx::Error::Database(error)) if matches!(error.code().as_deref(), Some("42710" | "23505")) => {}
+            made => {
+                made.map_err(|source| RestoreError::Role { role: role.to_owned(), source })?;
+            }
+        }
+    }
+    connection.close().await.map_err(RestoreError::Unreachable)
 }
 
 /// `pg_restore` in one transaction. Serial: two jobs on two cores were slower, and can't share a transaction.

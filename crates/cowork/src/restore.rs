@@ -98,6 +98,11 @@ impl Restore {
             return Ok((done, None));
         }
         let begun = unless_interrupted("replay", wanted.begin(installation, process)).await??;
+        // The grants are back; whoever restored may not be a member of the role yet.
+        installation.store.wall_raise().await.map_err(|error| {
+            let advice = "Run `cowork admin migrate` before roles are started.";
+            Failure::could_not("The system is restored, and the wall between tenants was not raised.", error, advice)
+        })?;
         Ok((done, Some(begun)))
     }
 

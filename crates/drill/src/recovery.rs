@@ -245,6 +245,7 @@ impl<'a> Stages<'a> {
                         postgres::check_surveyed(&mut rows, manifest, &reading.digests, catalogue)
                     }
                 };
+                postgres::check_walls(&mut rows, backup, url).await;
                 let verification = verified.as_ref().ok().map(|(verification, _)| verification);
                 let checkpoints = counts.iter().find(|count| count.table == "checkpoints");
                 let checkpoints = checkpoints.map_or(0, |count| count.backup_rows);

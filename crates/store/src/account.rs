@@ -138,7 +138,7 @@ impl Store {
     /// Adds an account to an org. `None`: it belongs to it already.
     pub async fn member_add(&self, org: OrgId, new: &NewMember, actor: &str) -> Result<Option<Member>, StoreError> {
         let during = || StoreError::during("member_add");
-        let mut tx = self.pool.begin().await.map_err(during())?;
+        let mut tx = self.begin_of(org).await.map_err(during())?;
         let Some(member) = insert(&mut tx, &self.sources, org, new).await.map_err(during())? else {
             return Ok(None);
         };
@@ -158,7 +158,7 @@ impl Store {
         actor: &str,
     ) -> Result<Removal, StoreError> {
         let during = || StoreError::during("member_remove");
-        let mut tx = self.pool.begin().await.map_err(during())?;
+        let mut tx = self.begin_of(org).await.map_err(during())?;
         let owners = lock_owners(&mut tx, org).await.map_err(during())?;
         if owners == [account] {
             return Ok(Removal::LastOwner);
@@ -201,7 +201,7 @@ impl Store {
         actor: &str,
     ) -> Result<Removal, StoreError> {
         let during = || StoreError::during("member_change");
-        let mut tx = self.pool.begin().await.map_err(during())?;
+        let mut tx = self.begin_of(org).await.map_err(during())?;
         let owners = lock_owners(&mut tx, org).await.map_err(during())?;
         if owners == [account] && *role != Role::Owner.into() {
             return Ok(Removal::LastOwner);
@@ -239,7 +239,7 @@ impl Store {
             org as OrgId,
             account as AccountId,
         )
-        .fetch_optional(&self.pool)
+        .fetch_optional(self.of(org))
         .await
         .map_err(StoreError::during("member_get"))?;
         row.map(Member::try_from).transpose()
@@ -262,7 +262,7 @@ impl Store {
             after as Option<AccountId>,
             limit,
         )
-        .fetch_all(&self.pool)
+        .fetch_all(self.of(org))
         .await
         .map_err(StoreError::during("member_list"))?;
         rows.into_iter().map(Member::try_from).collect()
@@ -275,7 +275,7 @@ impl Store {
             SELECT display_name FROM accounts WHERE account_id = $1",
             account as AccountId,
         )
-        .fetch_optional(&self.pool)
+        .fetch_optional(self.everywhere())
         .await
         .map_err(StoreError::during("account_display_name"))
     }

@@ -74,7 +74,7 @@ impl Store {
             org as OrgId,
             artifact as ArtifactId,
         )
-        .fetch_optional(&self.pool)
+        .fetch_optional(self.of(org))
         .await
         .map_err(StoreError::during("artifact_by_id"))
     }
@@ -107,7 +107,7 @@ impl Store {
             after as ArtifactId,
             limit.clamp(1, 1_000),
         )
-        .fetch_all(&self.pool)
+        .fetch_all(self.of(org))
         .await
     }
 
@@ -130,7 +130,7 @@ impl Store {
             after as ArtifactId,
             limit.clamp(1, 1_000),
         )
-        .fetch_all(&self.pool)
+        .fetch_all(self.of(org))
         .await
     }
 }

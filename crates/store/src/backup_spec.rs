@@ -84,6 +84,7 @@ pub const BACKUP_SPEC: BackupSpec = BackupSpec {
         probe!("session_projections", false, Some(("projections", &["org_id", "session_id", "sequence", "content"]))),
         probe!("sessions", true),
         probe!("slots", true),
+        probe!("tenant_walls", false),
         probe!("triggers", true),
     ],
     groups: &[

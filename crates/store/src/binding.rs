@@ -96,7 +96,7 @@ fn no_such_channel(error: sqlx::Error) -> BindingError {
 
 impl Store {
     pub async fn binding_create(&self, new: &NewBinding, actor: &str) -> Result<Binding, BindingError> {
-        let mut tx = self.pool.begin().await?;
+        let mut tx = self.begin_of(new.org).await?;
         let binding = insert(&mut tx, &self.sources, new).await?;
         let detail = serde_json::json!({"channel_id": new.channel, "session_id": new.session});
         let target = format!("binding:{}", binding.binding_id);
@@ -125,7 +125,7 @@ impl Store {
             after as Option<BindingId>,
             limit,
         )
-        .fetch_all(&self.pool)
+        .fetch_all(self.of(org))
         .await
         .map_err(StoreError::during("binding_list"))
     }

@@ -11,7 +11,7 @@ use chrono::TimeDelta;
 use clock::Timestamp;
 use ids::OrgId;
 use sqlx::postgres::PgTransaction;
-use sqlx::{PgConnection, PgPool};
+use sqlx::{PgConnection, PgExecutor};
 
 use crate::{Store, StoreError};
 
@@ -69,8 +69,8 @@ impl Store {
         let during = || StoreError::during("blob_deletions_take");
         let now = self.sources.now();
         // Committed before the first object goes: whoever dies in between leaves a trace that nobody names the object.
-        begin(&self.pool, now, limit).await.map_err(during())?;
-        let mut tx = self.pool.begin().await.map_err(during())?;
+        begin(self.everywhere(), now, limit).await.map_err(during())?;
+        let mut tx = self.begin_everywhere().await.map_err(during())?;
         let due = sqlx::query_as!(
             DueDeletion,
             r#"-- blob_deletions_take
@@ -93,7 +93,7 @@ impl Store {
                 WHERE blobs.org_id = blob_deletions.org_id AND blobs.blob_key = blob_deletions.blob_key))",
             self.sources.now(),
         )
-        .execute(&self.pool)
+        .execute(self.everywhere())
         .await
         .map_err(StoreError::during("blob_deletions_forget"))?;
         Ok(())
@@ -123,7 +123,7 @@ impl Deletions {
     }
 }
 
-async fn begin(pool: &PgPool, now: Timestamp, limit: i64) -> Result<(), sqlx::Error> {
+async fn begin(executor: impl PgExecutor<'_>, now: Timestamp, limit: i64) -> Result<(), sqlx::Error> {
     sqlx::query!(
         "-- blob_deletions_begin
         WITH due AS (
@@ -139,7 +139,7 @@ async fn begin(pool: &PgPool, now: Timestamp, limit: i64) -> Result<(), sqlx::Er
         now,
         limit,
     )
-    .execute(pool)
+    .execute(executor)
     .await?;
     Ok(())
 }

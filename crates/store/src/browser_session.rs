@@ -91,7 +91,6 @@ impl Store {
         if let Some(known) = heard.and_then(|changes| self.identities.get(hash, now, changes)) {
             return Ok(Some(known));
         }
-        let mut hot = self.hot.lend().await.map_err(StoreError::during("browser_session_identify"))?;
         let row = sqlx::query!(
             r#"-- browser_session_identify
             SELECT session.org_id AS "org: OrgId", browser_session_id AS "session: BrowserSessionId",
@@ -105,10 +104,9 @@ impl Store {
             now,
             now - idle,
         )
-        .fetch_optional(&mut *hot)
+        .fetch_optional(self.everywhere())
         .await
         .map_err(StoreError::during("browser_session_identify"))?;
-        hot.done();
         let Some(row) = row else { return Ok(None) };
         let mut ends_at = row.expires_at.min(row.last_used_at + idle);
         if row.last_used_at <= now - TOUCHED_EVERY {
@@ -141,7 +139,7 @@ impl Store {
             now,
             now - TOUCHED_EVERY,
         )
-        .execute(&self.pool)
+        .execute(self.of(org))
         .await
         .map_err(StoreError::during("browser_session_touch"))?;
         Ok(())
@@ -169,7 +167,7 @@ impl Store {
             after as Option<BrowserSessionId>,
             limit,
         )
-        .fetch_all(&self.pool)
+        .fetch_all(self.of(org))
         .await
         .map_err(StoreError::during("browser_session_list"))
     }
@@ -189,7 +187,7 @@ impl Store {
             org as OrgId,
             session as BrowserSessionId,
         )
-        .fetch_optional(&self.pool)
+        .fetch_optional(self.of(org))
         .await
         .map_err(StoreError::during("browser_session_get"))
     }
@@ -210,7 +208,7 @@ impl Store {
         else {
             return Ok(false);
         };
-        let mut tx = self.pool.begin().await.map_err(during())?;
+        let mut tx = self.begin_of(org).await.map_err(during())?;
         let revoked = revoke(&mut tx, &self.sources, (org, account), Some(&[session])).await.map_err(during())?;
         if revoked > 0 {
             let target = format!("browser_session:{session}");
@@ -233,7 +231,7 @@ impl Store {
             self.sources.now() - LISTED,
             SWEPT,
         )
-        .execute(&self.pool)
+        .execute(self.everywhere())
         .await
         .map_err(StoreError::during("browser_session_sweep"))?;
         Ok(swept.rows_affected())

@@ -54,7 +54,7 @@ pub fn byok_aad(org: OrgId, key: ByokKeyId) -> Vec<u8> {
 impl Store {
     pub async fn byok_create(&self, org: OrgId, new: &NewByokKey, actor: &str) -> Result<ByokKey, StoreError> {
         let during = || StoreError::during("byok_create");
-        let mut tx = self.pool.begin().await.map_err(during())?;
+        let mut tx = self.begin_of(org).await.map_err(during())?;
         let key = sqlx::query_as!(
             ByokKey,
             r#"-- byok_create
@@ -99,7 +99,7 @@ impl Store {
             after as Option<ByokKeyId>,
             limit,
         )
-        .fetch_all(&self.pool)
+        .fetch_all(self.of(org))
         .await
         .map_err(StoreError::during("byok_list"))
     }
@@ -107,7 +107,7 @@ impl Store {
     /// Takes a key out of force and forgets it: only what people may see of it stays. `false`: there is no such key.
     pub async fn byok_revoke(&self, org: OrgId, key: ByokKeyId, actor: &str) -> Result<bool, StoreError> {
         let during = || StoreError::during("byok_revoke");
-        let mut tx = self.pool.begin().await.map_err(during())?;
+        let mut tx = self.begin_of(org).await.map_err(during())?;
         let row = sqlx::query!(
             r#"-- byok_revoke
             WITH found AS (
@@ -153,7 +153,7 @@ impl Store {
             after as Option<ByokKeyId>,
             limit,
         )
-        .fetch_all(&self.pool)
+        .fetch_all(self.everywhere())
         .await
         .map_err(StoreError::during("byok_sealed_list"))
     }

@@ -69,7 +69,7 @@ impl Store {
         let during = || StoreError::during("channel_create");
         let channel_id: ChannelId = self.sources.id();
         let created_at = self.sources.now();
-        let mut tx = self.pool.begin().await.map_err(during())?;
+        let mut tx = self.begin_of(new.org).await.map_err(during())?;
         sqlx::query!(
             "-- channel_create
             INSERT INTO channels (org_id, channel_id, kind, name, destination, secret_version, deduplicates,
@@ -107,7 +107,7 @@ impl Store {
             FROM channels WHERE channel_id = $1"#,
             channel as ChannelId,
         )
-        .fetch_optional(&self.pool)
+        .fetch_optional(self.everywhere())
         .await
         .map_err(StoreError::during("channel_find"))?;
         row.map(Channel::try_from).transpose()
@@ -131,7 +131,7 @@ impl Store {
             after as Option<ChannelId>,
             limit,
         )
-        .fetch_all(&self.pool)
+        .fetch_all(self.of(org))
         .await
         .map_err(StoreError::during("channel_list"))?;
         rows.into_iter().map(Channel::try_from).collect()

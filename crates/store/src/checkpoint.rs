@@ -69,7 +69,7 @@ impl Store {
             org as OrgId,
             checkpoint as CheckpointId,
         )
-        .fetch_optional(&self.pool)
+        .fetch_optional(self.of(org))
         .await;
         Ok(row.map_err(StoreError::during("checkpoint_by_id"))?.map(Checkpoint::from))
     }
@@ -93,7 +93,7 @@ impl Store {
             checkpoint as CheckpointId,
             limit,
         )
-        .fetch_all(&self.pool)
+        .fetch_all(self.everywhere())
         .await;
         Ok(rows.map_err(StoreError::during("checkpoints_all"))?.into_iter().map(Checkpoint::from).collect())
     }

@@ -300,7 +300,7 @@ impl Store {
         new: &NewCommand,
         interaction: Option<[u8; 32]>,
     ) -> Result<Enqueued, EnqueueError> {
-        let mut tx = self.pool.begin().await?;
+        let mut tx = self.begin_of(new.org).await?;
         let enqueued = enqueue(&mut tx, &self.sources, new).await?;
         if let (true, Some(interaction)) = (enqueued.created, interaction) {
             if remembered::interaction(&mut tx, new.org, &interaction).await? {
@@ -334,7 +334,6 @@ impl Store {
 
     async fn enqueue_once(&self, new: &NewCommand) -> Result<Enqueued, EnqueueError> {
         let mut payload = serde_json::to_value(&new.wish).expect("a wish is plain data");
-        let mut hot = self.hot.lend().await?;
         let row = sqlx::query_file!(
             "src/command/enqueue.sql",
             new.org as OrgId,
@@ -348,9 +347,8 @@ impl Store {
             new.wish.speaks_to_a_waiting_turn(),
             taken_by_an_archived_session(&new.wish),
         )
-        .fetch_optional(&mut *hot)
+        .fetch_optional(self.of(new.org))
         .await?;
-        hot.done();
         let Some(row) = row else { return Err(self.refused(new).await?) };
         if !row.same {
             return Err(EnqueueError::OtherWish);
@@ -367,7 +365,7 @@ impl Store {
             new.org as OrgId,
             new.session as SessionId,
         )
-        .fetch_optional(&self.pool)
+        .fetch_optional(self.of(new.org))
         .await?;
         Ok(if found.is_some() { EnqueueError::Archived } else { EnqueueError::NoSuchSession })
     }
@@ -387,7 +385,7 @@ impl Store {
             session as SessionId,
             command as CommandId,
         )
-        .fetch_optional(&self.pool)
+        .fetch_optional(self.of(org))
         .await
         .map_err(StoreError::during("command_by_id"))?;
         row.map(CommandRow::read).transpose()
@@ -411,7 +409,7 @@ impl Store {
             after,
             limit.clamp(1, 200),
         )
-        .fetch_all(&self.pool)
+        .fetch_all(self.of(org))
         .await
         .map_err(StoreError::during("commands_list"))?;
         rows.into_iter().map(CommandRow::read).collect()
@@ -432,7 +430,7 @@ impl Store {
             &orgs,
             &sessions,
         )
-        .fetch_all(&self.pool)
+        .fetch_all(self.everywhere())
         .await
         .map_err(StoreError::during("commands_aborting"))?;
         Ok(rows.into_iter().map(|row| (row.session_id, row.ordinal)).collect())

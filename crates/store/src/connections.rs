@@ -1,12 +1,16 @@
-//! Connections that are kept at hand for the statements of the hot path.
+//! Connections that are kept at hand for single statements, each there for the rows of one org, or of all.
 //!
 //! The pool asks the server whether a connection lives before it lends it and again when it comes back: three round trips
 //! for a statement of one. Those that are kept here are lent as they are, unless they have rested for a while. One on
 //! which anything went wrong, or whose borrower was dropped in mid-statement, is closed instead of being lent again.
 //!
+//! Where a wall stands between tenants (`wall`), a connection says once whose rows it is there for and is lent for those; it says
+//! so anew, a round trip, only when none of them is free. So an installation with one org pays nothing, and one with many pays
+//! where more orgs are at work than there are connections.
+//!
 //! Not guaranteed: that the first statement after the server went away succeeds. Its caller is told, as of any failure.
 //!
-//! Not here: which statements use them; those that are rare stay with the pool.
+//! Not here: transactions of several statements, which come from the pool.
 
 use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,6 +19,8 @@ use std::time::{Duration, Instant};
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{Connection as _, Error};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::wall::{Reach, Wall};
 
 /// A connection that nobody used for so long is asked whether it lives.
 const RESTED: Duration = Duration::from_secs(1);
@@ -28,6 +34,7 @@ pub(crate) struct Connections(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     options: PgConnectOptions,
+    wall: Wall,
     idle: Mutex<Vec<Resting>>,
     turns: Arc<Semaphore>,
 }
@@ -35,6 +42,8 @@ struct Shared {
 #[derive(Debug)]
 struct Resting {
     connection: PgConnection,
+    /// What it said last. `None`: nothing, there was no wall.
+    reach: Option<Reach>,
     since: Instant,
 }
 
@@ -42,33 +51,39 @@ struct Resting {
 #[derive(Debug)]
 pub(crate) struct Lent {
     connection: Option<PgConnection>,
+    reach: Option<Reach>,
     shared: Arc<Shared>,
     _turn: OwnedSemaphorePermit,
 }
 
 impl Connections {
     /// At most `limit` at a time. None is opened before it is needed.
-    pub(crate) fn new(options: PgConnectOptions, limit: u32) -> Self {
+    pub(crate) fn new(options: PgConnectOptions, limit: u32, wall: Wall) -> Self {
         let turns = Arc::new(Semaphore::new(limit.max(1) as usize));
-        Self(Arc::new(Shared { options, idle: Mutex::default(), turns }))
+        Self(Arc::new(Shared { options, wall, idle: Mutex::default(), turns }))
     }
 
-    pub(crate) async fn lend(&self) -> Result<Lent, Error> {
+    pub(crate) async fn lend(&self, reach: Reach) -> Result<Lent, Error> {
         let turn = tokio::time::timeout(TURN, self.0.turns.clone().acquire_owned());
         let turn = turn.await.map_err(|_| Error::PoolTimedOut)?.map_err(|_| Error::PoolClosed)?;
-        let connection = match self.rested().await {
-            Some(connection) => connection,
-            None => PgConnection::connect_with(&self.0.options).await?,
+        let (mut connection, said) = match self.rested(reach).await {
+            Some(rested) => (rested.connection, rested.reach),
+            None => (PgConnection::connect_with(&self.0.options).await?, None),
         };
-        Ok(Lent { connection: Some(connection), shared: self.0.clone(), _turn: turn })
+        let reach = self.0.wall.stands(&mut connection).await?.then_some(reach);
+        if let Some(reach) = reach.filter(|_| said != reach) {
+            Wall::enter(&mut connection, reach).await?;
+        }
+        Ok(Lent { connection: Some(connection), reach, shared: self.0.clone(), _turn: turn })
     }
 
-    /// One that was used before and lives.
-    async fn rested(&self) -> Option<PgConnection> {
+    /// One that was used before and lives: of those that are there for `reach` the newest, else the one that rested longest,
+    /// which is missed least.
+    async fn rested(&self, reach: Reach) -> Option<Resting> {
         loop {
-            let Resting { mut connection, since } = self.0.idle().pop()?;
-            if since.elapsed() < RESTED || connection.ping().await.is_ok() {
-                return Some(connection);
+            let mut resting = self.0.take(reach)?;
+            if resting.since.elapsed() < RESTED || resting.connection.ping().await.is_ok() {
+                return Some(resting);
             }
         }
     }
@@ -85,6 +100,12 @@ impl Connections {
 }
 
 impl Shared {
+    fn take(&self, reach: Reach) -> Option<Resting> {
+        let mut idle = self.idle();
+        let place = idle.iter().rposition(|resting| resting.reach == Some(reach)).unwrap_or(0);
+        (!idle.is_empty()).then(|| idle.remove(place))
+    }
+
     /// Nothing is left half done under this lock.
     fn idle(&self) -> MutexGuard<'_, Vec<Resting>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
@@ -97,7 +118,7 @@ impl Lent {
         if let Some(connection) = self.connection.take()
             && !self.shared.turns.is_closed()
         {
-            self.shared.idle().push(Resting { connection, since: Instant::now() });
+            self.shared.idle().push(Resting { connection, reach: self.reach, since: Instant::now() });
         }
     }
 }
@@ -129,17 +150,17 @@ mod tests {
     #[tokio::test]
     async fn a_connection_is_lent_again_and_one_that_was_not_given_back_is_not() {
         let database = TestDatabase::create().await;
-        let connections = Connections::new(database.pool().connect_options().as_ref().clone(), 2);
-        let mut first = connections.lend().await.unwrap();
+        let connections = Connections::new(database.pool().connect_options().as_ref().clone(), 2, Wall::default());
+        let mut first = connections.lend(Reach::Everywhere).await.unwrap();
         let pid = backend(&mut first).await;
         first.done();
-        let mut again = connections.lend().await.unwrap();
+        let mut again = connections.lend(Reach::Everywhere).await.unwrap();
         assert_eq!(backend(&mut again).await, pid);
         drop(again);
-        let mut other = connections.lend().await.unwrap();
+        let mut other = connections.lend(Reach::Everywhere).await.unwrap();
         assert_ne!(backend(&mut other).await, pid);
         other.done();
         connections.close().await;
-        assert!(connections.lend().await.is_err());
+        assert!(connections.lend(Reach::Everywhere).await.is_err());
     }
 }

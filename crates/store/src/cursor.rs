@@ -54,7 +54,7 @@ impl Store {
             self.sources.now(),
             limit,
         )
-        .fetch_all(&self.pool)
+        .fetch_all(self.everywhere())
         .await
         .map_err(StoreError::during("cursor_behind"))
     }
@@ -70,7 +70,7 @@ impl Store {
         deliveries: &[NewDelivery],
     ) -> Result<bool, StoreError> {
         let during = || StoreError::during("cursor_advance");
-        let mut tx = self.pool.begin().await.map_err(during())?;
+        let mut tx = self.begin_of(cursor.org).await.map_err(during())?;
         lock_session(&mut tx, cursor).await.map_err(during())?;
         if !move_cursor(&mut tx, cursor, to, self.sources.now()).await.map_err(during())? {
             return Ok(false);
@@ -129,7 +129,7 @@ impl Store {
             cursor.binding_id as BindingId,
             self.sources.now() + wait,
         )
-        .execute(&self.pool)
+        .execute(self.of(cursor.org))
         .await
         .map_err(StoreError::during("cursor_postpone"))?;
         Ok(())

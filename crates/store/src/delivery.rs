@@ -77,7 +77,7 @@ impl Store {
             org as OrgId,
             delivery as DeliveryId,
         )
-        .fetch_optional(&self.pool)
+        .fetch_optional(self.of(org))
         .await
         .map_err(StoreError::during("delivery_find"))?;
         row.map(Delivery::try_from).transpose()
@@ -105,7 +105,7 @@ impl Store {
             after as Option<DeliveryId>,
             limit,
         )
-        .fetch_all(&self.pool)
+        .fetch_all(self.of(org))
         .await
         .map_err(StoreError::during("delivery_list"))?;
         rows.into_iter().map(Delivery::try_from).collect()

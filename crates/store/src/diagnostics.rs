@@ -36,7 +36,7 @@ impl Store {
     /// Rows of every table. Reads all of them: for a person who asks, not for a loop.
     pub async fn diagnostics_counts(&self) -> Result<BTreeMap<String, i64>, StoreError> {
         let rows = sqlx::query_file!("src/diagnostics/counts.sql")
-            .fetch_all(&self.pool)
+            .fetch_all(self.everywhere())
             .await
             .map_err(StoreError::during("diagnostics_counts"))?;
         Ok(rows.into_iter().map(|row| (row.table_name, row.rows)).collect())
@@ -45,7 +45,7 @@ impl Store {
     pub async fn diagnostics_backlog(&self) -> Result<Backlog, StoreError> {
         let now = self.sources.now();
         let row = sqlx::query_file!("src/diagnostics/backlog.sql", now)
-            .fetch_one(&self.pool)
+            .fetch_one(self.everywhere())
             .await
             .map_err(StoreError::during("diagnostics_backlog"))?;
         Ok(Backlog {
@@ -66,7 +66,7 @@ impl Store {
             r#"-- diagnostics_clock
             SELECT clock_timestamp() AS "now!""#
         )
-        .fetch_one(&self.pool)
+        .fetch_one(self.everywhere())
         .await
         .map_err(StoreError::during("diagnostics_clock"))
     }
@@ -76,7 +76,7 @@ impl Store {
             r#"-- diagnostics_sessions
             SELECT count(*) AS "sessions!" FROM sessions"#
         )
-        .fetch_one(&self.pool)
+        .fetch_one(self.everywhere())
         .await
         .map_err(StoreError::during("diagnostics_sessions"))
     }
@@ -92,7 +92,7 @@ impl Store {
                 UNION ALL SELECT key_version FROM idempotency_keys WHERE state = 'answered'
             ) AS sealed GROUP BY key_version ORDER BY key_version"#
         )
-        .fetch_all(&self.pool)
+        .fetch_all(self.everywhere())
         .await
         .map_err(StoreError::during("diagnostics_key_versions"))
     }

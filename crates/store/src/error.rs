@@ -8,6 +8,8 @@ pub enum ConnectError {
     Url(#[source] sqlx::Error),
     #[error("the database does not answer")]
     Unreachable(#[source] sqlx::Error),
+    #[error("the wall between tenants can't be raised")]
+    Wall(#[source] sqlx::Error),
     #[error("the schema can't be brought up to date")]
     Migrate(#[source] sqlx::migrate::MigrateError),
 }

@@ -7,7 +7,7 @@ use domain::event::{Event, Recorded};
 use domain::projection::Projection;
 use ids::{CommandId, OrgId, SessionId};
 use serde_json::{Value, json};
-use sqlx::PgConnection;
+use sqlx::PgExecutor;
 use sqlx::types::Json;
 
 use crate::lease::{Lease, NextCommand};
@@ -57,7 +57,7 @@ impl Append<'_> {
 /// `begun`: the command whose turn begins with these events; the attempt is counted. Gives back whether somebody wants that
 /// turn to end already.
 pub(crate) async fn append(
-    connection: &mut PgConnection,
+    executor: impl PgExecutor<'_>,
     lease: &Lease,
     append: &Append<'_>,
     begun: Option<&NextCommand>,
@@ -81,7 +81,7 @@ pub(crate) async fn append(
         attempt,
         begun.map(|command| command.ordinal),
     )
-    .fetch_optional(connection)
+    .fetch_optional(executor)
     .await
     .map_err(StoreError::during("event_append"))?;
     appended.map(|row| row.aborting).ok_or(StoreError::LeaseLost)
@@ -105,7 +105,7 @@ impl RecordedRow {
 
 /// See [`Store::events_after`].
 pub(crate) async fn after(
-    connection: &mut PgConnection,
+    executor: impl PgExecutor<'_>,
     org: OrgId,
     session: SessionId,
     after: i64,
@@ -121,7 +121,7 @@ pub(crate) async fn after(
         after,
         limit.clamp(1, 1_000),
     )
-    .fetch_all(connection)
+    .fetch_all(executor)
     .await
     .map_err(StoreError::during("events_after"))?;
     rows.into_iter().map(|row| row.read(session)).collect()
@@ -136,9 +136,6 @@ impl Store {
         after: i64,
         limit: i64,
     ) -> Result<Vec<Recorded>, StoreError> {
-        let mut hot = self.hot.lend().await.map_err(StoreError::during("events_after"))?;
-        let events = self::after(&mut hot, org, session, after, limit).await?;
-        hot.done();
-        Ok(events)
+        self::after(self.of(org), org, session, after, limit).await
     }
 }

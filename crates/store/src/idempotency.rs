@@ -177,7 +177,7 @@ impl Store {
             now + IDEMPOTENCY_KEPT,
             now,
         )
-        .execute(&self.pool)
+        .execute(self.of(org))
         .await
         .map_err(during())?;
         if taken.rows_affected() == 1 {
@@ -207,7 +207,7 @@ impl Store {
             &request_digest[..],
             now,
         )
-        .fetch_optional(&self.pool)
+        .fetch_optional(self.of(org))
         .await
         .map_err(StoreError::during("idempotency_known"))
     }
@@ -227,7 +227,7 @@ impl Store {
             answer.wrapped_key,
             answer.key_version,
         )
-        .execute(&self.pool)
+        .execute(self.of(attempt.org))
         .await
         .map_err(StoreError::during("idempotency_answer"))?;
         Ok(())
@@ -245,7 +245,7 @@ impl Store {
             attempt.key,
             attempt.attempt_id,
         )
-        .execute(&self.pool)
+        .execute(self.of(attempt.org))
         .await
         .map_err(StoreError::during("idempotency_release"))?;
         Ok(done.rows_affected() == 1)
@@ -262,7 +262,7 @@ impl Store {
             self.sources.now(),
             SWEEP,
         )
-        .execute(&self.pool)
+        .execute(self.everywhere())
         .await
         .map_err(StoreError::during("idempotency_sweep"))?;
         Ok(done.rows_affected())
@@ -288,7 +288,7 @@ impl Store {
             key,
             limit,
         )
-        .fetch_all(&self.pool)
+        .fetch_all(self.everywhere())
         .await
         .map_err(StoreError::during("idempotency_answers"))?;
         let kept = rows.into_iter().map(|row| KeptAnswer {

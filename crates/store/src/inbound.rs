@@ -68,7 +68,7 @@ impl Store {
         message: &InboundMessage,
     ) -> Result<Received, InboundError> {
         for _ in 0..TRIES {
-            let mut tx = self.pool.begin().await?;
+            let mut tx = self.begin_of(channel.org).await?;
             if let Some(received) = earlier(&mut tx, channel, message).await? {
                 return Ok(received);
             }

@@ -38,7 +38,7 @@ impl Store {
             instance.started_at,
             self.sources.now(),
         )
-        .execute(&self.pool)
+        .execute(self.everywhere())
         .await
         .map_err(StoreError::during("instance_beat"))?;
         Ok(())
@@ -52,7 +52,7 @@ impl Store {
             instance as InstanceId,
             silent_since,
         )
-        .execute(&self.pool)
+        .execute(self.everywhere())
         .await
         .map_err(StoreError::during("instance_leave"))?;
         Ok(())
@@ -68,7 +68,7 @@ impl Store {
             generation,
             since,
         )
-        .fetch_all(&self.pool)
+        .fetch_all(self.everywhere())
         .await
         .map_err(StoreError::during("instance_counts"))
     }

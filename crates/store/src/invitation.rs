@@ -140,7 +140,7 @@ impl Store {
     ) -> Result<Option<Invitation>, StoreError> {
         let during = || StoreError::during("invitation_create");
         let (invitation, now): (InvitationId, _) = (self.sources.id(), self.sources.now());
-        let mut tx = self.pool.begin().await.map_err(during())?;
+        let mut tx = self.begin_of(org).await.map_err(during())?;
         revoke(&mut tx, &self.sources, org, None, Some(&new.email)).await.map_err(during())?;
         let created = sqlx::query!(
             "-- invitation_create
@@ -194,7 +194,7 @@ impl Store {
             after as Option<InvitationId>,
             limit,
         )
-        .fetch_all(&self.pool)
+        .fetch_all(self.of(org))
         .await
         .map_err(StoreError::during("invitation_list"))?;
         rows.into_iter().map(Invitation::try_from).collect()
@@ -208,7 +208,7 @@ impl Store {
         actor: &str,
     ) -> Result<bool, StoreError> {
         let during = || StoreError::during("invitation_revoke");
-        let mut tx = self.pool.begin().await.map_err(during())?;
+        let mut tx = self.begin_of(org).await.map_err(during())?;
         if revoke(&mut tx, &self.sources, org, Some(invitation), None).await.map_err(during())? {
             let target = format!("invitation:{invitation}");
             audit::record(&mut tx, &self.sources, org, actor, "invitation.revoke", &target, json!({}))
@@ -238,7 +238,7 @@ impl Store {
             self.sources.now() - LISTED,
             SWEPT,
         )
-        .execute(&self.pool)
+        .execute(self.everywhere())
         .await
         .map_err(StoreError::during("invitation_sweep"))?;
         Ok(swept.rows_affected())

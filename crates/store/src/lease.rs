@@ -116,7 +116,6 @@ impl Store {
         expires_at: Timestamp,
         limit: i64,
     ) -> Result<Vec<Lease>, StoreError> {
-        let mut hot = self.hot.lend().await.map_err(StoreError::during("lease_claim"))?;
         let rows = sqlx::query_file_as!(
             LeaseRow,
             "src/lease/lease_claim.sql",
@@ -126,10 +125,9 @@ impl Store {
             expires_at,
             limit,
         )
-        .fetch_all(&mut *hot)
+        .fetch_all(self.everywhere())
         .await
         .map_err(StoreError::during("lease_claim"))?;
-        hot.done();
         let lease = |row: LeaseRow| {
             let token = FencingToken { generation, counter: row.fencing_counter };
             Lease { org: row.org_id, session: row.session_id, token, holder, expires_at }
@@ -154,7 +152,7 @@ impl Store {
             &counters,
             expires_at,
         )
-        .fetch_all(&self.pool)
+        .fetch_all(self.everywhere())
         .await
         .map_err(StoreError::during("lease_renew"))
     }
@@ -168,12 +166,10 @@ impl Store {
     pub async fn lease_load_all(&self, leases: &[Lease]) -> Result<Vec<Result<Held, StoreError>>, StoreError> {
         let Keys { orgs, sessions, generations, counters } = Keys::of(leases);
         let during = || StoreError::during("lease_load");
-        let mut hot = self.hot.lend().await.map_err(during())?;
         let rows = sqlx::query_file_as!(HeldRow, "src/lease/load.sql", &orgs, &sessions, &generations, &counters)
-            .fetch_all(&mut *hot)
+            .fetch_all(self.everywhere())
             .await
             .map_err(during())?;
-        hot.done();
         let mut found: HashMap<(OrgId, SessionId), HeldRow> =
             rows.into_iter().map(|row| ((row.org, row.session), row)).collect();
         let held = leases.iter().map(|lease| found.remove(&(lease.org, lease.session)));
@@ -184,7 +180,7 @@ impl Store {
     /// stays, and that is given back.
     pub async fn lease_end_idle(&self, lease: &Lease) -> Result<Option<NextCommand>, StoreError> {
         let during = || StoreError::during("lease_end_idle");
-        let mut tx = self.pool.begin().await.map_err(during())?;
+        let mut tx = self.begin_of(lease.org).await.map_err(during())?;
         fence(&mut tx, lease).await?;
         let next = command::next(&mut tx, lease.org, lease.session).await?;
         if next.is_none() {
@@ -197,7 +193,7 @@ impl Store {
     /// Gives a lease up so that anybody can go on from `wake_at`. Commands stay as they are.
     pub async fn lease_release(&self, lease: &Lease, wake_at: Timestamp) -> Result<(), StoreError> {
         let during = || StoreError::during("lease_release");
-        let mut tx = self.pool.begin().await.map_err(during())?;
+        let mut tx = self.begin_of(lease.org).await.map_err(during())?;
         fence(&mut tx, lease).await?;
         sqlx::query!(
             "-- lease_release

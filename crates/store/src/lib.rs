@@ -52,6 +52,7 @@ mod turn;
 mod upload;
 mod usage;
 mod wake;
+mod wall;
 mod workflow;
 
 use clock::Sources;
@@ -59,6 +60,7 @@ use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 
 use crate::connections::Connections;
 use crate::identities::Identities;
+use crate::wall::Wall;
 
 pub use crate::account::{Member, NewMember, Removal};
 pub use crate::artifact::{Artifact, NewArtifact};
@@ -107,6 +109,7 @@ pub use crate::turn::Finish;
 pub use crate::upload::{NewUpload, OPEN_UPLOADS_MAX, Upload, UploadError, UploadPart};
 pub use crate::usage::{Subscription, UsageKind, UsageTotal};
 pub use crate::wake::{SessionWaiter, Waiter, Wake, Wakes};
+pub use crate::wall::{ROLE as RUNTIME_ROLE, Walls};
 pub use crate::workflow::{NewWorkflow, Workflow, WorkflowError};
 
 /// The schema's history. Applied by [`Store::migrate`].
@@ -116,8 +119,9 @@ pub static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!();
 #[derive(Debug, Clone)]
 pub struct Store {
     pool: PgPool,
-    /// For the hot path.
-    hot: Connections,
+    /// For single statements.
+    connections: Connections,
+    wall: Wall,
     sources: Sources,
     wakes: Wakes,
     identities: Identities,
@@ -128,8 +132,8 @@ pub struct Store {
 const SETTINGS: [(&str, &str); 2] = [("plan_cache_mode", "force_generic_plan"), ("jit", "off")];
 
 impl Store {
-    /// Opens a pool to the database at `url` (`postgres://...`). At most `max_connections`, of which half are kept for the
-    /// hot path.
+    /// Opens a pool to the database at `url` (`postgres://...`). At most `max_connections`, of which half are kept
+    /// for single statements.
     ///
     /// # Errors
     /// If `url` is not one, or nobody answers there.
@@ -146,8 +150,10 @@ impl Store {
 
     #[must_use]
     pub fn from_pool(pool: PgPool, sources: Sources) -> Self {
-        let hot = Connections::new(pool.connect_options().as_ref().clone(), pool.options().get_max_connections());
-        Self { pool, hot, sources, wakes: Wakes::default(), identities: Identities::default() }
+        let (options, limit) = (pool.connect_options().as_ref().clone(), pool.options().get_max_connections());
+        let wall = Wall::default();
+        let connections = Connections::new(options, limit, wall.clone());
+        Self { pool, connections, wall, sources, wakes: Wakes::default(), identities: Identities::default() }
     }
 
     #[must_use]
@@ -155,17 +161,18 @@ impl Store {
         &self.sources
     }
 
-    /// Brings the schema up to this build's. Safe to run from several processes at once.
+    /// Brings the schema up to this build's, and raises the wall between tenants as far as this login may. Safe to run from several processes at once.
     ///
     /// # Errors
     /// If the database was migrated by a newer build, or a landed migration was edited.
     pub async fn migrate(&self) -> Result<(), ConnectError> {
-        MIGRATIONS.run(&self.pool).await.map_err(ConnectError::Migrate)
+        MIGRATIONS.run(&self.pool).await.map_err(ConnectError::Migrate)?;
+        self.wall_raise().await
     }
 
     /// Waits for what is being done with the database, then lets go of it.
     pub async fn close(&self) {
-        self.hot.close().await;
+        self.connections.close().await;
         self.pool.close().await;
     }
 

@@ -52,7 +52,7 @@ impl Store {
     /// Creates an org that nobody belongs to yet. `name` has 1 to 200 characters.
     pub async fn org_create(&self, name: &str, actor: &str) -> Result<Org, StoreError> {
         let during = || StoreError::during("org_create");
-        let mut tx = self.pool.begin().await.map_err(during())?;
+        let mut tx = self.begin_everywhere().await.map_err(during())?;
         let org = insert(&mut tx, &self.sources, name).await.map_err(during())?;
         let (target, detail) = (format!("org:{}", org.org_id), json!({ "name": name }));
         audit::record(&mut tx, &self.sources, org.org_id, actor, "org.create", &target, detail)
@@ -69,7 +69,7 @@ impl Store {
         actor: &str,
     ) -> Result<Option<(Org, Member)>, StoreError> {
         let during = || StoreError::during("org_create_first");
-        let mut tx = self.pool.begin().await.map_err(during())?;
+        let mut tx = self.begin_everywhere().await.map_err(during())?;
         if !first_in_line(&mut tx).await.map_err(during())? {
             return Ok(None);
         }
@@ -90,7 +90,7 @@ impl Store {
             SELECT org_id AS "org_id: OrgId", name, created_at FROM orgs WHERE org_id = $1"#,
             org as OrgId,
         )
-        .fetch_optional(&self.pool)
+        .fetch_optional(self.of(org))
         .await
         .map_err(StoreError::during("org_get"))
     }
@@ -105,7 +105,7 @@ impl Store {
             after as Option<OrgId>,
             limit,
         )
-        .fetch_all(&self.pool)
+        .fetch_all(self.everywhere())
         .await
         .map_err(StoreError::during("org_list"))
     }

@@ -22,7 +22,7 @@ impl Store {
             SELECT wrapped_key, key_version FROM org_keys WHERE org_id = $1",
             org as OrgId,
         )
-        .fetch_optional(&self.pool)
+        .fetch_optional(self.of(org))
         .await
         .map_err(StoreError::during("org_key"))
     }
@@ -38,7 +38,7 @@ impl Store {
             new.key_version,
             self.sources.now(),
         )
-        .execute(&self.pool)
+        .execute(self.of(org))
         .await
         .map_err(StoreError::during("org_key_create"))?;
         Ok(self.org_key(org).await?.expect("a key was just inserted, and none is ever deleted"))

@@ -10,6 +10,7 @@ use ids::{AccountId, ByokKeyId, ChannelId, DeliveryId, OrgId, OutboxId, TokenId,
 use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
 
+use crate::wall::Reach;
 use crate::{Store, StoreError};
 
 /// Something that a restore must not forget. Holds ids, digests and versions, and no content.
@@ -135,8 +136,10 @@ impl Store {
     /// Writes down effects whose own transaction is over.
     pub async fn outbox_add(&self, effects: &[Effect]) -> Result<(), StoreError> {
         let during = || StoreError::during("outbox_add");
-        let mut connection = self.pool.acquire().await.map_err(during())?;
-        insert(&mut connection, &self.sources, effects).await.map_err(during())
+        let mut lent = self.connections.lend(Reach::Everywhere).await.map_err(during())?;
+        insert(&mut lent, &self.sources, effects).await.map_err(during())?;
+        lent.done();
+        Ok(())
     }
 
     /// At most `limit` effects that happened by `until` and that the ledger does not know yet, oldest first.
@@ -150,7 +153,7 @@ impl Store {
             until,
             limit,
         )
-        .fetch_all(&self.pool)
+        .fetch_all(self.everywhere())
         .await
         .map_err(StoreError::during("outbox_list"))?;
         rows.into_iter().map(Outboxed::try_from).collect()
@@ -160,7 +163,7 @@ impl Store {
     pub async fn outbox_remove(&self, told: &[Outboxed]) -> Result<(), StoreError> {
         let ids: Vec<uuid::Uuid> = told.iter().map(|row| row.outbox.into()).collect();
         sqlx::query!("-- outbox_remove\nDELETE FROM ledger_outbox WHERE outbox_id = ANY ($1)", &ids)
-            .execute(&self.pool)
+            .execute(self.everywhere())
             .await
             .map_err(StoreError::during("outbox_remove"))?;
         Ok(())
@@ -172,7 +175,7 @@ impl Store {
             r#"-- outbox_backlog
             SELECT count(*) AS "rows!", min(happened_at) AS oldest_at FROM ledger_outbox"#
         )
-        .fetch_one(&self.pool)
+        .fetch_one(self.everywhere())
         .await
         .map_err(StoreError::during("outbox_backlog"))
     }

@@ -84,7 +84,7 @@ impl Store {
             SELECT name, permissions, created_at, updated_at, version FROM roles WHERE org_id = $1 ORDER BY name",
             org as OrgId,
         )
-        .fetch_all(&self.pool)
+        .fetch_all(self.of(org))
         .await
         .map_err(StoreError::during("role_list"))?;
         rows.into_iter().map(CustomRole::try_from).collect()
@@ -98,7 +98,7 @@ impl Store {
             org as OrgId,
             name,
         )
-        .fetch_optional(&self.pool)
+        .fetch_optional(self.of(org))
         .await
         .map_err(StoreError::during("role_get"))?;
         row.map(CustomRole::try_from).transpose()
@@ -116,7 +116,7 @@ impl Store {
             org as OrgId,
             name,
         )
-        .fetch_optional(&self.pool)
+        .fetch_optional(self.of(org))
         .await
         .map_err(StoreError::during("role_permissions"))?;
         names.map(|names| permissions(name, &names)).transpose()
@@ -132,7 +132,7 @@ impl Store {
         actor: &str,
     ) -> Result<Option<CustomRole>, StoreError> {
         let during = || StoreError::during("role_put");
-        let mut tx = self.pool.begin().await.map_err(during())?;
+        let mut tx = self.begin_of(org).await.map_err(during())?;
         if !expected.met_by(lock(&mut tx, org, name).await.map_err(during())?) {
             return Ok(None);
         }
@@ -168,7 +168,7 @@ impl Store {
         actor: &str,
     ) -> Result<RoleDeletion, StoreError> {
         let during = || StoreError::during("role_delete");
-        let mut tx = self.pool.begin().await.map_err(during())?;
+        let mut tx = self.begin_of(org).await.map_err(during())?;
         let found = lock(&mut tx, org, name).await.map_err(during())?;
         if found.is_some() && !expected.met_by(found) {
             return Ok(RoleDeletion::Stale);

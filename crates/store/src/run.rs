@@ -112,7 +112,7 @@ impl Store {
             before as Option<RunId>,
             limit,
         )
-        .fetch_all(&self.pool)
+        .fetch_all(self.of(org))
         .await
         .map_err(StoreError::during("run_list"))
     }

@@ -143,7 +143,7 @@ impl Store {
     /// Begins a session, with an entry in the audit trail if a person did.
     pub async fn session_create(&self, generation: i64, new: &NewSession) -> Result<SessionId, StoreError> {
         let during = || StoreError::during("session_create");
-        let mut tx = self.pool.begin().await.map_err(during())?;
+        let mut tx = self.begin_of(new.org).await.map_err(during())?;
         let session = insert(&mut tx, &self.sources, generation, new).await.map_err(during())?;
         if let Some(account) = new.created_by {
             let (actor, target) = (format!("account:{account}"), format!("session:{session}"));
@@ -166,7 +166,7 @@ impl Store {
             org as OrgId,
             session as SessionId,
         )
-        .fetch_optional(&self.pool)
+        .fetch_optional(self.of(org))
         .await
         .map_err(StoreError::during("session_by_id"))?;
         row.map(SessionRow::read).transpose()
@@ -179,7 +179,6 @@ impl Store {
         after: Option<SessionId>,
         limit: i64,
     ) -> Result<Vec<Session>, StoreError> {
-        let mut hot = self.hot.lend().await.map_err(StoreError::during("sessions_list"))?;
         let rows = sqlx::query_as!(
             SessionRow,
             r#"-- sessions_list
@@ -191,10 +190,9 @@ impl Store {
             after.unwrap_or(uuid::Uuid::nil().into()) as SessionId,
             limit.clamp(1, 200),
         )
-        .fetch_all(&mut *hot)
+        .fetch_all(self.of(org))
         .await
         .map_err(StoreError::during("sessions_list"))?;
-        hot.done();
         rows.into_iter().map(SessionRow::read).collect()
     }
 
@@ -205,7 +203,6 @@ impl Store {
         session: SessionId,
     ) -> Result<Option<(Session, StoredProjection)>, StoreError> {
         let during = || StoreError::during("session_view");
-        let mut hot = self.hot.lend().await.map_err(during())?;
         let row = sqlx::query!(
             r#"-- session_view
             SELECT title, agent, projections.state, last_sequence, checkpoint_id AS "checkpoint_id: CheckpointId",
@@ -215,10 +212,9 @@ impl Store {
             org as OrgId,
             session as SessionId,
         )
-        .fetch_optional(&mut *hot)
+        .fetch_optional(self.of(org))
         .await
         .map_err(during())?;
-        hot.done();
         let Some(row) = row else { return Ok(None) };
         let projection = StoredProjection { sequence: row.sequence, content: row.content.0 };
         let (title, agent, state, last_sequence) = (row.title, row.agent, row.state, row.last_sequence);
@@ -247,7 +243,7 @@ impl Store {
             org as OrgId,
             session as SessionId,
         )
-        .fetch_optional(&self.pool)
+        .fetch_optional(self.of(org))
         .await
         .map_err(StoreError::during("session_last_sequence"))
     }

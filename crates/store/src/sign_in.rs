@@ -69,7 +69,7 @@ impl Store {
     /// Begins a browser session for a person.
     pub async fn sign_in(&self, new: &NewSignIn) -> Result<SignedIn, SignInError> {
         let during = || StoreError::during("sign_in");
-        let mut tx = self.pool.begin().await.map_err(during())?;
+        let mut tx = self.begin_everywhere().await.map_err(during())?;
         let known = known(&mut tx, new).await.map_err(during())?;
         let invited = match &new.invitation {
             Some(hash) => {

@@ -147,7 +147,7 @@ impl Store {
     /// Starts a workflow by hand, now, whatever its triggers and its overlap policy say; also when it is paused.
     pub async fn slot_start(&self, org: OrgId, workflow: WorkflowId, actor: &str) -> Result<Run, WorkflowError> {
         let during = || StoreError::during("slot_start");
-        let mut tx = self.pool.begin().await.map_err(during())?;
+        let mut tx = self.begin_of(org).await.map_err(during())?;
         let work = by_hand(&mut tx, org, workflow).await?;
         let now = self.sources.now();
         let mut slot = Settled { due_at: now, decision: SlotDecision::Fire };
@@ -181,7 +181,7 @@ impl Store {
             before,
             limit,
         )
-        .fetch_all(&self.pool)
+        .fetch_all(self.of(org))
         .await
         .map_err(StoreError::during("slot_list"))
     }

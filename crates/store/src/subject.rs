@@ -20,6 +20,7 @@ use sqlx::PgConnection;
 
 use crate::outbox::{self, Effect};
 use crate::wake::Wake;
+use crate::wall::Reach;
 use crate::{Store, StoreError, audit};
 
 /// An erasure, finished or not.
@@ -121,7 +122,7 @@ impl Store {
         actor: &str,
     ) -> Result<Erasure, EraseError> {
         let during = || StoreError::during("subject_erase");
-        let mut tx = self.pool.begin().await.map_err(during())?;
+        let mut tx = self.begin_everywhere().await.map_err(during())?;
         if !lock(&mut tx, account).await.map_err(during())? {
             return Err(EraseError::NoSuchSubject);
         }
@@ -140,8 +141,9 @@ impl Store {
     /// `None`: the account was never erased, or `wanted` may not know.
     pub async fn subject_erasure(&self, account: AccountId, wanted: ErasedFor) -> Result<Option<Erasure>, StoreError> {
         let during = || StoreError::during("subject_erasure");
-        let mut connection = self.pool.acquire().await.map_err(during())?;
-        let found = find(&mut connection, account).await.map_err(during())?;
+        let mut lent = self.connections.lend(Reach::Everywhere).await.map_err(during())?;
+        let found = find(&mut lent, account).await.map_err(during())?;
+        lent.done();
         Ok(found.filter(|erasure| erasure.known_to(wanted)))
     }
 
@@ -153,7 +155,7 @@ impl Store {
             WHERE state <> 'erased' ORDER BY requested_at LIMIT $1"#,
             limit,
         )
-        .fetch_all(&self.pool)
+        .fetch_all(self.everywhere())
         .await
         .map_err(StoreError::during("subjects_unfinished"))
     }
@@ -173,7 +175,7 @@ impl Store {
     /// steps at once.
     pub async fn subject_erasure_step(&self, account: AccountId) -> Result<ErasureStep, StoreError> {
         let during = || StoreError::during("subject_erasure_step");
-        let mut tx = self.pool.begin().await.map_err(during())?;
+        let mut tx = self.begin_everywhere().await.map_err(during())?;
         let step = match state(&mut tx, account).await.map_err(during())?.as_deref() {
             None | Some("erased") => return Ok(ErasureStep::Finished),
             Some("listing") => {

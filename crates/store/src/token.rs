@@ -135,7 +135,7 @@ impl Store {
             return Ok(None);
         }
         let during = || StoreError::during("token_create");
-        let mut tx = self.pool.begin().await.map_err(during())?;
+        let mut tx = self.begin_of(org).await.map_err(during())?;
         let token = insert(&mut tx, &self.sources, org, new).await.map_err(during())?;
         let (target, detail) = (format!("token:{}", token.token_id), json!({ "scopes": token.scopes }));
         audit::record(&mut tx, &self.sources, org, actor, "token.create", &target, detail).await.map_err(during())?;
@@ -152,7 +152,6 @@ impl Store {
         if let Some(known) = heard.and_then(|changes| self.identities.get(hash, now, changes)) {
             return Ok(Some(known));
         }
-        let mut hot = self.hot.lend().await.map_err(StoreError::during("token_identify"))?;
         let row = sqlx::query!(
             r#"-- token_identify
             SELECT api_tokens.org_id AS "org: OrgId", token_id AS "token: TokenId",
@@ -166,10 +165,9 @@ impl Store {
             &hash[..],
             now,
         )
-        .fetch_optional(&mut *hot)
+        .fetch_optional(self.everywhere())
         .await
         .map_err(StoreError::during("token_identify"))?;
-        hot.done();
         let Some(row) = row else { return Ok(None) };
         let (role, permissions) = role::of_member(row.account, &row.role, row.permissions)?;
         let (scopes, credential) = (scopes(row.token, &row.scopes)?, Credential::Token(row.token));
@@ -192,7 +190,7 @@ impl Store {
             after as Option<TokenId>,
             limit,
         )
-        .fetch_all(&self.pool)
+        .fetch_all(self.of(org))
         .await
         .map_err(StoreError::during("token_list"))?;
         rows.into_iter().map(Token::try_from).collect()
@@ -208,7 +206,7 @@ impl Store {
         actor: &str,
     ) -> Result<bool, StoreError> {
         let during = || StoreError::during("token_revoke");
-        let mut tx = self.pool.begin().await.map_err(during())?;
+        let mut tx = self.begin_of(org).await.map_err(during())?;
         let row = sqlx::query!(
             r#"-- token_revoke
             WITH found AS (

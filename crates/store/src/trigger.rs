@@ -172,7 +172,7 @@ impl Store {
             org as OrgId,
             &ids,
         )
-        .fetch_all(&self.pool)
+        .fetch_all(self.of(org))
         .await
         .map_err(StoreError::during("trigger_list"))?;
         let triggers = rows.into_iter().map(|row| {
@@ -206,7 +206,7 @@ impl Store {
             after.map(|due| due.trigger) as Option<TriggerId>,
             limit,
         )
-        .fetch_all(&self.pool)
+        .fetch_all(self.everywhere())
         .await
         .map_err(StoreError::during("trigger_due"))
     }
@@ -216,7 +216,7 @@ impl Store {
     /// The recovery ledger has to know of these before [`Self::trigger_settle`].
     pub async fn trigger_plan(&self, due: &DueTrigger, now: Timestamp) -> Result<Option<PlannedSlots>, StoreError> {
         let during = || StoreError::during("trigger_plan");
-        let mut tx = self.pool.begin().await.map_err(during())?;
+        let mut tx = self.begin_of(due.org).await.map_err(during())?;
         let Some(held) = hold(&mut tx, due.org, due.trigger, "active", now).await? else { return Ok(None) };
         let live_since = held.generation_started_at;
         let decided = decide(&mut tx, due.org, held, live_since, now).await?;
@@ -230,7 +230,7 @@ impl Store {
     pub async fn trigger_settle(&self, planned: &PlannedSlots) -> Result<Option<SettledSlots>, StoreError> {
         let during = || StoreError::during("trigger_settle");
         let PlannedSlots { due, fires, now, .. } = planned;
-        let mut tx = self.pool.begin().await.map_err(during())?;
+        let mut tx = self.begin_of(planned.due.org).await.map_err(during())?;
         let Some(held) = hold(&mut tx, due.org, due.trigger, "active", *now).await? else { return Ok(None) };
         let live_since = held.generation_started_at;
         let decided = decide(&mut tx, due.org, held, live_since, *now).await?;

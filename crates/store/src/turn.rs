@@ -12,7 +12,6 @@ use domain::command::CommandState;
 use domain::event::TurnOutcome;
 use domain::projection::Projection;
 use ids::{CheckpointId, CommandId, OrgId, SessionId, UsageId};
-use sqlx::PgConnection;
 use sqlx::types::Json;
 use uuid::Uuid;
 
@@ -66,9 +65,7 @@ impl Store {
         append: &Append<'_>,
         begun: Option<&NextCommand>,
     ) -> Result<bool, StoreError> {
-        let mut hot = self.hot.lend().await.map_err(StoreError::during("turn_append"))?;
-        let aborting = event::append(&mut hot, lease, append, begun, self.sources.now()).await?;
-        hot.done();
+        let aborting = event::append(self.of(lease.org), lease, append, begun, self.sources.now()).await?;
         self.wakes.tell(Wake::Events(lease.session));
         Ok(aborting)
     }
@@ -81,8 +78,8 @@ impl Store {
         artifacts: &[NewArtifact],
     ) -> Result<(), StoreError> {
         let during = || StoreError::during("turn_publish");
-        let mut tx = self.pool.begin().await.map_err(during())?;
-        event::append(&mut tx, lease, append, None, self.sources.now()).await?;
+        let mut tx = self.begin_of(lease.org).await.map_err(during())?;
+        event::append(&mut *tx, lease, append, None, self.sources.now()).await?;
         for new in artifacts {
             artifact::insert(&mut tx, &self.sources, lease.org, lease.session, new).await.map_err(during())?;
         }
@@ -99,9 +96,7 @@ impl Store {
         artifacts: &[NewArtifact],
     ) -> Result<Option<NextCommand>, StoreError> {
         let during = || StoreError::during("turn_finish");
-        let mut hot = self.hot.lend().await.map_err(during())?;
-        let finished = self.write_end(&mut hot, lease, finish, artifacts).await.map_err(during())?;
-        hot.done();
+        let finished = self.write_end(lease, finish, artifacts).await.map_err(during())?;
         let Finished { ended, behind, next } = finished.ok_or(StoreError::LeaseLost)?;
         self.wakes.tell(Wake::Events(lease.session));
         if behind {
@@ -117,7 +112,6 @@ impl Store {
     /// `None`: the token is not current, and nothing was written.
     async fn write_end(
         &self,
-        connection: &mut PgConnection,
         lease: &Lease,
         finish: &Finish<'_>,
         artifacts: &[NewArtifact],
@@ -164,7 +158,7 @@ impl Store {
             &usage.iter().map(|(_, kind, _)| kind.as_str().to_owned()).collect::<Vec<_>>(),
             &usage.iter().map(|(.., quantity)| *quantity).collect::<Vec<_>>(),
         )
-        .fetch_optional(connection)
+        .fetch_optional(self.of(lease.org))
         .await?;
         Ok(row.map(|row| Finished {
             ended: row.ended,

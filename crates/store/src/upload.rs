@@ -83,7 +83,7 @@ impl Store {
         let during = || StoreError::during("upload_create");
         let now = self.sources.now();
         let upload: UploadId = self.sources.id();
-        let mut tx = self.pool.begin().await.map_err(during())?;
+        let mut tx = self.begin_of(new.org).await.map_err(during())?;
         // Uploads to one session come one after the other here; those of several may be a few more than allowed.
         let row = sqlx::query!(
             r#"-- upload_create_lock
@@ -122,7 +122,7 @@ impl Store {
 
     pub async fn upload_get(&self, org: OrgId, upload: UploadId) -> Result<Option<Upload>, StoreError> {
         let during = || StoreError::during("upload_get");
-        let mut tx = self.pool.begin().await.map_err(during())?;
+        let mut tx = self.begin_of(org).await.map_err(during())?;
         let found = load(&mut tx, org, upload).await.map_err(during())?;
         let Some(mut found) = found else { return Ok(None) };
         found.parts = parts(&mut tx, org, upload).await.map_err(during())?;
@@ -138,7 +138,7 @@ impl Store {
         since: Timestamp,
     ) -> Result<(), UploadError> {
         let during = || StoreError::during("upload_part_put");
-        let mut tx = self.pool.begin().await.map_err(during())?;
+        let mut tx = self.begin_of(org).await.map_err(during())?;
         if load(&mut tx, org, upload).await.map_err(during())?.ok_or(UploadError::NoSuchUpload)?.artifact_id.is_some() {
             return Err(UploadError::Complete);
         }
@@ -172,7 +172,7 @@ impl Store {
         actor: &str,
     ) -> Result<ArtifactId, UploadError> {
         let during = || StoreError::during("upload_complete");
-        let mut tx = self.pool.begin().await.map_err(during())?;
+        let mut tx = self.begin_of(org).await.map_err(during())?;
         let found = load(&mut tx, org, upload).await.map_err(during())?.ok_or(UploadError::NoSuchUpload)?;
         if let Some(artifact) = found.artifact_id {
             return Ok(artifact);
@@ -199,7 +199,7 @@ impl Store {
     /// Gives an upload up. An artifact that it became stays.
     pub async fn upload_delete(&self, org: OrgId, upload: UploadId) -> Result<(), UploadError> {
         let during = || StoreError::during("upload_delete");
-        let mut tx = self.pool.begin().await.map_err(during())?;
+        let mut tx = self.begin_of(org).await.map_err(during())?;
         load(&mut tx, org, upload).await.map_err(during())?.ok_or(UploadError::NoSuchUpload)?;
         forget(&mut tx, org, &[upload], self.sources.now()).await.map_err(during())?;
         Ok(tx.commit().await.map_err(during())?)
@@ -209,7 +209,7 @@ impl Store {
     pub async fn uploads_sweep(&self) -> Result<u64, StoreError> {
         let during = || StoreError::during("uploads_sweep");
         let now = self.sources.now();
-        let mut tx = self.pool.begin().await.map_err(during())?;
+        let mut tx = self.begin_everywhere().await.map_err(during())?;
         let due = sqlx::query!(
             r#"-- uploads_sweep
             SELECT org_id AS "org: OrgId", upload_id AS "upload: UploadId" FROM uploads

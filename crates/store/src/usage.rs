@@ -86,7 +86,7 @@ impl Store {
             WHERE org_id = $1 GROUP BY kind ORDER BY kind"#,
             org as OrgId,
         )
-        .fetch_all(&self.pool)
+        .fetch_all(self.of(org))
         .await
         .map_err(StoreError::during("usage_totals"))
     }
@@ -98,7 +98,7 @@ impl Store {
             SELECT plan, state, started_at FROM subscriptions WHERE org_id = $1",
             org as OrgId,
         )
-        .fetch_optional(&self.pool)
+        .fetch_optional(self.of(org))
         .await
         .map_err(StoreError::during("subscription_get"))
     }

@@ -102,7 +102,7 @@ impl Store {
     pub async fn workflow_create(&self, new: &NewWorkflow, actor: &str) -> Result<WorkflowId, StoreError> {
         let during = || StoreError::during("workflow_create");
         let workflow: WorkflowId = self.sources.id();
-        let mut tx = self.pool.begin().await.map_err(during())?;
+        let mut tx = self.begin_of(new.org).await.map_err(during())?;
         sqlx::query!(
             "-- workflow_create
             INSERT INTO workflows (org_id, workflow_id, name, agent, prompt, state, missed_policy, missed_window_s,
@@ -141,7 +141,7 @@ impl Store {
             org as OrgId,
             workflow as WorkflowId,
         )
-        .fetch_optional(&self.pool)
+        .fetch_optional(self.of(org))
         .await
         .map_err(StoreError::during("workflow_get"))?;
         let workflows = self.with_triggers(org, row.into_iter().collect()).await?;
@@ -166,7 +166,7 @@ impl Store {
             after as Option<WorkflowId>,
             limit,
         )
-        .fetch_all(&self.pool)
+        .fetch_all(self.of(org))
         .await
         .map_err(StoreError::during("workflow_list"))?;
         self.with_triggers(org, rows).await
@@ -186,7 +186,7 @@ impl Store {
     /// Lets its slots pass from now on. Waits for a scheduler that is firing one.
     pub async fn workflow_pause(&self, org: OrgId, workflow: WorkflowId, actor: &str) -> Result<(), WorkflowError> {
         let during = || StoreError::during("workflow_pause");
-        let mut tx = self.pool.begin().await.map_err(during())?;
+        let mut tx = self.begin_of(org).await.map_err(during())?;
         lock(&mut tx, org, workflow).await?;
         set_state(&mut tx, org, workflow, WorkflowState::Paused).await.map_err(during())?;
         self.workflow_audit(&mut tx, org, workflow, actor, "workflow.pause").await.map_err(during())?;
@@ -197,7 +197,7 @@ impl Store {
     /// Lets its triggers start it again, after the missed policy decided about the slots that passed.
     pub async fn workflow_resume(&self, org: OrgId, workflow: WorkflowId, actor: &str) -> Result<(), WorkflowError> {
         let during = || StoreError::during("workflow_resume");
-        let mut tx = self.pool.begin().await.map_err(during())?;
+        let mut tx = self.begin_of(org).await.map_err(during())?;
         if lock(&mut tx, org, workflow).await? == WorkflowState::Paused {
             trigger::settle_paused(&mut tx, &self.sources, org, workflow).await?;
         }
@@ -210,7 +210,7 @@ impl Store {
     /// Sets it aside for ever. Runs that began go on.
     pub async fn workflow_archive(&self, org: OrgId, workflow: WorkflowId, actor: &str) -> Result<(), WorkflowError> {
         let during = || StoreError::during("workflow_archive");
-        let mut tx = self.pool.begin().await.map_err(during())?;
+        let mut tx = self.begin_of(org).await.map_err(during())?;
         lock(&mut tx, org, workflow).await?;
         set_state(&mut tx, org, workflow, WorkflowState::Archived).await.map_err(during())?;
         trigger::stop_all(&mut tx, org, workflow).await.map_err(during())?;

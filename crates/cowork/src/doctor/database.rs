@@ -1,8 +1,8 @@
-//! What the database tells: itself, its clock, the ledger's generation, who is alive, what waits.
+//! What the database tells: itself, how it keeps tenants apart, its clock, the ledger's generation, who is alive, what waits.
 
 use chrono::TimeDelta;
 use objects::Objects;
-use store::{Generation, Store};
+use store::{Generation, RUNTIME_ROLE, Store};
 
 use super::Check;
 use crate::failure::Failure;
@@ -21,7 +21,7 @@ pub(super) async fn look(installation: &Installation) -> Vec<Check> {
     let generation = match installation.generation_to_serve().await {
         Ok(generation) => generation,
         Err(failure) => {
-            let others = ["clock", "ledger", "roles", "backlog"];
+            let others = ["tenants", "clock", "ledger", "roles", "backlog"];
             let others = others.map(|name| Check::could_not(name, "the database is not fit to serve"));
             return [Check::failed("database", &failure)].into_iter().chain(others).collect();
         }
@@ -29,11 +29,38 @@ pub(super) async fn look(installation: &Installation) -> Vec<Check> {
     let fit = format!("schema {}, generation {}", Store::schema_version(), generation.generation);
     vec![
         Check::of("database", Ok(fit)),
+        Check::of("tenants", tenants(installation).await),
         Check::of("clock", clock(installation).await),
         Check::of("ledger", ledger(installation, &generation).await),
         Check::of("roles", roles(installation, &generation).await),
         Check::of("backlog", backlog(installation).await),
     ]
+}
+
+/// Row-level security stands behind the queries, and roles that are started with this configuration work behind it.
+async fn tenants(installation: &Installation) -> Result<String, Failure> {
+    let walls = installation.store.walls().await?;
+    if !walls.gaps.is_empty() {
+        let advice = "Run `cowork admin migrate` as the owner of the tables: it gives lost grants back. A policy that was \
+                      lost or changed is put back as the migration raise_walls makes it, or by a restore.";
+        return Err(Failure::failed("Tenants are not kept apart at every table.", walls.gaps.join("; "), advice));
+    }
+    if !walls.stands {
+        return Err(Failure::failed(
+            "Tenants are kept apart by this program's queries alone.",
+            format!("this login can't work as {RUNTIME_ROLE}, so policies don't bind it or it may read nothing"),
+            format!(
+                "Let a superuser run `CREATE ROLE {RUNTIME_ROLE} NOLOGIN` and `GRANT {RUNTIME_ROLE} TO` this login, run \
+                 `cowork admin migrate`, and start the roles anew."
+            ),
+        ));
+    }
+    Ok(match walls.owner {
+        true => {
+            format!("apart by queries and by policies; this login owns the tables and steps down to {RUNTIME_ROLE}")
+        }
+        false => "apart by queries and by policies; this login owns no table".to_owned(),
+    })
 }
 
 /// This machine's clock against the database's, which is asked in between.

@@ -1,14 +1,17 @@
-//! Row 1, Postgres restore: every table's count and digest against the manifest, the catalogue, the sequences, and
-//! heap and indexes checked by the engine (`amcheck`).
+//! Row 1, Postgres restore: every table's count and digest against the manifest, the catalogue, the sequences, the wall between
+//! tenants, and heap and indexes checked by the engine (`amcheck`).
 //!
 //! Not here: whether the rows make sense together; the later rows look at that.
 
 use archive::catalogue::{self, SequencePosition};
 use archive::digest::{self, TableDigest};
 use archive::manifest::{Manifest, Table};
+use archive::probe;
+use serde::Deserialize;
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 
 use super::Inquiry;
+use crate::backup::Backup;
 use crate::report::{Code, TableCount};
 use crate::said::{Fact, Factual, Heard, Name, Sentence, facts, say};
 
@@ -144,6 +147,33 @@ fn judge_sequences(inquiry: &mut Inquiry, manifest: &Manifest, positions: &[Sequ
             )
         });
     }
+}
+
+/// A gap in the wall between tenants, as the probe names it.
+#[derive(Debug, Deserialize)]
+struct Gap {
+    table_name: String,
+    fault: String,
+}
+
+/// Whether tenants are kept apart. What must be there says the program, not the backup: one of a system that had lost a policy
+/// agrees with itself.
+pub(crate) async fn check_walls(inquiry: &mut Inquiry, backup: &Backup, database_url: &str) {
+    let gaps = inquiry.learn("the wall between tenants could not be looked at", read_gaps(backup, database_url).await);
+    let Some(gaps) = gaps else { return };
+    let told: Vec<Sentence> =
+        gaps.iter().map(|gap| say!("{}: {}", Name::catalogued(&gap.table_name), Heard::of(&gap.fault))).collect();
+    inquiry.record("tenant-walls", &facts!({"gaps": told}));
+    inquiry.held(usize::from(told.is_empty()));
+    for gap in told {
+        inquiry.fault(Code::TenantWall, say!("tenants are not kept apart at table {}", gap));
+    }
+}
+
+async fn read_gaps(backup: &Backup, database_url: &str) -> anyhow::Result<Vec<Gap>> {
+    let mut connection = PgConnection::connect(database_url).await?;
+    let rows = probe::rows(&mut connection, backup.sql("tenant_walls")?).await?;
+    rows.iter().map(|row| Ok(serde_json::from_str(row)?)).collect()
 }
 
 /// What `amcheck` said: relations that it looked at, and its complaints.

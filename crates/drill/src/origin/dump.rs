@@ -33,8 +33,8 @@ const LIMIT: Duration = Duration::from_secs(24 * 3_600);
 const TRAILER: &[u8] = b"-- PostgreSQL database dump complete";
 /// The trailer lies within this many bytes of the end.
 const TRAILER_WITHIN: u64 = 1_024;
-/// More owners than this nobody has.
-const OWNERS_MAX: usize = 200;
+/// More owners and grantees than this nobody has.
+const ROLES_MAX: usize = 200;
 
 /// How the dump is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,9 +61,7 @@ pub(super) async fn restore(
     };
     let backup_id: BackupId = means.sources.id();
     forbid_roles(&url, backup_id, taken_at).await?;
-    if format == Format::Plain {
-        make_owners(&source.path, &url).await?;
-    }
+    make_roles(format, &source.path, &url, means).await?;
     let said = tool::run(load(format, &source.path, &url, means), LIMIT).await?;
     if !said.succeeded() {
         let cause = say!("the dump can't be loaded: {}", Heard::of(said.complaint()));
@@ -80,19 +78,24 @@ pub(super) async fn restore(
     }))
 }
 
-/// Plain SQL gives its objects to the roles that owned them. Roles belong to a cluster, so no dump brings them: they are
+/// Roles belong to a cluster, so no dump brings those that grants name, nor those that plain SQL gives its objects to: they are
 /// made here, without login. `pg_restore` is asked to leave owners out instead.
-async fn make_owners(path: &Path, url: &str) -> anyhow::Result<()> {
-    let mut owners = BTreeSet::new();
-    for line in BufReader::new(File::open(path)?).split(b'\n') {
-        if let Some(owner) = owner_of(&line?) {
-            owners.insert(owner);
+async fn make_roles(format: Format, path: &Path, url: &str, means: &Means<'_>) -> anyhow::Result<()> {
+    let roles = match format {
+        Format::Plain => roles_of(path)?,
+        Format::Archive => {
+            let definitions = tempfile::NamedTempFile::new_in(means.work.path())?;
+            let mut command = tool::command(means.binaries.tool("pg_restore"), means.search_path, means.work.path());
+            command.args(["--schema-only", "--no-owner", "--file"]).arg(definitions.path()).arg(path);
+            // A damaged one is told by loading it.
+            tool::run(command, LIMIT).await?;
+            roles_of(definitions.path())?
         }
-    }
+    };
     let mut connection = PgConnection::connect(url).await?;
-    for owner in owners.into_iter().take(OWNERS_MAX) {
+    for role in roles.into_iter().take(ROLES_MAX) {
         let sql = "SELECT CASE WHEN to_regrole(quote_ident($1)) IS NULL THEN format('CREATE ROLE %I', $1) END";
-        let make: Option<String> = sqlx::query_scalar(sql).bind(owner).fetch_one(&mut connection).await?;
+        let make: Option<String> = sqlx::query_scalar(sql).bind(role).fetch_one(&mut connection).await?;
         if let Some(make) = make {
             connection.execute(AssertSqlSafe(make)).await?;
         }
@@ -100,12 +103,32 @@ async fn make_owners(path: &Path, url: &str) -> anyhow::Result<()> {
     Ok(connection.close().await?)
 }
 
+fn roles_of(path: &Path) -> anyhow::Result<BTreeSet<String>> {
+    let mut roles = BTreeSet::new();
+    for line in BufReader::new(File::open(path)?).split(b'\n') {
+        let line = line?;
+        roles.extend(owner_of(&line).or_else(|| grantee_of(&line)));
+    }
+    Ok(roles)
+}
+
 /// From `ALTER TABLE public.events OWNER TO postgres;`, with the name out of its quotes.
 fn owner_of(line: &[u8]) -> Option<String> {
     let line = std::str::from_utf8(line).ok()?;
-    let name = line.strip_prefix("ALTER ")?.rsplit_once(" OWNER TO ")?.1.trim_end().strip_suffix(';')?;
+    Some(unquoted(line.strip_prefix("ALTER ")?.rsplit_once(" OWNER TO ")?.1.trim_end().strip_suffix(';')?))
+}
+
+/// From `GRANT SELECT ON TABLE public.events TO reader;`, as above. `PUBLIC` is everybody and no role.
+fn grantee_of(line: &[u8]) -> Option<String> {
+    let line = std::str::from_utf8(line).ok()?;
+    let name = line.strip_prefix("GRANT ")?.rsplit_once(" TO ")?.1.trim_end().strip_suffix(';')?;
+    let name = name.strip_suffix(" WITH GRANT OPTION").unwrap_or(name);
+    (name != "PUBLIC").then(|| unquoted(name))
+}
+
+fn unquoted(name: &str) -> String {
     let bare = name.strip_prefix('"').and_then(|name| name.strip_suffix('"'));
-    Some(bare.map_or_else(|| name.to_owned(), |name| name.replace("\"\"", "\"")))
+    bare.map_or_else(|| name.to_owned(), |name| name.replace("\"\"", "\""))
 }
 
 /// What kind of dump it is; a refusal if it is visibly not whole.
@@ -197,6 +220,13 @@ mod tests {
         assert_eq!(owner_of(b"ALTER TABLE public.a OWNER TO postgres;").as_deref(), Some("postgres"));
         assert_eq!(owner_of(b"ALTER TABLE public.a OWNER TO \"a b\"\"c\";").as_deref(), Some("a b\"c"));
         assert_eq!(owner_of(b"INSERT INTO a VALUES (' OWNER TO x;');"), None);
+    }
+
+    #[test]
+    fn a_grantee_is_known_by_its_name() {
+        assert_eq!(grantee_of(b"GRANT SELECT ON TABLE public.a TO reader;").as_deref(), Some("reader"));
+        assert_eq!(grantee_of(b"GRANT ALL ON TABLE a TO \"a b\" WITH GRANT OPTION;").as_deref(), Some("a b"));
+        assert_eq!(grantee_of(b"GRANT USAGE ON SCHEMA public TO PUBLIC;"), None);
     }
 
     #[test]

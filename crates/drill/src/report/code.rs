@@ -65,6 +65,8 @@ codes! {
     CatalogueAdded = "catalogue_added" in [PostgresRestore]: "a definition is there that the backup did not have";
     SequenceValue = "sequence_value" in [PostgresRestore]: "a sequence would not go on where the backup's would";
     AuditChain = "audit_chain" in [PostgresRestore]: "an org's audit trail is not what was sealed";
+    TenantWall = "tenant_wall" in [PostgresRestore]:
+        "a table of tenants has no policy, another one, or a grant of the runtime role is missing";
     EngineComplaint = "engine_complaint" in [PostgresRestore]: "Postgres finds damage in a heap or an index";
 
     BlobMissing = "blob_missing" in [ObjectStoreRestore]: "a blob of the backup is missing";

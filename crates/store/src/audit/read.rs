@@ -9,6 +9,7 @@ use clock::Timestamp;
 use ids::{AuditId, OrgId};
 
 use super::AuditRecord;
+use crate::wall::Reach;
 use crate::{Store, StoreError};
 
 /// Records that one page of the list looks at.
@@ -46,7 +47,7 @@ impl Store {
         limit: i64,
     ) -> Result<(Vec<AuditRecord>, Option<i64>), StoreError> {
         let during = || StoreError::during("audit_list");
-        let mut connection = self.pool.acquire().await.map_err(during())?;
+        let mut connection = self.connections.lend(Reach::Org(org)).await.map_err(during())?;
         let end = sqlx::query_scalar!(
             r#"-- audit_list_end
             SELECT position AS "position!" FROM audit_records
@@ -80,6 +81,7 @@ impl Store {
         .fetch_all(&mut *connection)
         .await
         .map_err(during())?;
+        connection.done();
         let full = i64::try_from(found.len()).is_ok_and(|count| count >= limit);
         let next = if full { found.last().map(|record| record.position) } else { end };
         Ok((found, next))
@@ -96,7 +98,7 @@ impl Store {
             after,
             limit,
         )
-        .fetch_all(&self.pool)
+        .fetch_all(self.of(org))
         .await
         .map_err(StoreError::during("audit_sealed"))?;
         let sealed = rows.into_iter().map(|row| {

@@ -42,7 +42,7 @@ impl Store {
             SELECT DISTINCT org_id AS "org: OrgId" FROM audit_records WHERE seal_number IS NULL LIMIT $1"#,
             limit,
         )
-        .fetch_all(&self.pool)
+        .fetch_all(self.everywhere())
         .await
         .map_err(StoreError::during("audit_unsealed_orgs"))
     }
@@ -50,7 +50,7 @@ impl Store {
     /// Seals records of an org, a bounded number of them. Gives back how many.
     pub async fn audit_seal(&self, org: OrgId) -> Result<usize, StoreError> {
         let during = || StoreError::during("audit_seal");
-        let mut tx = self.pool.begin().await.map_err(during())?;
+        let mut tx = self.begin_of(org).await.map_err(during())?;
         let (number, hash) = lock_head(&mut tx, org).await.map_err(during())?;
         let hash = super::hash("audit_heads", org, &hash)?;
         let rows = unsealed(&mut tx, org).await.map_err(during())?;

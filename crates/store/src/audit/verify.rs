@@ -124,7 +124,7 @@ impl Store {
             head.number,
             limit,
         )
-        .fetch(&self.pool);
+        .fetch(self.of(org));
         while let Some(row) = rows.try_next().await.map_err(during())? {
             if let Some(kind) = compare(org, &mut seen, &row) {
                 seen.fault = Some(AuditFault { number: seen.head.number + 1, kind });
@@ -143,7 +143,7 @@ impl Store {
             SELECT seal_number, seal_hash FROM audit_heads WHERE org_id = $1",
             org as OrgId,
         )
-        .fetch_optional(&self.pool)
+        .fetch_optional(self.of(org))
         .await
         .map_err(StoreError::during("audit_head"))?;
         match row {
@@ -160,7 +160,7 @@ impl Store {
             SELECT count(*) AS "count!" FROM audit_records WHERE org_id = $1 AND seal_number IS NULL"#,
             org as OrgId,
         )
-        .fetch_one(&self.pool)
+        .fetch_one(self.of(org))
         .await
         .map_err(StoreError::during("audit_unsealed_count"))
     }
@@ -176,7 +176,7 @@ impl Store {
             org as OrgId,
             link.number,
         )
-        .fetch_optional(&self.pool)
+        .fetch_optional(self.of(org))
         .await
         .map_err(StoreError::during("audit_link"))?;
         Ok(hash.is_some_and(|hash| hash == link.hash))
@@ -200,7 +200,7 @@ impl Store {
             ) AS "beyond!""#,
             org as OrgId,
         )
-        .fetch_one(&self.pool)
+        .fetch_one(self.of(org))
         .await
         .map_err(StoreError::during("audit_beyond"))?;
         if seen.head != head || beyond {

@@ -17,7 +17,7 @@ use domain::channel::DeliveryState;
 use domain::session::FencingToken;
 use ids::{ChannelId, DeliveryId, OrgId, UsageId};
 use serde_json::Value;
-use sqlx::PgConnection;
+use sqlx::PgExecutor;
 
 use crate::outbox::{self, Effect, SettledAs};
 use crate::usage::UsageKind;
@@ -159,7 +159,7 @@ impl Store {
     pub async fn delivery_claim(&self, generation: i64, limit: i64, lease: TimeDelta) -> Result<Claims, StoreError> {
         let now = self.sources.now();
         let rows = sqlx::query_file_as!(ClaimRow, "src/delivery/claim.sql", now, now + lease, limit, generation)
-            .fetch_all(&self.pool)
+            .fetch_all(self.everywhere())
             .await
             .map_err(StoreError::during("delivery_claim"))?;
         let (unknown, claimed): (Vec<_>, Vec<_>) = rows.into_iter().partition(|row| row.unknown);
@@ -185,7 +185,7 @@ impl Store {
             &keys.generations,
             &keys.counters,
         )
-        .execute(&self.pool)
+        .execute(self.everywhere())
         .await
         .map_err(StoreError::during("delivery_give_back"))?;
         Ok(())
@@ -203,11 +203,10 @@ impl Store {
     ) -> Result<Vec<DeliveryId>, StoreError> {
         let during = || StoreError::during("delivery_settle");
         if !untold {
-            let mut connection = self.pool.acquire().await.map_err(during())?;
-            return self.settle_claimed(&mut connection, settlements).await.map_err(during());
+            return self.settle_claimed(self.everywhere(), settlements).await.map_err(during());
         }
-        let mut tx = self.pool.begin().await.map_err(during())?;
-        let settled = self.settle_claimed(&mut tx, settlements).await.map_err(during())?;
+        let mut tx = self.begin_everywhere().await.map_err(during())?;
+        let settled = self.settle_claimed(&mut *tx, settlements).await.map_err(during())?;
         let effects: Vec<Effect> = settlements.iter().map(Settlement::effect).collect();
         outbox::insert(&mut tx, &self.sources, &effects).await.map_err(during())?;
         tx.commit().await.map_err(during())?;
@@ -216,7 +215,7 @@ impl Store {
 
     async fn settle_claimed(
         &self,
-        connection: &mut PgConnection,
+        executor: impl PgExecutor<'_>,
         settlements: &[Settlement],
     ) -> Result<Vec<DeliveryId>, sqlx::Error> {
         let keys = Keys::of(settlements.iter().map(|one| &one.claim));
@@ -238,7 +237,7 @@ impl Store {
             self.sources.now(),
             UsageKind::Deliveries.as_str(),
         );
-        settled.fetch_all(connection).await
+        settled.fetch_all(executor).await
     }
 }
 

@@ -41,7 +41,7 @@ impl Store {
         actor: &str,
     ) -> Result<Intervention, StoreError> {
         let during = || StoreError::during("delivery_retry");
-        let mut tx = self.pool.begin().await.map_err(during())?;
+        let mut tx = self.begin_of(org).await.map_err(during())?;
         let number = sqlx::query_scalar!(
             "-- delivery_retry
             UPDATE deliveries
@@ -67,7 +67,7 @@ impl Store {
         actor: &str,
     ) -> Result<Intervention, StoreError> {
         let during = || StoreError::during("delivery_dead_letter");
-        let mut tx = self.pool.begin().await.map_err(during())?;
+        let mut tx = self.begin_of(org).await.map_err(during())?;
         let number = sqlx::query_scalar!(
             "-- delivery_dead_letter
             UPDATE deliveries
@@ -97,7 +97,7 @@ impl Store {
         actor: &str,
     ) -> Result<Intervention, StoreError> {
         let during = || StoreError::during("delivery_resend");
-        let mut tx = self.pool.begin().await.map_err(during())?;
+        let mut tx = self.begin_of(org).await.map_err(during())?;
         let number = sqlx::query_scalar!(
             "-- delivery_resend
             UPDATE deliveries
@@ -125,7 +125,7 @@ impl Store {
         actor: &str,
     ) -> Result<Intervention, StoreError> {
         let during = || StoreError::during("delivery_settle_unknown");
-        let mut tx = self.pool.begin().await.map_err(during())?;
+        let mut tx = self.begin_of(org).await.map_err(during())?;
         let number = sqlx::query_scalar!(
             "-- delivery_settle_unknown
             UPDATE deliveries SET state = $4, sendings = sendings + 1, finished_at = $3

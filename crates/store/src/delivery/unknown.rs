@@ -50,7 +50,7 @@ impl Store {
             after as Option<DeliveryId>,
             limit,
         )
-        .fetch_all(&self.pool)
+        .fetch_all(self.everywhere())
         .await
         .map_err(StoreError::during("delivery_list_unknown"))
     }
@@ -62,7 +62,7 @@ impl Store {
             SELECT org_id AS "org: OrgId" FROM deliveries WHERE delivery_id = $1 AND state = 'unknown'"#,
             delivery as DeliveryId,
         )
-        .fetch_optional(&self.pool)
+        .fetch_optional(self.everywhere())
         .await
         .map_err(StoreError::during("delivery_org_of_unknown"))
     }

@@ -67,7 +67,7 @@ impl Store {
             org as OrgId,
             session as SessionId,
         )
-        .fetch_optional(&self.pool)
+        .fetch_optional(self.of(org))
         .await
         .map_err(StoreError::during("session_details"))?;
         Ok(row.map(|row| row.read(session)))
@@ -84,7 +84,7 @@ impl Store {
         actor: &str,
     ) -> Result<SessionDetails, ChangeError> {
         let during = || StoreError::during("session_change");
-        let mut tx = self.pool.begin().await.map_err(during())?;
+        let mut tx = self.begin_of(org).await.map_err(during())?;
         let found = lock(&mut tx, org, session).await.map_err(during())?.ok_or(ChangeError::NoSuchSession)?;
         if !expected.met_by(Some(found.version)) {
             return Err(ChangeError::Stale);

@@ -11,6 +11,7 @@ use ids::{CheckpointId, OrgId, SessionId};
 use sqlx::PgConnection;
 
 use super::{Session, SessionRow};
+use crate::wall::Reach;
 use crate::{Store, StoreError};
 
 /// Sessions that one page looks at.
@@ -39,10 +40,11 @@ impl Store {
         let during = || StoreError::during("sessions_search");
         let limit = limit.clamp(1, 200);
         let after = after.unwrap_or(uuid::Uuid::nil().into());
-        let mut connection = self.pool.acquire().await.map_err(during())?;
+        let mut connection = self.connections.lend(Reach::Org(org)).await.map_err(during())?;
         let end = stretch_end(&mut connection, org, search.terms.first(), after).await.map_err(during())?;
         let until = end.unwrap_or(uuid::Uuid::max().into());
         let rows = matching(&mut connection, org, search, after, until, limit).await.map_err(during())?;
+        connection.done();
         let found = rows.into_iter().map(SessionRow::read).collect::<Result<Vec<_>, _>>()?;
         let full = i64::try_from(found.len()).is_ok_and(|count| count >= limit);
         let next = if full { found.last().map(|session| session.session_id) } else { end };

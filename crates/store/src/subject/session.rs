@@ -109,7 +109,7 @@ async fn events(
     let mut unsaid = Unsaid::new(theirs);
     let mut folded = Folded { projection: Projection::default(), sequence: 0, command: None, changed: 0 };
     loop {
-        let page = event::after(tx, key.0, key.1, folded.sequence, PAGE).await?;
+        let page = event::after(&mut *tx, key.0, key.1, folded.sequence, PAGE).await?;
         let Some(newest) = page.last() else { return Ok(folded) };
         folded.sequence = newest.sequence;
         let mut changed = Vec::new();

@@ -131,6 +131,39 @@ pub(super) const FAULTS: &[Fault] = &[
         &[found(Row::PostgresRestore, Code::CatalogueAdded)],
     ),
     Fault::new(
+        "wall-open-in-the-source",
+        "a policy of the source lets everybody see the rows of everybody; its backup agrees with it",
+        &[Source(Act::Define(
+            "DROP POLICY tenant ON usage_records; CREATE POLICY tenant ON usage_records USING (true)",
+        ))],
+        &[found(Row::PostgresRestore, Code::TenantWall)],
+    ),
+    Fault::new(
+        "wall-off-in-the-source",
+        "a table of the source has its policy, and row-level security is off; its backup agrees with it",
+        &[Source(Act::Define("ALTER TABLE usage_records DISABLE ROW LEVEL SECURITY"))],
+        &[found(Row::PostgresRestore, Code::TenantWall)],
+    ),
+    Fault::new(
+        "policy-lost",
+        "a policy is dropped after the restore, and row-level security switched off",
+        &[After(
+            "restore",
+            Act::Define("DROP POLICY tenant ON usage_records; ALTER TABLE usage_records DISABLE ROW LEVEL SECURITY"),
+        )],
+        &[
+            found(Row::PostgresRestore, Code::CatalogueMissing),
+            found(Row::PostgresRestore, Code::CatalogueAdded),
+            found(Row::PostgresRestore, Code::TenantWall),
+        ],
+    ),
+    Fault::new(
+        "runtime-grant-lost",
+        "a right of the role that roles work under is revoked after the restore",
+        &[After("restore", Act::Define("REVOKE DELETE ON usage_records FROM cowork_runtime"))],
+        &[found(Row::PostgresRestore, Code::CatalogueMissing), found(Row::PostgresRestore, Code::TenantWall)],
+    ),
+    Fault::new(
         "sequence-reset",
         "a sequence begins again",
         &[After("restore", Act::Sql("SELECT setval(pg_get_serial_sequence('audit_records', 'position'), 1, false)"))],
