@@ -16,6 +16,7 @@ mod failure;
 mod findings;
 mod gate;
 mod installation;
+mod keys;
 mod openapi;
 mod process;
 mod replay;

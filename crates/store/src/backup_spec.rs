@@ -122,6 +122,7 @@ pub const BACKUP_SPEC: BackupSpec = BackupSpec {
                 "invitations",
                 "idempotency_keys",
                 "org_keys",
+                "key_rotations",
                 "subject_erasures",
                 "subject_erasure_sessions",
             ],

@@ -208,7 +208,12 @@ mod tests {
         let beat = async |generation| {
             let (instance, started_at) = (world.app.store.sources().id(), world.app.store.sources().now());
             let roles = vec!["worker".to_owned(), "gateway".to_owned()];
-            world.app.store.instance_beat(&Instance { instance, roles, generation, started_at }).await.unwrap();
+            world
+                .app
+                .store
+                .instance_beat(&Instance { instance, roles, generation, started_at, key_versions: vec!["1".into()] })
+                .await
+                .unwrap();
         };
         beat(1).await;
         beat(1).await;

@@ -7,6 +7,7 @@ use store::{Generation, Store};
 use super::Check;
 use crate::failure::Failure;
 use crate::installation::Installation;
+use crate::keys::Inventory;
 
 /// Leases, deletions and idempotency keys are compared across processes whose clocks may differ by a few seconds.
 const SKEW_MAX: TimeDelta = TimeDelta::seconds(2);
@@ -21,7 +22,7 @@ pub(super) async fn look(installation: &Installation) -> Vec<Check> {
     let generation = match installation.generation_to_serve().await {
         Ok(generation) => generation,
         Err(failure) => {
-            let others = ["clock", "ledger", "roles", "backlog"];
+            let others = ["keys", "clock", "ledger", "roles", "backlog"];
             let others = others.map(|name| Check::could_not(name, "the database is not fit to serve"));
             return [Check::failed("database", &failure)].into_iter().chain(others).collect();
         }
@@ -29,11 +30,43 @@ pub(super) async fn look(installation: &Installation) -> Vec<Check> {
     let fit = format!("schema {}, generation {}", Store::schema_version(), generation.generation);
     vec![
         Check::of("database", Ok(fit)),
+        Check::of("keys", keys(installation).await),
         Check::of("clock", clock(installation).await),
         Check::of("ledger", ledger(installation, &generation).await),
         Check::of("roles", roles(installation, &generation).await),
         Check::of("backlog", backlog(installation).await),
     ]
+}
+
+/// Everything sealed is under a version that is configured, and the current one is the one that was made current.
+async fn keys(installation: &Installation) -> Result<String, Failure> {
+    let inventory = Inventory::of(installation).await?;
+    if !inventory.missing().is_empty() {
+        return Err(Failure::failed(
+            "Something is sealed under a version of the adapter key that is not configured.",
+            inventory.missing().join(", "),
+            "Name it under secrets.adapter_key.previous; after a restore that is the version of the backup.",
+        ));
+    }
+    let current = inventory.current();
+    if let Some(rotated) = inventory.other_than_rotated() {
+        return Err(Failure::failed(
+            "The configured adapter key is not the system's current one.",
+            format!("version {current} is configured, and {rotated} was made current"),
+            "Configure the one that was made current, or run `cowork keys rotate` if you are about to change it.",
+        ));
+    }
+    if !inventory.older().is_empty() {
+        let older = inventory.older().join(", ");
+        return Ok(format!("version {current} is current; still needed: {older}; `cowork keys rewrap` changes that"));
+    }
+    match &inventory.unneeded()[..] {
+        [] => Ok(format!("everything is sealed under version {current}")),
+        unneeded => {
+            let versions = unneeded.join(", ");
+            Ok(format!("everything is sealed under version {current}; only backups may need {versions}"))
+        }
+    }
 }
 
 /// This machine's clock against the database's, which is asked in between.

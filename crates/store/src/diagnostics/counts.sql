@@ -21,6 +21,7 @@ UNION ALL SELECT 'generations', count(*) FROM generations
 UNION ALL SELECT 'idempotency_keys', count(*) FROM idempotency_keys
 UNION ALL SELECT 'inbound_messages', count(*) FROM inbound_messages
 UNION ALL SELECT 'invitations', count(*) FROM invitations
+UNION ALL SELECT 'key_rotations', count(*) FROM key_rotations
 UNION ALL SELECT 'ledger_outbox', count(*) FROM ledger_outbox
 UNION ALL SELECT 'memberships', count(*) FROM memberships
 UNION ALL SELECT 'org_keys', count(*) FROM org_keys
