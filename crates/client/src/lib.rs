@@ -15,6 +15,7 @@ mod invitations;
 mod operations;
 mod orgs;
 mod page;
+mod quotas;
 mod sessions;
 mod subjects;
 mod uploads;
@@ -41,6 +42,7 @@ pub use crate::operations::{
 };
 pub use crate::orgs::{Member, NewToken, Org, Role, Token};
 pub use crate::page::Page;
+pub use crate::quotas::{Quota, QuotaUse};
 pub use crate::sessions::{
     Acknowledged, Command, Event, Projection, Session, SessionChange, SessionDetails, SessionSearch, SessionView, Wish,
 };

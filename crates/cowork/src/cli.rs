@@ -11,8 +11,8 @@ use config::Config;
 use crate::failure::Failure;
 use crate::process::Process;
 use crate::{
-    admin, archive, audit, backup, deliveries, doctor, drill, findings, gate, keys, openapi, restore, scan, serve,
-    subjects, validate,
+    admin, archive, audit, backup, deliveries, doctor, drill, findings, gate, keys, openapi, quotas, restore, scan,
+    serve, subjects, validate,
 };
 
 /// A self-hosted cloud for AI coworkers whose recovery is proven, not promised.
@@ -45,6 +45,9 @@ pub(crate) enum Command {
     /// The versions of the key that everything sealed depends on
     #[command(subcommand)]
     Keys(keys::Keys),
+    /// How much the orgs may use
+    #[command(subcommand)]
+    Quotas(quotas::Quotas),
     /// The audit trails
     #[command(subcommand)]
     Audit(audit::Audit),
@@ -88,6 +91,7 @@ impl Command {
             Self::Doctor(doctor) => doctor.json,
             Self::Audit(audit) => audit.json(),
             Self::Keys(keys) => keys.json(),
+            Self::Quotas(quotas) => quotas.json(),
             Self::Subjects(subjects) => subjects.json(),
             Self::Drill(drill) => drill.json(),
             Self::Findings(findings) => findings.json(),
@@ -121,6 +125,7 @@ impl Command {
             Self::Doctor(doctor) => doctor.run(process).await,
             Self::Audit(audit) => audit.run(process).await,
             Self::Keys(keys) => keys.run(process).await,
+            Self::Quotas(quotas) => quotas.run(process).await,
             Self::Subjects(subjects) => subjects.run(process).await,
             Self::Drill(drill) => drill.run(process).await,
             Self::Findings(findings) => findings.run(&process),

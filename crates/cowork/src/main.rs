@@ -19,6 +19,7 @@ mod installation;
 mod keys;
 mod openapi;
 mod process;
+mod quotas;
 mod replay;
 mod restore;
 mod scan;

@@ -38,6 +38,7 @@ mod lease;
 mod org;
 mod org_key;
 mod outbox;
+mod quota;
 mod remembered;
 mod replay;
 mod role;
@@ -93,6 +94,7 @@ pub use crate::lease::{Held, Lease, NextCommand};
 pub use crate::org::{FirstOrg, Org};
 pub use crate::org_key::{OrgKey, org_key_aad};
 pub use crate::outbox::{Effect, OutboxBacklog, Outboxed, SettledAs};
+pub use crate::quota::{OF_TURNS as QUOTAS_OF_TURNS, Quota, QuotaRemoval, QuotaUse, UsedUp};
 pub use crate::replay::{
     Beginning, DeliveriesReplayed, DeliveryNote, Extent, Lost, Notes, Other, OtherNote, Remembered, Replay, Replayed,
     SlotNote, SlotsReplayed, Told,
@@ -109,7 +111,7 @@ pub use crate::token::{NewToken, Token};
 pub use crate::trigger::{DueTrigger, PlannedSlots, SettledSlots, Trigger};
 pub use crate::turn::Finish;
 pub use crate::upload::{NewUpload, OPEN_UPLOADS_MAX, Upload, UploadError, UploadPart};
-pub use crate::usage::{Subscription, UsageKind, UsageTotal};
+pub use crate::usage::{Subscription, UsageTotal};
 pub use crate::wake::{SessionWaiter, Waiter, Wake, Wakes};
 pub use crate::workflow::{NewWorkflow, Workflow, WorkflowError};
 

@@ -17,7 +17,7 @@ use crate::outbox::{self, Effect};
 use crate::slot::{self, Work};
 use crate::wake::Wake;
 use crate::workflow::word;
-use crate::{Store, StoreError, run};
+use crate::{Store, StoreError, quota, run};
 
 /// What starts a workflow.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -308,7 +308,11 @@ async fn decide(
         overlap_policy,
         running: overlap_policy == OverlapPolicy::Skip && running(connection, org, held.workflow_id).await?,
     };
-    let settlement = settle(&schedule, &due);
+    let mut settlement = settle(&schedule, &due);
+    if settlement.slots.iter().any(|slot| slot.decision == SlotDecision::Fire) {
+        let left = quota::runs_left(connection, org, now).await.map_err(StoreError::during("quota_runs_left"))?;
+        settlement.allow(left);
+    }
     let work = Work {
         org,
         workflow: held.workflow_id,

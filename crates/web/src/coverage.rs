@@ -84,7 +84,8 @@ impl Furnished {
         let world = World::new().await;
         let (artifact, _) = crate::artifacts::tests::published(&world).await;
         let artifact = artifact.rsplit('/').next().unwrap();
-        let mut ids = json!({"account_id": world.owner, "artifact_id": artifact, "role": "ours", "part": "1"});
+        let mut ids =
+            json!({"account_id": world.owner, "artifact_id": artifact, "role": "ours", "part": "1", "kind": "turns"});
         let ours = [Permission::AuditRead].into_iter().collect();
         world.app.store.role_put(world.org, "ours", ours, &Expected::Anything, "role:test").await.unwrap();
         for (path, id) in [

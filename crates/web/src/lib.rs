@@ -34,6 +34,7 @@ mod orgs;
 mod page;
 mod probes;
 mod problem;
+mod quotas;
 mod rate;
 mod roles;
 mod router;

@@ -13,8 +13,8 @@ use crate::app::App;
 use crate::problem::Problem;
 use crate::{
     artifacts, audit, auth, bindings, bounds, browser_sessions, byok_keys, channels, commands, deliveries, diagnostics,
-    events, gate, idempotency, invitations, members, metrics, observe, openapi, orgs, rate, roles, sessions, sign_in,
-    subjects, tokens, uploads, usage, workflows, workspace,
+    events, gate, idempotency, invitations, members, metrics, observe, openapi, orgs, quotas, rate, roles, sessions,
+    sign_in, subjects, tokens, uploads, usage, workflows, workspace,
 };
 
 /// Bytes of a request's body. Larger ones are refused with 413 before they are read.
@@ -63,6 +63,7 @@ pub(crate) fn described() -> OpenApiRouter<App> {
         .merge(subjects::routes())
         .merge(tokens::routes())
         .merge(uploads::routes())
+        .merge(quotas::routes())
         .merge(usage::routes())
         .merge(workflows::routes())
         .merge(workspace::routes())

@@ -2,6 +2,7 @@
 
 use std::error::Error;
 
+use clock::Timestamp;
 use store::StoreError;
 
 /// What to do with the lease.
@@ -11,6 +12,8 @@ pub(crate) enum Halt {
     Lost,
     /// Give it up at once: this process ends.
     Cut,
+    /// Give it up until then: the org has used a quota up.
+    OverQuota(Timestamp),
     /// Give it up, and let it be tried again after a while.
     Retry(Box<dyn Error + Send + Sync>),
 }

@@ -27,6 +27,7 @@ UNION ALL SELECT 'memberships', count(*) FROM memberships
 UNION ALL SELECT 'org_keys', count(*) FROM org_keys
 UNION ALL SELECT 'orgs', count(*) FROM orgs
 UNION ALL SELECT 'projections', count(*) FROM projections
+UNION ALL SELECT 'quotas', count(*) FROM quotas
 UNION ALL SELECT 'remembered_effects', count(*) FROM remembered_effects
 UNION ALL SELECT 'restore_reports', count(*) FROM restore_reports
 UNION ALL SELECT 'role_instances', count(*) FROM role_instances
@@ -42,5 +43,6 @@ UNION ALL SELECT 'subscriptions', count(*) FROM subscriptions
 UNION ALL SELECT 'triggers', count(*) FROM triggers
 UNION ALL SELECT 'upload_parts', count(*) FROM upload_parts
 UNION ALL SELECT 'uploads', count(*) FROM uploads
+UNION ALL SELECT 'usage_counters', count(*) FROM usage_counters
 UNION ALL SELECT 'usage_records', count(*) FROM usage_records
 UNION ALL SELECT 'workflows', count(*) FROM workflows
