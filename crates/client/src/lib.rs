@@ -37,8 +37,8 @@ pub use crate::error::{Error, Problem};
 pub use crate::etag::{ETag, Tagged};
 pub use crate::invitations::{Invitation, NewInvitation};
 pub use crate::operations::{
-    AuditRecord, AuditVerification, Backlog, Diagnostics, SecretStatus, Subscription, Usage, UsageTotal, Workspace,
-    WorkspaceOrg,
+    AuditRecord, AuditVerification, Backlog, Diagnostics, Maintenance, SecretStatus, Subscription, Usage, UsageTotal,
+    Workspace, WorkspaceOrg,
 };
 pub use crate::orgs::{Member, NewToken, Org, Role, Token};
 pub use crate::page::Page;

@@ -17,6 +17,7 @@ mod findings;
 mod gate;
 mod installation;
 mod keys;
+mod maintenance;
 mod openapi;
 mod process;
 mod quotas;

@@ -211,7 +211,7 @@ async fn a_doctor_says_what_is_wrong_and_passes_nothing_that_it_could_not_look_a
     std::fs::remove_file(place.secret("cookie")).unwrap();
     let (code, checks) = doctor(&place, None);
     let failed = not_passed(&checks);
-    assert_eq!((code, checks.len()), (Some(1), 9));
+    assert_eq!((code, checks.len()), (Some(1), 10));
     assert!(failed.contains(&("secrets", "failed")) && failed.contains(&("roles", "failed")), "{failed:?}");
     assert!(
         !failed.iter().any(|(name, _)| ["configuration", "database", "clock", "backlog"].contains(name)),

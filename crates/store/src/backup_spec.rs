@@ -131,6 +131,7 @@ pub const BACKUP_SPEC: BackupSpec = BackupSpec {
             name: "system",
             tables: &[
                 "generations",
+                "maintenance",
                 "ledger_outbox",
                 "role_instances",
                 "remembered_effects",

@@ -6,11 +6,10 @@
 //! Not here: what is sealed under which version (`data_key`), carrying the word out (`cowork keys`).
 
 use clock::Timestamp;
-use ids::{AuditId, OrgId};
 use serde_json::json;
 
 use crate::outbox::{self, Effect};
-use crate::{Store, StoreError};
+use crate::{Store, StoreError, audit};
 
 /// The version that is the current one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,28 +58,10 @@ impl Store {
         if rotated.rows_affected() == 0 {
             return Ok(false);
         }
-        let orgs = sqlx::query_scalar!(
-            r#"-- key_rotate_orgs
-            SELECT org_id AS "org: OrgId" FROM orgs ORDER BY org_id"#
-        )
-        .fetch_all(&mut *tx)
-        .await
-        .map_err(during())?;
-        sqlx::query!(
-            "-- key_rotate_audit
-            INSERT INTO audit_records (org_id, audit_id, actor, action, target, detail, recorded_at)
-            SELECT org_id, audit_id, $3, 'keys.rotate', $4, $5, $6
-            FROM unnest($1::uuid[], $2::uuid[]) AS told (org_id, audit_id)",
-            &orgs.iter().map(|org| (*org).into()).collect::<Vec<uuid::Uuid>>(),
-            &orgs.iter().map(|_| self.sources.id::<AuditId>().into()).collect::<Vec<uuid::Uuid>>(),
-            actor,
-            format!("adapter_key:{version}"),
-            json!({}),
-            now,
-        )
-        .execute(&mut *tx)
-        .await
-        .map_err(during())?;
+        let target = format!("adapter_key:{version}");
+        audit::record_everywhere(&mut tx, &self.sources, actor, "keys.rotate", &target, json!({}))
+            .await
+            .map_err(during())?;
         let effect = Effect::AdapterKeyRotated { version: version.to_owned() };
         outbox::insert(&mut tx, &self.sources, &[effect]).await.map_err(during())?;
         tx.commit().await.map_err(during())?;

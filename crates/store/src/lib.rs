@@ -35,6 +35,7 @@ mod instance;
 mod invitation;
 mod key_rotation;
 mod lease;
+mod maintenance;
 mod org;
 mod org_key;
 mod outbox;
@@ -62,6 +63,7 @@ use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 
 use crate::connections::Connections;
 use crate::identities::Identities;
+use crate::maintenance::LastLook;
 
 pub use crate::account::{Member, NewMember, Removal};
 pub use crate::artifact::{Artifact, NewArtifact};
@@ -91,6 +93,7 @@ pub use crate::instance::{Instance, InstanceKeys, RoleCount};
 pub use crate::invitation::{Invitation, NewInvitation};
 pub use crate::key_rotation::KeyRotation;
 pub use crate::lease::{Held, Lease, NextCommand};
+pub use crate::maintenance::Maintenance;
 pub use crate::org::{FirstOrg, Org};
 pub use crate::org_key::{OrgKey, org_key_aad};
 pub use crate::outbox::{Effect, OutboxBacklog, Outboxed, SettledAs};
@@ -127,6 +130,7 @@ pub struct Store {
     sources: Sources,
     wakes: Wakes,
     identities: Identities,
+    maintenance: LastLook,
 }
 
 /// Statements are prepared once per connection and planned once: ours are many-armed, so planning them costs more than
@@ -153,7 +157,14 @@ impl Store {
     #[must_use]
     pub fn from_pool(pool: PgPool, sources: Sources) -> Self {
         let hot = Connections::new(pool.connect_options().as_ref().clone(), pool.options().get_max_connections());
-        Self { pool, hot, sources, wakes: Wakes::default(), identities: Identities::default() }
+        Self {
+            pool,
+            hot,
+            sources,
+            wakes: Wakes::default(),
+            identities: Identities::default(),
+            maintenance: LastLook::default(),
+        }
     }
 
     #[must_use]

@@ -186,7 +186,8 @@ impl Store {
         triggers.collect()
     }
 
-    /// At most `limit` triggers of active workflows, of all orgs, that are due at `at`, longest due first, after `after`.
+    /// At most `limit` triggers of active workflows, of all orgs, that are due at `at`, longest due first, after `after`. None
+    /// in maintenance.
     pub async fn trigger_due(
         &self,
         at: Timestamp,
@@ -199,6 +200,7 @@ impl Store {
             SELECT triggers.org_id AS "org: OrgId", trigger_id AS "trigger: TriggerId", next_due_at AS "next_due_at!"
             FROM triggers JOIN workflows USING (org_id, workflow_id)
             WHERE next_due_at <= $1 AND workflows.state = 'active'
+                AND NOT EXISTS (SELECT FROM maintenance WHERE generation = (SELECT max(generation) FROM generations))
                 AND ($2::timestamptz IS NULL OR (next_due_at, trigger_id) > ($2, $3))
             ORDER BY next_due_at, trigger_id LIMIT $4"#,
             at,

@@ -26,6 +26,7 @@ mod extract;
 mod gate;
 mod idempotency;
 mod invitations;
+mod maintenance;
 mod members;
 mod metrics;
 mod observe;

@@ -106,6 +106,13 @@ impl Problem {
         Self { retry_after: Some(retry_after), ..problem }
     }
 
+    /// Nothing is changed until an operator ends maintenance. Nobody knows when, so the wait is a guess.
+    pub(crate) fn maintenance(reason: &str) -> Self {
+        let detail = format!("the system is in maintenance and changes nothing: {reason}; reads go on");
+        let problem = Self::new(StatusCode::SERVICE_UNAVAILABLE, "maintenance", "In maintenance", detail);
+        Self { retry_after: Some(60), ..problem }
+    }
+
     /// The org may use no more of this before the next period.
     pub(crate) fn over_quota(used_up: &UsedUp) -> Self {
         let UsedUp { kind, period, ends_at, seen_at } = used_up;

@@ -10,7 +10,7 @@ use store::StoreError;
 pub(crate) enum Halt {
     /// Nothing: it is somebody else's.
     Lost,
-    /// Give it up at once: this process ends.
+    /// Give it up at once: this process ends, or the system is in maintenance.
     Cut,
     /// Give it up until then: the org has used a quota up.
     OverQuota(Timestamp),

@@ -86,17 +86,21 @@ impl Session {
             }
             self.attempt = command.attempt;
             next = self.carry_out(command).await?;
-            self.within_quotas(next.as_ref()).await?;
+            self.may_go_on(next.as_ref()).await?;
         }
         Ok(())
     }
 
-    /// The first command was looked at when the session was claimed; a prompt that follows within the lease is looked at here.
-    async fn within_quotas(&self, next: Option<&NextCommand>) -> Result<(), Halt> {
-        if !next.is_some_and(|next| matches!(next.wish, Wish::Prompt { .. })) {
+    /// Maintenance and quotas were looked at when the session was claimed; here before a command that follows within the lease.
+    async fn may_go_on(&self, next: Option<&NextCommand>) -> Result<(), Halt> {
+        let (Some(next), store) = (next, &self.context.parts.store) else { return Ok(()) };
+        if store.maintenance_remembered().await?.is_some() {
+            return Err(Halt::Cut);
+        }
+        if !matches!(next.wish, Wish::Prompt { .. }) {
             return Ok(());
         }
-        let used_up = self.context.parts.store.quota_used_up(self.hold.lease.org, &QUOTAS_OF_TURNS).await?;
+        let used_up = store.quota_used_up(self.hold.lease.org, &QUOTAS_OF_TURNS).await?;
         used_up.map_or(Ok(()), |used_up| Err(Halt::OverQuota(used_up.ends_at)))
     }
 

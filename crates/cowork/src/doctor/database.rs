@@ -22,7 +22,7 @@ pub(super) async fn look(installation: &Installation) -> Vec<Check> {
     let generation = match installation.generation_to_serve().await {
         Ok(generation) => generation,
         Err(failure) => {
-            let others = ["keys", "clock", "ledger", "roles", "backlog"];
+            let others = ["keys", "clock", "ledger", "roles", "maintenance", "backlog"];
             let others = others.map(|name| Check::could_not(name, "the database is not fit to serve"));
             return [Check::failed("database", &failure)].into_iter().chain(others).collect();
         }
@@ -34,6 +34,7 @@ pub(super) async fn look(installation: &Installation) -> Vec<Check> {
         Check::of("clock", clock(installation).await),
         Check::of("ledger", ledger(installation, &generation).await),
         Check::of("roles", roles(installation, &generation).await),
+        Check::of("maintenance", maintenance(installation).await),
         Check::of("backlog", backlog(installation).await),
     ]
 }
@@ -123,6 +124,16 @@ async fn roles(installation: &Installation, generation: &Generation) -> Result<S
         "Roles are not running.",
         told.join(", "),
         format!("Start `cowork serve --roles {}`.", absent.join(",")),
+    ))
+}
+
+/// Nobody forgot to end it.
+async fn maintenance(installation: &Installation) -> Result<String, Failure> {
+    let Some(maintenance) = installation.store.maintenance().await? else { return Ok("there is none".into()) };
+    Err(Failure::failed(
+        "The system is in maintenance and changes nothing.",
+        format!("since {}: {}", maintenance.since, maintenance.reason),
+        "When it is done, run `cowork maintenance off`.",
     ))
 }
 

@@ -6,6 +6,7 @@ WITH due AS (
     WHERE state = 'pending' AND next_attempt_at <= $1
         AND (leased_until IS NULL OR leased_until <= $1 OR generation < $4)
         AND $4 = (SELECT max(generation) FROM generations)
+        AND NOT EXISTS (SELECT FROM maintenance WHERE maintenance.generation = $4)
         AND NOT EXISTS (
             SELECT FROM deliveries AS earlier
             WHERE earlier.org_id = candidates.org_id AND earlier.binding_id = candidates.binding_id

@@ -23,6 +23,7 @@ UNION ALL SELECT 'inbound_messages', count(*) FROM inbound_messages
 UNION ALL SELECT 'invitations', count(*) FROM invitations
 UNION ALL SELECT 'key_rotations', count(*) FROM key_rotations
 UNION ALL SELECT 'ledger_outbox', count(*) FROM ledger_outbox
+UNION ALL SELECT 'maintenance', count(*) FROM maintenance
 UNION ALL SELECT 'memberships', count(*) FROM memberships
 UNION ALL SELECT 'org_keys', count(*) FROM org_keys
 UNION ALL SELECT 'orgs', count(*) FROM orgs

@@ -9,6 +9,7 @@ WITH ready AS (
     WHERE leases.wake_at <= $3
         AND (leases.leased_until IS NULL OR leases.leased_until <= $3 OR sessions.generation < $1)
         AND $1 = (SELECT max(generation) FROM generations)
+        AND NOT EXISTS (SELECT FROM maintenance WHERE maintenance.generation = $1)
     ORDER BY leases.wake_at
     LIMIT $5
     -- Both at once, so that a claim never waits for a session while it holds its lease.
