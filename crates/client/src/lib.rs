@@ -15,6 +15,7 @@ mod invitations;
 mod operations;
 mod orgs;
 mod page;
+mod quotas;
 mod sessions;
 mod subjects;
 mod uploads;
@@ -36,11 +37,12 @@ pub use crate::error::{Error, Problem};
 pub use crate::etag::{ETag, Tagged};
 pub use crate::invitations::{Invitation, NewInvitation};
 pub use crate::operations::{
-    AuditRecord, AuditVerification, Backlog, Diagnostics, SecretStatus, Subscription, Usage, UsageTotal, Workspace,
-    WorkspaceOrg,
+    AuditRecord, AuditVerification, Backlog, Diagnostics, Maintenance, SecretStatus, Subscription, Usage, UsageTotal,
+    Workspace, WorkspaceOrg,
 };
 pub use crate::orgs::{Member, NewToken, Org, Role, Token};
 pub use crate::page::Page;
+pub use crate::quotas::{Quota, QuotaUse};
 pub use crate::sessions::{
     Acknowledged, Command, Event, Projection, Session, SessionChange, SessionDetails, SessionSearch, SessionView, Wish,
 };

@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use ids::{AuditId, OrgId, SystemId};
 use reqwest::Method;
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{Client, Error, Page, accepted};
 
@@ -38,6 +38,16 @@ pub struct Diagnostics {
     pub counts: BTreeMap<String, i64>,
     pub backlog: Backlog,
     pub secrets: Vec<SecretStatus>,
+    pub maintenance: Maintenance,
+}
+
+/// Whether the system is read and not written.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Maintenance {
+    pub on: bool,
+    /// `None`: it is not.
+    pub since: Option<DateTime<Utc>>,
+    pub reason: Option<String>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -141,6 +151,21 @@ impl Client {
     /// Takes operator scope.
     pub async fn diagnostics(&self) -> Result<Diagnostics, Error> {
         self.get("/api/diagnostics").await
+    }
+
+    /// Takes operator scope.
+    pub async fn maintenance(&self) -> Result<Maintenance, Error> {
+        self.get("/api/maintenance").await
+    }
+
+    /// Refuses what changes something from now on. `reason` is shown to whoever is refused. Takes operator scope.
+    pub async fn maintenance_begin(&self, reason: &str) -> Result<Maintenance, Error> {
+        self.send(Method::PUT, "/api/maintenance", &json!({"reason": reason})).await
+    }
+
+    /// Takes operator scope.
+    pub async fn maintenance_end(&self) -> Result<(), Error> {
+        self.delete("/api/maintenance").await
     }
 
     /// Prometheus text. Takes operator scope.

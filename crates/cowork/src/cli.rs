@@ -11,8 +11,8 @@ use config::Config;
 use crate::failure::Failure;
 use crate::process::Process;
 use crate::{
-    admin, archive, audit, backup, deliveries, doctor, drill, findings, gate, openapi, restore, scan, serve, subjects,
-    validate,
+    admin, archive, audit, backup, deliveries, doctor, drill, findings, gate, keys, maintenance, openapi, quotas,
+    restore, scan, serve, subjects, validate,
 };
 
 /// A self-hosted cloud for AI coworkers whose recovery is proven, not promised.
@@ -37,11 +37,20 @@ pub(crate) enum Command {
     /// Look at what an archive holds
     #[command(subcommand)]
     Archive(archive::Archive),
-    /// Look whether an installation is fit: configuration, secrets, objects, database, clock, ledger, roles, backlog
+    /// Look whether an installation is fit: configuration, secrets, objects, database, keys, clock, ledger, roles, maintenance, backlog
     Doctor(doctor::Doctor),
     /// Messages that may have arrived and that wait for a person
     #[command(subcommand)]
     Deliveries(deliveries::Deliveries),
+    /// The versions of the key that everything sealed depends on
+    #[command(subcommand)]
+    Keys(keys::Keys),
+    /// Whether the system is read and not written
+    #[command(subcommand)]
+    Maintenance(maintenance::Maintenance),
+    /// How much the orgs may use
+    #[command(subcommand)]
+    Quotas(quotas::Quotas),
     /// The audit trails
     #[command(subcommand)]
     Audit(audit::Audit),
@@ -84,6 +93,9 @@ impl Command {
             Self::Deliveries(deliveries) => deliveries.json(),
             Self::Doctor(doctor) => doctor.json,
             Self::Audit(audit) => audit.json(),
+            Self::Keys(keys) => keys.json(),
+            Self::Maintenance(maintenance) => maintenance.json(),
+            Self::Quotas(quotas) => quotas.json(),
             Self::Subjects(subjects) => subjects.json(),
             Self::Drill(drill) => drill.json(),
             Self::Findings(findings) => findings.json(),
@@ -116,6 +128,9 @@ impl Command {
             Self::Deliveries(deliveries) => deliveries.run(process).await,
             Self::Doctor(doctor) => doctor.run(process).await,
             Self::Audit(audit) => audit.run(process).await,
+            Self::Keys(keys) => keys.run(process).await,
+            Self::Maintenance(maintenance) => maintenance.run(process).await,
+            Self::Quotas(quotas) => quotas.run(process).await,
             Self::Subjects(subjects) => subjects.run(process).await,
             Self::Drill(drill) => drill.run(process).await,
             Self::Findings(findings) => findings.run(&process),

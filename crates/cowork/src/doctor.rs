@@ -32,8 +32,19 @@ pub(crate) struct Doctor {
 }
 
 /// What is looked at, in the order in which it is told.
-const NAMES: [&str; 9] =
-    ["configuration", "secrets", "objects", "database", "tenants", "clock", "ledger", "roles", "backlog"];
+const NAMES: [&str; 11] = [
+    "configuration",
+    "secrets",
+    "objects",
+    "database",
+    "tenants",
+    "keys",
+    "clock",
+    "ledger",
+    "roles",
+    "maintenance",
+    "backlog",
+];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]

@@ -100,6 +100,7 @@ async fn serve(
         roles: roles.iter().map(ToString::to_string).collect(),
         generation: parts.generation.generation,
         started_at: parts.store.sources().now(),
+        key_versions: parts.configured.adapter_key_versions(),
     };
     let heartbeat =
         heartbeat::start(parts.store.clone(), parts.effects.clone(), instance, parts.metrics.clone()).await?;

@@ -12,6 +12,7 @@ pub mod erasure;
 pub mod event;
 pub mod permission;
 pub mod projection;
+pub mod quota;
 pub mod retry;
 pub mod schedule;
 pub mod session;

@@ -6,7 +6,7 @@
 use std::sync::atomic::Ordering;
 
 use chrono::TimeDelta;
-use ledger::Record;
+use ledger::{Key, Label, Record};
 use store::{Effect, Outboxed, StoreError};
 
 use crate::{Effects, FLUSH_WAIT, NotRecorded, chain, delivery_outcome};
@@ -92,6 +92,10 @@ fn record(row: &Outboxed) -> Record {
         Effect::BrowserSessionRevoked { account, session } => Record::SessionRevoked { account, session },
         Effect::MemberRemoved { org, account } => Record::MemberRemoved { org, account },
         Effect::KeyRevoked { org, key } => Record::KeyRevoked { org, key },
+        Effect::AdapterKeyRotated { ref version } => {
+            let version = Label::new(version).expect("the table of rotations takes no other version");
+            Record::KeyRotated { org: None, key: Key::Adapter, version }
+        }
         Effect::SubjectErased { org, account } => Record::SubjectErased { org, account },
     }
 }

@@ -60,6 +60,9 @@ async fn receive(
     let found = parts.store.channel_find(channel).await.map_err(|error| internal(&error))?;
     let channel = found.ok_or_else(Problem::no_such_channel)?;
     let message = verified(&parts, &channel, &headers, &body)?;
+    if parts.store.maintenance_remembered().await.map_err(|error| internal(&error))?.is_some() {
+        return Err(Problem::maintenance());
+    }
     let received = parts
         .store
         .inbound_receive(parts.generation.generation, &channel, &message)

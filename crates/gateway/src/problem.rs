@@ -10,11 +10,13 @@ pub(crate) struct Problem {
     code: &'static str,
     title: &'static str,
     detail: String,
+    /// Seconds after which the sender may try again.
+    retry_after: Option<u16>,
 }
 
 impl Problem {
     fn new(status: StatusCode, code: &'static str, title: &'static str, detail: impl Into<String>) -> Self {
-        Self { status, code, title, detail: detail.into() }
+        Self { status, code, title, detail: detail.into(), retry_after: None }
     }
 
     pub(crate) fn no_such_channel() -> Self {
@@ -39,6 +41,13 @@ impl Problem {
         let detail = "the message was not taken; send it again under the same id";
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "Unavailable", detail)
     }
+
+    /// Nothing is taken until an operator ends maintenance.
+    pub(crate) fn maintenance() -> Self {
+        let detail = "the system is in maintenance and takes no messages; send it again later under the same id";
+        let problem = Self::new(StatusCode::SERVICE_UNAVAILABLE, "maintenance", "In maintenance", detail);
+        Self { retry_after: Some(60), ..problem }
+    }
 }
 
 impl IntoResponse for Problem {
@@ -51,6 +60,10 @@ impl IntoResponse for Problem {
             "code": self.code,
         });
         let media_type = HeaderValue::from_static("application/problem+json");
-        (self.status, [(header::CONTENT_TYPE, media_type)], Json(body)).into_response()
+        let mut response = (self.status, [(header::CONTENT_TYPE, media_type)], Json(body)).into_response();
+        if let Some(seconds) = self.retry_after {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        response
     }
 }

@@ -76,6 +76,13 @@ impl ConfiguredSecrets {
         format!("{name}.key")
     }
 
+    /// Versions of the adapter key, the current one first.
+    #[must_use]
+    pub fn adapter_key_versions(&self) -> Vec<String> {
+        let all = std::iter::once(&self.adapter_key).chain(&self.previous_adapter_keys);
+        all.map(|named| named.version.clone()).collect()
+    }
+
     /// Every reference, older versions of the adapter key last.
     #[must_use]
     pub fn references(&self) -> Vec<NamedReference> {

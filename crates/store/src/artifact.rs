@@ -3,12 +3,12 @@
 //! Not here: their bytes (crate `objects`), the event that announces one (`turn`).
 
 use clock::{Sources, Timestamp};
+use domain::quota::UsageKind;
 use ids::{ArtifactId, OrgId, SessionId};
 use sqlx::PgConnection;
 
 use crate::blob::{self, BlobRow};
-use crate::usage::{self, UsageKind};
-use crate::{Store, StoreError};
+use crate::{Store, StoreError, usage};
 
 /// An artifact whose blob is durable.
 #[derive(Debug, Clone, PartialEq, Eq)]

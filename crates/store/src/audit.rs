@@ -62,6 +62,36 @@ pub(crate) async fn record(
     Ok(())
 }
 
+/// As [`record`], of a change to the installation, in the trail of every org.
+pub(crate) async fn record_everywhere(
+    connection: &mut PgConnection,
+    sources: &Sources,
+    actor: &str,
+    action: &str,
+    target: &str,
+    detail: serde_json::Value,
+) -> Result<(), sqlx::Error> {
+    idempotency::mark(connection).await?;
+    let orgs = sqlx::query_scalar!("-- audit_orgs\nSELECT org_id FROM orgs ORDER BY org_id")
+        .fetch_all(&mut *connection)
+        .await?;
+    sqlx::query!(
+        "-- audit_record_everywhere
+        INSERT INTO audit_records (org_id, audit_id, actor, action, target, detail, recorded_at)
+        SELECT org_id, audit_id, $3, $4, $5, $6, $7 FROM unnest($1::uuid[], $2::uuid[]) AS told (org_id, audit_id)",
+        &orgs,
+        &orgs.iter().map(|_| sources.id::<AuditId>().into()).collect::<Vec<uuid::Uuid>>(),
+        actor,
+        action,
+        target,
+        detail,
+        sources.now(),
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
 /// 32 bytes of a column.
 fn hash(table: &'static str, org: OrgId, bytes: &[u8]) -> Result<[u8; 32], StoreError> {
     let array = <[u8; 32]>::try_from(bytes);

@@ -97,7 +97,7 @@ pub const BACKUP_SPEC: BackupSpec = BackupSpec {
             tables: &["channels", "bindings", "delivery_cursors", "deliveries", "inbound_messages"],
         },
         BackupGroup { name: "BYOK metadata", tables: &["byok_keys"] },
-        BackupGroup { name: "billing/usage", tables: &["subscriptions", "usage_records"] },
+        BackupGroup { name: "billing/usage", tables: &["subscriptions", "usage_records", "usage_counters", "quotas"] },
         BackupGroup { name: "audit", tables: &["audit_records", "audit_heads"] },
         BackupGroup {
             name: "artifacts and checkpoints",
@@ -124,6 +124,7 @@ pub const BACKUP_SPEC: BackupSpec = BackupSpec {
                 "invitations",
                 "idempotency_keys",
                 "org_keys",
+                "key_rotations",
                 "subject_erasures",
                 "subject_erasure_sessions",
             ],
@@ -132,6 +133,7 @@ pub const BACKUP_SPEC: BackupSpec = BackupSpec {
             name: "system",
             tables: &[
                 "generations",
+                "maintenance",
                 "ledger_outbox",
                 "role_instances",
                 "remembered_effects",

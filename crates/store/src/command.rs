@@ -7,12 +7,14 @@
 
 use clock::{Sources, Timestamp};
 use domain::command::{CommandState, Wish};
+use domain::quota::{QuotaPeriod, UsageKind};
 use ids::{AccountId, CommandId, OrgId, SessionId};
 use serde_json::{Value, json};
 use sqlx::PgConnection;
 
 use crate::lease::NextCommand;
 use crate::outbox::{self, Effect};
+use crate::quota::{OF_TURNS as QUOTAS_OF_TURNS, UsedUp};
 use crate::wake::Wake;
 use crate::{Store, StoreError, audit, remembered};
 
@@ -46,6 +48,8 @@ pub enum EnqueueError {
     NoSuchSession,
     #[error("the session is archived")]
     Archived,
+    #[error("the org has used its quota of {} up", .0.kind)]
+    OverQuota(UsedUp),
     /// Before a restore that forgot it: what it set off has happened.
     #[error("somebody spoke to this request already, in the system that was restored")]
     SpokenTo,
@@ -326,8 +330,8 @@ impl Store {
             Err(EnqueueError::Database(sqlx::Error::Database(error))) if error.is_unique_violation() => {
                 self.enqueue_once(new).await
             }
-            // Its own first one may have been written before somebody archived the session.
-            Err(EnqueueError::Archived) => self.enqueue_once(new).await,
+            // Its own first one may have been written before somebody archived the session, or the quota was used up.
+            Err(EnqueueError::Archived | EnqueueError::OverQuota(_)) => self.enqueue_once(new).await,
             enqueued => enqueued,
         }
     }
@@ -346,6 +350,8 @@ impl Store {
             self.sources.now(),
             new.wish.speaks_to_a_waiting_turn(),
             taken_by_an_archived_session(&new.wish),
+            matches!(new.wish, Wish::Prompt { .. }),
+            self.sources.now().date_naive(),
         )
         .fetch_optional(self.of(new.org))
         .await?;
@@ -359,15 +365,27 @@ impl Store {
 
     /// Why a command was not taken down that nobody had taken down before.
     async fn refused(&self, new: &NewCommand) -> Result<EnqueueError, EnqueueError> {
-        let found = sqlx::query_scalar!(
-            "-- command_refused
-            SELECT 1 AS one FROM sessions WHERE org_id = $1 AND session_id = $2",
+        let archived = sqlx::query_scalar!(
+            r#"-- command_refused
+            SELECT archived_at IS NOT NULL AS "archived!" FROM sessions WHERE org_id = $1 AND session_id = $2"#,
             new.org as OrgId,
             new.session as SessionId,
         )
         .fetch_optional(self.of(new.org))
         .await?;
-        Ok(if found.is_some() { EnqueueError::Archived } else { EnqueueError::NoSuchSession })
+        Ok(match archived {
+            None => EnqueueError::NoSuchSession,
+            Some(true) => EnqueueError::Archived,
+            Some(false) => EnqueueError::OverQuota(self.used_up(new.org).await?),
+        })
+    }
+
+    /// The quota that a prompt was refused for. If somebody has raised it since, it ends now.
+    async fn used_up(&self, org: OrgId) -> Result<UsedUp, EnqueueError> {
+        let found = self.quota_used_up(org, &QUOTAS_OF_TURNS).await;
+        let found = found.map_err(|error| EnqueueError::Database(sqlx::Error::Decode(error.into())))?;
+        let (kind, period, now) = (UsageKind::Turns, QuotaPeriod::Day, self.sources.now());
+        Ok(found.unwrap_or(UsedUp { kind, period, ends_at: now, seen_at: now }))
     }
 
     pub async fn command_by_id(

@@ -15,6 +15,16 @@ pub struct Instance {
     pub roles: Vec<String>,
     pub generation: i64,
     pub started_at: Timestamp,
+    /// Versions of the adapter key that it has, the one that it seals under first.
+    pub key_versions: Vec<String>,
+}
+
+/// Which versions of the adapter key a process has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InstanceKeys {
+    pub roles: Vec<String>,
+    /// The one that it seals under comes first. `None`: an older release, which does not say.
+    pub key_versions: Option<Vec<String>>,
 }
 
 /// How many processes of a role are alive.
@@ -29,14 +39,15 @@ impl Store {
     pub async fn instance_beat(&self, instance: &Instance) -> Result<(), StoreError> {
         sqlx::query!(
             "-- instance_beat
-            INSERT INTO role_instances (instance_id, roles, generation, started_at, heartbeat_at)
-            VALUES ($1, $2, $3, $4, $5)
+            INSERT INTO role_instances (instance_id, roles, generation, started_at, heartbeat_at, key_versions)
+            VALUES ($1, $2, $3, $4, $5, $6)
             ON CONFLICT (instance_id) DO UPDATE SET heartbeat_at = EXCLUDED.heartbeat_at",
             instance.instance as InstanceId,
             &instance.roles,
             instance.generation,
             instance.started_at,
             self.sources.now(),
+            &instance.key_versions,
         )
         .execute(self.everywhere())
         .await
@@ -71,5 +82,20 @@ impl Store {
         .fetch_all(self.everywhere())
         .await
         .map_err(StoreError::during("instance_counts"))
+    }
+
+    /// The keys of each process that belongs to `generation` and was alive after `since`.
+    pub async fn instance_keys(&self, generation: i64, since: Timestamp) -> Result<Vec<InstanceKeys>, StoreError> {
+        sqlx::query_as!(
+            InstanceKeys,
+            "-- instance_keys
+            SELECT roles, key_versions FROM role_instances
+            WHERE generation = $1 AND heartbeat_at > $2 ORDER BY started_at, instance_id",
+            generation,
+            since,
+        )
+        .fetch_all(self.everywhere())
+        .await
+        .map_err(StoreError::during("instance_keys"))
     }
 }

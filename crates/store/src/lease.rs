@@ -22,6 +22,11 @@ use crate::command;
 use crate::wake::Wake;
 use crate::{Store, StoreError};
 
+/// Rounds of one claim. Each meets only sessions that the one before did not put off.
+const CLAIM_ROUNDS: u32 = 20;
+/// Sessions that one round looks at to put them off: a backlog of an org over quota is behind the others' work after a few.
+const PUT_OFF: i64 = 5_000;
+
 /// Permission to advance one session until `expires_at`.
 ///
 /// A claim, not a lock: by the time you look at it, it may have run out and somebody else may be at work. What makes a
@@ -59,7 +64,9 @@ pub struct NextCommand {
 struct LeaseRow {
     org_id: OrgId,
     session_id: SessionId,
-    fencing_counter: i64,
+    /// `None`: its org has used a quota up, and it was put off.
+    fencing_counter: Option<i64>,
+    held_until: Option<Timestamp>,
 }
 
 struct HeldRow {
@@ -109,6 +116,8 @@ impl Keys {
 impl Store {
     /// Takes at most `limit` sessions that have something to do and that nobody holds, until `expires_at`. Takes none
     /// if `generation` is not the current one: this worker belongs to a system that was restored since.
+    ///
+    /// Sessions of an org that has used a quota up are put off on the way, so that they are in nobody's.
     pub async fn lease_claim(
         &self,
         generation: i64,
@@ -116,23 +125,77 @@ impl Store {
         expires_at: Timestamp,
         limit: i64,
     ) -> Result<Vec<Lease>, StoreError> {
+        let mut leases: Vec<Lease> = Vec::new();
+        for _ in 0..CLAIM_ROUNDS {
+            let free = limit - i64::try_from(leases.len()).unwrap_or(limit);
+            let mut put_off: HashMap<OrgId, Timestamp> = HashMap::new();
+            for row in self.lease_claim_some(generation, holder, expires_at, free).await? {
+                if let Some(counter) = row.fencing_counter {
+                    let token = FencingToken { generation, counter };
+                    leases.push(Lease { org: row.org_id, session: row.session_id, token, holder, expires_at });
+                } else {
+                    put_off.extend(row.held_until.map(|until| (row.org_id, until)));
+                }
+            }
+            if put_off.is_empty() {
+                break;
+            }
+            self.lease_put_off(&put_off).await?;
+        }
+        Ok(leases)
+    }
+
+    async fn lease_claim_some(
+        &self,
+        generation: i64,
+        holder: InstanceId,
+        expires_at: Timestamp,
+        limit: i64,
+    ) -> Result<Vec<LeaseRow>, StoreError> {
+        let now = self.sources.now();
         let rows = sqlx::query_file_as!(
             LeaseRow,
             "src/lease/lease_claim.sql",
             generation,
             holder as InstanceId,
-            self.sources.now(),
+            now,
             expires_at,
             limit,
+            now.date_naive(),
         )
         .fetch_all(self.everywhere())
         .await
         .map_err(StoreError::during("lease_claim"))?;
-        let lease = |row: LeaseRow| {
-            let token = FencingToken { generation, counter: row.fencing_counter };
-            Lease { org: row.org_id, session: row.session_id, token, holder, expires_at }
-        };
-        Ok(rows.into_iter().map(lease).collect())
+        Ok(rows)
+    }
+
+    /// Of those that could be claimed next, puts off what belongs to these orgs, so that the next round meets others.
+    async fn lease_put_off(&self, orgs: &HashMap<OrgId, Timestamp>) -> Result<(), StoreError> {
+        let (orgs, until): (Vec<uuid::Uuid>, Vec<Timestamp>) =
+            orgs.iter().map(|(org, until)| (uuid::Uuid::from(*org), *until)).unzip();
+        sqlx::query!(
+            "-- lease_put_off
+            WITH next AS MATERIALIZED (
+                SELECT org_id, session_id FROM session_leases
+                WHERE wake_at <= $3 AND leased_until IS NULL ORDER BY wake_at LIMIT $4
+            ), theirs AS (
+                SELECT org_id, session_id, put_off.until
+                FROM unnest($1::uuid[], $2::timestamptz[]) AS put_off (org_id, until)
+                    JOIN next USING (org_id) JOIN session_leases USING (org_id, session_id)
+                WHERE session_leases.wake_at <= $3 AND session_leases.leased_until IS NULL
+                FOR NO KEY UPDATE OF session_leases SKIP LOCKED
+            )
+            UPDATE session_leases SET wake_at = theirs.until FROM theirs
+            WHERE session_leases.org_id = theirs.org_id AND session_leases.session_id = theirs.session_id",
+            &orgs,
+            &until,
+            self.sources.now(),
+            PUT_OFF,
+        )
+        .execute(self.everywhere())
+        .await
+        .map_err(StoreError::during("lease_put_off"))?;
+        Ok(())
     }
 
     /// Prolongs `leases` until `expires_at`. Gives back the sessions whose leases still stood; the others are lost.

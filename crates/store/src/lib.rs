@@ -22,6 +22,7 @@ mod checkpoint;
 mod command;
 mod connections;
 mod cursor;
+mod data_key;
 mod delivery;
 mod diagnostics;
 mod error;
@@ -32,10 +33,13 @@ mod identities;
 mod inbound;
 mod instance;
 mod invitation;
+mod key_rotation;
 mod lease;
+mod maintenance;
 mod org;
 mod org_key;
 mod outbox;
+mod quota;
 mod remembered;
 mod replay;
 mod role;
@@ -60,6 +64,7 @@ use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 
 use crate::connections::Connections;
 use crate::identities::Identities;
+use crate::maintenance::LastLook;
 use crate::wall::Wall;
 
 pub use crate::account::{Member, NewMember, Removal};
@@ -77,6 +82,7 @@ pub use crate::channel::{Channel, NewChannel};
 pub use crate::checkpoint::{Checkpoint, NewCheckpoint};
 pub use crate::command::{Command, EnqueueError, Enqueued, NewCommand};
 pub use crate::cursor::{BehindCursor, NewDelivery};
+pub use crate::data_key::{Rewrapped, SealedCount, SealedPlace, SealedTable, WrappedKey};
 pub use crate::delivery::{ClaimedDelivery, Claims, Delivery, Intervention, Outcome, Settlement, UnknownDelivery};
 pub use crate::diagnostics::{Backlog, KeyVersion};
 pub use crate::error::{ConnectError, StoreError};
@@ -85,12 +91,15 @@ pub use crate::generation::{Environment, Generation, RestoreMark};
 pub use crate::idempotency::{Attempt, Begun, IDEMPOTENCY_KEPT, KeptAnswer, SealedAnswer, aad as idempotency_aad};
 pub use crate::identities::{Credential, Identity};
 pub use crate::inbound::{InboundError, InboundMessage, Received};
-pub use crate::instance::{Instance, RoleCount};
+pub use crate::instance::{Instance, InstanceKeys, RoleCount};
 pub use crate::invitation::{Invitation, NewInvitation};
+pub use crate::key_rotation::KeyRotation;
 pub use crate::lease::{Held, Lease, NextCommand};
+pub use crate::maintenance::Maintenance;
 pub use crate::org::{FirstOrg, Org};
-pub use crate::org_key::OrgKey;
+pub use crate::org_key::{OrgKey, org_key_aad};
 pub use crate::outbox::{Effect, OutboxBacklog, Outboxed, SettledAs};
+pub use crate::quota::{OF_TURNS as QUOTAS_OF_TURNS, Quota, QuotaRemoval, QuotaUse, UsedUp};
 pub use crate::replay::{
     Beginning, DeliveriesReplayed, DeliveryNote, Extent, Lost, Notes, Other, OtherNote, Remembered, Replay, Replayed,
     SlotNote, SlotsReplayed, Told,
@@ -107,7 +116,7 @@ pub use crate::token::{NewToken, Token};
 pub use crate::trigger::{DueTrigger, PlannedSlots, SettledSlots, Trigger};
 pub use crate::turn::Finish;
 pub use crate::upload::{NewUpload, OPEN_UPLOADS_MAX, Upload, UploadError, UploadPart};
-pub use crate::usage::{Subscription, UsageKind, UsageTotal};
+pub use crate::usage::{Subscription, UsageTotal};
 pub use crate::wake::{SessionWaiter, Waiter, Wake, Wakes};
 pub use crate::wall::{ROLE as RUNTIME_ROLE, Walls};
 pub use crate::workflow::{NewWorkflow, Workflow, WorkflowError};
@@ -125,6 +134,7 @@ pub struct Store {
     sources: Sources,
     wakes: Wakes,
     identities: Identities,
+    maintenance: LastLook,
 }
 
 /// Statements are prepared once per connection and planned once: ours are many-armed, so planning them costs more than
@@ -153,7 +163,15 @@ impl Store {
         let (options, limit) = (pool.connect_options().as_ref().clone(), pool.options().get_max_connections());
         let wall = Wall::default();
         let connections = Connections::new(options, limit, wall.clone());
-        Self { pool, connections, wall, sources, wakes: Wakes::default(), identities: Identities::default() }
+        Self {
+            pool,
+            connections,
+            wall,
+            sources,
+            wakes: Wakes::default(),
+            identities: Identities::default(),
+            maintenance: LastLook::default(),
+        }
     }
 
     #[must_use]

@@ -14,6 +14,12 @@ pub struct OrgKey {
     pub key_version: String,
 }
 
+/// What an org's wrapped key is bound to: one that was moved to another row does not unwrap.
+#[must_use]
+pub fn org_key_aad(org: OrgId) -> Vec<u8> {
+    format!("org_keys/{org}").into_bytes()
+}
+
 impl Store {
     pub async fn org_key(&self, org: OrgId) -> Result<Option<OrgKey>, StoreError> {
         sqlx::query_as!(

@@ -60,6 +60,10 @@ pub enum Effect {
         org: OrgId,
         key: ByokKeyId,
     },
+    /// Another version of the adapter key is the current one.
+    AdapterKeyRotated {
+        version: String,
+    },
     /// `org`: `None` if in all of them.
     SubjectErased {
         org: Option<OrgId>,

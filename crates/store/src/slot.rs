@@ -10,6 +10,7 @@ use std::collections::HashSet;
 use chrono::TimeDelta;
 use clock::{Sources, Timestamp};
 use domain::command::Wish;
+use domain::quota::UsageKind;
 use domain::schedule::{Settled, SlotDecision, WorkflowState};
 use ids::{OrgId, RunId, TriggerId, WorkflowId};
 use sqlx::PgConnection;
@@ -18,10 +19,9 @@ use crate::command::{self, EnqueueError, NewCommand};
 use crate::run::{self, Run};
 use crate::session::{self, NewSession};
 use crate::trigger::SettledSlots;
-use crate::usage::{self, UsageKind};
 use crate::wake::Wake;
 use crate::workflow::word;
-use crate::{Store, StoreError, WorkflowError};
+use crate::{Store, StoreError, WorkflowError, quota, usage};
 
 /// A slot that was settled.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -137,9 +137,11 @@ fn cause(error: EnqueueError) -> sqlx::Error {
     match error {
         EnqueueError::Database(source) => source,
         // The session and the key were made a moment ago, in this transaction.
-        EnqueueError::NoSuchSession | EnqueueError::Archived | EnqueueError::SpokenTo | EnqueueError::OtherWish => {
-            sqlx::Error::RowNotFound
-        }
+        EnqueueError::NoSuchSession
+        | EnqueueError::Archived
+        | EnqueueError::OverQuota(_)
+        | EnqueueError::SpokenTo
+        | EnqueueError::OtherWish => sqlx::Error::RowNotFound,
     }
 }
 
@@ -150,6 +152,9 @@ impl Store {
         let mut tx = self.begin_of(org).await.map_err(during())?;
         let work = by_hand(&mut tx, org, workflow).await?;
         let now = self.sources.now();
+        if let Some(used_up) = quota::used_up(&mut *tx, org, &[UsageKind::Runs], now).await? {
+            return Err(WorkflowError::OverQuota(used_up));
+        }
         let mut slot = Settled { due_at: now, decision: SlotDecision::Fire };
         while insert(&mut tx, &work, &[slot], now).await.map_err(during())?.is_empty() {
             // A slot is at this very instant. Nothing tells two instants by hand apart that are as close as this.

@@ -17,7 +17,7 @@ use crate::outbox::{self, Effect};
 use crate::slot::{self, Work};
 use crate::wake::Wake;
 use crate::workflow::word;
-use crate::{Store, StoreError, run};
+use crate::{Store, StoreError, quota, run};
 
 /// What starts a workflow.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -186,7 +186,8 @@ impl Store {
         triggers.collect()
     }
 
-    /// At most `limit` triggers of active workflows, of all orgs, that are due at `at`, longest due first, after `after`.
+    /// At most `limit` triggers of active workflows, of all orgs, that are due at `at`, longest due first, after `after`. None
+    /// in maintenance.
     pub async fn trigger_due(
         &self,
         at: Timestamp,
@@ -199,6 +200,7 @@ impl Store {
             SELECT triggers.org_id AS "org: OrgId", trigger_id AS "trigger: TriggerId", next_due_at AS "next_due_at!"
             FROM triggers JOIN workflows USING (org_id, workflow_id)
             WHERE next_due_at <= $1 AND workflows.state = 'active'
+                AND NOT EXISTS (SELECT FROM maintenance WHERE generation = (SELECT max(generation) FROM generations))
                 AND ($2::timestamptz IS NULL OR (next_due_at, trigger_id) > ($2, $3))
             ORDER BY next_due_at, trigger_id LIMIT $4"#,
             at,
@@ -308,7 +310,11 @@ async fn decide(
         overlap_policy,
         running: overlap_policy == OverlapPolicy::Skip && running(connection, org, held.workflow_id).await?,
     };
-    let settlement = settle(&schedule, &due);
+    let mut settlement = settle(&schedule, &due);
+    if settlement.slots.iter().any(|slot| slot.decision == SlotDecision::Fire) {
+        let left = quota::runs_left(connection, org, now).await.map_err(StoreError::during("quota_runs_left"))?;
+        settlement.allow(left);
+    }
     let work = Work {
         org,
         workflow: held.workflow_id,

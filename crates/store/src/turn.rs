@@ -11,6 +11,7 @@ use clock::Timestamp;
 use domain::command::CommandState;
 use domain::event::TurnOutcome;
 use domain::projection::Projection;
+use domain::quota::UsageKind;
 use ids::{CheckpointId, CommandId, OrgId, SessionId, UsageId};
 use sqlx::types::Json;
 use uuid::Uuid;
@@ -20,7 +21,6 @@ use crate::blob::{BlobRow, SKEW};
 use crate::checkpoint::NewCheckpoint;
 use crate::event::{self, Append};
 use crate::lease::{Lease, NextCommand};
-use crate::usage::UsageKind;
 use crate::wake::Wake;
 use crate::{Store, StoreError, command};
 

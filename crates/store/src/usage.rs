@@ -1,39 +1,19 @@
 //! Metered quantities, and the plan they are metered for. Each source counts once per kind, however often its work is
 //! repeated.
 //!
-//! Not here: prices. A self-hosted installation has none.
+//! What is recorded is also added up by day (`usage_counters`), by the same statement: a record that was there already adds
+//! nothing. Statements that stand alone spread over stripes, so that an org's turns don't wait for each other; a transaction that
+//! records several times uses one stripe, so that two of them can't wait for each other crosswise.
+//!
+//! Not here: comparing with quotas (`quota`), prices. A self-hosted installation has none.
 
 use clock::{Sources, Timestamp};
+use domain::quota::UsageKind;
 use ids::{OrgId, UsageId};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::{Store, StoreError};
-
-/// What is metered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum UsageKind {
-    Turns,
-    InputTokens,
-    OutputTokens,
-    ArtifactBytes,
-    Deliveries,
-    Runs,
-}
-
-impl UsageKind {
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Turns => "turns",
-            Self::InputTokens => "input_tokens",
-            Self::OutputTokens => "output_tokens",
-            Self::ArtifactBytes => "artifact_bytes",
-            Self::Deliveries => "deliveries",
-            Self::Runs => "runs",
-        }
-    }
-}
 
 /// Meters `quantity` of `kind` from `source` (a command, artifact, delivery or run), in the transaction of the work.
 pub(crate) async fn record(
@@ -46,8 +26,14 @@ pub(crate) async fn record(
 ) -> Result<(), sqlx::Error> {
     sqlx::query!(
         "-- usage_record
-        INSERT INTO usage_records (org_id, usage_id, source_id, kind, quantity, recorded_at)
-        VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (org_id, source_id, kind) DO NOTHING",
+        WITH metered AS (
+            INSERT INTO usage_records (org_id, usage_id, source_id, kind, quantity, recorded_at)
+            VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (org_id, source_id, kind) DO NOTHING
+            RETURNING org_id, kind, quantity
+        )
+        INSERT INTO usage_counters (org_id, kind, day, stripe, quantity)
+        SELECT org_id, kind, ($6::timestamptz AT TIME ZONE 'UTC')::date, 0, quantity FROM metered
+        ON CONFLICT (org_id, kind, day, stripe) DO UPDATE SET quantity = usage_counters.quantity + excluded.quantity",
         org as OrgId,
         sources.id::<UsageId>() as UsageId,
         source,

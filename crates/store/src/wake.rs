@@ -41,7 +41,8 @@ pub enum Wake {
     Abort,
     /// A thread has something to render.
     Cursor,
-    /// Somebody is no longer who they were: a token was revoked, an account left or may do something else.
+    /// Somebody is no longer who they were or may do something else: a token was revoked, an account left, maintenance began or
+    /// ended.
     Identities,
     /// A session has new events.
     Events(SessionId),

@@ -11,6 +11,7 @@ use ids::{OrgId, WorkflowId};
 use serde::de::DeserializeOwned;
 use sqlx::PgConnection;
 
+use crate::quota::UsedUp;
 use crate::trigger::{self, Trigger};
 use crate::{Store, StoreError, audit};
 
@@ -53,6 +54,8 @@ pub enum WorkflowError {
     NoSuchWorkflow,
     #[error("the workflow is archived, for ever")]
     Archived,
+    #[error("the org has used its quota of {} up", .0.kind)]
+    OverQuota(UsedUp),
     #[error(transparent)]
     Store(#[from] StoreError),
 }

@@ -68,7 +68,7 @@ impl From<Command> for CommandView {
     operation_id = "command_enqueue",
     tag = "sessions",
     request_body = Wish,
-    responses((status = 202, description = "It is taken down, and will be carried out in its turn.", body = EnqueuedView), (status = 409, description = "The session is archived and takes no prompts (`archived`), or the present state does not allow it otherwise.")),
+    responses((status = 202, description = "It is taken down, and will be carried out in its turn.", body = EnqueuedView), (status = 409, description = "The session is archived and takes no prompts (`archived`), or the present state does not allow it otherwise."), (status = 429, description = "A quota of the org is used up (`over_quota`); `Retry-After` says when it begins anew.")),
     security(("token" = ["sessions.write"]), ("token" = ["sessions.approve"])),
 )]
 async fn enqueue(
@@ -89,6 +89,7 @@ async fn enqueue(
     let enqueued = app.store.command_speak(&new, interaction).await.map_err(|error| match error {
         EnqueueError::NoSuchSession => Problem::not_found("session"),
         EnqueueError::Archived => Problem::archived(),
+        EnqueueError::OverQuota(used_up) => Problem::over_quota(&used_up),
         EnqueueError::SpokenTo => Problem::conflict(
             "somebody spoke to this request before the system was restored; abort the turn or send a new prompt",
         ),

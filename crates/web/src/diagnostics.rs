@@ -18,6 +18,7 @@ use utoipa_axum::routes;
 
 use crate::app::App;
 use crate::extract::Json;
+use crate::maintenance::MaintenanceView;
 use crate::problem::Problem;
 
 /// A process that has been silent for longer counts as gone. Heartbeats come every 5 seconds.
@@ -44,6 +45,7 @@ struct Diagnostics {
     /// Rows of each table.
     counts: BTreeMap<String, i64>,
     backlog: BacklogView,
+    maintenance: MaintenanceView,
     secrets: Vec<ReferenceStatus>,
     key_versions: Vec<KeyVersionView>,
 }
@@ -87,6 +89,7 @@ async fn diagnostics(State(app): State<App>) -> Result<Json<Diagnostics>, Proble
         roles: roles(&app.store, app.generation.generation).await?,
         counts: app.store.diagnostics_counts().await?,
         backlog: app.store.diagnostics_backlog().await?.into(),
+        maintenance: app.store.maintenance().await?.into(),
         secrets: statuses(&app).await?,
         key_versions: app.store.diagnostics_key_versions().await?.into_iter().map(KeyVersionView::from).collect(),
     }))
@@ -158,6 +161,11 @@ mod tests {
           "generated_at": "2024-10-04T00:00:00Z",
           "generation": 1,
           "key_versions": [],
+          "maintenance": {
+            "on": false,
+            "reason": null,
+            "since": null
+          },
           "roles": {
             "gateway": 0,
             "scheduler": 0,
@@ -208,7 +216,12 @@ mod tests {
         let beat = async |generation| {
             let (instance, started_at) = (world.app.store.sources().id(), world.app.store.sources().now());
             let roles = vec!["worker".to_owned(), "gateway".to_owned()];
-            world.app.store.instance_beat(&Instance { instance, roles, generation, started_at }).await.unwrap();
+            world
+                .app
+                .store
+                .instance_beat(&Instance { instance, roles, generation, started_at, key_versions: vec!["1".into()] })
+                .await
+                .unwrap();
         };
         beat(1).await;
         beat(1).await;

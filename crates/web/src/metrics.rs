@@ -55,6 +55,7 @@ async fn metrics(State(app): State<App>) -> Result<impl IntoResponse, Problem> {
         sessions: app.store.diagnostics_sessions().await?,
         backlog: app.store.diagnostics_backlog().await?,
         roles: roles(&app.store, app.generation.generation).await?,
+        maintenance: app.store.maintenance().await?.is_some().into(),
     };
     let text = format!("{}{}", app.metrics.render(), gauges.render());
     Ok(([("content-type", "text/plain; version=0.0.4")], text))
@@ -67,6 +68,8 @@ struct Gauges {
     sessions: i64,
     backlog: Backlog,
     roles: BTreeMap<String, i64>,
+    /// 1: nothing is changed.
+    maintenance: i64,
 }
 
 impl Gauges {
@@ -75,6 +78,7 @@ impl Gauges {
         let backlog = &self.backlog;
         for (name, help, value) in [
             ("cowork_generation", "The number of this life of the system.", self.generation),
+            ("cowork_maintenance", "1 while the system is in maintenance.", self.maintenance),
             ("cowork_sessions", "Sessions of all orgs.", self.sessions),
             ("cowork_commands_pending", "Commands that wait for their turn.", backlog.commands_pending),
             ("cowork_leases_held", "Sessions that a worker holds.", backlog.leases_held),
@@ -113,6 +117,9 @@ mod tests {
         # HELP cowork_generation The number of this life of the system.
         # TYPE cowork_generation gauge
         cowork_generation 1
+        # HELP cowork_maintenance 1 while the system is in maintenance.
+        # TYPE cowork_maintenance gauge
+        cowork_maintenance 0
         # HELP cowork_sessions Sessions of all orgs.
         # TYPE cowork_sessions gauge
         cowork_sessions 0

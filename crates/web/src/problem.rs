@@ -5,8 +5,9 @@ use std::error::Error;
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use chrono::SecondsFormat;
 use serde::Serialize;
-use store::StoreError;
+use store::{StoreError, UsedUp};
 use utoipa::ToSchema;
 
 /// What went wrong, for the caller; and why, for the log.
@@ -103,6 +104,23 @@ impl Problem {
         let detail = format!("this token or browser session made more requests than it may; go on in {retry_after} s");
         let problem = Self::new(StatusCode::TOO_MANY_REQUESTS, "too_many_requests", "Too many requests", detail);
         Self { retry_after: Some(retry_after), ..problem }
+    }
+
+    /// Nothing is changed until an operator ends maintenance. Nobody knows when, so the wait is a guess.
+    pub(crate) fn maintenance(reason: &str) -> Self {
+        let detail = format!("the system is in maintenance and changes nothing: {reason}; reads go on");
+        let problem = Self::new(StatusCode::SERVICE_UNAVAILABLE, "maintenance", "In maintenance", detail);
+        Self { retry_after: Some(60), ..problem }
+    }
+
+    /// The org may use no more of this before the next period.
+    pub(crate) fn over_quota(used_up: &UsedUp) -> Self {
+        let UsedUp { kind, period, ends_at, seen_at } = used_up;
+        let (period, at) = (period.as_str(), ends_at.to_rfc3339_opts(SecondsFormat::Secs, true));
+        let detail = format!("the org has used its quota of {kind} for this {period} up; it begins anew at {at}");
+        let problem = Self::new(StatusCode::TOO_MANY_REQUESTS, "over_quota", "The quota is used up", detail);
+        let seconds = (*ends_at - *seen_at).num_seconds().max(1);
+        Self { retry_after: Some(seconds.try_into().unwrap_or(u32::MAX)), ..problem }
     }
 
     pub(crate) fn headers_too_large() -> Self {

@@ -13,8 +13,8 @@ use crate::app::App;
 use crate::problem::Problem;
 use crate::{
     artifacts, audit, auth, bindings, bounds, browser_sessions, byok_keys, channels, commands, deliveries, diagnostics,
-    events, gate, idempotency, invitations, members, metrics, observe, openapi, orgs, rate, roles, sessions, sign_in,
-    subjects, tokens, uploads, usage, workflows, workspace,
+    events, gate, idempotency, invitations, maintenance, members, metrics, observe, openapi, orgs, quotas, rate, roles,
+    sessions, sign_in, subjects, tokens, uploads, usage, workflows, workspace,
 };
 
 /// Bytes of a request's body. Larger ones are refused with 413 before they are read.
@@ -25,6 +25,7 @@ pub fn router(app: App) -> Router {
     observe::describe();
     let routes = Router::from(described())
         .route_layer(from_fn_with_state(app.clone(), idempotency::once))
+        .route_layer(from_fn_with_state(app.clone(), maintenance::guard))
         .route_layer(from_fn(gate::guard))
         .route_layer(from_fn_with_state(app.clone(), rate::admit))
         .route_layer(from_fn_with_state(app.clone(), auth::authenticate));
@@ -54,6 +55,7 @@ pub(crate) fn described() -> OpenApiRouter<App> {
         .merge(diagnostics::routes())
         .merge(events::routes())
         .merge(invitations::routes())
+        .merge(maintenance::routes())
         .merge(members::routes())
         .merge(metrics::routes())
         .merge(openapi::routes())
@@ -63,6 +65,7 @@ pub(crate) fn described() -> OpenApiRouter<App> {
         .merge(subjects::routes())
         .merge(tokens::routes())
         .merge(uploads::routes())
+        .merge(quotas::routes())
         .merge(usage::routes())
         .merge(workflows::routes())
         .merge(workspace::routes())

@@ -93,6 +93,7 @@ impl From<WorkflowError> for Problem {
         match error {
             WorkflowError::NoSuchWorkflow => Self::not_found("workflow"),
             WorkflowError::Archived => Self::conflict("the workflow is archived, which is for ever; create another"),
+            WorkflowError::OverQuota(used_up) => Self::over_quota(&used_up),
             WorkflowError::Store(error) => error.into(),
         }
     }
@@ -145,7 +146,7 @@ async fn found(app: &App, org: OrgId, workflow: WorkflowId) -> Result<Json<Workf
     path = "/api/workflows/{workflow_id}/pause",
     operation_id = "workflow_pause",
     tag = "workflows",
-    responses((status = 200, description = "Its triggers start nothing.", body = WorkflowView), (status = 409, description = "It is archived.")),
+    responses((status = 200, description = "Its triggers start nothing.", body = WorkflowView), (status = 409, description = "It is archived."), (status = 429, description = "The org's quota of runs is used up (`over_quota`); `Retry-After` says when it begins anew.")),
     security(("token" = ["workflows.write"])),
 )]
 async fn pause(

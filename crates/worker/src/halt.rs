@@ -2,6 +2,7 @@
 
 use std::error::Error;
 
+use clock::Timestamp;
 use store::StoreError;
 
 /// What to do with the lease.
@@ -9,8 +10,10 @@ use store::StoreError;
 pub(crate) enum Halt {
     /// Nothing: it is somebody else's.
     Lost,
-    /// Give it up at once: this process ends.
+    /// Give it up at once: this process ends, or the system is in maintenance.
     Cut,
+    /// Give it up until then: the org has used a quota up.
+    OverQuota(Timestamp),
     /// Give it up, and let it be tried again after a while.
     Retry(Box<dyn Error + Send + Sync>),
 }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use ids::OrgId;
 use objects::CheckpointKey;
 use secrets::{DataKey, Kms, KmsError, Wrapped};
-use store::{OrgKey, Store, StoreError};
+use store::{OrgKey, Store, StoreError, org_key_aad};
 
 /// Finds the key that an org's checkpoints are sealed under. Keeps those it has found.
 #[derive(Debug)]
@@ -36,7 +36,7 @@ impl OrgKeys {
             return Ok(key);
         }
         let new = DataKey::generate(self.store.sources());
-        let Wrapped { bytes, key_version } = self.kms.wrap(&new, aad(org).as_bytes()).await?;
+        let Wrapped { bytes, key_version } = self.kms.wrap(&new, &org_key_aad(org)).await?;
         // Two workers may get here; both go on with the one that was stored.
         let stored = self.store.org_key_create(org, &OrgKey { wrapped_key: bytes, key_version }).await?;
         self.unwrap(org, stored).await
@@ -55,13 +55,8 @@ impl OrgKeys {
 
     async fn unwrap(&self, org: OrgId, stored: OrgKey) -> Result<CheckpointKey, OrgKeysError> {
         let wrapped = Wrapped { bytes: stored.wrapped_key, key_version: stored.key_version };
-        let key = CheckpointKey::new(self.kms.unwrap(&wrapped, aad(org).as_bytes()).await?.expose());
+        let key = CheckpointKey::new(self.kms.unwrap(&wrapped, &org_key_aad(org)).await?.expose());
         self.known.lock().expect("no holder of this lock can panic").insert(org, key.clone());
         Ok(key)
     }
-}
-
-/// Binds a wrapped key to its row.
-fn aad(org: OrgId) -> String {
-    format!("org_keys/{org}")
 }

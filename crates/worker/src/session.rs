@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use chrono::TimeDelta;
-use domain::command::CommandState;
+use domain::command::{CommandState, Wish};
 use domain::event::{Event, TurnOutcome};
 use ids::CheckpointId;
 use serde_json::Value;
-use store::{Held, Lease, NewCheckpoint, NextCommand, StoreError};
+use store::{Held, Lease, NewCheckpoint, NextCommand, QUOTAS_OF_TURNS, StoreError};
 
 use crate::Context;
 use crate::halt::{Halt, chain};
@@ -56,19 +56,20 @@ pub(crate) async fn advance(context: Arc<Context>, lease: Lease, held: Result<He
 }
 
 async fn give_up(context: &Context, lease: &Lease, halt: Halt, attempt: i32) {
-    let wait = match halt {
+    let now = context.parts.store.sources().now();
+    let wake_at = match halt {
         Halt::Lost => {
             metrics::counter!("cowork_lease_lost_total").increment(1);
             tracing::warn!("the lease was lost; what was not yet written is dropped");
             return;
         }
-        Halt::Cut => TimeDelta::zero(),
+        Halt::Cut => now,
+        Halt::OverQuota(until) => until,
         Halt::Retry(error) => {
             tracing::warn!(error = chain(error.as_ref()), attempt, "a turn was lost and will be tried again");
-            TimeDelta::milliseconds(BACKOFF_MS << attempt.clamp(0, 10))
+            now + TimeDelta::milliseconds(BACKOFF_MS << attempt.clamp(0, 10))
         }
     };
-    let wake_at = context.parts.store.sources().now() + wait;
     if let Err(error) = context.parts.store.lease_release(lease, wake_at).await {
         tracing::warn!(error = chain(&error), "the lease was not given up; it will run out");
     }
@@ -85,8 +86,22 @@ impl Session {
             }
             self.attempt = command.attempt;
             next = self.carry_out(command).await?;
+            self.may_go_on(next.as_ref()).await?;
         }
         Ok(())
+    }
+
+    /// Maintenance and quotas were looked at when the session was claimed; here before a command that follows within the lease.
+    async fn may_go_on(&self, next: Option<&NextCommand>) -> Result<(), Halt> {
+        let (Some(next), store) = (next, &self.context.parts.store) else { return Ok(()) };
+        if store.maintenance_remembered().await?.is_some() {
+            return Err(Halt::Cut);
+        }
+        if !matches!(next.wish, Wish::Prompt { .. }) {
+            return Ok(());
+        }
+        let used_up = store.quota_used_up(self.hold.lease.org, &QUOTAS_OF_TURNS).await?;
+        used_up.map_or(Ok(()), |used_up| Err(Halt::OverQuota(used_up.ends_at)))
     }
 
     async fn carry_out(&mut self, command: NextCommand) -> Result<Option<NextCommand>, Halt> {

@@ -7,6 +7,7 @@ use store::{Generation, RUNTIME_ROLE, Store};
 use super::Check;
 use crate::failure::Failure;
 use crate::installation::Installation;
+use crate::keys::Inventory;
 
 /// Leases, deletions and idempotency keys are compared across processes whose clocks may differ by a few seconds.
 const SKEW_MAX: TimeDelta = TimeDelta::seconds(2);
@@ -21,7 +22,7 @@ pub(super) async fn look(installation: &Installation) -> Vec<Check> {
     let generation = match installation.generation_to_serve().await {
         Ok(generation) => generation,
         Err(failure) => {
-            let others = ["tenants", "clock", "ledger", "roles", "backlog"];
+            let others = ["tenants", "keys", "clock", "ledger", "roles", "maintenance", "backlog"];
             let others = others.map(|name| Check::could_not(name, "the database is not fit to serve"));
             return [Check::failed("database", &failure)].into_iter().chain(others).collect();
         }
@@ -30,9 +31,11 @@ pub(super) async fn look(installation: &Installation) -> Vec<Check> {
     vec![
         Check::of("database", Ok(fit)),
         Check::of("tenants", tenants(installation).await),
+        Check::of("keys", keys(installation).await),
         Check::of("clock", clock(installation).await),
         Check::of("ledger", ledger(installation, &generation).await),
         Check::of("roles", roles(installation, &generation).await),
+        Check::of("maintenance", maintenance(installation).await),
         Check::of("backlog", backlog(installation).await),
     ]
 }
@@ -61,6 +64,37 @@ async fn tenants(installation: &Installation) -> Result<String, Failure> {
         }
         false => "apart by queries and by policies; this login owns no table".to_owned(),
     })
+}
+
+/// Everything sealed is under a version that is configured, and the current one is the one that was made current.
+async fn keys(installation: &Installation) -> Result<String, Failure> {
+    let inventory = Inventory::of(installation).await?;
+    if !inventory.missing().is_empty() {
+        return Err(Failure::failed(
+            "Something is sealed under a version of the adapter key that is not configured.",
+            inventory.missing().join(", "),
+            "Name it under secrets.adapter_key.previous; after a restore that is the version of the backup.",
+        ));
+    }
+    let current = inventory.current();
+    if let Some(rotated) = inventory.other_than_rotated() {
+        return Err(Failure::failed(
+            "The configured adapter key is not the system's current one.",
+            format!("version {current} is configured, and {rotated} was made current"),
+            "Configure the one that was made current, or run `cowork keys rotate` if you are about to change it.",
+        ));
+    }
+    if !inventory.older().is_empty() {
+        let older = inventory.older().join(", ");
+        return Ok(format!("version {current} is current; still needed: {older}; `cowork keys rewrap` changes that"));
+    }
+    match &inventory.unneeded()[..] {
+        [] => Ok(format!("everything is sealed under version {current}")),
+        unneeded => {
+            let versions = unneeded.join(", ");
+            Ok(format!("everything is sealed under version {current}; only backups may need {versions}"))
+        }
+    }
 }
 
 /// This machine's clock against the database's, which is asked in between.
@@ -117,6 +151,16 @@ async fn roles(installation: &Installation, generation: &Generation) -> Result<S
         "Roles are not running.",
         told.join(", "),
         format!("Start `cowork serve --roles {}`.", absent.join(",")),
+    ))
+}
+
+/// Nobody forgot to end it.
+async fn maintenance(installation: &Installation) -> Result<String, Failure> {
+    let Some(maintenance) = installation.store.maintenance().await? else { return Ok("there is none".into()) };
+    Err(Failure::failed(
+        "The system is in maintenance and changes nothing.",
+        format!("since {}: {}", maintenance.since, maintenance.reason),
+        "When it is done, run `cowork maintenance off`.",
     ))
 }
 

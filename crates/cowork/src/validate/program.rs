@@ -51,6 +51,7 @@ pub(crate) const METRICS: &[&str] = &[
     "cowork_ledger_write_failures_total",
     "cowork_ledger_write_ms",
     "cowork_log_lines_lost_total",
+    "cowork_maintenance",
     "cowork_objects_deleted_total",
     "cowork_role_instances",
     "cowork_scheduler_errors_total",

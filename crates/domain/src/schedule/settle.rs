@@ -49,6 +49,8 @@ pub enum SkipReason {
     BeyondWindow,
     /// An earlier run is unfinished.
     Overlap,
+    /// The org's quota of runs is used up.
+    OverQuota,
 }
 
 impl SkipReason {
@@ -60,6 +62,7 @@ impl SkipReason {
             Self::Superseded => "it was missed, and a newer missed slot ran in its place",
             Self::BeyondWindow => "it was missed longer ago than the window looks back",
             Self::Overlap => "an earlier run was unfinished",
+            Self::OverQuota => "the quota of runs was used up",
         }
     }
 }
@@ -87,6 +90,19 @@ pub struct Settlement {
     pub slots: Vec<Settled>,
     /// What the trigger waits for next; in the past if more than [`MAX_FIRED`] slots fire. `None`: nothing.
     pub next_due_at: Option<Timestamp>,
+}
+
+impl Settlement {
+    /// Fires at most `left` slots, the oldest of them, and skips the others. `None`: any number.
+    pub fn allow(&mut self, left: Option<i64>) {
+        let Some(mut left) = left else { return };
+        for slot in self.slots.iter_mut().filter(|slot| slot.decision == SlotDecision::Fire) {
+            if left <= 0 {
+                slot.decision = SlotDecision::Skip { reason: SkipReason::OverQuota, and_following: false };
+            }
+            left -= 1;
+        }
+    }
 }
 
 /// Decides for every slot from `due.next_due_at` to `due.now`. If the first lies in the future, there is none.

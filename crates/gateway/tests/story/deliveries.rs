@@ -2,6 +2,8 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 use domain::channel::DeliveryState::{Dead, Pending, Sent, Unknown};
+use domain::quota::{QuotaPeriod, UsageKind};
+use domain::version::Expected;
 use gateway::GatewayConfig;
 use store::{ClaimedDelivery, Environment, Intervention, NewDelivery, Outcome, Settlement};
 
@@ -283,6 +285,30 @@ async fn a_claim_of_an_earlier_generation_is_void_at_once() {
     let current = claim(2).await.unwrap().deliveries.remove(0);
     assert!(!settle(&world, &earlier, Outcome::Sent).await);
     assert!(settle(&world, &current, Outcome::Sent).await);
+}
+
+#[tokio::test]
+async fn deliveries_over_quota_wait_for_the_next_period_and_in_maintenance_for_its_end() {
+    let (clock, sources) = testkit::sources(1);
+    let world = World::of(Environment::Production, sources).await;
+    let channel = world.channel("http://127.0.0.1:9/").await;
+    for thread in ["one", "two"] {
+        let session = world.thread(channel, thread).await;
+        world.turn(session, "hello").await;
+    }
+    render(&world).await;
+    let (kind, anything) = (UsageKind::Deliveries, Expected::Anything);
+    world.store.quota_put(world.org, kind, QuotaPeriod::Day, 1, &anything, "role:test").await.unwrap().unwrap();
+    let claim = async |limit| world.store.delivery_claim(1, limit, TimeDelta::seconds(10)).await.unwrap().deliveries;
+    assert!(settle(&world, &claim(1).await[0], Outcome::Sent).await);
+    assert!(claim(10).await.is_empty());
+
+    clock.advance(TimeDelta::days(1));
+    world.store.maintenance_begin("moving", "role:test").await.unwrap();
+    assert!(claim(10).await.is_empty());
+    world.store.maintenance_end("role:test").await.unwrap();
+    let next = claim(10).await;
+    assert_eq!(next.iter().map(|claim| claim.attempt).collect::<Vec<_>>(), [1], "being put off was no attempt");
 }
 
 /// Renders with a gateway that can reach nobody in time to send: its generation is not the current one.

@@ -98,6 +98,19 @@ async fn a_message_that_is_not_signed_is_not_read() {
 }
 
 #[tokio::test]
+async fn a_message_that_came_in_maintenance_is_taken_when_it_comes_again() {
+    let world = World::new().await;
+    let door = Door::open(&world, world.channel("http://127.0.0.1:9/").await).await;
+    world.store.maintenance_begin("moving", "role:test").await.unwrap();
+    let (status, problem) = door.post(&world, "m1", &message("general", "hi")).await;
+    assert_eq!((status, &problem["code"]), (503, &json!("maintenance")));
+    assert_eq!(sessions(&world).await, 0);
+    world.store.maintenance_end("role:test").await.unwrap();
+    let (status, answer) = door.post(&world, "m1", &message("general", "hi")).await;
+    assert_eq!((status, &answer["duplicate"]), (202, &json!(false)));
+}
+
+#[tokio::test]
 async fn a_message_out_of_bounds_is_refused() {
     let world = World::new().await;
     let door = Door::open(&world, world.channel("http://127.0.0.1:9/").await).await;

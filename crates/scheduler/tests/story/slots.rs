@@ -1,7 +1,9 @@
 //! What schedulers do to workflows.
 
 use chrono::TimeDelta;
+use domain::quota::{QuotaPeriod, UsageKind};
 use domain::schedule::{MissedPolicy, OverlapPolicy, TriggerSpec};
+use domain::version::Expected;
 use ids::BackupId;
 use scheduler::{Pass, Settings, pass};
 use store::{Environment, NewWorkflow};
@@ -28,6 +30,34 @@ async fn a_slot_fires_at_its_time_and_starts_a_session_with_the_prompt() {
     let workflow = world.store.workflow_get(world.org, workflow).await.unwrap().unwrap();
     assert_eq!(workflow.triggers[0].next_due_at, Some(world.start + TimeDelta::seconds(120)));
     world.check().await;
+}
+
+#[tokio::test]
+async fn slots_over_quota_are_skipped_and_those_of_others_fire() {
+    let world = World::new().await;
+    let workflow = world.every(60, |_| {}).await;
+    let (kind, anything) = (UsageKind::Runs, Expected::Anything);
+    world.store.quota_put(world.org, kind, QuotaPeriod::Day, 1, &anything, ACTOR).await.unwrap().unwrap();
+    let other = world.store.org_create("other", ACTOR).await.unwrap().org_id;
+    world.every(60, |new| new.org = other).await;
+    world.advance(60);
+    assert_eq!(world.pass().await, Pass { fired: 2, skipped: 0, failed: 0 });
+    world.advance(60);
+    assert_eq!(world.pass().await, Pass { fired: 1, skipped: 1, failed: 0 });
+    assert_eq!(world.slots(workflow).await, ["60 fired", "120 the quota of runs was used up"]);
+    world.check().await;
+}
+
+#[tokio::test]
+async fn in_maintenance_no_slot_is_settled() {
+    let world = World::new().await;
+    let workflow = world.every(60, |_| {}).await;
+    world.store.maintenance_begin("moving", ACTOR).await.unwrap();
+    world.advance(60);
+    assert_eq!(world.pass().await, Pass::default());
+    world.store.maintenance_end(ACTOR).await.unwrap();
+    assert_eq!(world.pass().await, Pass { fired: 1, skipped: 0, failed: 0 });
+    assert_eq!(world.slots(workflow).await, ["60 fired"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

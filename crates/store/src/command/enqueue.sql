@@ -1,6 +1,6 @@
 -- command_enqueue_alone
 -- $1 org, $2 session, $3 command, $4 kind, $5 payload, $6 idempotency key, $7 who, $8 now, $9 whether it speaks to a turn
--- that waits, $10 whether an archived session takes it.
+-- that waits, $10 whether an archived session takes it, $11 whether it needs what quotas of turns allow, $12 today.
 --
 -- Two at once with one key can both find it unknown; the second then breaks the unique key, changes nothing, and asks again.
 -- An existing lease row is left alone: its holder sees that last_ordinal was raised before it takes the row away.
@@ -10,6 +10,13 @@ WITH known AS (
 ), session AS (
     UPDATE sessions SET last_ordinal = last_ordinal + 1
     WHERE org_id = $1 AND session_id = $2 AND NOT EXISTS (SELECT FROM known) AND ($10 OR archived_at IS NULL)
+        AND NOT ($11 AND EXISTS (
+            SELECT FROM quotas
+            WHERE quotas.org_id = $1 AND kind IN ('turns', 'input_tokens', 'output_tokens', 'artifact_bytes')
+                AND quantity_max <= (
+                SELECT coalesce(sum(quantity), 0) FROM usage_counters AS used
+                WHERE used.org_id = quotas.org_id AND used.kind = quotas.kind
+                    AND used.day >= CASE period WHEN 'day' THEN $12::date ELSE date_trunc('month', $12::timestamp)::date END)))
     RETURNING org_id, session_id, last_ordinal, blocked_on
 ), inserted AS (
     INSERT INTO commands (org_id, session_id, command_id, ordinal, kind, payload, idempotency_key, state, created_by,

@@ -14,14 +14,17 @@
 use chrono::TimeDelta;
 use clock::Timestamp;
 use domain::channel::DeliveryState;
+use domain::quota::UsageKind;
 use domain::session::FencingToken;
 use ids::{ChannelId, DeliveryId, OrgId, UsageId};
 use serde_json::Value;
 use sqlx::PgExecutor;
 
 use crate::outbox::{self, Effect, SettledAs};
-use crate::usage::UsageKind;
 use crate::{Store, StoreError};
+
+/// Rounds of one claim. Each meets only deliveries that the one before did not put off to the end of a quota's period.
+const CLAIM_ROUNDS: u32 = 20;
 
 /// Permission to send one delivery until the lease ends.
 #[derive(Debug, Clone)]
@@ -69,6 +72,8 @@ struct ClaimRow {
     fencing_counter: i64,
     created_at: Timestamp,
     unknown: bool,
+    /// Its org has used its quota up.
+    put_off: bool,
 }
 
 impl From<ClaimRow> for ClaimedDelivery {
@@ -157,16 +162,36 @@ impl Settlement {
 impl Store {
     /// Claims up to `limit` deliveries that are due, for `lease`. A gateway of an earlier generation claims nothing.
     pub async fn delivery_claim(&self, generation: i64, limit: i64, lease: TimeDelta) -> Result<Claims, StoreError> {
+        let mut claims = Claims::default();
+        for _ in 0..CLAIM_ROUNDS {
+            let free = limit - i64::try_from(claims.deliveries.len() + claims.unknown.len()).unwrap_or(limit);
+            let rows = self.delivery_claim_some(generation, free, lease).await?;
+            let put_off = rows.iter().any(|row| row.put_off);
+            for row in rows.into_iter().filter(|row| !row.put_off) {
+                if row.unknown {
+                    claims.unknown.push(row.delivery_id);
+                } else {
+                    claims.deliveries.push(row.into());
+                }
+            }
+            if !put_off {
+                break;
+            }
+        }
+        Ok(claims)
+    }
+
+    async fn delivery_claim_some(
+        &self,
+        generation: i64,
+        limit: i64,
+        lease: TimeDelta,
+    ) -> Result<Vec<ClaimRow>, StoreError> {
         let now = self.sources.now();
-        let rows = sqlx::query_file_as!(ClaimRow, "src/delivery/claim.sql", now, now + lease, limit, generation)
+        sqlx::query_file_as!(ClaimRow, "src/delivery/claim.sql", now, now + lease, limit, generation, now.date_naive(),)
             .fetch_all(self.everywhere())
             .await
-            .map_err(StoreError::during("delivery_claim"))?;
-        let (unknown, claimed): (Vec<_>, Vec<_>) = rows.into_iter().partition(|row| row.unknown);
-        Ok(Claims {
-            deliveries: claimed.into_iter().map(ClaimedDelivery::from).collect(),
-            unknown: unknown.into_iter().map(|row| row.delivery_id).collect(),
-        })
+            .map_err(StoreError::during("delivery_claim"))
     }
 
     /// Gives claims back that nothing was done with: they are due as before, and the attempt does not count.

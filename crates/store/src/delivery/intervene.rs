@@ -7,12 +7,12 @@
 //!
 //! Not here: sending (`gateway`), what the ledger makes of it (`ledger`).
 
+use domain::quota::UsageKind;
 use ids::{DeliveryId, OrgId};
 use sqlx::postgres::PgTransaction;
 
 use crate::outbox::{self, Effect, SettledAs};
-use crate::usage::{self, UsageKind};
-use crate::{Store, StoreError, audit};
+use crate::{Store, StoreError, audit, usage};
 
 /// What an operator's word did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -19,5 +19,11 @@ WITH told AS (
     INSERT INTO usage_records (org_id, usage_id, source_id, kind, quantity, recorded_at)
     SELECT org_id, usage_id, delivery_id, $10, 1, $9 FROM settled WHERE state = 'sent'
     ON CONFLICT (org_id, source_id, kind) DO NOTHING
+    RETURNING org_id, source_id, kind, quantity
+), counted AS (
+    INSERT INTO usage_counters (org_id, kind, day, stripe, quantity)
+    SELECT org_id, kind, ($9::timestamptz AT TIME ZONE 'UTC')::date, 0, sum(quantity)
+    FROM metered GROUP BY org_id, kind ORDER BY org_id
+    ON CONFLICT (org_id, kind, day, stripe) DO UPDATE SET quantity = usage_counters.quantity + excluded.quantity
 )
 SELECT delivery_id AS "delivery_id: DeliveryId" FROM settled

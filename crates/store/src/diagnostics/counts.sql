@@ -21,11 +21,14 @@ UNION ALL SELECT 'generations', count(*) FROM generations
 UNION ALL SELECT 'idempotency_keys', count(*) FROM idempotency_keys
 UNION ALL SELECT 'inbound_messages', count(*) FROM inbound_messages
 UNION ALL SELECT 'invitations', count(*) FROM invitations
+UNION ALL SELECT 'key_rotations', count(*) FROM key_rotations
 UNION ALL SELECT 'ledger_outbox', count(*) FROM ledger_outbox
+UNION ALL SELECT 'maintenance', count(*) FROM maintenance
 UNION ALL SELECT 'memberships', count(*) FROM memberships
 UNION ALL SELECT 'org_keys', count(*) FROM org_keys
 UNION ALL SELECT 'orgs', count(*) FROM orgs
 UNION ALL SELECT 'projections', count(*) FROM projections
+UNION ALL SELECT 'quotas', count(*) FROM quotas
 UNION ALL SELECT 'remembered_effects', count(*) FROM remembered_effects
 UNION ALL SELECT 'restore_reports', count(*) FROM restore_reports
 UNION ALL SELECT 'role_instances', count(*) FROM role_instances
@@ -41,5 +44,6 @@ UNION ALL SELECT 'subscriptions', count(*) FROM subscriptions
 UNION ALL SELECT 'triggers', count(*) FROM triggers
 UNION ALL SELECT 'upload_parts', count(*) FROM upload_parts
 UNION ALL SELECT 'uploads', count(*) FROM uploads
+UNION ALL SELECT 'usage_counters', count(*) FROM usage_counters
 UNION ALL SELECT 'usage_records', count(*) FROM usage_records
 UNION ALL SELECT 'workflows', count(*) FROM workflows

@@ -264,7 +264,8 @@ async fn a_claim_reads_only_the_leases_that_it_takes() {
         .replace("$2", "gen_random_uuid()")
         .replace("$3", "now()")
         .replace("$4", "now()")
-        .replace("$5", "8");
+        .replace("$5", "8")
+        .replace("$6", "current_date");
     let explain = format!("EXPLAIN (COSTS OFF) {claim}");
     let plan: Vec<String> = sqlx::query_scalar(AssertSqlSafe(explain)).fetch_all(&world.store.pool).await.unwrap();
     let plan = plan.join("\n");

@@ -265,10 +265,14 @@ const CHANNELS: &str = "-- replay_channels
     WHERE told.kind = 'channel_rotated' AND channels.org_id = told.org_id AND channels.channel_id = told.id
         AND channels.secret_version <> told.label";
 
+/// What the operator of the lost system had made current stays so. Told only if the backup does not know it.
 const ADAPTER: &str = "-- replay_adapter
-    SELECT label FROM replay_others WHERE kind = 'adapter_rotated' AND NOT EXISTS (
-        SELECT FROM org_keys WHERE key_version = label
-        UNION ALL SELECT FROM byok_keys WHERE key_version = label AND revoked_at IS NULL)";
+    INSERT INTO key_rotations (version, rotated_at)
+    SELECT label, happened_at FROM replay_others WHERE kind = 'adapter_rotated'
+        AND label IS DISTINCT FROM (SELECT version FROM key_rotations ORDER BY rotated_at DESC, version DESC LIMIT 1)
+        AND happened_at > coalesce((SELECT max(rotated_at) FROM key_rotations), '-infinity')
+    ON CONFLICT (version) DO UPDATE SET rotated_at = excluded.rotated_at
+    RETURNING version";
 
 const SUBJECTS: &str = "-- replay_subjects_erased
     SELECT count(*) FROM replay_others AS told JOIN subject_erasures AS erasure ON erasure.account_id = told.id

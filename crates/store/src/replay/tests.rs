@@ -291,3 +291,24 @@ async fn a_replay_that_is_given_up_leaves_nothing_behind() {
     assert_eq!(restored.replay(2, &told, &Notes::default()).await.deliveries.sent, 1);
     assert_eq!(store.restore_mark().await.unwrap(), crate::RestoreMark::default());
 }
+
+#[tokio::test]
+async fn a_key_that_was_rotated_after_the_backup_is_the_current_one() {
+    let restored = restored().await;
+    let (store, clock) = (&restored.world.store, &restored.world.clock);
+    let current = async || store.key_rotation_current().await.unwrap().map(|rotation| rotation.version);
+    let rotated = |version: &str, at| OtherNote { what: Other::AdapterRotated { version: version.into() }, at };
+    store.key_rotate("2", "role:test").await.unwrap();
+    let before = restored.now() - chrono::TimeDelta::minutes(1);
+    clock.advance(chrono::TimeDelta::minutes(1));
+
+    let older = Notes { others: vec![rotated("1", before)], ..Notes::default() };
+    assert!(restored.replay(2, &[], &older).await.attention.is_empty());
+    assert_eq!(current().await.as_deref(), Some("2"), "the rows know better");
+
+    let newer = Notes { others: vec![rotated("3", restored.now())], ..Notes::default() };
+    let attention = restored.replay(3, &[], &newer).await.attention;
+    assert!(attention.len() == 1 && attention[0].contains("rotated to version 3"), "{attention:?}");
+    assert_eq!(current().await.as_deref(), Some("3"));
+    assert!(restored.replay(4, &[], &newer).await.attention.is_empty());
+}

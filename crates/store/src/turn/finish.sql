@@ -54,6 +54,12 @@ WITH session AS (
     FROM session, unnest($29::uuid[], $30::uuid[], $31::text[], $32::bigint[])
         AS new (usage_id, source_id, kind, quantity)
     ON CONFLICT (org_id, source_id, kind) DO NOTHING
+    RETURNING org_id, kind, quantity
+), counted AS (
+    INSERT INTO usage_counters (org_id, kind, day, stripe, quantity)
+    SELECT org_id, kind, ($7::timestamptz AT TIME ZONE 'UTC')::date, get_byte(uuid_send($2), 15) & 7, sum(quantity)
+    FROM metered GROUP BY org_id, kind ORDER BY kind
+    ON CONFLICT (org_id, kind, day, stripe) DO UPDATE SET quantity = usage_counters.quantity + excluded.quantity
 ), command AS (
     UPDATE commands SET state = $12, outcome = $13, finished_at = $7 FROM session
     WHERE commands.org_id = session.org_id AND commands.command_id = $11

@@ -2,6 +2,8 @@
 
 use domain::command::{CommandState, MAX_ATTEMPTS, Wish};
 use domain::event::{Event, TurnOutcome};
+use domain::quota::{QuotaPeriod, UsageKind};
+use domain::version::Expected;
 
 use super::world::World;
 
@@ -175,4 +177,24 @@ fn outcome(event: &Event) -> Option<TurnOutcome> {
         Event::TurnEnded { outcome, .. } => Some(*outcome),
         _ => None,
     }
+}
+
+#[tokio::test]
+async fn a_prompt_that_waits_behind_the_last_one_within_quota_goes_on_when_the_quota_is_gone() {
+    let world = World::new().await;
+    let session = world.session().await;
+    let (first, second) = (world.prompt(session, "say one").await, world.prompt(session, "say two").await);
+    let (store, anything) = (&world.store, Expected::Anything);
+    let put = store.quota_put(world.org, UsageKind::Turns, QuotaPeriod::Month, 1, &anything, "role:test").await;
+    put.unwrap().unwrap();
+    let worker = world.worker();
+    assert_eq!(world.finished(session, first).await.state, CommandState::Done);
+    worker.stop().await;
+    assert_eq!(world.command(session, second).await.state, CommandState::Pending);
+
+    store.quota_remove(world.org, UsageKind::Turns, &anything, "role:test").await.unwrap();
+    let worker = world.worker();
+    assert_eq!(world.finished(session, second).await.state, CommandState::Done);
+    worker.stop().await;
+    world.at_rest(session).await;
 }
