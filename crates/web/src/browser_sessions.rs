@@ -133,7 +133,8 @@ fn theirs(caller: &Caller) -> Option<AccountId> {
     tag = "browser sessions",
     responses(
         (status = 200, description = "It is in force.", body = CurrentBrowserSession),
-        (status = 404, description = "The request comes with an API token.")
+        (status = 404, description = "The request comes with an API token."),
+        (status = 503, description = "It is no longer in force here, and the recovery ledger does not know of it yet.")
     ),
     security(("token" = [])),
 )]
@@ -155,15 +156,17 @@ async fn current(State(app): State<App>, caller: Caller, headers: HeaderMap) -> 
     tag = "browser sessions",
     responses(
         (status = 204, description = "It is no longer in force."),
-        (status = 404, description = "The request comes with an API token.")
+        (status = 404, description = "The request comes with an API token."),
+        (status = 503, description = "It is no longer in force here, and the recovery ledger does not know of it yet.")
     ),
     security(("token" = [])),
 )]
 async fn sign_out(State(app): State<App>, caller: Caller) -> Result<impl IntoResponse, Problem> {
     let (sign_in, session) = of_request(&app, &caller)?;
     app.store.browser_session_revoke(caller.org, session, Some(caller.account), &caller.actor()).await?;
-    app.effects.flush().await;
-    Ok((StatusCode::NO_CONTENT, [(header::SET_COOKIE, Cookie::Session.clear(sign_in.secure()))]))
+    // The browser forgets it in any case: it could not ask again with it.
+    let answer = app.remember().await.map(|()| StatusCode::NO_CONTENT);
+    Ok(([(header::SET_COOKIE, Cookie::Session.clear(sign_in.secure()))], answer))
 }
 
 fn of_request<'a>(app: &'a App, caller: &Caller) -> Result<(&'a SignIn, BrowserSessionId), Problem> {
@@ -180,7 +183,7 @@ fn of_request<'a>(app: &'a App, caller: &Caller) -> Result<(&'a SignIn, BrowserS
     path = "/api/browser-sessions/{browser_session_id}",
     operation_id = "browser_session_revoke",
     tag = "browser sessions",
-    responses((status = 204, description = "It is no longer in force.")),
+    responses((status = 204, description = "It is no longer in force."), (status = 503, description = "It is done here, and the recovery ledger does not know of it yet: ask again.")),
     security(("token" = [])),
 )]
 async fn revoke(
@@ -195,6 +198,6 @@ async fn revoke(
         ));
     }
     let found = app.store.browser_session_revoke(caller.org, session, theirs(&caller), &caller.actor()).await?;
-    app.effects.flush().await;
+    app.remember().await?;
     if found { Ok(StatusCode::NO_CONTENT) } else { Err(Problem::not_found("browser session")) }
 }

@@ -122,12 +122,12 @@ async fn list(
     path = "/api/byok-keys/{byok_key_id}",
     operation_id = "byok_revoke",
     tag = "keys",
-    responses((status = 204, description = "It is forgotten.")),
+    responses((status = 204, description = "It is forgotten."), (status = 503, description = "It is done here, and the recovery ledger does not know of it yet: ask again.")),
     security(("token" = ["keys.write"])),
 )]
 async fn revoke(State(app): State<App>, caller: Caller, Path(key): Path<ByokKeyId>) -> Result<StatusCode, Problem> {
     let found = app.store.byok_revoke(caller.org, key, &caller.actor()).await?;
-    app.effects.flush().await;
+    app.remember().await?;
     if found { Ok(StatusCode::NO_CONTENT) } else { Err(Problem::not_found("key")) }
 }
 

@@ -134,7 +134,7 @@ async fn list(
     path = "/api/invitations/{invitation_id}",
     operation_id = "invitation_revoke",
     tag = "members",
-    responses((status = 204, description = "It is not open any more.")),
+    responses((status = 204, description = "It is not open any more."), (status = 503, description = "It is done here, and the recovery ledger does not know of it yet: ask again.")),
     security(("token" = ["members.write"])),
 )]
 async fn revoke(
@@ -143,7 +143,7 @@ async fn revoke(
     Path(invitation): Path<InvitationId>,
 ) -> Result<StatusCode, Problem> {
     let found = app.store.invitation_revoke(caller.org, invitation, &caller.actor()).await?;
-    app.effects.flush().await;
+    app.remember().await?;
     if found { Ok(StatusCode::NO_CONTENT) } else { Err(Problem::not_found("invitation")) }
 }
 

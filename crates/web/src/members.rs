@@ -155,7 +155,7 @@ pub(crate) async fn held(app: &App, caller: &Caller, account: AccountId) -> Resu
     path = "/api/members/{account_id}",
     operation_id = "member_remove",
     tag = "members",
-    responses((status = 204, description = "It is no member any more."), (status = 409, description = "An org keeps at least one owner."), (status = 412, description = "It is not in the state that `If-Match` names.")),
+    responses((status = 204, description = "It is no member any more."), (status = 409, description = "An org keeps at least one owner."), (status = 412, description = "It is not in the state that `If-Match` names."), (status = 503, description = "It is done here, and the recovery ledger does not know of it yet: ask again.")),
     security(("token" = ["members.write"])),
 )]
 async fn remove(
@@ -165,14 +165,18 @@ async fn remove(
     request: HeaderMap,
 ) -> Result<StatusCode, Problem> {
     let expected = etag::expected(&app, &request)?;
+    if app.store.member_get(caller.org, account).await?.is_none() {
+        // Perhaps somebody asks again who was not told that it is remembered.
+        app.remember().await?;
+        return Err(Problem::not_found("member"));
+    }
     held(&app, &caller, account).await?;
     match app.store.member_remove(caller.org, account, &expected, &caller.actor()).await? {
-        Removal::NoSuchMember => return Err(Problem::not_found("member")),
-        Removal::LastOwner => return Err(Problem::conflict("an org keeps at least one owner")),
-        Removal::Stale => return Err(Problem::stale()),
-        Removal::Done => _ = app.effects.flush().await,
+        Removal::NoSuchMember => Err(Problem::not_found("member")),
+        Removal::LastOwner => Err(Problem::conflict("an org keeps at least one owner")),
+        Removal::Stale => Err(Problem::stale()),
+        Removal::Done => app.remember().await.map(|()| StatusCode::NO_CONTENT),
     }
-    Ok(StatusCode::NO_CONTENT)
 }
 
 /// Who belongs to the org, and as what.

@@ -87,6 +87,15 @@ impl Problem {
         Self { retry_after: Some(1), ..Self::new(StatusCode::CONFLICT, "in_progress", "Being carried out", detail) }
     }
 
+    /// It is done, and a restore could still forget it.
+    pub(crate) fn not_remembered() -> Self {
+        let detail = "it is done here; but the recovery ledger can't be written, so a restore could undo it. Ask again: it is \
+            answered when it is remembered";
+        let title = "Done, and not remembered yet";
+        let problem = Self::new(StatusCode::SERVICE_UNAVAILABLE, "not_remembered", title, detail);
+        Self { retry_after: Some(5), ..problem }
+    }
+
     pub(crate) fn answer_lost() -> Self {
         let detail = "the request with this Idempotency-Key was carried out, and its answer is lost; look at what it did, \
             and take a new key for another request";

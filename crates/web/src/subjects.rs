@@ -67,7 +67,7 @@ fn wanted(caller: &Caller) -> ErasedFor {
     path = "/api/subjects/{account_id}",
     operation_id = "subject_erase",
     tag = "members",
-    responses((status = 202, description = "It has begun.", body = ErasureView), (status = 409, description = "The account belongs to other orgs, too, or is the last owner.")),
+    responses((status = 202, description = "It has begun.", body = ErasureView), (status = 409, description = "The account belongs to other orgs, too, or is the last owner."), (status = 503, description = "It has begun, and the recovery ledger does not know of it yet: ask again.")),
     security(("token" = ["subjects.erase"])),
 )]
 async fn erase(
@@ -82,7 +82,7 @@ async fn erase(
         EraseError::LastOwner => Problem::conflict("the account is the org's last owner: name another one first"),
         EraseError::Store(error) => error.into(),
     })?;
-    app.effects.flush().await;
+    app.remember().await?;
     Ok((StatusCode::ACCEPTED, Json(erasure.into())))
 }
 

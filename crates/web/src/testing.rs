@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
@@ -17,8 +18,8 @@ use ids::{AccountId, OrgId, TokenId};
 use objects::Objects;
 use secrets::{ConfiguredSecrets, CookieKeys, SecretReader};
 use serde_json::Value;
-use store::{Credential, Environment, FirstOrg, NewMember, NewToken, Store};
-use testkit::TestDatabase;
+use store::{Credential, Environment, FirstOrg, Generation, NewMember, NewToken, Store};
+use testkit::{FaultyStore, TestDatabase};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
@@ -79,6 +80,16 @@ impl World {
     pub(crate) fn sign_in(&mut self, settings: SignInSettings) {
         self.app.sign_in = Some(SignIn::new(settings, self.app.store.sources().clone()).unwrap());
         self.router = crate::router(self.app.clone());
+    }
+
+    /// A ledger from now on that can be put into a bad mood, and that nobody waits for long.
+    pub(crate) fn moody_ledger(&mut self) -> Arc<FaultyStore> {
+        let store = Arc::new(FaultyStore::new(1));
+        let millis = Duration::from_millis;
+        let settings = ledger::Settings { patience: millis(100), pause: millis(10), ..ledger::Settings::default() };
+        self.app.effects = effects(&self.app.store, &self.app.generation, Objects::over(store.clone()), settings);
+        self.router = crate::router(self.app.clone());
+        store
     }
 
     /// Lets each token make so many requests a minute from now on.
@@ -198,12 +209,9 @@ async fn app(store: Store, folder: &std::path::Path) -> App {
     let reader = SecretReader::new(folder, SECRETS.clone());
     let resolved = configured.resolve_all(&reader).unwrap();
     let generation = store.generation_initialise(Environment::Production).await.unwrap();
-    let identity =
-        ledger::Identity { system: generation.system_id, generation: generation.generation, supersedes: None };
-    let (objects, sources) = (Objects::open_folder(&folder.join("ledger")).unwrap(), testkit::system_sources());
-    let ledger = ledger::Ledger::open(objects, identity, sources.id(), sources, ledger::Settings::default());
+    let remembering = Objects::open_folder(&folder.join("ledger")).unwrap();
     App {
-        effects: effects::Effects::new(store.clone(), ledger, ledger::DigestKey::derive(b"a test")),
+        effects: effects(&store, &generation, remembering, ledger::Settings::default()),
         generation,
         objects: Objects::open_folder(folder).unwrap(),
         kms: Arc::new(resolved.kms(store.sources().clone()).unwrap()),
@@ -221,6 +229,14 @@ async fn app(store: Store, folder: &std::path::Path) -> App {
         shutdown: CancellationToken::new(),
         store,
     }
+}
+
+fn effects(store: &Store, generation: &Generation, objects: Objects, settings: ledger::Settings) -> effects::Effects {
+    let identity =
+        ledger::Identity { system: generation.system_id, generation: generation.generation, supersedes: None };
+    let sources = testkit::system_sources();
+    let ledger = ledger::Ledger::open(objects, identity, sources.id(), sources, settings);
+    effects::Effects::new(store.clone(), ledger, ledger::DigestKey::derive(b"a test"))
 }
 
 fn configured() -> ConfiguredSecrets {

@@ -147,13 +147,13 @@ async fn list(
     path = "/api/tokens/{token_id}",
     operation_id = "token_revoke",
     tag = "tokens",
-    responses((status = 204, description = "It is no longer in force.")),
+    responses((status = 204, description = "It is no longer in force."), (status = 503, description = "It is done here, and the recovery ledger does not know of it yet: ask again.")),
     security(("token" = ["tokens.write"])),
 )]
 async fn revoke(State(app): State<App>, caller: Caller, Path(token): Path<TokenId>) -> Result<StatusCode, Problem> {
     let only = (!caller.may(Permission::TokensManage)).then_some(caller.account);
     let found = app.store.token_revoke(caller.org, token, only, &caller.actor()).await?;
-    app.effects.flush().await;
+    app.remember().await?;
     if found { Ok(StatusCode::NO_CONTENT) } else { Err(Problem::not_found("token")) }
 }
 

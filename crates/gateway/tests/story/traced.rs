@@ -30,6 +30,8 @@ use crate::world::{World, config, effects};
 const SEEDS: u64 = 32;
 /// What each request of a gateway to the ledger takes: longer than a message to the far side.
 const SLOW: Duration = Duration::from_millis(30);
+/// No gateway gives claims back: the model knows only those that go on, or end.
+const PATIENCE: Duration = Duration::from_secs(60);
 /// Longer than a lease.
 const LEASE: TimeDelta = TimeDelta::minutes(2);
 
@@ -134,7 +136,7 @@ async fn begin(world: &Arc<World>) -> Runtime {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         runtime.block_on(async {
             let store = Store::connect(&url, 4, parts.store.sources().clone()).await.unwrap();
-            let effects = effects(&store, &parts.generation, objects, &secret);
+            let effects = effects(&store, &parts.generation, objects, &secret, PATIENCE);
             let parts = Parts { store, effects, ..parts };
             tokio::spawn(gateway::run(parts, config(), tokio_util::sync::CancellationToken::new()));
         });

@@ -58,7 +58,9 @@ impl World {
         let org = store.org_create_first(first, "role:test").await.unwrap().unwrap().0.org_id;
         let secret = SecretBytes::new(store.sources().bytes::<32>().to_vec());
         let ledger = Arc::new(FaultyStore::new(1));
-        let effects = effects(&store, &generation, Objects::over(ledger.clone()), &secret);
+        // Impatient: it gives up after a moment.
+        let patience = Duration::from_millis(300);
+        let effects = effects(&store, &generation, Objects::over(ledger.clone()), &secret, patience);
         let shutdown = CancellationToken::new();
         Self { store, ledger, effects, generation, org, shutdown, secret, database }
     }
@@ -193,12 +195,17 @@ impl World {
     }
 }
 
-/// What a gateway tells to the ledger in `objects`. Impatient: it gives up after a moment.
-pub(crate) fn effects(store: &Store, generation: &Generation, objects: Objects, secret: &SecretBytes) -> Effects {
+/// What a gateway tells to the ledger in `objects`, which it waits for as long as `patience`.
+pub(crate) fn effects(
+    store: &Store,
+    generation: &Generation,
+    objects: Objects,
+    secret: &SecretBytes,
+    patience: Duration,
+) -> Effects {
     let identity = Identity { system: generation.system_id, generation: generation.generation, supersedes: None };
     let (millis, default) = (Duration::from_millis, Settings::default());
-    let settings =
-        Settings { quiet: millis(1), spacing: millis(1), patience: millis(300), pause: millis(20), ..default };
+    let settings = Settings { quiet: millis(1), spacing: millis(1), patience, pause: millis(20), ..default };
     let sources = testkit::system_sources();
     let ledger = Ledger::open(objects, identity, sources.id(), sources, settings);
     Effects::new(store.clone(), ledger, DigestKey::derive(secret.expose()))
