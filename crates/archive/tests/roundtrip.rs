@@ -53,20 +53,20 @@ async fn assert_restored(world: &World, target: &Target) {
 async fn grants_and_policies_come_back_to_a_server_that_lacks_the_role() {
     let world = World::empty().await;
     let role = format!("reader_{}", world.database.name());
-    let owned = |sql: &str| sqlx::AssertSqlSafe(sql.replace("ROLE", &role));
-    let walled = "CREATE ROLE ROLE; GRANT SELECT ON blobs TO ROLE; ALTER TABLE blobs ENABLE ROW LEVEL SECURITY;
+    let owned = |sql: &str| sqlx::AssertSqlSafe(sql.replace("READER", &role));
+    let walled = "CREATE ROLE READER; GRANT SELECT ON blobs TO READER; ALTER TABLE blobs ENABLE ROW LEVEL SECURITY;
         CREATE POLICY mine ON blobs USING (org_id::text = current_setting('a.b', true))";
     world.database.pool().execute(owned(walled)).await.unwrap();
     let backup = world.backed_up().await;
     // The server of the target is the same, so the role is taken away in between.
-    world.database.pool().execute(owned("DROP OWNED BY ROLE; DROP ROLE ROLE")).await.unwrap();
+    world.database.pool().execute(owned("DROP OWNED BY READER; DROP ROLE READER")).await.unwrap();
     let target = Target::fresh().await;
     target.restore(&backup).await.unwrap();
     assert_restored(&world, &target).await;
     let lines = backup.manifest.catalogue.iter();
     let told = lines.filter(|line| line.starts_with("policy public.blobs mine") || line.contains(&role)).count();
     assert_eq!(told, 2, "the backup has the policy and the grant");
-    target.database.pool().execute(owned("DROP OWNED BY ROLE; DROP ROLE ROLE")).await.unwrap();
+    target.database.pool().execute(owned("DROP OWNED BY READER; DROP ROLE READER")).await.unwrap();
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use futures::{Stream, StreamExt as _};
 use ids::{CheckpointId, CommandId, SessionId};
 use reqwest::Method;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -118,6 +119,16 @@ pub struct Event {
     pub created_at: DateTime<Utc>,
 }
 
+/// Something that happened in a session of the org.
+#[derive(Debug, Clone, Deserialize)]
+pub struct FeedEvent {
+    /// Where it stands in the feed of the org.
+    pub place: String,
+    pub session_id: SessionId,
+    #[serde(flatten)]
+    pub event: Event,
+}
+
 impl Client {
     pub async fn session_create(&self, title: &str, agent: &str) -> Result<Session, Error> {
         self.post("/api/sessions", &json!({"title": title, "agent": agent})).await
@@ -198,10 +209,37 @@ impl Client {
             .request(Method::GET, &format!("/api/sessions/{session}/events"))
             .header("accept", "text/event-stream")
             .header("last-event-id", after);
-        let bytes = accepted(request).await?.bytes_stream();
-        Ok(eventsource_stream::EventStream::new(bytes).map(|message| {
-            let message = message.map_err(|error| Error::Stream(error.to_string()))?;
-            serde_json::from_str(&message.data).map_err(|error| Error::Stream(error.to_string()))
-        }))
+        messages(request).await
     }
+
+    /// Events of all sessions of the org after the place `after` (from the first on without it), at most `limit` (1 to 200).
+    pub async fn feed_list(&self, after: Option<&str>, limit: u32) -> Result<Page<FeedEvent>, Error> {
+        self.get_page("/api/events", after, limit).await
+    }
+
+    /// Follows all sessions of the org from the place `after` on, from the present without it, until the server ends the stream.
+    pub async fn feed_stream(
+        &self,
+        after: Option<&str>,
+    ) -> Result<impl Stream<Item = Result<FeedEvent, Error>> + use<>, Error> {
+        let request = self.request(Method::GET, "/api/events").header("accept", "text/event-stream");
+        let request = match after {
+            Some(place) => request.header("last-event-id", place),
+            None => request,
+        };
+        messages(request).await
+    }
+}
+
+/// The events of a stream. A message without data only tells where the stream is.
+async fn messages<T: DeserializeOwned>(
+    request: reqwest::RequestBuilder,
+) -> Result<impl Stream<Item = Result<T, Error>> + use<T>, Error> {
+    let bytes = accepted(request).await?.bytes_stream();
+    let messages = eventsource_stream::EventStream::new(bytes);
+    Ok(messages.filter_map(async |message| match message {
+        Ok(message) if message.data.is_empty() => None,
+        Ok(message) => Some(serde_json::from_str(&message.data).map_err(|error| Error::Stream(error.to_string()))),
+        Err(error) => Some(Err(Error::Stream(error.to_string()))),
+    }))
 }

@@ -10,6 +10,7 @@ pub mod command;
 pub mod details;
 pub mod erasure;
 pub mod event;
+pub mod feed;
 pub mod permission;
 pub mod projection;
 pub mod quota;

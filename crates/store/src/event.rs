@@ -87,15 +87,15 @@ pub(crate) async fn append(
     appended.map(|row| row.aborting).ok_or(StoreError::LeaseLost)
 }
 
-struct RecordedRow {
-    sequence: i64,
-    kind: String,
-    payload: Value,
-    created_at: Timestamp,
+pub(crate) struct RecordedRow {
+    pub(crate) sequence: i64,
+    pub(crate) kind: String,
+    pub(crate) payload: Value,
+    pub(crate) created_at: Timestamp,
 }
 
 impl RecordedRow {
-    fn read(self, session: SessionId) -> Result<Recorded, StoreError> {
+    pub(crate) fn read(self, session: SessionId) -> Result<Recorded, StoreError> {
         let event = serde_json::from_value(json!({"kind": self.kind, "payload": self.payload}));
         let id = format!("{session}/{}", self.sequence);
         let event = event.map_err(StoreError::unreadable("events", "payload", id))?;

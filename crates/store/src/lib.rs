@@ -27,6 +27,7 @@ mod delivery;
 mod diagnostics;
 mod error;
 mod event;
+mod feed;
 mod generation;
 mod idempotency;
 mod identities;
@@ -87,6 +88,7 @@ pub use crate::delivery::{ClaimedDelivery, Claims, Delivery, Intervention, Outco
 pub use crate::diagnostics::{Backlog, KeyVersion};
 pub use crate::error::{ConnectError, StoreError};
 pub use crate::event::Append;
+pub use crate::feed::{FeedEvent, FeedPage};
 pub use crate::generation::{Environment, Generation, RestoreMark};
 pub use crate::idempotency::{Attempt, Begun, IDEMPOTENCY_KEPT, KeptAnswer, SealedAnswer, aad as idempotency_aad};
 pub use crate::identities::{Credential, Identity};
@@ -117,7 +119,7 @@ pub use crate::trigger::{DueTrigger, PlannedSlots, SettledSlots, Trigger};
 pub use crate::turn::Finish;
 pub use crate::upload::{NewUpload, OPEN_UPLOADS_MAX, Upload, UploadError, UploadPart};
 pub use crate::usage::{Subscription, UsageTotal};
-pub use crate::wake::{SessionWaiter, Waiter, Wake, Wakes};
+pub use crate::wake::{EventsWaiter, Waiter, Wake, Wakes};
 pub use crate::wall::{ROLE as RUNTIME_ROLE, Walls};
 pub use crate::workflow::{NewWorkflow, Workflow, WorkflowError};
 

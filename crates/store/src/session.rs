@@ -17,6 +17,7 @@ use serde_json::value::RawValue;
 use sqlx::PgConnection;
 use sqlx::types::Json;
 
+use crate::wake::Wake;
 use crate::{Store, StoreError, audit};
 
 pub(crate) use self::details::bring_back;
@@ -83,10 +84,12 @@ pub(crate) async fn insert(
         "-- session_insert
         WITH session AS (
             INSERT INTO sessions (org_id, session_id, created_by, title, agent, last_sequence, last_ordinal, generation,
-                fencing_counter, created_at, updated_at)
-            VALUES ($1, $2, $3, $4, $5, 1, 0, $6, 0, $7, $7)
+                fencing_counter, created_at, updated_at, feed_position)
+            VALUES ($1, $2, $3, $4, $5, 1, 0, $6, 0, $7, $7, ($6::bigint << 48) + pg_current_xact_id()::text::bigint)
+            RETURNING feed_position
         ), event AS (
-            INSERT INTO events (org_id, session_id, sequence, kind, payload, created_at) VALUES ($1, $2, 1, $8, $9, $7)
+            INSERT INTO events (org_id, session_id, sequence, kind, payload, created_at, feed_position)
+            SELECT $1, $2, 1, $8, $9, $7, feed_position FROM session
         ), term AS (
             INSERT INTO session_terms (org_id, session_id, term) SELECT $1, $2, unnest($11::text[])
         )
@@ -152,6 +155,7 @@ impl Store {
             recorded.await.map_err(during())?;
         }
         tx.commit().await.map_err(during())?;
+        self.wakes.tell(Wake::Events(new.org, session));
         Ok(session)
     }
 

@@ -66,7 +66,7 @@ impl Store {
         begun: Option<&NextCommand>,
     ) -> Result<bool, StoreError> {
         let aborting = event::append(self.of(lease.org), lease, append, begun, self.sources.now()).await?;
-        self.wakes.tell(Wake::Events(lease.session));
+        self.wakes.tell(Wake::Events(lease.org, lease.session));
         Ok(aborting)
     }
 
@@ -84,7 +84,7 @@ impl Store {
             artifact::insert(&mut tx, &self.sources, lease.org, lease.session, new).await.map_err(during())?;
         }
         tx.commit().await.map_err(during())?;
-        self.wakes.tell(Wake::Events(lease.session));
+        self.wakes.tell(Wake::Events(lease.org, lease.session));
         Ok(())
     }
 
@@ -98,7 +98,7 @@ impl Store {
         let during = || StoreError::during("turn_finish");
         let finished = self.write_end(lease, finish, artifacts).await.map_err(during())?;
         let Finished { ended, behind, next } = finished.ok_or(StoreError::LeaseLost)?;
-        self.wakes.tell(Wake::Events(lease.session));
+        self.wakes.tell(Wake::Events(lease.org, lease.session));
         if behind {
             self.wakes.tell(Wake::Cursor);
         }

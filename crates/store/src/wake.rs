@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use ids::SessionId;
+use ids::{OrgId, SessionId};
 use sqlx::postgres::{PgListener, PgPool};
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
@@ -27,9 +27,9 @@ const GAP: Duration = Duration::from_millis(2);
 /// Before a lost connection is tried again.
 const RECONNECT: Duration = Duration::from_millis(500);
 const CHANNEL: &str = "cowork_wakes";
-/// Sessions named in one message: 33 bytes each, of the 8,000 that Postgres takes.
+/// Sessions and orgs named in one message: 37 bytes each at most, of the 8,000 that Postgres takes.
 const NAMED: usize = 200;
-/// Sessions that are remembered for the next message; with more, everybody is told to look.
+/// Sessions and orgs that are remembered for the next message; with more, everybody is told to look.
 const REMEMBERED: usize = 2_000;
 
 /// What there is to look at.
@@ -44,9 +44,20 @@ pub enum Wake {
     /// Somebody is no longer who they were or may do something else: a token was revoked, an account left, maintenance began or
     /// ended.
     Identities,
-    /// A session has new events.
-    Events(SessionId),
+    /// A session of an org has new events.
+    Events(OrgId, SessionId),
 }
+
+/// Where new events are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Place {
+    Session(SessionId),
+    /// In any session of it.
+    Org(OrgId),
+}
+
+/// How an org is told from a session in a message.
+const ORG: &str = "org-";
 
 /// The wake-ups of a process. Cheap to clone.
 #[derive(Debug, Clone, Default)]
@@ -60,7 +71,7 @@ struct Shared {
     identity_changes: AtomicU64,
     /// Whether what others tell gets here.
     hearing: AtomicBool,
-    sessions: Mutex<HashMap<SessionId, watch::Sender<()>>>,
+    places: Mutex<HashMap<Place, watch::Sender<()>>>,
     outgoing: Mutex<Outgoing>,
     told: Notify,
 }
@@ -72,7 +83,7 @@ struct Outgoing {
     abort: bool,
     cursor: bool,
     identities: bool,
-    sessions: HashSet<SessionId>,
+    places: HashSet<Place>,
     /// Too many to name.
     everything: bool,
 }
@@ -91,27 +102,27 @@ impl Waiter {
     }
 }
 
-/// Waits for new events of one session.
+/// Waits for new events of one session, or of one org.
 #[derive(Debug)]
-pub struct SessionWaiter {
+pub struct EventsWaiter {
     waiter: Waiter,
-    session: SessionId,
+    place: Place,
     wakes: Wakes,
 }
 
-impl SessionWaiter {
+impl EventsWaiter {
     /// As [`Waiter::woken`].
     pub async fn woken(&mut self) {
         self.waiter.woken().await;
     }
 }
 
-impl Drop for SessionWaiter {
+impl Drop for EventsWaiter {
     fn drop(&mut self) {
-        let mut sessions = locked(&self.wakes.0.sessions);
+        let mut places = locked(&self.wakes.0.places);
         // This waiter is still counted.
-        if sessions.get(&self.session).is_some_and(|sender| sender.receiver_count() <= 1) {
-            sessions.remove(&self.session);
+        if places.get(&self.place).is_some_and(|sender| sender.receiver_count() <= 1) {
+            places.remove(&self.place);
         }
     }
 }
@@ -139,9 +150,18 @@ impl Wakes {
     }
 
     #[must_use]
-    pub fn session(&self, session: SessionId) -> SessionWaiter {
-        let receiver = locked(&self.0.sessions).entry(session).or_default().subscribe();
-        SessionWaiter { waiter: Waiter(receiver), session, wakes: self.clone() }
+    pub fn session(&self, session: SessionId) -> EventsWaiter {
+        self.events(Place::Session(session))
+    }
+
+    #[must_use]
+    pub fn org(&self, org: OrgId) -> EventsWaiter {
+        self.events(Place::Org(org))
+    }
+
+    fn events(&self, place: Place) -> EventsWaiter {
+        let receiver = locked(&self.0.places).entry(place).or_default().subscribe();
+        EventsWaiter { waiter: Waiter(receiver), place, wakes: self.clone() }
     }
 
     /// To be called when what it is about is committed.
@@ -159,17 +179,22 @@ impl Wakes {
             Wake::Identities => {
                 self.0.identity_changes.fetch_add(1, Ordering::AcqRel);
             }
-            Wake::Events(session) => {
-                if let Some(sender) = locked(&self.0.sessions).get(&session) {
-                    sender.send_replace(());
-                }
+            Wake::Events(org, session) => {
+                self.wake_place(Place::Session(session));
+                self.wake_place(Place::Org(org));
             }
+        }
+    }
+
+    fn wake_place(&self, place: Place) {
+        if let Some(sender) = locked(&self.0.places).get(&place) {
+            sender.send_replace(());
         }
     }
 
     fn wake_everybody(&self) {
         [Wake::Work, Wake::Abort, Wake::Cursor, Wake::Identities].into_iter().for_each(|wake| self.wake(wake));
-        locked(&self.0.sessions).values().for_each(|sender| sender.send_replace(()));
+        locked(&self.0.places).values().for_each(|sender| sender.send_replace(()));
     }
 
     /// Hands on what another process told. What can't be read is of a newer program: then everybody looks.
@@ -184,11 +209,27 @@ impl Wakes {
                 "abort" => self.wake(Wake::Abort),
                 "cursor" => self.wake(Wake::Cursor),
                 "identities" => self.wake(Wake::Identities),
-                session => match session.parse::<Uuid>() {
-                    Ok(session) => self.wake(Wake::Events(session.into())),
-                    Err(_) => return self.wake_everybody(),
+                place => match Place::read(place) {
+                    Some(place) => self.wake_place(place),
+                    None => return self.wake_everybody(),
                 },
             }
+        }
+    }
+}
+
+impl Place {
+    fn said(self) -> String {
+        match self {
+            Self::Session(session) => session.as_uuid().simple().to_string(),
+            Self::Org(org) => format!("{ORG}{}", org.as_uuid().simple()),
+        }
+    }
+
+    fn read(said: &str) -> Option<Self> {
+        match said.strip_prefix(ORG) {
+            Some(org) => org.parse::<Uuid>().ok().map(|org| Self::Org(org.into())),
+            None => said.parse::<Uuid>().ok().map(|session| Self::Session(session.into())),
         }
     }
 }
@@ -200,10 +241,8 @@ impl Outgoing {
             Wake::Abort => self.abort = true,
             Wake::Cursor => self.cursor = true,
             Wake::Identities => self.identities = true,
-            Wake::Events(_) if self.sessions.len() >= REMEMBERED => self.everything = true,
-            Wake::Events(session) => {
-                self.sessions.insert(session);
-            }
+            Wake::Events(..) if self.places.len() >= REMEMBERED => self.everything = true,
+            Wake::Events(org, session) => self.places.extend([Place::Session(session), Place::Org(org)]),
         }
     }
 
@@ -215,8 +254,8 @@ impl Outgoing {
         let kinds =
             [(self.work, "work"), (self.abort, "abort"), (self.cursor, "cursor"), (self.identities, "identities")];
         let kinds = kinds.into_iter().filter(|(told, _)| *told).map(|(_, name)| name.to_owned());
-        let sessions = self.sessions.into_iter().map(|session| session.as_uuid().simple().to_string());
-        let hints: Vec<String> = kinds.chain(sessions).collect();
+        let places = self.places.into_iter().map(Place::said);
+        let hints: Vec<String> = kinds.chain(places).collect();
         hints.chunks(NAMED).map(|hints| format!("{own} {}", hints.join(","))).collect()
     }
 }
@@ -292,15 +331,19 @@ mod tests {
         Uuid::from_u128(n).into()
     }
 
+    fn events(n: u128) -> Wake {
+        Wake::Events(Uuid::nil().into(), session(n))
+    }
+
     #[tokio::test]
     async fn a_hint_wakes_those_who_wait_for_it_and_nobody_else() {
         let wakes = Wakes::default();
         let (mut one, two) = (wakes.session(session(1)), wakes.session(session(2)));
-        wakes.tell(Wake::Events(session(1)));
+        wakes.tell(events(1));
         one.woken().await;
         assert!(!two.waiter.0.has_changed().unwrap());
         drop((one, two));
-        assert!(locked(&wakes.0.sessions).is_empty(), "nobody waits, nothing is kept");
+        assert!(locked(&wakes.0.places).is_empty(), "nobody waits, nothing is kept");
     }
 
     #[tokio::test]
@@ -325,9 +368,10 @@ mod tests {
         let tasks = [carry(hearer.clone()), carry(teller.clone())];
         // Everybody is woken once when the connection is there.
         connected.woken().await;
-        let mut events = hearer.wakes().session(session(7));
-        teller.wakes().tell(Wake::Events(session(7)));
-        events.woken().await;
+        let (mut new, mut anywhere) = (hearer.wakes().session(session(7)), hearer.wakes().org(Uuid::nil().into()));
+        teller.wakes().tell(events(7));
+        new.woken().await;
+        anywhere.woken().await;
         stop.cancel();
         for task in tasks {
             task.await.unwrap();
@@ -338,7 +382,7 @@ mod tests {
     fn many_sessions_fit_the_messages_that_postgres_takes_and_too_many_wake_everybody() {
         let outgoing = |count: u128| {
             let mut outgoing = Outgoing::default();
-            (0..count).for_each(|n| outgoing.add(Wake::Events(session(n))));
+            (0..count).for_each(|n| outgoing.add(events(n)));
             outgoing.add(Wake::Cursor);
             outgoing.messages(Uuid::nil())
         };

@@ -8,7 +8,7 @@ use secrets::{ConfiguredSecrets, CookieKeys, Kms, SecretBytes, SecretReader};
 use store::{Generation, Store};
 use tokio_util::sync::CancellationToken;
 
-use crate::events::tail::Tails;
+use crate::events::tails::Tails;
 use crate::metrics::Exposition;
 use crate::problem::Problem;
 use crate::rate::RateLimits;

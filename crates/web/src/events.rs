@@ -3,12 +3,17 @@
 //! A stream goes on after the sequence that its reader names and sends every event after it, in order, once. It ends
 //! when the process drains; the reader then comes back with `Last-Event-ID`, to any other process.
 //!
-//! Not here: appending (`worker`), reading what is new once for all readers ([`tail`]).
+//! Not here: the events of all sessions of an org ([`feed`]), appending (`worker`), reading what is new once for all readers
+//! ([`tails`]).
 
-pub(crate) mod tail;
+mod feed;
+mod follow;
+mod kept;
+pub(crate) mod tails;
 
 use std::convert::Infallible;
-use std::time::Duration;
+use std::fmt::Display;
+use std::str::FromStr;
 
 use axum::body::{Body, Bytes};
 use axum::extract::State;
@@ -17,30 +22,29 @@ use axum::response::{IntoResponse, Response};
 use domain::event::Recorded;
 use futures::{Stream, StreamExt};
 use ids::{OrgId, SessionId};
-use serde::Deserialize;
-use tokio::time::Instant;
+use serde::{Deserialize, Serialize};
+use store::{Store, StoreError};
 use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::app::App;
 use crate::auth::Caller;
-use crate::events::tail::Frame;
+use crate::events::follow::follow;
+use crate::events::kept::Frame;
+use crate::events::tails::{Look, Next};
 use crate::extract::{Json, Path, Query};
 use crate::page::Page;
 use crate::problem::Problem;
 
-/// Events of one page, at most.
-const LIMIT_MAX: i64 = tail::PAGE;
+/// Events of one read.
+const PAGE: i64 = 1_000;
 const LIMIT_DEFAULT: i64 = 200;
-/// A comment so often, so that both sides notice a dead connection.
-const HEARTBEAT: Duration = Duration::from_secs(15);
-const COMMENT: &[u8] = b":\n\n";
 const STREAM_HEADERS: [(HeaderName, &str); 2] =
     [(header::CONTENT_TYPE, "text/event-stream"), (header::CACHE_CONTROL, "no-cache")];
 
 pub(crate) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(list_or_stream))
+    OpenApiRouter::new().routes(routes!(list_or_stream)).merge(feed::routes())
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -78,11 +82,12 @@ async fn list_or_stream(
     let last = last.ok_or_else(|| Problem::not_found("session"))?;
     let after = from.after.or(from.cursor).unwrap_or(0);
     if wants_stream(&headers) {
-        let after = last_event_id(&headers)?.unwrap_or(after);
-        let stream = follow(app, caller.org, session, last, after).map(Ok::<_, Infallible>);
+        let sequence = last_event_id(&headers, "Last-Event-ID is the sequence of an event")?;
+        let after = sequence.unwrap_or(after);
+        let stream = stream(app, caller.org, session, last, after).map(Ok::<_, Infallible>);
         return Ok((STREAM_HEADERS, Body::from_stream(stream)).into_response());
     }
-    let limit = from.limit.unwrap_or(LIMIT_DEFAULT).clamp(1, LIMIT_MAX);
+    let limit = from.limit.unwrap_or(LIMIT_DEFAULT).clamp(1, PAGE);
     let events = app.store.events_after(caller.org, session, after, limit).await?;
     Ok(Json(Page::of(events, limit, |event| event.sequence)).into_response())
 }
@@ -92,50 +97,51 @@ fn wants_stream(headers: &HeaderMap) -> bool {
     accept.is_some_and(|accept| accept.contains("text/event-stream"))
 }
 
-fn last_event_id(headers: &HeaderMap) -> Result<Option<i64>, Problem> {
+/// What a reader has seen last. `wrong`: what is said of anything else.
+fn last_event_id<T: FromStr>(headers: &HeaderMap, wrong: &str) -> Result<Option<T>, Problem> {
     let Some(value) = headers.get("last-event-id") else { return Ok(None) };
-    let sequence = value.to_str().ok().and_then(|text| text.parse().ok());
-    sequence.map(Some).ok_or_else(|| Problem::invalid("Last-Event-ID is the sequence of an event"))
+    let seen = value.to_str().ok().and_then(|text| text.parse().ok());
+    seen.map(Some).ok_or_else(|| Problem::invalid(wrong))
 }
 
-/// What a stream sends: every event after `after`, in order, once; and a comment now and then. A reader that does not
-/// read is not asked for more, so nothing piles up for it.
-fn follow(app: App, org: OrgId, session: SessionId, last: i64, mut after: i64) -> impl Stream<Item = Bytes> {
-    async_stream::stream! {
-        let mut tail = app.tails.follow(&app.store, org, session, last);
-        let mut heartbeat = tokio::time::interval_at(Instant::now() + HEARTBEAT, HEARTBEAT);
-        while !app.shutdown.is_cancelled() {
-            let kept = tail.borrow_and_update().clone();
-            let Some(frames) = kept.past(after) else {
-                let Some(frames) = page(&app, org, session, after).await else { return };
-                for frame in frames {
-                    after = frame.sequence;
-                    yield frame.bytes;
-                }
-                continue;
-            };
-            for frame in frames {
-                after = frame.sequence;
-                yield frame.bytes.clone();
-            }
-            tokio::select! {
-                () = app.shutdown.cancelled() => return,
-                changed = tail.changed() => if changed.is_err() { return },
-                _ = heartbeat.tick() => yield Bytes::from_static(COMMENT),
-            }
+/// Every event after `after`, in order, once.
+fn stream(app: App, org: OrgId, session: SessionId, last: i64, after: i64) -> impl Stream<Item = Bytes> {
+    let (store, wakes) = (app.store.clone(), app.store.wakes().clone());
+    let look = move |after| {
+        let store = store.clone();
+        async move {
+            let events = store.events_after(org, session, after, PAGE).await?;
+            let full = i64::try_from(events.len()).is_ok_and(|count| count == PAGE);
+            let next = if full { Next::AtOnce } else { Next::Later };
+            Ok(Look { frames: events.iter().map(frame).collect(), next })
         }
-    }
+    };
+    let tail = app.tails.sessions.follow((org, session), last, move || wakes.session(session), look);
+    follow(app.shutdown, tail, after, move |after| page(app.store.clone(), org, session, after))
 }
 
 /// `None`: there is none, though there should be, or the database does not answer. The reader comes back.
-async fn page(app: &App, org: OrgId, session: SessionId, after: i64) -> Option<Vec<Frame>> {
-    match app.store.events_after(org, session, after, tail::PAGE).await {
-        Ok(events) => (!events.is_empty()).then(|| events.iter().map(tail::frame).collect()),
-        Err(error) => {
-            tracing::error!(error = &error as &dyn std::error::Error, "a stream of events broke off");
-            None
-        }
+async fn page(store: Store, org: OrgId, session: SessionId, after: i64) -> Option<Vec<Frame<i64>>> {
+    match store.events_after(org, session, after, PAGE).await {
+        Ok(events) => (!events.is_empty()).then(|| events.iter().map(frame).collect()),
+        Err(error) => broken_off(&error),
     }
+}
+
+fn broken_off<T>(error: &StoreError) -> Option<T> {
+    tracing::error!(error = error as &dyn std::error::Error, "a stream of events broke off");
+    None
+}
+
+fn frame(event: &Recorded) -> Frame<i64> {
+    Frame { place: event.sequence, bytes: message(&event.sequence, event) }
+}
+
+/// As `text/event-stream` writes it: no field holds a line break, for JSON escapes them.
+fn message(id: &impl Display, event: &impl Serialize) -> Bytes {
+    let item = serde_json::to_value(event).expect("an event is plain data");
+    let kind = item["kind"].as_str().unwrap_or_default();
+    format!("id: {id}\nevent: {kind}\ndata: {item}\n\n").into()
 }
 
 #[cfg(test)]

@@ -53,7 +53,7 @@ mod workspace;
 
 pub use crate::api_token::ApiToken;
 pub use crate::app::{App, AppSecrets};
-pub use crate::events::tail::Tails;
+pub use crate::events::tails::Tails;
 pub use crate::metrics::Exposition;
 pub use crate::openapi::text as openapi;
 pub use crate::probes::{Probes, probes};

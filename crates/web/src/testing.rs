@@ -225,7 +225,7 @@ async fn app(store: Store, folder: &std::path::Path) -> App {
         sign_in: None,
         rates: RateLimits::per_minute(0),
         metrics: Exposition::new(String::new),
-        tails: crate::events::tail::Tails::default(),
+        tails: crate::events::tails::Tails::default(),
         shutdown: CancellationToken::new(),
         store,
     }

@@ -1,12 +1,14 @@
 -- event_append
 -- The fenced write. $11 the command whose turn begins with these events, or NULL; $12 its attempt, $13 its ordinal.
 WITH session AS (
-    UPDATE sessions SET last_sequence = $6, updated_at = $7
+    UPDATE sessions
+    SET last_sequence = $6, updated_at = $7,
+        feed_position = greatest(feed_position, ($3::bigint << 48) + pg_current_xact_id()::text::bigint)
     WHERE org_id = $1 AND session_id = $2 AND generation = $3 AND fencing_counter = $4 AND last_sequence = $5
-    RETURNING org_id, session_id
+    RETURNING org_id, session_id, feed_position
 ), event AS (
-    INSERT INTO events (org_id, session_id, sequence, kind, payload, created_at)
-    SELECT org_id, session_id, $5 + new.place, new.kind, new.payload, $7
+    INSERT INTO events (org_id, session_id, sequence, kind, payload, created_at, feed_position)
+    SELECT org_id, session_id, $5 + new.place, new.kind, new.payload, $7, feed_position
     FROM session, unnest($8::text[], $9::jsonb[]) WITH ORDINALITY AS new (kind, payload, place)
 ), projection AS (
     UPDATE projections SET sequence = $6, content = $10, updated_at = $7 FROM session

@@ -206,8 +206,13 @@ async fn break_off(
         WITH behind AS (
             UPDATE delivery_cursors SET behind = true, updated_at = $6
             WHERE org_id = $1 AND session_id = $2 AND NOT behind
+        ), session AS (
+            UPDATE sessions SET feed_position = greatest(feed_position,
+                ((SELECT max(generation) FROM generations) << 48) + pg_current_xact_id()::text::bigint)
+            WHERE org_id = $1 AND session_id = $2 RETURNING feed_position
         )
-        INSERT INTO events (org_id, session_id, sequence, kind, payload, created_at) VALUES ($1, $2, $3, $4, $5, $6)",
+        INSERT INTO events (org_id, session_id, sequence, kind, payload, created_at, feed_position)
+        SELECT $1, $2, $3, $4, $5, $6, feed_position FROM session",
         org as OrgId,
         session as SessionId,
         folded.sequence,

@@ -13,13 +13,15 @@
 -- the lease stays.
 WITH session AS (
     UPDATE sessions
-    SET last_sequence = $6, updated_at = $7, checkpoint_id = coalesce($18::uuid, checkpoint_id),
+    SET last_sequence = $6, updated_at = $7,
+        feed_position = greatest(feed_position, ($3::bigint << 48) + pg_current_xact_id()::text::bigint),
+        checkpoint_id = coalesce($18::uuid, checkpoint_id),
         blocked_on = CASE WHEN $14::boolean THEN $15 ELSE blocked_on END
     WHERE org_id = $1 AND session_id = $2 AND generation = $3 AND fencing_counter = $4 AND last_sequence = $5
-    RETURNING org_id, session_id, last_ordinal, blocked_on
+    RETURNING org_id, session_id, last_ordinal, blocked_on, feed_position
 ), event AS (
-    INSERT INTO events (org_id, session_id, sequence, kind, payload, created_at)
-    SELECT org_id, session_id, $5 + new.place, new.kind, new.payload, $7
+    INSERT INTO events (org_id, session_id, sequence, kind, payload, created_at, feed_position)
+    SELECT org_id, session_id, $5 + new.place, new.kind, new.payload, $7, feed_position
     FROM session, unnest($8::text[], $9::jsonb[]) WITH ORDINALITY AS new (kind, payload, place)
 ), projection AS (
     UPDATE projections SET sequence = $6, content = $10, updated_at = $7 FROM session

@@ -13,16 +13,16 @@ use tower::ServiceExt;
 use super::*;
 use crate::testing::{World, request};
 
-struct Conversation {
-    world: World,
+pub(super) struct Conversation {
+    pub(super) world: World,
     path: String,
-    lease: Lease,
+    pub(super) lease: Lease,
     sequence: i64,
     projection: Projection,
 }
 
 impl Conversation {
-    async fn new() -> Self {
+    pub(super) async fn new() -> Self {
         let world = World::new().await;
         let created = world.post("/api/sessions", json!({"title": "Plan"})).await.expect(201);
         let session = created["session_id"].as_str().unwrap().parse().unwrap();
@@ -31,7 +31,7 @@ impl Conversation {
         Self { world, path, lease, sequence: 1, projection: Projection::default() }
     }
 
-    async fn say(&mut self, count: i64) {
+    pub(super) async fn say(&mut self, count: i64) {
         let text = |n: i64| Event::MessageAppended {
             message_id: format!("m{}", self.sequence + n),
             role: MessageRole::Agent,
@@ -81,7 +81,7 @@ async fn a_list_goes_on_where_it_ended() {
 async fn a_resumed_stream_has_no_hole_and_no_repeat() {
     let mut talk = Conversation::new().await;
     talk.say(2_500).await;
-    let stream = follow(talk.world.app.clone(), talk.lease.org, talk.lease.session, talk.sequence, 7);
+    let stream = stream(talk.world.app.clone(), talk.lease.org, talk.lease.session, talk.sequence, 7);
     let mut stream = std::pin::pin!(stream.map(|frame| sequence(&frame)));
     let before: Vec<i64> = stream.by_ref().take(2_494).collect().await;
     assert_eq!(before, (8..=2_501).collect::<Vec<_>>());
@@ -94,7 +94,7 @@ async fn readers_of_one_session_see_each_event_once_wherever_they_began() {
     let mut talk = Conversation::new().await;
     talk.say(600).await;
     let (app, org, session) = (talk.world.app.clone(), talk.lease.org, talk.lease.session);
-    let follow = |after| Box::pin(follow(app.clone(), org, session, 300, after).map(|frame| sequence(&frame)));
+    let follow = |after| Box::pin(stream(app.clone(), org, session, 300, after).map(|frame| sequence(&frame)));
     let mut readers: Vec<_> = [0, 250, 590, 601].into_iter().map(|after| (after, follow(after))).collect();
     for (after, reader) in &mut readers {
         let count = usize::try_from(601 - *after).unwrap();
@@ -105,7 +105,7 @@ async fn readers_of_one_session_see_each_event_once_wherever_they_began() {
         assert_eq!(reader.next().await, Some(602));
     }
     drop(readers);
-    wait_until("the tail ends with its last reader", async || app.tails.is_empty()).await;
+    wait_until("the tail ends with its last reader", async || app.tails.sessions.is_empty()).await;
 }
 
 #[tokio::test]
