@@ -245,3 +245,40 @@ async fn a_system_whose_roles_run_is_fit_and_its_audit_trail_holds() {
     let told: Value = serde_json::from_slice(&broken.stdout).unwrap();
     assert_eq!(told["orgs"][0]["fault"], serde_json::json!({"kind": "changed", "number": 1}));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn maintenance_is_begun_and_ended_by_hand_and_the_doctor_tells_of_it() {
+    let place = Place::initialised().await;
+    let state = |arguments: &[&str]| -> Value {
+        let output = place.run(arguments);
+        assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+        serde_json::from_slice(&output.stdout).unwrap()
+    };
+    let on = state(&["maintenance", "on", "--reason", "the database is moved", "--json"]);
+    assert_eq!((&on["on"], &on["reason"]), (&true.into(), &"the database is moved".into()));
+    assert_eq!(state(&["maintenance", "status", "--json"]), on);
+    assert!(not_passed(&doctor(&place, None).1).contains(&("maintenance", "failed")));
+    assert_eq!(place.run(&["maintenance", "on", "--reason", " "]).status.code(), Some(64));
+
+    let off = serde_json::json!({"on": false, "since": null, "reason": null});
+    assert_eq!(state(&["maintenance", "off", "--json"]), off);
+    assert!(!not_passed(&doctor(&place, None).1).contains(&("maintenance", "failed")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn quotas_are_set_and_removed_by_hand() {
+    let place = Place::initialised().await;
+    let org = place.store().await.org_list(None, 1).await.unwrap()[0].org_id.to_string();
+    let quotas = |arguments: &[&str], code| -> Value {
+        let output = place.run(&[arguments, &["--org", &org, "--json"]].concat());
+        assert_eq!(output.status.code(), Some(code), "{}", text(&output.stderr));
+        serde_json::from_slice(&output.stdout).unwrap_or_default()
+    };
+    let set = quotas(&["quotas", "set", "--kind", "turns", "--period", "month", "--max", "100"], 0);
+    let quota = &set["items"][0];
+    assert_eq!((&quota["kind"], &quota["quantity_max"], &quota["used"]), (&"turns".into(), &100.into(), &0.into()));
+    assert_eq!(quotas(&["quotas", "list"], 0), set);
+    assert_eq!(quotas(&["quotas", "remove", "--kind", "turns"], 0)["items"], serde_json::json!([]));
+    quotas(&["quotas", "remove", "--kind", "turns"], 1);
+    quotas(&["quotas", "set", "--kind", "naps", "--period", "month", "--max", "100"], 64);
+}

@@ -168,14 +168,14 @@ impl Done {
         if self.failed > self.faults.len() as u64 {
             println!("NOT OPENED: {} in all", self.failed);
         }
-        match self.left {
-            0 => {
-                println!("No record needs an older version any more. Backups from before do: keep its value for them.")
-            }
-            left => println!(
-                "{left} records are under older versions. Repeat this when no role seals under one; `cowork keys \
-                 inventory` names them."
-            ),
+        if self.left == 0 {
+            println!("No record needs an older version any more. Backups from before do: keep its value for them.");
+        } else {
+            println!(
+                "{} records are under older versions. Repeat this when no role seals under one; `cowork keys inventory` \
+                 names them.",
+                self.left
+            );
         }
     }
 }
