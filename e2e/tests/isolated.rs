@@ -49,7 +49,8 @@ fn a_rehearsal_that_requires_isolation_does_not_begin_without_it() {
     let extra = ["--scale", "0", "--isolation", "required"];
     let ended = Drill::limited(&folder.make("work"), &folder.path().join("report"), &extra).finish();
     assert_eq!((ended.code, ended.report.verdict()), (2, "could_not_verify"), "{}", ended.said);
-    assert!(ended.said.contains("isolation is required, and there is none"), "{}", ended.said);
+    let report = ended.report.0.to_string();
+    assert!(report.contains("isolation is required, and there is none"), "{report}");
     let stages = ended.report.0["stages"].as_array().expect("a report has stages");
     assert!(!stages.iter().any(|stage| stage["id"] == "source"), "nothing was built");
 }
