@@ -12,8 +12,8 @@ WITH tables AS (
         CASE WHEN t.relname IN ('_sqlx_migrations', 'generations', 'restore_reports') THEN ARRAY['SELECT']
             ELSE ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE'] END) AS privilege
     -- Ours: what an operator added is theirs.
-    WHERE t.tenants OR t.relname IN ('_sqlx_migrations', 'account_identities', 'accounts', 'generations',
-        'ledger_outbox', 'restore_reports', 'role_instances', 'subject_erasures')
+    WHERE t.tenants OR t.relname IN ('_sqlx_migrations', 'account_identities', 'accounts', 'generations', 'key_rotations',
+        'ledger_outbox', 'maintenance', 'restore_reports', 'role_instances', 'subject_erasures')
 ), granted AS (
     SELECT w.relname, w.privilege, has_table_privilege(r.oid, w.oid, w.privilege) AS present
     FROM wanted w JOIN pg_roles r ON r.rolname = 'cowork_runtime'
