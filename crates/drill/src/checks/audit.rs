@@ -5,8 +5,6 @@
 //! Not here: whether the restored rows are the backup's (`postgres`). Not promised: that a chain which somebody computed anew is
 //! noticed, for it has no key.
 
-use std::mem;
-
 use archive::probe;
 use futures::TryStreamExt as _;
 use ids::OrgId;
@@ -79,7 +77,7 @@ pub(crate) async fn read(sql: anyhow::Result<&str>, database_url: &str) -> anyho
     let (mut seen, mut trail) = (Seen::default(), None);
     let mut rows = probe::stream(&mut connection, sql?).await?;
     while let Some(row) = rows.try_next().await? {
-        take(&mut seen, &mut trail, serde_json::from_str(&row)?);
+        take(&mut seen, &mut trail, &serde_json::from_str(&row)?);
     }
     seen.end(trail);
     Ok(seen)
@@ -96,15 +94,15 @@ pub(crate) fn judge(inquiry: &mut Inquiry, seen: &Seen) {
     }
 }
 
-fn take(seen: &mut Seen, trail: &mut Option<Trail>, row: Row) {
+fn take(seen: &mut Seen, trail: &mut Option<Trail>, row: &Row) {
     if trail.as_ref().is_none_or(|trail| trail.org != row.org_id) {
         let head = row.head_number.zip(row.head_hash.clone());
-        seen.end(mem::replace(trail, Some(Trail::begin(row.org_id, head))));
+        seen.end(trail.replace(Trail::begin(row.org_id, head)));
     }
     if let (Some(trail), Some(number)) = (trail, row.number)
         && trail.broken.is_none()
     {
-        match trail.follow(number, &row) {
+        match trail.follow(number, row) {
             Ok(erased) => {
                 seen.links += 1;
                 seen.erased += usize::from(erased);
