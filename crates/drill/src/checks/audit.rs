@@ -211,7 +211,7 @@ mod tests {
 
     fn seen(rows: Vec<Value>) -> Seen {
         let (mut seen, mut trail) = (Seen::default(), None);
-        rows.into_iter().for_each(|row| take(&mut seen, &mut trail, serde_json::from_value(row).unwrap()));
+        rows.into_iter().for_each(|row| take(&mut seen, &mut trail, &serde_json::from_value(row).unwrap()));
         seen.end(trail);
         seen
     }
