@@ -136,11 +136,10 @@ mod tests {
             report.stages = ids.iter().map(|id| stage(id, Some("seen"))).collect();
             let isolation = report.predicate(head(), "key", false).isolation;
             assert_eq!((isolation.steps.len(), isolation.held), (steps, true));
-            for unproven in 0..ids.len() {
-                let kept = report.stages[unproven].proof.take();
-                let isolation = report.predicate(head(), "key", false).isolation;
-                assert!(!isolation.held, "{}", ids[unproven]);
-                report.stages[unproven].proof = kept;
+            for (place, unproven) in ids.iter().enumerate() {
+                let kept = report.stages[place].proof.take();
+                assert!(!report.predicate(head(), "key", false).isolation.held, "{unproven}");
+                report.stages[place].proof = kept;
             }
         }
     }
