@@ -107,9 +107,16 @@ impl Supervised {
     }
 
     /// As [`Self::doom`], and waits until the process is gone.
-    pub(crate) async fn destroy(self) {
+    pub(crate) async fn destroy(mut self) {
         self.doom();
-        let _ = self.task.await;
+        let _ = (&mut self.task).await;
+    }
+}
+
+impl Drop for Supervised {
+    /// Whoever ends what is left of an interrupted drill must not race somebody who starts it again.
+    fn drop(&mut self) {
+        self.disaster.cancel();
     }
 }
 
