@@ -100,10 +100,17 @@ const VARIANTS: &[Variant] = &[
         "dead-letters",
         "a dozen more deliveries that nobody took",
         &[
+            // What waited already goes on waiting: the judge would not hear of the attempts that it has here.
+            Source(Act::Sql(
+                "UPDATE deliveries SET next_attempt_at = next_attempt_at + interval '1 day' WHERE state = 'pending'",
+            )),
             Source(Act::Sql("UPDATE channels SET destination = '{sink}?was=' || destination WHERE name = 'accept'")),
             Scene(Do::DeadLetters),
             Source(Act::Sql(
                 "UPDATE channels SET destination = split_part(destination, '?was=', 2) WHERE name = 'accept'",
+            )),
+            Source(Act::Sql(
+                "UPDATE deliveries SET next_attempt_at = next_attempt_at - interval '1 day' WHERE state = 'pending'",
             )),
         ],
     ),

@@ -25,7 +25,6 @@ pub(super) const FAULTS: &[Fault] = &[
         ],
         &[
             found(Row::WebOnlyBoot, Code::MemberResurrected),
-            found(Row::WebOnlyBoot, Code::TokenResurrected),
             found(Row::WebOnlyBoot, Code::DiagnosticsCount),
         ],
     ),
