@@ -70,7 +70,23 @@ fn hand_over(filled: &Path, folder: &Path) -> io::Result<()> {
     account.admit(folder)
 }
 
-/// Whether a sweep took the folder away while it was still unclaimed. Rare, and harmless: another name does it.
+/// Whether a sweep took the folder away while it was still unclaimed. Rare, and harmless: another name does it. A folder that is
+/// gone can't be entered either.
 fn swept(folder: &Path, error: &StartError) -> bool {
-    matches!(error, StartError::Owned { .. } | StartError::Io { .. }) && !folder.exists()
+    let of_a_lost_folder =
+        matches!(error, StartError::Owned { .. } | StartError::Io { .. } | StartError::NotReachable { .. });
+    of_a_lost_folder && !folder.exists()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_that_was_swept_is_told_from_one_that_keeps_the_account_out() {
+        let kept = tempfile::tempdir().unwrap();
+        let out = |folder: &Path| swept(folder, &StartError::NotReachable { folder: folder.to_owned(), uid: 1 });
+        assert!(!out(kept.path()));
+        assert!(out(&kept.path().join("gone")));
+    }
 }
