@@ -13,6 +13,7 @@ mod verify;
 use clock::{Sources, Timestamp};
 use ids::{AuditId, OrgId};
 use sqlx::PgConnection;
+use uuid::Uuid;
 
 use crate::{StoreError, idempotency};
 
@@ -44,22 +45,7 @@ pub(crate) async fn record(
     target: &str,
     detail: serde_json::Value,
 ) -> Result<(), sqlx::Error> {
-    idempotency::mark(connection).await?;
-    sqlx::query!(
-        "-- audit_record
-        INSERT INTO audit_records (org_id, audit_id, actor, action, target, detail, recorded_at)
-        VALUES ($1, $2, $3, $4, $5, $6, $7)",
-        org as OrgId,
-        sources.id::<AuditId>() as AuditId,
-        actor,
-        action,
-        target,
-        detail,
-        sources.now(),
-    )
-    .execute(connection)
-    .await?;
-    Ok(())
+    insert(connection, sources, &[org.into()], actor, action, target, detail).await
 }
 
 /// As [`record`], of a change to the installation, in the trail of every org.
@@ -71,16 +57,29 @@ pub(crate) async fn record_everywhere(
     target: &str,
     detail: serde_json::Value,
 ) -> Result<(), sqlx::Error> {
-    idempotency::mark(connection).await?;
     let orgs = sqlx::query_scalar!("-- audit_orgs\nSELECT org_id FROM orgs ORDER BY org_id")
         .fetch_all(&mut *connection)
         .await?;
+    insert(connection, sources, &orgs, actor, action, target, detail).await
+}
+
+async fn insert(
+    connection: &mut PgConnection,
+    sources: &Sources,
+    orgs: &[Uuid],
+    actor: &str,
+    action: &str,
+    target: &str,
+    detail: serde_json::Value,
+) -> Result<(), sqlx::Error> {
+    idempotency::mark(connection).await?;
+    let ids: Vec<Uuid> = orgs.iter().map(|_| sources.id::<AuditId>().into()).collect();
     sqlx::query!(
-        "-- audit_record_everywhere
+        "-- audit_record
         INSERT INTO audit_records (org_id, audit_id, actor, action, target, detail, recorded_at)
         SELECT org_id, audit_id, $3, $4, $5, $6, $7 FROM unnest($1::uuid[], $2::uuid[]) AS told (org_id, audit_id)",
-        &orgs,
-        &orgs.iter().map(|_| sources.id::<AuditId>().into()).collect::<Vec<uuid::Uuid>>(),
+        orgs,
+        &ids,
         actor,
         action,
         target,
