@@ -21,7 +21,7 @@ const ACTOR: &str = "role:admin";
 #[derive(Debug, Subcommand)]
 pub(crate) enum Quotas {
     /// List an org's quotas, with what is used in the present period
-    List(List),
+    List(Whose),
     /// Set how much an org may use of a kind
     Set(Set),
     /// Take a quota away: the org may use any number
@@ -29,7 +29,7 @@ pub(crate) enum Quotas {
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct List {
+pub(crate) struct Whose {
     #[command(flatten)]
     config: ConfigArgs,
     /// Whose
@@ -43,10 +43,7 @@ pub(crate) struct List {
 #[derive(Debug, Args)]
 pub(crate) struct Set {
     #[command(flatten)]
-    config: ConfigArgs,
-    /// Whose
-    #[arg(long, value_name = "ID")]
-    org: OrgId,
+    whose: Whose,
     /// turns, input_tokens, output_tokens, artifact_bytes, deliveries or runs
     #[arg(long)]
     kind: UsageKind,
@@ -56,45 +53,34 @@ pub(crate) struct Set {
     /// As many are allowed in a period
     #[arg(long, value_name = "QUANTITY", value_parser = clap::value_parser!(i64).range(0..=1_000_000_000_000_000))]
     max: i64,
-    /// Answer with one line of JSON
-    #[arg(long)]
-    json: bool,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct Remove {
     #[command(flatten)]
-    config: ConfigArgs,
-    /// Whose
-    #[arg(long, value_name = "ID")]
-    org: OrgId,
+    whose: Whose,
     /// Of what
     #[arg(long)]
     kind: UsageKind,
-    /// Answer with one line of JSON
-    #[arg(long)]
-    json: bool,
 }
 
 impl Quotas {
-    pub(crate) fn json(&self) -> bool {
+    fn whose(&self) -> &Whose {
         match self {
-            Self::List(list) => list.json,
-            Self::Set(set) => set.json,
-            Self::Remove(remove) => remove.json,
+            Self::List(whose) | Self::Set(Set { whose, .. }) | Self::Remove(Remove { whose, .. }) => whose,
         }
     }
 
+    pub(crate) fn json(&self) -> bool {
+        self.whose().json
+    }
+
     pub(crate) async fn run(self, process: Process) -> Result<ExitCode, Failure> {
-        let (config, org) = match &self {
-            Self::List(list) => (&list.config, list.org),
-            Self::Set(set) => (&set.config, set.org),
-            Self::Remove(remove) => (&remove.config, remove.org),
-        };
+        let Whose { config, org, json } = self.whose();
         let installation = Installation::open(config.load(&process)?, &process).await?;
-        let quotas = self.carry_out(&installation, org).await;
+        let quotas = self.carry_out(&installation, *org).await;
         installation.close().await;
-        tell(&quotas?, self.json());
+        tell(&quotas?, *json);
         Ok(ExitCode::SUCCESS)
     }
 
