@@ -149,7 +149,7 @@ pub(crate) async fn held(app: &App, caller: &Caller, account: AccountId) -> Resu
     caller.must_cover(app.store.role_permissions(caller.org, &member.role).await?.unwrap_or_default())
 }
 
-/// Takes an account out of the org. Its tokens of that org are no longer in force.
+/// Takes an account out of the org. Its tokens and browser sessions there are revoked for good.
 #[utoipa::path(
     delete,
     path = "/api/members/{account_id}",
