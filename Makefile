@@ -58,7 +58,7 @@ judge-mutations: release ## Leave out each comparison of the judge, one after th
 
 killed-drills: install ## Kill a drill at every entry of its journal: nothing of it may be left.
 	cargo build --locked --package cowork
-	cargo nextest run --locked --package e2e --run-ignored only -E 'binary(killed)'
+	cargo nextest run --locked --package e2e --run-ignored only --no-capture -E 'binary(killed)'
 
 .PHONY: fuzz
 fuzz: install ## Run each fuzz target for a minute (fuzz/README.md).

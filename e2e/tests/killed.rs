@@ -39,7 +39,9 @@ fn a_drill_that_is_killed_at_any_entry_leaves_nothing_after_a_clean() {
                     if entry >= last.load(Ordering::Relaxed) {
                         return;
                     }
-                    if !killed_at(entry) {
+                    if killed_at(entry) {
+                        println!("killed at entry {entry}: nothing left");
+                    } else {
                         last.fetch_min(entry, Ordering::Relaxed);
                     }
                 }

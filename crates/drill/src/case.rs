@@ -14,7 +14,7 @@ use crate::options::PlanRun;
 use crate::origin::{Origin, OurArchive};
 use crate::plan::{CanaryKind, GatewayFacts, Plan, Reference, Source};
 use crate::rehearsal::canaries::Canaries;
-use crate::rehearsal::{Aftermath, Held, Inbound, KnownChannel, Means, Smoke};
+use crate::rehearsal::{Aftermath, Elsewhere, Held, Inbound, KnownChannel, Means, Smoke};
 use crate::settings::SecretValues;
 use crate::sink::Sink;
 
@@ -35,6 +35,7 @@ pub(crate) async fn of(run: &PlanRun, means: &Means<'_>, now: Timestamp) -> anyh
     };
     Ok(Aftermath {
         origin: origin(run)?,
+        elsewhere: plan.production.addresses.iter().map(|name| Elsewhere::Server(name.as_str().to_owned())).collect(),
         operator_token: value(run, &plan.operator.token)?.clone(),
         secrets: secrets(run)?,
         sink,

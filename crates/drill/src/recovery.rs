@@ -319,10 +319,12 @@ impl<'a> Stages<'a> {
     /// Row 4: what the web role alone serves, and that nothing else moves.
     async fn check_boot(&mut self, operator: &Client, counted: &[TableCount], mut boot: Inquiry) -> Result<(), Halt> {
         let (backup, target, standing) = (self.backup, &*self.target, self.standing());
+        let elsewhere = &self.aftermath.elsewhere;
         let sql = backup.sql("activity");
         self.proceedings
             .stage(OPERATOR, async |_| {
                 web_only::reads(&mut boot, &backup.manifest, counted, operator).await;
+                web_only::judge_silence(&mut boot, elsewhere).await;
                 if let Some(standing) = standing {
                     standing::judge_people(&mut boot, standing, &target.url(Role::Web), operator).await;
                 }

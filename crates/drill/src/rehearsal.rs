@@ -90,11 +90,22 @@ pub(crate) struct KnownChannel {
     pub(crate) signing_secret: SecretString,
 }
 
+/// Where somebody would answer who must not: the lost system, or production.
+#[derive(Debug, Clone)]
+pub(crate) enum Elsewhere {
+    /// The URL of a database.
+    Database(String),
+    /// `HOST:PORT`
+    Server(String),
+}
+
 /// What is left of the source: what the world outside of it knows.
 #[derive(Debug)]
 pub(crate) struct Aftermath {
     /// Where its backup is.
     pub(crate) origin: Origin,
+    /// Nothing of the target may reach these.
+    pub(crate) elsewhere: Vec<Elsewhere>,
     pub(crate) operator_token: SecretString,
     /// Kept outside of the system, as an operator's secret manager is.
     pub(crate) secrets: SecretValues,

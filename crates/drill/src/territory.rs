@@ -4,6 +4,7 @@
 //! Not here: entering a network namespace (the binary does, before it has a second thread), the mark of a database that
 //! others restored (`origin::provided`).
 
+use std::fmt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ use tokio::net::TcpStream;
 use crate::options::{Isolated, Options, PlanRun};
 use crate::origin::Origin;
 use crate::plan::{Isolation, Name, Roles};
-use crate::rehearsal::{Aftermath, Means};
+use crate::rehearsal::{Aftermath, Elsewhere, Means};
 use crate::said::{Heard, Sentence, say};
 use crate::target::Target;
 
@@ -30,10 +31,9 @@ const ELSEWHERE: &str = "192.0.2.1:9";
 /// If the target may be production.
 pub(crate) async fn prove(run: &PlanRun, means: &Means<'_>, aftermath: &Aftermath) -> anyhow::Result<Vec<Sentence>> {
     let mut proofs = Vec::new();
-    for address in &run.plan.production.addresses {
-        let address = address.as_str();
-        if let Ok(Ok(_)) = tokio::time::timeout(SILENCE, TcpStream::connect(address)).await {
-            bail!("{address} answers, and the plan says that nothing of the drill may reach it");
+    for place in &aftermath.elsewhere {
+        if answers(place).await {
+            bail!("{place} answers, and the plan says that nothing of the drill may reach it");
         }
     }
     if !run.plan.production.addresses.is_empty() {
@@ -48,6 +48,27 @@ pub(crate) async fn prove(run: &PlanRun, means: &Means<'_>, aftermath: &Aftermat
         _ => "the target's database will be in a private server of the drill's own".into(),
     });
     Ok(proofs)
+}
+
+/// Whether anybody is there. Who refuses to talk has answered, too.
+pub(crate) async fn answers(place: &Elsewhere) -> bool {
+    let asked = tokio::time::timeout(SILENCE, async {
+        match place {
+            Elsewhere::Server(address) => TcpStream::connect(address).await.is_ok(),
+            Elsewhere::Database(url) => !matches!(PgConnection::connect(url).await, Err(sqlx::Error::Io(_))),
+        }
+    });
+    asked.await.unwrap_or(false)
+}
+
+/// A database by its kind only: its URL may hold a password.
+impl fmt::Display for Elsewhere {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Database(_) => out.write_str("the lost system's database"),
+            Self::Server(address) => out.write_str(address),
+        }
+    }
 }
 
 /// Where the roles run: the proof that they have no way out, or the sentence that says why there is none.

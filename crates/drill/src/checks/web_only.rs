@@ -1,5 +1,5 @@
 //! Row 4, web-only boot: the four reads of the seed answer, and say what the backup lets expect; no worker, scheduler
-//! or gateway is there; and for a while nothing moves.
+//! or gateway is there; the lost system does not answer; and for a while nothing moves.
 //!
 //! Not here: lists and projections (`parity`), files (`artifacts`).
 
@@ -12,9 +12,11 @@ use serde_json::Value;
 
 use super::Inquiry;
 use super::postgres::OTHERS;
+use crate::rehearsal::Elsewhere;
 use crate::report::{Code, TableCount};
 use crate::said::{Heard, Name, Transcript, facts, others, say};
 use crate::target::{Target, moved};
+use crate::territory;
 
 /// Tables whose rows the restore itself adds to, or that only the living write.
 const NOT_COMPARED: [&str; 3] = ["generations", "restore_reports", "role_instances"];
@@ -103,6 +105,19 @@ fn judge_metrics(inquiry: &mut Inquiry, manifest: &Manifest, counted: &[TableCou
     inquiry.expect(gauge(metrics, "cowork_generation") == generation, Code::MetricsGeneration, || {
         say!("cowork_generation is {}, expected {}", gauge(metrics, "cowork_generation"), generation)
     });
+}
+
+/// Nobody answers who must not, while a role of the target runs.
+pub(crate) async fn judge_silence(inquiry: &mut Inquiry, elsewhere: &[Elsewhere]) {
+    let mut answered = 0;
+    for place in elsewhere {
+        let answers = territory::answers(place).await;
+        answered += usize::from(answers);
+        inquiry.expect(!answers, Code::SourceReachable, || {
+            say!("{} answers where the restored system runs", Heard::of(place.to_string()))
+        });
+    }
+    inquiry.record("elsewhere", &facts!({"places_asked": elsewhere.len(), "answered": answered}));
 }
 
 /// The value of the series `name` without labels.

@@ -38,6 +38,8 @@ pub(crate) enum Step {
     NextGeneration,
     /// The source is backed up while people are at work in it.
     BusyBackup,
+    /// The source's server goes on after the disaster.
+    Survivor,
     /// To the backup.
     Backup(Harm),
     /// To the target, after a stage.
@@ -116,7 +118,8 @@ impl Fault {
                 | Step::Scene(_)
                 | Step::RotateKey
                 | Step::NextGeneration
-                | Step::BusyBackup,
+                | Step::BusyBackup
+                | Step::Survivor,
             ) => {
                 let harmed = self.steps.iter().any(|step| matches!(step, Step::Backup(_)));
                 if harmed { Where::Backup } else { Where::Source }

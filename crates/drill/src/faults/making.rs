@@ -36,6 +36,8 @@ pub(crate) struct Made {
     /// What `cowork backup` printed, if there was a backup of this trial's own.
     pub(crate) said: Option<String>,
     pub(crate) secrets: SecretValues,
+    /// The source, if its server outlives the disaster.
+    pub(crate) survivor: Option<SourceCopy>,
 }
 
 impl Making<'_> {
@@ -49,6 +51,7 @@ impl Making<'_> {
             archive: self.template.clone_archive(self.work)?,
             said: None,
             secrets: self.template.secrets().clone(),
+            survivor: None,
         };
         let mut earlier = None;
         if !steps.iter().all(of_backup) {
@@ -63,6 +66,7 @@ impl Making<'_> {
             let (backup_id, printed) =
                 if busy { self.busy_backup(&copy, &made).await? } else { copy.back_up(&made.archive.folder).await? };
             (made.archive.backup_id, made.said) = (backup_id, Some(printed));
+            made.survivor = steps.iter().any(|step| matches!(step, Step::Survivor)).then_some(copy);
         }
         let (folder, backup_id) = (&made.archive.folder, &made.archive.backup_id);
         let patient = Patient { archive: folder, backup_id, earlier: earlier.as_deref() };

@@ -17,7 +17,7 @@ use super::making::Made;
 use crate::copying;
 use crate::origin::{Origin, OurArchive};
 use crate::processes::Launcher;
-use crate::rehearsal::{self, Aftermath, KnownChannel, Means, Size};
+use crate::rehearsal::{self, Aftermath, Elsewhere, KnownChannel, Means, Size};
 use crate::rigging::Pace;
 use crate::run;
 use crate::settings::{SecretValues, Settings};
@@ -172,6 +172,7 @@ impl Template {
         let before = |at: &Timestamp| *at < self.photographed_at;
         Ok(Aftermath {
             origin: Origin::Archive(made.archive),
+            elsewhere: known.elsewhere.clone(),
             operator_token: known.operator_token.clone(),
             secrets: made.secrets,
             sink: known.sink.replica(tools.sources.clone()).await?,
@@ -209,6 +210,11 @@ pub(crate) struct SourceCopy {
 }
 
 impl SourceCopy {
+    /// Where its server answers.
+    pub(crate) fn place(&self) -> Elsewhere {
+        Elsewhere::Database(self.settings.database_url.clone())
+    }
+
     /// Gives back the backup's id, and what was printed.
     pub(crate) async fn back_up(&self, archive: &Path) -> anyhow::Result<(String, String)> {
         let archive = archive.display().to_string();

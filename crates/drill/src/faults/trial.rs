@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::fault::{Step, Told, told};
 use super::making::Making;
 use super::sabotage::Sabotage;
-use super::template::{Template, Tools};
+use super::template::{SourceCopy, Template, Tools};
 use crate::options::Options;
 use crate::out::Out;
 use crate::proceedings::{Halt, Proceedings};
@@ -106,8 +106,11 @@ pub(crate) async fn carry_out(
     let tools = &ground.tools;
     let template = ground.templates.get(&world).context("this world was not built")?;
     let work = WorkFolder::create(&ground.trials, id)?;
-    let made = Making { tools, template, work: &work }.backup(steps).await.context("the world could not be made")?;
-    let aftermath = template.aftermath(tools, made, &work).await?;
+    let made = Making { tools, template, work: &work }.backup(steps).await;
+    let mut made = made.context("the world could not be made")?;
+    let survivor = made.survivor.take();
+    let mut aftermath = template.aftermath(tools, made, &work).await?;
+    aftermath.elsewhere.extend(survivor.iter().map(SourceCopy::place));
     let executable = match wrapper(steps) {
         Some(clauses) => write_wrapper(&work, &tools.executable, &clauses, canary(template))?,
         None => tools.executable.clone(),
@@ -116,7 +119,9 @@ pub(crate) async fn carry_out(
     if steps.iter().any(|step| matches!(step, Step::CanaryAsOwner)) {
         options.metadata.report_owner = canary(template).to_owned();
     }
-    drill(ground, options, work, aftermath, rigging(steps, how)).await
+    let tried = drill(ground, options, work, aftermath, rigging(steps, how)).await;
+    drop(survivor);
+    tried
 }
 
 fn rigging(steps: &[Step], how: How) -> Rigging {

@@ -18,7 +18,7 @@ use serde::Deserialize;
 use super::canaries::{Canaries, Planted};
 use super::life::{self, Life};
 use super::supervise::Supervised;
-use super::{Aftermath, Size};
+use super::{Aftermath, Elsewhere, Size};
 use crate::origin::{Origin, OurArchive};
 use crate::processes::{Launcher, Role};
 use crate::rigging::Pace;
@@ -263,6 +263,7 @@ impl Source {
         Ok(Aftermath {
             origin: Origin::Archive(OurArchive { folder: self.archive, backup_id: backup.0 }),
             backup_output: backup.1,
+            elsewhere: vec![Elsewhere::Database(self.settings.database_url.clone())],
             operator_token: self.operator_token,
             secrets: self.secrets,
             sink: self.sink,

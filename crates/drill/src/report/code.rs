@@ -106,6 +106,7 @@ codes! {
     MetricsGeneration = "metrics_generation" in [WebOnlyBoot]: "the metrics give another generation";
     TokenResurrected = "token_resurrected" in [WebOnlyBoot]: "a token that was out of force before the disaster is in force again";
     MemberResurrected = "member_resurrected" in [WebOnlyBoot]: "somebody who was removed or erased before the disaster is a member again";
+    SourceReachable = "source_reachable" in [WebOnlyBoot]: "the lost system or production answers where the restored one runs";
     NotQuiet = "not_quiet" in [WebOnlyBoot]: "something moved although only the web role was there";
 
     SessionAdded = "session_added" in [SessionProjectionParity]: "a session has rows that the backup did not have";

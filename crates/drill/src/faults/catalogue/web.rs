@@ -1,7 +1,7 @@
 //! What an operator reads, and the quiet before any other role.
 
 use super::super::act::{Act, SecretChange};
-use super::super::fault::Step::{After, Source, Wrapper};
+use super::super::fault::Step::{After, Source, Survivor, Wrapper};
 use super::super::fault::{Fault, found, unknown};
 use super::super::front::Tamper;
 use crate::processes::Role;
@@ -20,6 +20,12 @@ pub(super) const FAULTS: &[Fault] = &[
         "the web role says another schema version than the backup's (a stand-in before it)",
         &[After("booted", Act::Front(Role::Web, Tamper::OtherSchema))],
         &[found(Row::WebOnlyBoot, Code::SchemaVersion)],
+    ),
+    Fault::new(
+        "source-reachable",
+        "the source's server goes on after the disaster, and answers where the target runs",
+        &[Survivor],
+        &[found(Row::WebOnlyBoot, Code::SourceReachable)],
     ),
     Fault::new(
         "somebody-moves",
