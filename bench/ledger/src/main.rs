@@ -8,10 +8,12 @@
 mod database;
 mod gateway;
 mod load;
+mod processor;
 mod replay;
 mod sql;
 
 use anyhow::Context as _;
+use objects::Objects;
 use serde_json::{Value, json};
 
 const RESULTS: &str = "bench/results/ledger.json";
@@ -22,6 +24,13 @@ fn main() -> anyhow::Result<()> {
         [] => all(),
         ["gateway"] => {
             println!("{:#}", tokio::runtime::Runtime::new()?.block_on(gateway::measure())?);
+            Ok(())
+        }
+        ["fill", folder] => {
+            println!(
+                "{}",
+                tokio::runtime::Runtime::new()?.block_on(replay::fill(&Objects::open_folder(folder.as_ref())?))?
+            );
             Ok(())
         }
         ["replay", how, folder, system] => replay::child(how, folder.as_ref(), system.parse()?),

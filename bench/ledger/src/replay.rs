@@ -29,7 +29,8 @@ pub(crate) fn measure(runtime: &tokio::runtime::Runtime) -> anyhow::Result<Value
     Ok(json!([segments, compare("bundles", folder.path(), system)?]))
 }
 
-async fn fill(objects: &Objects) -> anyhow::Result<SystemId> {
+/// A million records; the name of the system whose ledger they are.
+pub(crate) async fn fill(objects: &Objects) -> anyhow::Result<SystemId> {
     let (ledger, sources) = crate::load::open(objects);
     let org: OrgId = sources.id();
     for _ in 0..RECORDS / TOGETHER + 1 {
