@@ -41,12 +41,6 @@ impl Database {
         crate::processor::of_family(self.cluster.pid().unsigned_abs())
     }
 
-    /// Rows that were inserted, updated or deleted in tables that stay. A backend tells it when it has nothing else to do.
-    pub(crate) async fn rows_written(&self) -> anyhow::Result<i64> {
-        let sql = "SELECT coalesce(sum(n_tup_ins + n_tup_upd + n_tup_del), 0)::bigint FROM pg_stat_user_tables";
-        Ok(sqlx::query_scalar(sql).fetch_one(&mut self.connect().await?).await?)
-    }
-
     /// Statements of the bench's own.
     pub(crate) async fn connect(&self) -> anyhow::Result<PgConnection> {
         Ok(PgConnection::connect(&self.cluster.url(NAME)).await?)

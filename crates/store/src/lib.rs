@@ -104,7 +104,7 @@ pub use crate::outbox::{Effect, OutboxBacklog, Outboxed, SettledAs};
 pub use crate::quota::{OF_TURNS as QUOTAS_OF_TURNS, Quota, QuotaRemoval, QuotaUse, UsedUp};
 pub use crate::replay::{
     Beginning, DeliveriesReplayed, DeliveryNote, Extent, Lost, Notes, Other, OtherNote, Remembered, Replay, Replayed,
-    SlotNote, SlotsReplayed, Told,
+    SlotNote, SlotsReplayed,
 };
 pub use crate::role::{CustomRole, RoleDeletion};
 pub use crate::run::Run;
