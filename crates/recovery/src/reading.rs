@@ -4,16 +4,13 @@
 
 use std::time::{Duration, Instant};
 
-use chrono::TimeDelta;
 use clock::Timestamp;
-use ledger::{Entries, Finding, Reader, Tally};
+use ledger::{BEFORE_SNAPSHOT, Entries, Finding, Reader, Tally};
 use serde_json::{Value, json};
 use store::Replay;
 
 use crate::{Progress, RecoveryError, ms, notes};
 
-/// How far before the snapshot the reading begins: more than clocks differ, and than a delivery is under way.
-const MARGIN: TimeDelta = TimeDelta::hours(1);
 /// Notes that are told at a time.
 const BATCH: usize = 10_000;
 /// Between two lines of progress.
@@ -29,7 +26,7 @@ pub(crate) struct Reading {
     took: Duration,
 }
 
-/// Notes everything from [`MARGIN`] before the snapshot on.
+/// Notes everything from [`BEFORE_SNAPSHOT`] before the snapshot on.
 pub(crate) async fn read(
     reader: &Reader,
     as_of: Option<Timestamp>,
@@ -37,7 +34,7 @@ pub(crate) async fn read(
     progress: &mut (dyn FnMut(Progress) + Send),
 ) -> Result<Reading, RecoveryError> {
     let start = Instant::now();
-    let from = as_of.map(|as_of| as_of - MARGIN);
+    let from = as_of.map(|as_of| as_of - BEFORE_SNAPSHOT);
     let mut entries = reader.entries(from.unwrap_or(Timestamp::UNIX_EPOCH));
     let mut told = start;
     let mut batch = fill(&mut entries, &mut told, progress).await?;

@@ -9,6 +9,7 @@
 //! Not here: decisions (`domain`), the bytes that rows name (`objects`), taking secrets apart (`secrets`).
 
 mod account;
+mod archive;
 mod artifact;
 mod audit;
 mod backup_spec;
@@ -69,6 +70,7 @@ use crate::maintenance::LastLook;
 use crate::wall::Wall;
 
 pub use crate::account::{Member, NewMember, Removal};
+pub use crate::archive::OldestBackup;
 pub use crate::artifact::{Artifact, NewArtifact};
 pub use crate::audit::{
     AuditFault, AuditFaultKind, AuditFilter, AuditHead, AuditRecord, AuditVerification, SealedRecord,
