@@ -36,6 +36,11 @@ impl Database {
         Ok((store, generation))
     }
 
+    /// What all processes of Postgres have used.
+    pub(crate) fn processor_seconds(&self) -> f64 {
+        crate::processor::of_family(self.cluster.pid().unsigned_abs())
+    }
+
     /// Statements of the bench's own.
     pub(crate) async fn connect(&self) -> anyhow::Result<PgConnection> {
         Ok(PgConnection::connect(&self.cluster.url(NAME)).await?)

@@ -18,6 +18,8 @@ const RECORDS: usize = 1_000_000;
 /// As many as lie in one segment under load.
 const TOGETHER: usize = 256;
 const ROUNDS: usize = 5;
+/// Each in a Postgres of its own.
+const SQL_ROUNDS: usize = 3;
 
 pub(crate) fn measure(runtime: &tokio::runtime::Runtime) -> anyhow::Result<Value> {
     let folder = tempfile::tempdir()?;
@@ -29,7 +31,8 @@ pub(crate) fn measure(runtime: &tokio::runtime::Runtime) -> anyhow::Result<Value
     Ok(json!([segments, compare("bundles", folder.path(), system)?]))
 }
 
-async fn fill(objects: &Objects) -> anyhow::Result<SystemId> {
+/// A million records; the name of the system whose ledger they are.
+pub(crate) async fn fill(objects: &Objects) -> anyhow::Result<SystemId> {
     let (ledger, sources) = crate::load::open(objects);
     let org: OrgId = sources.id();
     for _ in 0..RECORDS / TOGETHER + 1 {
@@ -51,14 +54,13 @@ fn compare(form: &str, folder: &Path, system: SystemId) -> anyhow::Result<Value>
     for _ in 0..ROUNDS {
         rounds.push([run("floor", folder, system)?, run("read", folder, system)?, run("fold", folder, system)?]);
     }
-    let median = |way: usize, name: &str| {
-        let mut found: Vec<f64> = rounds.iter().map(|round| round[way][name].as_f64().unwrap_or_default()).collect();
-        found.sort_by(f64::total_cmp);
-        found[ROUNDS / 2]
-    };
+    let median = |way: usize, name: &str| middle(rounds.iter().map(|round| &round[way][name]));
     let [floor, read, fold] = [0, 1, 2].map(|way| median(way, "seconds"));
-    let sql = run("sql", folder, system)?;
-    let of_sql = |name: &str| sql[name].as_f64().unwrap_or_default();
+    let mut replays = Vec::new();
+    for _ in 0..SQL_ROUNDS {
+        replays.push(run("sql", folder, system)?);
+    }
+    let of_sql = |name: &str| middle(replays.iter().map(|replay| &replay[name]));
     Ok(json!({
         "form": form,
         "records": median(1, "records"),
@@ -71,10 +73,22 @@ fn compare(form: &str, folder: &Path, system: SystemId) -> anyhow::Result<Value>
         "fold_ratio": fold / floor,
         "sql_s": of_sql("seconds"),
         "sql_ratio": of_sql("seconds") / floor,
+        "sql_records": of_sql("records"),
+        "sql_read_s": of_sql("read_ms") / 1_000.0,
+        "sql_apply_s": of_sql("apply_ms") / 1_000.0,
+        "sql_processor_s": of_sql("processor_s"),
+        "sql_postgres_processor_s": of_sql("postgres_processor_s"),
+        "sql_rows_written": of_sql("rows_written"),
         "sql_peak_mib": of_sql("peak_mib"),
         "read_peak_mib": median(1, "peak_mib"),
         "fold_peak_mib": median(2, "peak_mib"),
     }))
+}
+
+fn middle<'a>(found: impl Iterator<Item = &'a Value>) -> f64 {
+    let mut found: Vec<f64> = found.map(|value| value.as_f64().unwrap_or_default()).collect();
+    found.sort_by(f64::total_cmp);
+    found[found.len() / 2]
 }
 
 fn run(how: &str, folder: &Path, system: SystemId) -> anyhow::Result<Value> {

@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use store::Environment;
 
 use crate::database::Database;
+use crate::processor;
 
 pub(crate) async fn replay(folder: &Path, system: SystemId) -> anyhow::Result<Value> {
     let database = Database::start()?;
@@ -33,15 +34,18 @@ pub(crate) async fn replay(folder: &Path, system: SystemId) -> anyhow::Result<Va
         backup: sources.id(),
         memory: Memory::Ledger(&reader),
     };
+    let (ours, postgres) = (processor::of_this(), database.processor_seconds());
     let began = Instant::now();
     let begun = recovery.begin(&mut |_| {}).await?;
     let seconds = began.elapsed().as_secs_f64();
     let told = |name: &str| begun.report[name].clone();
     Ok(json!({
         "seconds": seconds,
+        "processor_s": processor::of_this() - ours,
+        "postgres_processor_s": database.processor_seconds() - postgres,
         "records": told("records"),
         "read_ms": told("read_ms"),
         "apply_ms": told("apply_ms"),
-        "remembered": begun.report["remembered"]["deliveries"],
+        "rows_written": begun.report["remembered"]["deliveries"],
     }))
 }

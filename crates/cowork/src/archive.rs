@@ -2,6 +2,7 @@
 //!
 //! Not here: making a backup (`backup`), giving one back (`restore`), what the files are (crate `archive`).
 
+pub(crate) mod oldest;
 pub(crate) mod progress;
 pub(crate) mod spec;
 mod work;

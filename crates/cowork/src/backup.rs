@@ -1,17 +1,21 @@
 //! `cowork backup`: one restorable state of a running system, into an archive.
 //!
+//! Afterwards it is looked whether the recovery ledger still reaches the oldest backup; if not, that is told on standard error,
+//! and the exit code stays that of the backup.
+//!
 //! Not here: how (crate `archive`).
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 
 use archive::{BackupDone, BackupError, BackupRequest};
 use clap::Args;
+use ids::SystemId;
 use serde_json::json;
 
 use crate::archive::progress::Reporter;
-use crate::archive::{dump_bytes, secrets, sentence, spec, tools, unless_interrupted, unusable};
+use crate::archive::{dump_bytes, oldest, secrets, sentence, spec, tools, unless_interrupted, unusable};
 use crate::cli::ConfigArgs;
 use crate::failure::Failure;
 use crate::installation::Installation;
@@ -44,12 +48,25 @@ impl Backup {
             build: BUILD.to_owned(),
             sources: process.sources.clone(),
         };
+        let folder = request.archive.clone();
         let done = unless_interrupted("backup", archive::backup(request, Reporter::new())).await;
+        if let Ok(Ok(done)) = &done {
+            let system = done.manifest.system.system_id;
+            if let Err(warning) = look_at_oldest(&installation, &folder, system).await {
+                warning.print(self.json, false);
+            }
+        }
         installation.close().await;
         let done = done?.map_err(failed)?;
         tell(&done, start, self.json);
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// The backup stands, whatever comes of this.
+async fn look_at_oldest(installation: &Installation, archive: &Path, system: SystemId) -> Result<(), Failure> {
+    oldest::note(installation, archive, system).await?;
+    oldest::covered(installation, system).await.map(drop)
 }
 
 fn tell(done: &BackupDone, start: Instant, as_json: bool) {

@@ -32,7 +32,7 @@ pub(crate) struct Doctor {
 }
 
 /// What is looked at, in the order in which it is told.
-const NAMES: [&str; 11] = [
+const NAMES: [&str; 12] = [
     "configuration",
     "secrets",
     "objects",
@@ -41,6 +41,7 @@ const NAMES: [&str; 11] = [
     "keys",
     "clock",
     "ledger",
+    "backups",
     "roles",
     "maintenance",
     "backlog",

@@ -132,6 +132,49 @@ async fn an_archive_tells_what_it_holds() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn whoever_backs_up_is_told_when_the_ledger_no_longer_reaches_the_oldest_backup() {
+    let place = Place::initialised().await;
+    let archive = place.archive();
+    let back_up = || {
+        let mut command = place.command(&["backup", "--archive", &archive, "--json"]);
+        command.env("COWORK_LEDGER__RETENTION_DAYS", "30").output().unwrap()
+    };
+    let doctor = || {
+        let output = place.command(&["doctor", "--json"]).env("COWORK_LEDGER__RETENTION_DAYS", "30").output().unwrap();
+        let answer: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let backups = answer["checks"].as_array().unwrap().iter().find(|check| check["name"] == "backups").unwrap();
+        (backups["verdict"].as_str().unwrap().to_owned(), backups["detail"].as_str().unwrap().to_owned())
+    };
+    let forgets = "would forget what happened since";
+    let first = back_up();
+    assert!(first.status.success() && !text(&first.stderr).contains(forgets), "{}", text(&first.stderr));
+    let (verdict, detail) = doctor();
+    assert!(verdict == "passed" && detail.contains("since the oldest"), "{detail}");
+
+    // Another archive has one that is older than the ledger is kept.
+    sqlx::query("INSERT INTO archives SELECT gen_random_uuid(), now() - interval '40 days', now()")
+        .execute(&place.database.pool())
+        .await
+        .unwrap();
+    let (verdict, detail) = doctor();
+    assert!(verdict == "failed" && detail.contains(forgets), "{detail}");
+    let second = back_up();
+    assert!(second.status.success() && text(&second.stderr).contains(forgets), "{}", text(&second.stderr));
+    assert_eq!(place.entries("archive/backups").len(), 2);
+
+    // Nobody backs up there any more.
+    sqlx::query(
+        "UPDATE archives SET seen_at = seen_at - interval '31 days' WHERE oldest_backup_at < now() - interval '1 day'",
+    )
+    .execute(&place.database.pool())
+    .await
+    .unwrap();
+    let third = back_up();
+    assert!(third.status.success() && !text(&third.stderr).contains(forgets), "{}", text(&third.stderr));
+    assert_eq!(doctor().0, "passed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_hurt_backup_is_an_answer_that_names_the_file_and_touches_nothing() {
     let (source, target) = (Place::initialised().await, Place::new().await);
     let id = source.back_up()["backup_id"].as_str().unwrap().to_owned();

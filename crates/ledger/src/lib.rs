@@ -19,6 +19,7 @@ mod fence;
 mod finding;
 mod fold;
 mod ledger;
+mod reach;
 mod reader;
 mod record;
 mod segment;
@@ -31,6 +32,7 @@ pub use crate::fence::{GenerationMarker, NewGeneration, begin_generation, genera
 pub use crate::finding::{Finding, Findings};
 pub use crate::fold::{DeliveryFact, DeliveryVerdict, SlotVerdict, Summary};
 pub use crate::ledger::{Identity, Ledger, Settings};
+pub use crate::reach::{BEFORE_SNAPSHOT, Reach};
 pub use crate::reader::{CLOCK_TOLERANCE, Entries, LATE_AT_MOST, Reader, Tally};
 pub use crate::record::{Digest, Entry, Environment, Key, Label, Outcome, Record};
 

@@ -6,7 +6,7 @@
 //! snapshot to its end. What it says becomes true of the rows together with the generation, in one transaction; people are
 //! erased again before, session by session. Whoever is killed in between comes again and arrives at the same.
 //!
-//! Not here: SQL (`store::replay`), the format of the ledger and what its records add up to (crate `ledger`), which ledger is
+//! Not here: SQL and adding up a whole ledger (`store::replay`), its format (crate `ledger`), which ledger is
 //! read and which is written (whoever restores).
 
 mod notes;
@@ -16,17 +16,12 @@ use std::time::{Duration, Instant};
 
 use clock::Timestamp;
 use ids::{AccountId, BackupId};
-use ledger::{DeliveryFact, DeliveryVerdict, LedgerError, NewGeneration, Reader};
+use ledger::{LedgerError, NewGeneration, Reader};
 use objects::Objects;
 use serde_json::{Value, json};
-use store::{
-    Beginning, DeliveryNote, Environment, EraseError, ErasedFor, Extent, Generation, Replay, Store, StoreError, Told,
-};
+use store::{Beginning, Environment, EraseError, ErasedFor, Extent, Generation, Replay, Store, StoreError};
 
 use crate::reading::Reading;
-
-/// Deliveries that are judged at a time.
-const BATCH: i64 = 10_000;
 
 /// A generation that is to begin.
 #[derive(Debug, Clone, Copy)]
@@ -102,7 +97,6 @@ impl Recovery<'_> {
             Memory::Ledger(reader) => Some(reading::read(reader, as_of, &mut replay, progress).await?),
             Memory::Declined | Memory::NotGiven => None,
         };
-        judge(&mut replay).await?;
         self.erase_again(&mut replay).await?;
         let applying = Instant::now();
         let complete = reading.as_ref().is_some_and(Reading::is_whole);
@@ -167,30 +161,6 @@ impl Memory<'_> {
             Self::Declined => "declined",
             Self::NotGiven => "not_given",
         }
-    }
-}
-
-/// Adds up what was noted of each delivery.
-async fn judge(replay: &mut Replay) -> Result<(), RecoveryError> {
-    let mut after = None;
-    loop {
-        let noted = replay.delivery_notes(after, BATCH).await?;
-        let Some(last) = noted.last() else { return Ok(()) };
-        after = Some((last.org, last.delivery));
-        let told: Vec<(DeliveryNote, Told)> = noted.into_iter().map(|note| (note, verdict(&note))).collect();
-        replay.deliveries_told(&told).await?;
-    }
-}
-
-fn verdict(note: &DeliveryNote) -> Told {
-    let DeliveryNote { intents, not_sent, dead, sent, repeats_are_seen, .. } = *note;
-    let fact = DeliveryFact { intents, not_sent, dead, sent, repeats_are_seen, message: None };
-    match fact.verdict() {
-        DeliveryVerdict::Sent => Told::Sent,
-        DeliveryVerdict::Dead => Told::Dead,
-        DeliveryVerdict::Unknown { deduplicates: true } => Told::Again,
-        DeliveryVerdict::Unknown { deduplicates: false } => Told::Unknown,
-        DeliveryVerdict::NotSent => Told::NotSent,
     }
 }
 

@@ -4,17 +4,14 @@
 
 use std::time::{Duration, Instant};
 
-use chrono::TimeDelta;
 use clock::Timestamp;
-use ledger::{Entries, Finding, Reader, Tally};
+use ledger::{BEFORE_SNAPSHOT, Entries, Finding, Reader, Tally};
 use serde_json::{Value, json};
 use store::Replay;
 
 use crate::{Progress, RecoveryError, ms, notes};
 
-/// How far before the snapshot the reading begins: more than clocks differ, and than a delivery is under way.
-const MARGIN: TimeDelta = TimeDelta::hours(1);
-/// Records that are noted at a time.
+/// Notes that are told at a time.
 const BATCH: usize = 10_000;
 /// Between two lines of progress.
 const TELL_EVERY: Duration = Duration::from_secs(5);
@@ -29,7 +26,7 @@ pub(crate) struct Reading {
     took: Duration,
 }
 
-/// Notes everything from [`MARGIN`] before the snapshot on.
+/// Notes everything from [`BEFORE_SNAPSHOT`] before the snapshot on.
 pub(crate) async fn read(
     reader: &Reader,
     as_of: Option<Timestamp>,
@@ -37,20 +34,18 @@ pub(crate) async fn read(
     progress: &mut (dyn FnMut(Progress) + Send),
 ) -> Result<Reading, RecoveryError> {
     let start = Instant::now();
-    let from = as_of.map(|as_of| as_of - MARGIN);
+    let from = as_of.map(|as_of| as_of - BEFORE_SNAPSHOT);
     let mut entries = reader.entries(from.unwrap_or(Timestamp::UNIX_EPOCH));
-    let (mut batch, mut told) = (notes::Batch::default(), start);
-    while let Some(some) = entries.next_many().await.map_err(RecoveryError::Unreadable)? {
-        some.into_iter().for_each(|entry| batch.add(entry));
-        if batch.len() >= BATCH {
-            replay.note(&batch.take()).await?;
-        }
-        if told.elapsed() >= TELL_EVERY {
-            told = Instant::now();
-            progress(Progress::Reading { records: entries.tally().records, position: entries.position() });
-        }
+    let mut told = start;
+    let mut batch = fill(&mut entries, &mut told, progress).await?;
+    while batch.len() > 0 {
+        // The database takes one while the next is read. Both are seen to their end: a copy that is left half way takes its
+        // connection with it.
+        let notes = batch.into_notes();
+        let (noted, next) = tokio::join!(replay.note(&notes), fill(&mut entries, &mut told, progress));
+        noted?;
+        batch = next?;
     }
-    replay.note(&batch.take()).await?;
     let reading = Reading {
         from,
         tally: entries.tally(),
@@ -64,6 +59,26 @@ pub(crate) async fn read(
         progress(Progress::Finding(finding.sentence()));
     }
     Ok(reading)
+}
+
+/// The next [`BATCH`] notes; none at the end.
+async fn fill(
+    entries: &mut Entries,
+    told: &mut Instant,
+    progress: &mut (dyn FnMut(Progress) + Send),
+) -> Result<notes::Batch, RecoveryError> {
+    let mut batch = notes::Batch::default();
+    while batch.len() < BATCH {
+        let Some(some) = entries.next_many().await.map_err(RecoveryError::Unreadable)? else { break };
+        some.into_iter().for_each(|entry| batch.add(entry));
+        // What has been read ahead is at hand without waiting, and the copy beside this would stand still.
+        tokio::task::yield_now().await;
+        if told.elapsed() >= TELL_EVERY {
+            *told = Instant::now();
+            progress(Progress::Reading { records: entries.tally().records, position: entries.position() });
+        }
+    }
+    Ok(batch)
 }
 
 /// What makes it another ledger than the one that was meant. Whatever else is wrong is told, and does not stop a recovery.

@@ -133,6 +133,7 @@ pub const BACKUP_SPEC: BackupSpec = BackupSpec {
             name: "system",
             tables: &[
                 "generations",
+                "archives",
                 "maintenance",
                 "ledger_outbox",
                 "role_instances",

@@ -9,6 +9,7 @@
 //! Not here: decisions (`domain`), the bytes that rows name (`objects`), taking secrets apart (`secrets`).
 
 mod account;
+mod archive;
 mod artifact;
 mod audit;
 mod backup_spec;
@@ -69,6 +70,7 @@ use crate::maintenance::LastLook;
 use crate::wall::Wall;
 
 pub use crate::account::{Member, NewMember, Removal};
+pub use crate::archive::OldestBackup;
 pub use crate::artifact::{Artifact, NewArtifact};
 pub use crate::audit::{
     AuditFault, AuditFaultKind, AuditFilter, AuditHead, AuditRecord, AuditVerification, SealedRecord,
@@ -104,7 +106,7 @@ pub use crate::outbox::{Effect, OutboxBacklog, Outboxed, SettledAs};
 pub use crate::quota::{OF_TURNS as QUOTAS_OF_TURNS, Quota, QuotaRemoval, QuotaUse, UsedUp};
 pub use crate::replay::{
     Beginning, DeliveriesReplayed, DeliveryNote, Extent, Lost, Notes, Other, OtherNote, Remembered, Replay, Replayed,
-    SlotNote, SlotsReplayed, Told,
+    SlotNote, SlotsReplayed,
 };
 pub use crate::role::{CustomRole, RoleDeletion};
 pub use crate::run::Run;

@@ -1,7 +1,7 @@
 //! The replay of a restore: what the recovery ledger remembers of the lost system, put over the rows of the backup.
 //!
 //! One transaction from the first note to the row of the new generation. What is noted goes into tables that live as long as
-//! the transaction, so memory does not grow with the ledger; what it adds up to is applied in a few statements. Whoever is
+//! the transaction, so memory does not grow with the ledger; there it is added up, and applied in a few statements. Whoever is
 //! killed before the end has changed nothing, and begins again.
 //!
 //! Rows only ever move towards "it has happened": a delivery that is sent stays sent, a slot that has a row keeps it, a token that
@@ -14,6 +14,8 @@
 //! transactions of its own and is done before.
 
 mod apply;
+mod copy;
+mod deliveries;
 mod note;
 
 use clock::{Sources, Timestamp};
@@ -32,7 +34,7 @@ pub struct Notes {
     pub others: Vec<OtherNote>,
 }
 
-/// What is told of a delivery's attempts: a bit for each, as `ledger::DeliveryFact` has them.
+/// What is told of a delivery's attempts: a bit for each, as `ledger::DeliveryFact` has them. Several of one delivery add up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DeliveryNote {
     pub org: OrgId,
@@ -42,7 +44,10 @@ pub struct DeliveryNote {
     pub dead: u64,
     pub sent: bool,
     pub repeats_are_seen: bool,
+    /// The newest that is told.
     pub at: Timestamp,
+    /// The newest of those that tell that it was given up. `None`: none does.
+    pub dead_at: Option<Timestamp>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -107,30 +112,6 @@ pub enum Other {
         account: AccountId,
         session: [u8; 32],
     },
-}
-
-/// What a delivery's notes add up to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Told {
-    Sent,
-    Dead,
-    /// It may have arrived, and a repeat would be seen.
-    Unknown,
-    /// It may have arrived; a repeat is taken for the same message.
-    Again,
-    NotSent,
-}
-
-impl Told {
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Sent => "sent",
-            Self::Dead => "dead",
-            Self::Unknown => "unknown",
-            Self::Again => "again",
-            Self::NotSent => "not_sent",
-        }
-    }
 }
 
 /// What the replay did, and what it could not do.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use chrono::TimeDelta;
 use effects::Effects;
 use objects::Objects;
 use secrets::{ConfiguredSecrets, CookieKeys, Kms, SecretBytes, SecretReader};
@@ -26,6 +27,8 @@ pub struct App {
     pub generation: Generation,
     /// Version of the program, as people see it.
     pub build: &'static str,
+    /// How long the recovery ledger is kept.
+    pub ledger_retention: TimeDelta,
     /// `None`: nobody signs in with a browser, and cookies count for nothing.
     pub sign_in: Option<SignIn>,
     pub rates: RateLimits,

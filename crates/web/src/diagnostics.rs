@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use axum::extract::State;
 use chrono::TimeDelta;
 use clock::Timestamp;
+use ledger::Reach;
 use secrets::ReferenceStatus;
 use serde::Serialize;
 use store::{Backlog, KeyVersion, Store, StoreError};
@@ -45,6 +46,7 @@ struct Diagnostics {
     /// Rows of each table.
     counts: BTreeMap<String, i64>,
     backlog: BacklogView,
+    backups: BackupsView,
     maintenance: MaintenanceView,
     secrets: Vec<ReferenceStatus>,
     key_versions: Vec<KeyVersionView>,
@@ -61,6 +63,17 @@ struct BacklogView {
     deliveries_unknown: i64,
     effects_untold: i64,
     triggers_due: i64,
+}
+
+/// The oldest backup that somebody could restore, as far as archives that took one are known.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Backups)]
+struct BackupsView {
+    #[schema(value_type = Option<String>, format = DateTime)]
+    oldest_at: Option<Timestamp>,
+    ledger_retention_days: i64,
+    /// Whether the recovery ledger is kept long enough to remember all that happened since. `null`: no backup is known.
+    ledger_reaches: Option<bool>,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -89,10 +102,21 @@ async fn diagnostics(State(app): State<App>) -> Result<Json<Diagnostics>, Proble
         roles: roles(&app.store, app.generation.generation).await?,
         counts: app.store.diagnostics_counts().await?,
         backlog: app.store.diagnostics_backlog().await?.into(),
+        backups: backups(&app).await?,
         maintenance: app.store.maintenance().await?.into(),
         secrets: statuses(&app).await?,
         key_versions: app.store.diagnostics_key_versions().await?.into_iter().map(KeyVersionView::from).collect(),
     }))
+}
+
+async fn backups(app: &App) -> Result<BackupsView, StoreError> {
+    let oldest = app.store.archive_oldest_backup().await?;
+    let reach = Reach::of_retention(app.ledger_retention, app.store.sources().now());
+    Ok(BackupsView {
+        oldest_at: oldest.map(|oldest| oldest.taken_at),
+        ledger_retention_days: app.ledger_retention.num_days(),
+        ledger_reaches: oldest.map(|oldest| reach.covers(oldest.taken_at)),
+    })
 }
 
 /// Live processes of every role, those without any included.
@@ -155,6 +179,11 @@ mod tests {
             "oldest_command_age_ms": null,
             "triggers_due": 0
           },
+          "backups": {
+            "ledger_reaches": null,
+            "ledger_retention_days": 30,
+            "oldest_at": null
+          },
           "build": "test",
           "counts": "[counts]",
           "environment": "production",
@@ -208,6 +237,19 @@ mod tests {
         }
         "#);
         assert_eq!(seen["counts"]["api_tokens"], 1);
+    }
+
+    #[tokio::test]
+    async fn an_operator_is_told_before_the_ledger_forgets_what_the_oldest_backup_needs() {
+        let world = World::new().await;
+        let store = &world.app.store;
+        let taken_at = store.sources().now();
+        store.archive_note(store.sources().id(), taken_at, taken_at).await.unwrap();
+        let backups = async || world.get("/api/diagnostics").await.expect(200)["backups"].clone();
+        let seen = backups().await;
+        assert_eq!((&seen["oldest_at"], &seen["ledger_reaches"]), (&serde_json::json!(taken_at), &true.into()));
+        world.clock.advance(world.app.ledger_retention);
+        assert_eq!(backups().await["ledger_reaches"], false);
     }
 
     #[tokio::test]

@@ -222,6 +222,7 @@ async fn app(store: Store, folder: &std::path::Path) -> App {
             cookie: CookieKeys::derive(&resolved.cookie),
         }),
         build: "test",
+        ledger_retention: chrono::TimeDelta::days(30),
         sign_in: None,
         rates: RateLimits::per_minute(0),
         metrics: Exposition::new(String::new),

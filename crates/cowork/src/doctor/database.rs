@@ -1,10 +1,11 @@
-//! What the database tells: itself, how it keeps tenants apart, its clock, the ledger's generation, who is alive, what waits.
+//! What the database tells: itself, how it keeps tenants apart, its clock, the ledger's generation, the oldest backup, who is alive, what waits.
 
 use chrono::TimeDelta;
 use objects::Objects;
 use store::{Generation, RUNTIME_ROLE, Store};
 
 use super::Check;
+use crate::archive::oldest;
 use crate::failure::Failure;
 use crate::installation::Installation;
 use crate::keys::Inventory;
@@ -22,7 +23,7 @@ pub(super) async fn look(installation: &Installation) -> Vec<Check> {
     let generation = match installation.generation_to_serve().await {
         Ok(generation) => generation,
         Err(failure) => {
-            let others = ["tenants", "keys", "clock", "ledger", "roles", "maintenance", "backlog"];
+            let others = ["tenants", "keys", "clock", "ledger", "backups", "roles", "maintenance", "backlog"];
             let others = others.map(|name| Check::could_not(name, "the database is not fit to serve"));
             return [Check::failed("database", &failure)].into_iter().chain(others).collect();
         }
@@ -34,6 +35,7 @@ pub(super) async fn look(installation: &Installation) -> Vec<Check> {
         Check::of("keys", keys(installation).await),
         Check::of("clock", clock(installation).await),
         Check::of("ledger", ledger(installation, &generation).await),
+        Check::of("backups", oldest::covered(installation, generation.system_id).await),
         Check::of("roles", roles(installation, &generation).await),
         Check::of("maintenance", maintenance(installation).await),
         Check::of("backlog", backlog(installation).await),

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::serve::ListenerExt as _;
-use chrono::TimeDelta;
 use clap::ValueEnum;
 use config::Config;
 use effects::Effects;
@@ -23,6 +22,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use web::{App, AppSecrets, Exposition, Probes, RateLimits, SignIn, Tails};
 
+use crate::archive::oldest;
 use crate::failure::Failure;
 
 /// What people see as this program's version.
@@ -118,7 +118,7 @@ impl Role {
                     erasures.await;
                     Ok(())
                 });
-                let ages = Compaction::keeping(TimeDelta::days(config.ledger.retention_days.into()));
+                let ages = Compaction::keeping(oldest::retention(&config.ledger));
                 let compactions = scheduler::run_compactions(parts.effects.clone(), ages, parts.shutdown.clone());
                 tasks.spawn(async move {
                     compactions.await;
@@ -183,6 +183,7 @@ fn app(parts: &Parts, config: &Config) -> App {
         secrets: Arc::new(secrets),
         generation: parts.generation.clone(),
         build: BUILD,
+        ledger_retention: oldest::retention(&config.ledger),
         sign_in: parts.sign_in.clone(),
         rates: RateLimits::per_minute(config.web.requests_per_minute),
         metrics: exposition(parts),

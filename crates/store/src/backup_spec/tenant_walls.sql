@@ -12,7 +12,7 @@ WITH tables AS (
         CASE WHEN t.relname IN ('_sqlx_migrations', 'generations', 'restore_reports') THEN ARRAY['SELECT']
             ELSE ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE'] END) AS privilege
     -- Ours: what an operator added is theirs.
-    WHERE t.tenants OR t.relname IN ('_sqlx_migrations', 'account_identities', 'accounts', 'generations', 'key_rotations',
+    WHERE t.tenants OR t.relname IN ('_sqlx_migrations', 'account_identities', 'accounts', 'archives', 'generations', 'key_rotations',
         'ledger_outbox', 'maintenance', 'restore_reports', 'role_instances', 'subject_erasures')
 ), granted AS (
     SELECT w.relname, w.privilege, has_table_privilege(r.oid, w.oid, w.privilege) AS present

@@ -2,6 +2,7 @@
 SELECT 'account_identities' AS "table_name!", count(*) AS "rows!" FROM account_identities
 UNION ALL SELECT 'accounts', count(*) FROM accounts
 UNION ALL SELECT 'api_tokens', count(*) FROM api_tokens
+UNION ALL SELECT 'archives', count(*) FROM archives
 UNION ALL SELECT 'artifacts', count(*) FROM artifacts
 UNION ALL SELECT 'audit_heads', count(*) FROM audit_heads
 UNION ALL SELECT 'audit_records', count(*) FROM audit_records

@@ -1,12 +1,12 @@
-//! Applying what was noted: a statement for each thing that a row can learn, each telling how many rows learned it.
+//! Applying what was noted: it is added up, then a statement for each thing that a row can learn tells how many rows learned it.
 //!
-//! Not here: the notes (`note`).
+//! Not here: the notes (`note`), deliveries' statements and those about what no row stands for (`deliveries`).
 
 use chrono::TimeDelta;
 use clock::Timestamp;
 use sqlx::{PgConnection, Row as _};
 
-use super::{DeliveriesReplayed, Extent, Lost, Remembered, Replayed, SlotsReplayed};
+use super::{DeliveriesReplayed, Extent, Lost, Remembered, Replayed, SlotsReplayed, deliveries};
 use crate::StoreError;
 
 /// How far the clocks of a gateway and of the database may be apart.
@@ -22,6 +22,17 @@ struct Statements<'a> {
     complete: bool,
 }
 
+/// What is remembered without a row.
+struct Effects {
+    sent: u64,
+    dead: u64,
+    unknown: u64,
+    inbound: u64,
+    /// Of these, what happened after the snapshot.
+    inbound_after: u64,
+    interactions: u64,
+}
+
 pub(super) async fn all(
     tx: &mut PgConnection,
     generation: i64,
@@ -30,15 +41,19 @@ pub(super) async fn all(
 ) -> Result<Replayed, StoreError> {
     let Extent { as_of, complete } = extent;
     let mut run = Statements { tx, generation, as_of: as_of.unwrap_or(Timestamp::UNIX_EPOCH), complete };
-    run.analyze().await?;
+    run.analyze(&["replay_noted_deliveries", "replay_noted_slots", "replay_noted_others"]).await?;
+    run.change_since("replay_known", deliveries::KNOWN, run.as_of - SKEW).await?;
+    run.change("replay_others", OTHERS).await?;
+    run.analyze(&["replay_deliveries", "replay_others"]).await?;
+    let effects = run.remember().await?;
     let slots = run.slots().await?;
     let mut replayed = Replayed {
-        lost: run.lost(slots.fired).await?,
-        remembered: run.remember().await?,
+        lost: run.lost(slots.fired, &effects).await?,
+        remembered: effects.remembered(),
         deliveries: run.deliveries().await?,
         slots,
-        inbound_accepted: run.count("inbound").await?,
-        interactions_used: run.count("interaction").await?,
+        inbound_accepted: effects.inbound,
+        interactions_used: effects.interactions,
         tokens_revoked: run.change("replay_tokens", TOKENS).await?,
         browser_sessions_revoked: run.change("replay_browser_sessions", BROWSER_SESSIONS).await?,
         members_removed: run.change("replay_members", MEMBERS).await?,
@@ -52,8 +67,10 @@ pub(super) async fn all(
 }
 
 impl Statements<'_> {
-    async fn analyze(&mut self) -> Result<(), StoreError> {
-        for sql in ["ANALYZE replay_deliveries", "ANALYZE replay_slots", "ANALYZE replay_others"] {
+    /// Without it the planner knows nothing of tables that were filled a moment ago.
+    async fn analyze(&mut self, tables: &[&'static str]) -> Result<(), StoreError> {
+        for table in tables {
+            let sql = sqlx::AssertSqlSafe(format!("ANALYZE {table}"));
             sqlx::query(sql).execute(&mut *self.tx).await.map_err(StoreError::during("replay_analyze"))?;
         }
         Ok(())
@@ -77,27 +94,20 @@ impl Statements<'_> {
         Ok(number.unsigned_abs())
     }
 
-    /// Things of one kind that were noted.
-    async fn count(&mut self, kind: &'static str) -> Result<u64, StoreError> {
-        let sql = "-- replay_count\nSELECT count(*) FROM replay_others WHERE kind = $1";
-        let count: i64 = sqlx::query_scalar(sql)
-            .bind(kind)
-            .fetch_one(&mut *self.tx)
-            .await
-            .map_err(StoreError::during("replay_count"))?;
-        Ok(count.unsigned_abs())
-    }
-
     async fn deliveries(&mut self) -> Result<DeliveriesReplayed, StoreError> {
-        self.change("replay_sendings", SENDINGS).await?;
-        let sent = self.change("replay_sent", SENT).await?;
-        let dead = self.change_since("replay_dead", DEAD, self.as_of - SKEW).await?;
-        let unknown = self.change("replay_unknown", UNKNOWN).await?;
-        let again = self.number("replay_again", AGAIN).await?;
+        self.change("replay_settle", deliveries::SETTLE).await?;
         if self.complete {
-            self.change_since("replay_claims", CLAIMS, self.as_of).await?;
+            self.change_since("replay_claims", deliveries::CLAIMS, self.as_of).await?;
         }
-        Ok(DeliveriesReplayed { sent, dead, unknown, again })
+        let during = || StoreError::during("replay_settled");
+        let row = sqlx::query(deliveries::SETTLED).fetch_one(&mut *self.tx).await.map_err(during())?;
+        let count = |column| row.get::<i64, _>(column).unsigned_abs();
+        Ok(DeliveriesReplayed {
+            sent: count("sent"),
+            dead: count("dead"),
+            unknown: count("unknown"),
+            again: count("again"),
+        })
     }
 
     async fn slots(&mut self) -> Result<SlotsReplayed, StoreError> {
@@ -106,28 +116,37 @@ impl Statements<'_> {
         Ok(SlotsReplayed { fired: count("fired"), unknown: count("unknown") })
     }
 
-    async fn remember(&mut self) -> Result<Remembered, StoreError> {
-        let during = || StoreError::during("replay_remember");
-        let rows: Vec<(String, String, i64)> =
-            sqlx::query_as(REMEMBER).bind(self.generation).fetch_all(&mut *self.tx).await.map_err(during())?;
-        let count = |wanted: &dyn Fn(&str, &str) -> bool| {
-            rows.iter().filter(|(kind, state, _)| wanted(kind, state)).map(|(.., rows)| rows.unsigned_abs()).sum()
-        };
-        Ok(Remembered {
-            deliveries: count(&|kind, state| kind == "delivery" && matches!(state, "sent" | "dead")),
-            deliveries_unknown: count(&|kind, state| kind == "delivery" && state == "unknown"),
-            inbound: count(&|kind, _| kind == "inbound"),
-            interactions: count(&|kind, _| kind == "interaction"),
+    async fn remember(&mut self) -> Result<Effects, StoreError> {
+        self.change("replay_alone", deliveries::ALONE).await?;
+        for (name, sql) in
+            [("replay_remember_again", deliveries::REMEMBER_AGAIN), ("replay_remember", deliveries::REMEMBER)]
+        {
+            let remembering = sqlx::query(sql).bind(self.generation).execute(&mut *self.tx);
+            remembering.await.map_err(StoreError::during(name))?;
+        }
+        let row = sqlx::query(deliveries::REMEMBERED)
+            .bind(self.generation)
+            .bind(self.as_of)
+            .fetch_one(&mut *self.tx)
+            .await
+            .map_err(StoreError::during("replay_remembered"))?;
+        let count = |column| row.get::<i64, _>(column).unsigned_abs();
+        Ok(Effects {
+            sent: count("sent"),
+            dead: count("dead"),
+            unknown: count("unknown"),
+            inbound: count("inbound"),
+            inbound_after: count("inbound_after"),
+            interactions: count("interactions"),
         })
     }
 
-    async fn lost(&mut self, runs: u64) -> Result<Lost, StoreError> {
-        let during = || StoreError::during("replay_lost");
-        let row = sqlx::query(LOST).bind(self.as_of).fetch_one(&mut *self.tx).await.map_err(during())?;
+    async fn lost(&mut self, runs: u64, effects: &Effects) -> Result<Lost, StoreError> {
+        let row = sqlx::query(LOST).fetch_one(&mut *self.tx).await.map_err(StoreError::during("replay_lost"))?;
         let count = |column| row.get::<i64, _>(column).unsigned_abs();
         Ok(Lost {
-            deliveries: count("deliveries"),
-            inbound: count("inbound"),
+            deliveries: effects.sent,
+            inbound: effects.inbound_after,
             runs,
             slots: count("slots"),
             tokens: count("tokens"),
@@ -159,78 +178,41 @@ impl Statements<'_> {
     }
 }
 
-/// A sending's number is never used twice, so that the ledger can tell sendings apart in the next restore, too.
-const SENDINGS: &str = "-- replay_sendings
-    UPDATE deliveries SET sendings = told.sendings
-    FROM replay_deliveries AS told
-    WHERE deliveries.org_id = told.org_id AND deliveries.delivery_id = told.delivery_id
-        AND deliveries.sendings < told.sendings";
+impl Effects {
+    fn remembered(&self) -> Remembered {
+        Remembered {
+            deliveries: self.sent + self.dead,
+            deliveries_unknown: self.unknown,
+            inbound: self.inbound,
+            interactions: self.interactions,
+        }
+    }
+}
 
-/// A claim that was held at the instant of the snapshot, and of which the ledger has no intent, has sent nothing; what it
-/// does have is told above. One that had run out by then is older than the reading, perhaps, and stays for the gateway to
-/// judge.
-const CLAIMS: &str = "-- replay_claims
-    UPDATE deliveries SET leased_until = NULL, fencing_counter = fencing_counter + 1
-    WHERE state = 'pending' AND leased_until IS NOT NULL AND (leased_until > $1 OR EXISTS (
-        SELECT FROM replay_deliveries AS told
-        WHERE told.org_id = deliveries.org_id AND told.delivery_id = deliveries.delivery_id AND told.told = 'not_sent'))";
-
-const SENT: &str = "-- replay_sent
-    UPDATE deliveries SET state = 'sent', finished_at = told.happened_at, leased_until = NULL,
-        fencing_counter = fencing_counter + 1
-    FROM replay_deliveries AS told
-    WHERE deliveries.org_id = told.org_id AND deliveries.delivery_id = told.delivery_id
-        AND told.told = 'sent' AND deliveries.state <> 'sent'";
-
-/// One that was given up before the backup, and that waits in it, was revived by an operator since: the row knows better.
-const DEAD: &str = "-- replay_dead
-    UPDATE deliveries SET state = 'dead', finished_at = told.happened_at, leased_until = NULL,
-        fencing_counter = fencing_counter + 1, last_error = 'given up by the lost system, after the backup'
-    FROM replay_deliveries AS told
-    WHERE deliveries.org_id = told.org_id AND deliveries.delivery_id = told.delivery_id
-        AND told.told = 'dead' AND told.dead_at >= $1 AND deliveries.state = 'pending'";
-
-const UNKNOWN: &str = "-- replay_unknown
-    UPDATE deliveries SET state = 'unknown', finished_at = told.happened_at, leased_until = NULL,
-        fencing_counter = fencing_counter + 1, last_error = 'the lost system was sending it; whether it arrived is not known'
-    FROM replay_deliveries AS told
-    WHERE deliveries.org_id = told.org_id AND deliveries.delivery_id = told.delivery_id
-        AND told.told = 'unknown' AND deliveries.state = 'pending'";
-
-const AGAIN: &str = "-- replay_again
-    SELECT count(*) FROM replay_deliveries AS told JOIN deliveries USING (org_id, delivery_id)
-    WHERE told.told = 'again' AND deliveries.state = 'pending'";
+/// What works by rows, each once.
+const OTHERS: &str = "-- replay_others
+    INSERT INTO replay_others (kind, org_id, id, key, label, happened_at)
+    SELECT DISTINCT ON (kind, org_id, id, key) kind, org_id, id, key, label, happened_at
+    FROM replay_noted_others WHERE kind NOT IN ('inbound', 'interaction')
+    ORDER BY kind, org_id, id, key, happened_at DESC, coalesce(label, '') DESC";
 
 /// A slot is known by its row, whether it has a run or not; so it never fires by itself.
 const SLOTS: &str = "-- replay_slots
-    WITH settled AS (
+    WITH told AS (
+        SELECT org_id, workflow_id, due_at, bool_or(fired) AS fired, max(happened_at) AS happened_at
+        FROM replay_noted_slots GROUP BY org_id, workflow_id, due_at
+    ), settled AS (
         INSERT INTO slots (org_id, workflow_id, due_at, trigger_id, state, reason, claimed_at)
         SELECT org_id, workflow_id, due_at, NULL, CASE WHEN fired THEN 'fired' ELSE 'unknown' END,
             CASE WHEN fired THEN 'fired by the lost system, after the backup; its run is not in the backup'
                 ELSE 'the lost system was about to fire it; whether it did is not known' END,
             happened_at
-        FROM replay_slots JOIN workflows USING (org_id, workflow_id)
+        FROM told JOIN workflows USING (org_id, workflow_id)
         ON CONFLICT (org_id, workflow_id, due_at) DO NOTHING
         RETURNING state
     )
     SELECT count(*) FILTER (WHERE state = 'fired') AS fired, count(*) FILTER (WHERE state = 'unknown') AS unknown
     FROM settled";
-
-const REMEMBER: &str = "-- replay_remember
-    WITH new AS (
-        INSERT INTO remembered_effects (org_id, kind, effect_id, effect_key, state, happened_at, generation, sendings)
-        SELECT org_id, 'delivery', delivery_id, ''::bytea, told, happened_at, $1, sendings FROM replay_deliveries AS told
-        WHERE NOT EXISTS (
-            SELECT FROM deliveries WHERE deliveries.org_id = told.org_id AND deliveries.delivery_id = told.delivery_id)
-        UNION ALL
-        SELECT org_id, kind, id, key, CASE kind WHEN 'inbound' THEN 'accepted' ELSE 'used' END, happened_at, $1, 0
-        FROM replay_others WHERE kind IN ('inbound', 'interaction')
-        ON CONFLICT (org_id, kind, effect_id, effect_key)
-            DO UPDATE SET state = EXCLUDED.state, happened_at = EXCLUDED.happened_at, generation = EXCLUDED.generation,
-                sendings = greatest(remembered_effects.sendings, EXCLUDED.sendings)
-        RETURNING kind, state
-    )
-    SELECT kind, state, count(*) FROM new GROUP BY kind, state";
 
 const TOKENS: &str = "-- replay_tokens
     UPDATE api_tokens SET revoked_at = told.happened_at FROM replay_others AS told
@@ -280,11 +262,7 @@ const SUBJECTS: &str = "-- replay_subjects_erased
 
 const LOST: &str = "-- replay_lost
     SELECT
-        (SELECT count(*) FROM replay_deliveries AS told WHERE told.told = 'sent' AND NOT EXISTS (
-            SELECT FROM deliveries
-            WHERE deliveries.org_id = told.org_id AND deliveries.delivery_id = told.delivery_id)) AS deliveries,
-        (SELECT count(*) FROM replay_others WHERE kind = 'inbound' AND happened_at > $1) AS inbound,
-        (SELECT count(*) FROM replay_slots AS told WHERE NOT EXISTS (
+        (SELECT count(DISTINCT (org_id, workflow_id, due_at)) FROM replay_noted_slots AS told WHERE NOT EXISTS (
             SELECT FROM workflows
             WHERE workflows.org_id = told.org_id AND workflows.workflow_id = told.workflow_id)) AS slots,
         (SELECT count(*) FROM replay_others AS told WHERE kind = 'token' AND NOT EXISTS (

@@ -1,7 +1,10 @@
+use std::collections::HashMap;
+
 use domain::channel::{ChannelKind, DeliveryState};
 use domain::schedule::{MissedPolicy, OverlapPolicy, WorkflowState};
 use domain::tenancy::{Role, Scope};
 use ids::{BindingId, SessionId};
+use ledger::{DeliveryFact, DeliveryVerdict};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -68,7 +71,12 @@ impl Restored {
             sent: false,
             repeats_are_seen: false,
             at: self.now(),
+            dead_at: None,
         }
+    }
+
+    fn dead(&self, delivery: DeliveryId, at: Timestamp) -> DeliveryNote {
+        DeliveryNote { dead: 1, at, dead_at: Some(at), ..self.note(delivery) }
     }
 
     fn other(&self, what: Other) -> OtherNote {
@@ -80,16 +88,12 @@ impl Restored {
     }
 
     /// As a restore does it, but for reading the ledger.
-    async fn replay(&self, generation: i64, told: &[(DeliveryNote, Told)], notes: &Notes) -> Replayed {
+    async fn replay(&self, generation: i64, notes: &Notes) -> Replayed {
         let mut replay = self.world.store.replay().await.unwrap();
         // Told twice, in two batches: it adds up to the same.
         for _ in 0..2 {
-            let deliveries = told.iter().map(|(note, _)| *note).collect();
-            replay.note(&Notes { deliveries, ..notes.clone() }).await.unwrap();
+            replay.note(notes).await.unwrap();
         }
-        let noted = replay.delivery_notes(None, 100).await.unwrap();
-        assert_eq!(noted.len(), told.len());
-        replay.deliveries_told(told).await.unwrap();
         let replayed = replay.apply(generation, Extent { as_of: Some(self.now()), complete: true }).await.unwrap();
         let beginning =
             Beginning { generation, backup: self.world.store.sources().id(), environment: Environment::Production };
@@ -107,13 +111,13 @@ async fn a_delivery_becomes_what_the_ledger_knows_of_it() {
         deliveries.push(restored.pending(place).await);
     }
     let note = |place: usize| restored.note(deliveries[place]);
-    let told = [
-        (DeliveryNote { sent: true, ..note(0) }, Told::Sent),
-        (DeliveryNote { dead: 1, ..note(1) }, Told::Dead),
-        (DeliveryNote { repeats_are_seen: true, ..note(2) }, Told::Unknown),
-        (DeliveryNote { intents: 3, ..note(3) }, Told::Again),
+    let told = vec![
+        DeliveryNote { sent: true, ..note(0) },
+        restored.dead(deliveries[1], restored.now()),
+        DeliveryNote { repeats_are_seen: true, ..note(2) },
+        DeliveryNote { intents: 3, ..note(3) },
     ];
-    let replayed = restored.replay(2, &told, &Notes::default()).await;
+    let replayed = restored.replay(2, &Notes { deliveries: told, ..Notes::default() }).await;
     assert_eq!(replayed.deliveries, DeliveriesReplayed { sent: 1, dead: 1, unknown: 1, again: 1 });
     let mut states = Vec::new();
     for delivery in &deliveries {
@@ -128,12 +132,69 @@ async fn a_delivery_becomes_what_the_ledger_knows_of_it() {
 }
 
 #[tokio::test]
+async fn the_database_adds_deliveries_up_as_the_ledger_does() {
+    let restored = restored().await;
+    // Three attempts and the last bit, which many share; each fact told in two notes that know a part each.
+    let bits = [0, 1, 2, 3, 4, 5, 6, 7, 1 << 63, (1 << 63) | 2];
+    let (mut expected, mut notes) = (HashMap::new(), [Notes::default(), Notes::default()]);
+    for (intents, not_sent, dead) in bits.iter().flat_map(|i| bits.map(|n| bits.map(|d| (*i, n, d)))).flatten() {
+        for (sent, repeats_are_seen) in [(false, false), (false, true), (true, true)] {
+            let delivery: DeliveryId = restored.world.store.sources().id();
+            let fact = DeliveryFact { intents, not_sent, dead, sent, repeats_are_seen, message: None };
+            let at = restored.now();
+            let whole = DeliveryNote { intents, not_sent, dead, sent, repeats_are_seen, ..restored.dead(delivery, at) };
+            let low = |bits: u64| bits & 0b101;
+            let part = DeliveryNote {
+                intents: low(intents),
+                not_sent: not_sent & !low(not_sent),
+                dead: low(dead),
+                sent: false,
+                ..whole
+            };
+            let rest = DeliveryNote {
+                intents: intents & !low(intents),
+                not_sent: low(not_sent),
+                dead: dead & !low(dead),
+                repeats_are_seen: false,
+                ..whole
+            };
+            notes[0].deliveries.push(part);
+            notes[1].deliveries.push(rest);
+            let sendings = u64::BITS - (intents | not_sent | dead).leading_zeros();
+            expected.insert(Uuid::from(delivery), (state_of(&fact).to_owned(), sendings.cast_signed()));
+        }
+    }
+    let mut replay = restored.world.store.replay().await.unwrap();
+    for notes in &notes {
+        replay.note(notes).await.unwrap();
+    }
+    replay.apply(2, Extent { as_of: None, complete: true }).await.unwrap();
+    let rows: Vec<(Uuid, String, i32)> =
+        sqlx::query_as("SELECT effect_id, state, sendings FROM remembered_effects WHERE kind = 'delivery'")
+            .fetch_all(&mut *replay.tx)
+            .await
+            .unwrap();
+    let remembered: HashMap<_, _> = rows.into_iter().map(|(id, state, sendings)| (id, (state, sendings))).collect();
+    assert_eq!(remembered, expected);
+}
+
+fn state_of(fact: &DeliveryFact) -> &'static str {
+    match fact.verdict() {
+        DeliveryVerdict::Sent => "sent",
+        DeliveryVerdict::Dead => "dead",
+        DeliveryVerdict::Unknown { deduplicates: true } => "again",
+        DeliveryVerdict::Unknown { deduplicates: false } => "unknown",
+        DeliveryVerdict::NotSent => "not_sent",
+    }
+}
+
+#[tokio::test]
 async fn a_dead_letter_that_was_revived_before_the_backup_goes_out() {
     let restored = restored().await;
     let delivery = restored.pending(1).await;
     let before = restored.now() - chrono::TimeDelta::minutes(30);
-    let told = [(DeliveryNote { dead: 1, at: before, ..restored.note(delivery) }, Told::Dead)];
-    restored.replay(2, &told, &Notes::default()).await;
+    let notes = Notes { deliveries: vec![restored.dead(delivery, before)], ..Notes::default() };
+    restored.replay(2, &notes).await;
     assert_eq!(restored.state(delivery).await, DeliveryState::Pending);
 }
 
@@ -141,18 +202,41 @@ async fn a_dead_letter_that_was_revived_before_the_backup_goes_out() {
 async fn what_no_row_stands_for_is_remembered() {
     let restored = restored().await;
     let (store, org) = (&restored.world.store, restored.world.org);
-    let sent = restored.note(store.sources().id());
+    let sent = DeliveryNote { sent: true, ..restored.note(store.sources().id()) };
     let inbound = Other::InboundAccepted { org, channel: restored.channel, event: [7; 32] };
     let used = Other::InteractionUsed { org, interaction: [8; 32] };
-    let notes = Notes { others: vec![restored.other(inbound), restored.other(used)], ..Notes::default() };
-    let replayed = restored.replay(2, &[(DeliveryNote { sent: true, ..sent }, Told::Sent)], &notes).await;
+    let others = vec![restored.other(inbound), restored.other(used)];
+    let notes = Notes { deliveries: vec![sent], others, ..Notes::default() };
+    let replayed = restored.replay(2, &notes).await;
     assert_eq!(replayed.remembered, Remembered { deliveries: 1, deliveries_unknown: 0, inbound: 1, interactions: 1 });
     assert_eq!(replayed.lost.deliveries, 1);
-    let again = restored.replay(3, &[(DeliveryNote { sent: true, ..sent }, Told::Sent)], &notes).await;
+    let again = restored.replay(3, &notes).await;
     assert_eq!(again.remembered, replayed.remembered);
     let rows: i64 = sqlx::query_scalar("SELECT count(*) FROM remembered_effects").fetch_one(&store.pool).await.unwrap();
     assert_eq!(rows, 3);
     assert_eq!(store.restore_report(3).await.unwrap().unwrap()["replayed"]["lost"]["deliveries"], 1);
+}
+
+#[tokio::test]
+async fn a_later_restore_replaces_what_an_earlier_one_remembered() {
+    let restored = restored().await;
+    let store = &restored.world.store;
+    let (settled, forgotten) = (restored.note(store.sources().id()), restored.note(store.sources().id()));
+    let unknown = [settled, forgotten].map(|note| DeliveryNote { intents: 7, repeats_are_seen: true, ..note });
+    let first = restored.replay(2, &Notes { deliveries: unknown.to_vec(), ..Notes::default() }).await;
+    assert_eq!(first.remembered, Remembered { deliveries_unknown: 2, ..Remembered::default() });
+
+    let fresh = DeliveryNote { sent: true, ..restored.note(store.sources().id()) };
+    let sent = vec![DeliveryNote { sent: true, ..settled }, fresh];
+    let second = restored.replay(3, &Notes { deliveries: sent, ..Notes::default() }).await;
+    assert_eq!(second.remembered, Remembered { deliveries: 2, ..Remembered::default() });
+    let rows: Vec<(String, i64, i32)> =
+        sqlx::query_as("SELECT state, generation, sendings FROM remembered_effects ORDER BY generation, sendings")
+            .fetch_all(&store.pool)
+            .await
+            .unwrap();
+    let row = |state: &str, generation, sendings| (state.to_owned(), generation, sendings);
+    assert_eq!(rows, [row("unknown", 2, 3), row("sent", 3, 1), row("sent", 3, 3)]);
 }
 
 #[tokio::test]
@@ -182,13 +266,13 @@ async fn a_slot_that_fired_or_may_have_fired_has_a_row_and_starts_nothing() {
         slot(workflow, 2, false),
         slot(store.sources().id(), 3, true),
     ];
-    let replayed = restored.replay(2, &[], &Notes { slots: slots.clone(), ..Notes::default() }).await;
+    let replayed = restored.replay(2, &Notes { slots: slots.clone(), ..Notes::default() }).await;
     assert_eq!(replayed.slots, SlotsReplayed { fired: 1, unknown: 1 });
     assert_eq!((replayed.lost.runs, replayed.lost.slots), (1, 1));
     let listed = store.slot_list(org, workflow, None, 10).await.unwrap();
     let states: Vec<&str> = listed.iter().map(|slot| slot.state.as_str()).collect();
     assert_eq!(states, ["unknown", "fired"]);
-    let again = restored.replay(3, &[], &Notes { slots, ..Notes::default() }).await;
+    let again = restored.replay(3, &Notes { slots, ..Notes::default() }).await;
     assert_eq!(again.slots, SlotsReplayed::default(), "a slot that has a row keeps it");
 }
 
@@ -217,13 +301,13 @@ async fn what_was_taken_out_of_force_stays_out_of_force() {
         restored.other(Other::TokenRevoked { org, token: store.sources().id() }),
         OtherNote { what: Other::MemberRemoved { org, account: members[1] }, at: before },
     ];
-    let replayed = restored.replay(2, &[], &Notes { others: others.clone(), ..Notes::default() }).await;
+    let replayed = restored.replay(2, &Notes { others: others.clone(), ..Notes::default() }).await;
     assert_eq!((replayed.tokens_revoked, replayed.lost.tokens), (1, 1));
     assert_eq!(replayed.members_removed, 0, "somebody who came back after that stays");
     assert_eq!(store.token_identify(&[9; 32]).await.unwrap(), None);
 
     let removed = vec![restored.other(Other::MemberRemoved { org, account: members[1] })];
-    let replayed = restored.replay(3, &[], &Notes { others: removed, ..Notes::default() }).await;
+    let replayed = restored.replay(3, &Notes { others: removed, ..Notes::default() }).await;
     assert_eq!(replayed.members_removed, 1);
     assert_eq!(store.member_get(org, members[1]).await.unwrap(), None);
 }
@@ -252,7 +336,7 @@ async fn who_was_signed_out_stays_signed_out() {
     let ended = |session| restored.other(Other::SessionRevoked { account, session: [session; 32] });
     // The first is in the backup, the third began and ended after it.
     let notes = Notes { others: vec![ended(1), ended(3)], ..Notes::default() };
-    let replayed = restored.replay(2, &[], &notes).await;
+    let replayed = restored.replay(2, &notes).await;
     assert_eq!((replayed.browser_sessions_revoked, replayed.lost.browser_sessions), (1, 1));
     let idle = chrono::TimeDelta::hours(1);
     assert_eq!(store.browser_session_identify(&[1; 32], idle).await.unwrap(), None);
@@ -269,7 +353,7 @@ async fn an_erased_subject_is_counted_once_its_rows_are_erased_again() {
     let notes = Notes { others: vec![erased(account), erased(store.sources().id())], ..Notes::default() };
     store.subject_erase(account, ErasedFor::Installation, "role:restore").await.unwrap();
     while store.subject_erasure_step(account).await.unwrap() != ErasureStep::Finished {}
-    let replayed = restored.replay(2, &[], &notes).await;
+    let replayed = restored.replay(2, &notes).await;
     assert_eq!((replayed.subjects_erased, replayed.lost.subjects), (1, 1));
 }
 
@@ -279,16 +363,15 @@ async fn a_replay_that_is_given_up_leaves_nothing_behind() {
     let delivery = restored.pending(1).await;
     let store = &restored.world.store;
     let note = DeliveryNote { sent: true, ..restored.note(delivery) };
+    let notes = Notes { deliveries: vec![note], ..Notes::default() };
     let mut replay = store.replay().await.unwrap();
-    replay.note(&Notes { deliveries: vec![note], ..Notes::default() }).await.unwrap();
-    replay.deliveries_told(&[(note, Told::Sent)]).await.unwrap();
+    replay.note(&notes).await.unwrap();
     assert_eq!(replay.apply(2, Extent { as_of: None, complete: true }).await.unwrap().deliveries.sent, 1);
     drop(replay);
     assert_eq!(restored.state(delivery).await, DeliveryState::Pending);
     assert_eq!(store.generation_current().await.unwrap().unwrap().generation, 1);
     assert_eq!(store.restore_name().await.unwrap(), store.restore_name().await.unwrap());
-    let told = [(note, Told::Sent)];
-    assert_eq!(restored.replay(2, &told, &Notes::default()).await.deliveries.sent, 1);
+    assert_eq!(restored.replay(2, &notes).await.deliveries.sent, 1);
     assert_eq!(store.restore_mark().await.unwrap(), crate::RestoreMark::default());
 }
 
@@ -303,12 +386,12 @@ async fn a_key_that_was_rotated_after_the_backup_is_the_current_one() {
     clock.advance(chrono::TimeDelta::minutes(1));
 
     let older = Notes { others: vec![rotated("1", before)], ..Notes::default() };
-    assert!(restored.replay(2, &[], &older).await.attention.is_empty());
+    assert!(restored.replay(2, &older).await.attention.is_empty());
     assert_eq!(current().await.as_deref(), Some("2"), "the rows know better");
 
     let newer = Notes { others: vec![rotated("3", restored.now())], ..Notes::default() };
-    let attention = restored.replay(3, &[], &newer).await.attention;
+    let attention = restored.replay(3, &newer).await.attention;
     assert!(attention.len() == 1 && attention[0].contains("rotated to version 3"), "{attention:?}");
     assert_eq!(current().await.as_deref(), Some("3"));
-    assert!(restored.replay(4, &[], &newer).await.attention.is_empty());
+    assert!(restored.replay(4, &newer).await.attention.is_empty());
 }

@@ -1,0 +1,77 @@
+//! The oldest backup that could be restored, and whether the recovery ledger remembers all that happened since.
+//!
+//! Whoever backs up is told, and so is `cowork doctor`, before a restore has to say that it forgot something.
+//!
+//! Not here: dropping what the ledger keeps no longer (`scheduler`), copies of an archive: nobody knows of them.
+
+use std::path::Path;
+
+use chrono::TimeDelta;
+use ids::SystemId;
+use ledger::Reach;
+use objects::Objects;
+
+use super::{open, unusable};
+use crate::failure::Failure;
+use crate::installation::Installation;
+
+/// How long the ledger of this configuration is kept.
+pub(crate) fn retention(config: &config::Ledger) -> TimeDelta {
+    TimeDelta::days(config.retention_days.into())
+}
+
+/// Writes down that the archive took a backup of the system, and how old its oldest is.
+pub(crate) async fn note(installation: &Installation, folder: &Path, system: SystemId) -> Result<(), Failure> {
+    let archive = open(folder)?;
+    // One that can't be read can't be restored.
+    let readable = archive.backups().map_err(unusable)?.into_iter().filter_map(|id| archive.read(id).ok());
+    let ours = readable.map(|backup| backup.manifest).filter(|manifest| manifest.system.system_id == system);
+    let now = installation.store.sources().now();
+    let oldest = ours.map(|manifest| manifest.snapshot.taken_at).min().unwrap_or(now);
+    let unused_since = Reach::of_retention(retention(&installation.config.ledger), now).kept_from();
+    installation.store.archive_note(archive.id(), oldest, unused_since).await?;
+    Ok(())
+}
+
+/// What is to be said of the oldest backup that is known.
+///
+/// # Errors
+/// An answer if a restore from it would forget something; else that nobody could look.
+pub(crate) async fn covered(installation: &Installation, system: SystemId) -> Result<String, Failure> {
+    let Some(oldest) = installation.store.archive_oldest_backup().await? else {
+        return Ok("no archive is known that took one".to_owned());
+    };
+    let days = installation.config.ledger.retention_days;
+    let reach = reach(installation, system).await?;
+    if reach.covers(oldest.taken_at) {
+        return Ok(format!("the recovery ledger remembers everything since the oldest, of {}", oldest.taken_at));
+    }
+    Err(Failure::failed(
+        "A restore from the oldest backup would forget what happened since.",
+        format!(
+            "archive {} has one of {}, and the recovery ledger is sure to tell everything from {} on",
+            oldest.archive_id,
+            oldest.taken_at,
+            reach.kept_from()
+        ),
+        format!(
+            "Take backups that are older away, or set ledger.retention_days, which is {days}, to more than the age of the \
+             oldest you keep. What was dropped already does not come back; the next backup into that archive looks again."
+        ),
+    ))
+}
+
+async fn reach(installation: &Installation, system: SystemId) -> Result<Reach, Failure> {
+    let config = &installation.config.ledger;
+    let reach = Reach::of_retention(retention(config), installation.store.sources().now());
+    // Opening it would make it.
+    if !config.folder.is_dir() {
+        return Ok(reach);
+    }
+    let unreadable = |error: Box<dyn std::error::Error + Send + Sync>| {
+        let advice = "Set ledger.folder to this system's ledger and let this account read there.";
+        Failure::could_not("The recovery ledger can't be read.", error, advice)
+    };
+    let objects = Objects::open_folder(&config.folder).map_err(|error| unreadable(error.into()))?;
+    reach.of_ledger(&objects, system).await.map_err(|error| unreadable(error.into()))
+}
