@@ -8,6 +8,8 @@ use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection};
 use store::{Environment, Generation, Store};
 use tempfile::TempDir;
 
+use crate::processor::Processor;
+
 /// Gone when it is dropped.
 pub(crate) struct Database {
     cluster: Cluster,
@@ -34,6 +36,11 @@ impl Database {
         store.migrate().await?;
         let generation = store.generation_initialise(Environment::Production).await?;
         Ok((store, generation))
+    }
+
+    /// Processor time of this process and of the server.
+    pub(crate) fn processor(&self) -> Processor {
+        Processor::now(self.cluster.pid())
     }
 
     /// Statements of the bench's own.
