@@ -36,7 +36,7 @@ bench-control-plane: release ## How fast the control plane is, beside others on 
 
 bench-ledger: ## What the recovery ledger costs: objects, latency, replay.
 	cargo build --release --locked --package bench-ledger
-	target/release/bench-ledger
+	target/release/bench-ledger $(ARGS)
 
 bench-scan: release ## What the scanner finds and how fast, beside detect-secrets and ripsecrets (takes python3 with venv).
 	cargo build --release --locked --package bench-scan

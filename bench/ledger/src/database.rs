@@ -8,6 +8,8 @@ use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection};
 use store::{Environment, Generation, Store};
 use tempfile::TempDir;
 
+use crate::processor::Processor;
+
 /// Gone when it is dropped.
 pub(crate) struct Database {
     cluster: Cluster,
@@ -36,9 +38,9 @@ impl Database {
         Ok((store, generation))
     }
 
-    /// What all processes of Postgres have used.
-    pub(crate) fn processor_seconds(&self) -> f64 {
-        crate::processor::of_family(self.cluster.pid().unsigned_abs())
+    /// Processor time of this process and of the server.
+    pub(crate) fn processor(&self) -> Processor {
+        Processor::now(self.cluster.pid())
     }
 
     /// Statements of the bench's own.

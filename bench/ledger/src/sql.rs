@@ -14,7 +14,6 @@ use serde_json::{Value, json};
 use store::Environment;
 
 use crate::database::Database;
-use crate::processor;
 
 pub(crate) async fn replay(folder: &Path, system: SystemId) -> anyhow::Result<Value> {
     let database = Database::start()?;
@@ -34,15 +33,16 @@ pub(crate) async fn replay(folder: &Path, system: SystemId) -> anyhow::Result<Va
         backup: sources.id(),
         memory: Memory::Ledger(&reader),
     };
-    let (ours, postgres) = (processor::of_this(), database.processor_seconds());
+    let before = database.processor();
     let began = Instant::now();
     let begun = recovery.begin(&mut |_| {}).await?;
     let seconds = began.elapsed().as_secs_f64();
+    let used = database.processor() - before;
     let told = |name: &str| begun.report[name].clone();
     Ok(json!({
         "seconds": seconds,
-        "processor_s": processor::of_this() - ours,
-        "postgres_processor_s": database.processor_seconds() - postgres,
+        "processor_s": used.program_s(),
+        "postgres_processor_s": used.postgres_s(),
         "records": told("records"),
         "read_ms": told("read_ms"),
         "apply_ms": told("apply_ms"),

@@ -60,8 +60,8 @@ impl Effects {
     }
 
     /// Writes down what became of deliveries. `false`: the ledger does not know, and the outbox has to keep it.
-    pub async fn tell(&self, settlements: &[Settlement]) -> bool {
-        let told = self.record(settlements.iter().map(outcome).collect()).await;
+    pub async fn tell(&self, settlements: impl Iterator<Item = &Settlement>) -> bool {
+        let told = self.record(settlements.map(outcome).collect()).await;
         if let Err(error) = &told {
             tracing::warn!(error = chain(error), "outcomes of deliveries wait in the outbox");
         }

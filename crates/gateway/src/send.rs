@@ -1,8 +1,11 @@
 //! Sends deliveries.
 //!
-//! Claims what is due in rounds, sends each claim as a task of its own, and hands what became of it to `settle`. An attempt
-//! ends well before its lease does, so no two gateways send one delivery unless one of them was stopped in its tracks;
-//! then the far side sees the same id twice and the late result touches no row.
+//! Claims what is due in rounds. The claims of a round wait together for the recovery ledger to know of them, and the next
+//! round does not wait for that; then each is sent as a task of its own, which hands what became of it to `settle`. A claim has
+//! its place among those in flight from the beginning, so there are never more than there are places.
+//!
+//! An attempt ends well before its lease does, so no two gateways send one delivery unless one of them was stopped in its
+//! tracks; then the far side sees the same id twice and the late result touches no row.
 //!
 //! Not here: order and leases (`store::delivery`), when to try again (`domain::retry`).
 
@@ -15,6 +18,7 @@ use domain::channel::ChannelKind;
 use domain::retry::{Failure, Next, Patience, next};
 use store::{ClaimedDelivery, Outcome, Settlement};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -45,8 +49,13 @@ impl Sender {
         Self { parts, webhook, patience: config.patience(), lease, concurrency, poll }
     }
 
-    async fn claim(&self, free: usize) -> Vec<ClaimedDelivery> {
-        let limit = i64::try_from(free).unwrap_or(i64::MAX);
+    /// What a round claims at most: while these are on their way the other half is claimed.
+    fn half(&self) -> usize {
+        self.concurrency.div_ceil(2)
+    }
+
+    async fn claim(&self, limit: usize) -> Vec<ClaimedDelivery> {
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         let generation = self.parts.generation.generation;
         let claims = self.parts.store.delivery_claim(generation, limit, self.lease).await.unwrap_or_else(|error| {
             tracing::warn!(error = chain(&error), "deliveries can't be claimed");
@@ -127,48 +136,88 @@ impl Sender {
 
 /// Sends until `shutdown`, then waits for what is in flight, which an attempt's timeout bounds.
 pub(crate) async fn run(sender: Arc<Sender>, rendered: &Notify, shutdown: &CancellationToken) {
-    let room = Arc::new(Semaphore::new(sender.concurrency));
-    let (done, mut to_settle) = mpsc::channel(sender.concurrency);
+    let (done, to_settle) = mpsc::channel(sender.concurrency);
     let settled = Notify::new();
+    let room = Arc::new(Semaphore::new(sender.concurrency));
+    let flight = Flight { sender: sender.clone(), room, done, tasks: TaskTracker::new(), refused: Arc::default() };
     let send = async {
-        let tasks = TaskTracker::new();
         while !shutdown.is_cancelled() {
-            if !round(&sender, &room, &done, &tasks).await {
-                pause(shutdown).await;
-                continue;
-            }
+            let more = flight.round().await;
             tokio::select! {
+                biased;
                 () = shutdown.cancelled() => {}
-                () = settled.notified() => {}
-                () = rendered.notified() => {}
-                () = tokio::time::sleep(sender.poll) => {}
+                () = flight.refused.notified() => pause(shutdown).await,
+                () = flight.room_for_many(more.unwrap_or_default()), if more.is_some() => {}
+                () = settled.notified(), if more.is_none() => {}
+                () = rendered.notified(), if more.is_none() => {}
+                () = tokio::time::sleep(sender.poll), if more.is_none() => {}
             }
         }
-        tasks.close();
-        tasks.wait().await;
-        drop(done);
+        flight.land().await;
     };
-    tokio::join!(send, settle::run(&sender.parts, &mut to_settle, &settled));
+    tokio::join!(send, settle::run(&sender.parts, to_settle, &settled));
 }
 
-/// Claims as much as there is room for, and begins to send it. `false`: the recovery ledger can't be written.
-async fn round(sender: &Arc<Sender>, room: &Arc<Semaphore>, done: &mpsc::Sender<Done>, tasks: &TaskTracker) -> bool {
-    let free = room.available_permits();
-    if free == 0 {
-        return true;
+/// What is in flight. Cheap to clone.
+#[derive(Debug, Clone)]
+struct Flight {
+    sender: Arc<Sender>,
+    room: Arc<Semaphore>,
+    done: mpsc::Sender<Done>,
+    tasks: TaskTracker,
+    /// Told when the recovery ledger did not take the intents of a round.
+    refused: Arc<Notify>,
+}
+
+/// A claimed delivery, with its place among those in flight.
+type Placed = (ClaimedDelivery, OwnedSemaphorePermit);
+
+impl Flight {
+    /// Claims as much as there is room for, and lets it wait for its intents. If that took all the room, more may be due: then
+    /// how long the claim took.
+    async fn round(&self) -> Option<Duration> {
+        let (limit, began) = (self.room.available_permits().min(self.sender.half()), Instant::now());
+        if limit == 0 {
+            return None;
+        }
+        let claims = self.sender.claim(limit).await;
+        if claims.is_empty() {
+            return None;
+        }
+        let more = (claims.len() == limit).then(|| began.elapsed());
+        let place = |claim| {
+            let place = self.room.clone().try_acquire_owned();
+            (claim, place.expect("only rounds take places, and as many as are free"))
+        };
+        let placed: Vec<Placed> = claims.into_iter().map(place).collect();
+        self.tasks.spawn(self.clone().depart(placed));
+        more
     }
-    let claims = sender.claim(free).await;
-    if claims.is_empty() {
-        return true;
+
+    /// A claim costs much the same for one delivery as for many, so while more is due than there is room for, it waits until half
+    /// of the places are free: the other half is on its way meanwhile. No longer than the last claim took, though: messages
+    /// that take their time hold up the others only so much.
+    async fn room_for_many(&self, at_most: Duration) {
+        let half = u32::try_from(self.sender.half()).unwrap_or(u32::MAX);
+        let _ = tokio::time::timeout(at_most, self.room.acquire_many(half)).await;
     }
-    if !sender.intend(&claims).await {
-        return false;
+
+    /// Sends claims as soon as the ledger knows of them, or gives them back.
+    async fn depart(self, placed: Vec<Placed>) {
+        let (claims, places): (Vec<_>, Vec<_>) = placed.into_iter().unzip();
+        if !self.sender.intend(&claims).await {
+            return self.refused.notify_one();
+        }
+        for (claim, place) in claims.into_iter().zip(places) {
+            self.tasks.spawn(one(self.sender.clone(), claim, place, self.done.clone()));
+        }
     }
-    for claim in claims {
-        let place = room.clone().try_acquire_owned().expect("only rounds take places, and as many as are free");
-        tasks.spawn(one(sender.clone(), claim, place, done.clone()));
+
+    /// Waits until nothing is in flight.
+    async fn land(self) {
+        self.tasks.close();
+        self.tasks.wait().await;
     }
-    true
 }
 
 /// While the recovery ledger can't be written nothing leaves, and there is no hurry.

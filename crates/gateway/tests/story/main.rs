@@ -4,6 +4,7 @@ mod deliveries;
 mod environment;
 mod inbound;
 mod remembering;
+mod rounds;
 mod sink;
 mod traced;
 mod world;

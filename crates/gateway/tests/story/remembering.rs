@@ -75,8 +75,8 @@ async fn an_outcome_that_the_ledger_did_not_take_waits_in_the_outbox() {
     sink.open_gate();
     world.until(Sent, 1).await;
     assert_eq!(world.store.outbox_backlog().await.unwrap().rows, 1);
-    world.ledger.set(Mood::default());
     assert_eq!(known(&world).await.1.verdict(), DeliveryVerdict::Unknown { deduplicates: false });
+    world.ledger.set(Mood::default());
     world.parts().effects.flush().await;
     assert_eq!(known(&world).await.1.verdict(), DeliveryVerdict::Sent);
     assert_eq!(world.store.outbox_backlog().await.unwrap().rows, 0);

@@ -14,7 +14,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::routing::post;
 use chrono::TimeDelta;
 use clock::{ManualClock, Sources};
-use gateway::Parts;
+use gateway::{GatewayConfig, Parts};
 use ids::DeliveryId;
 use ledger::{Outcome, Reader, Record};
 use model::trace::{Observed, is_a_path};
@@ -33,7 +33,7 @@ const SLOW: Duration = Duration::from_millis(30);
 /// No gateway gives claims back: the model knows only those that go on, or end.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Longer than a lease.
-const LEASE: TimeDelta = TimeDelta::minutes(2);
+pub(crate) const LEASE: TimeDelta = TimeDelta::minutes(2);
 
 /// One delivery, as it is seen from outside.
 #[derive(Clone)]
@@ -129,7 +129,7 @@ async fn receive(State(watch): State<Watch>, headers: HeaderMap) -> StatusCode {
 }
 
 /// A gateway on a runtime of its own: to end that is to its tasks what `kill -9` is to a process.
-async fn begin(world: &Arc<World>) -> Runtime {
+pub(crate) async fn begin(world: &Arc<World>, config: GatewayConfig) -> Runtime {
     let (url, parts, secret) = (world.database.url(), world.parts(), world.secret.clone());
     let objects = Objects::over(world.ledger.clone());
     let begun = tokio::task::spawn_blocking(move || {
@@ -138,14 +138,14 @@ async fn begin(world: &Arc<World>) -> Runtime {
             let store = Store::connect(&url, 4, parts.store.sources().clone()).await.unwrap();
             let effects = effects(&store, &parts.generation, objects, &secret, PATIENCE);
             let parts = Parts { store, effects, ..parts };
-            tokio::spawn(gateway::run(parts, config(), tokio_util::sync::CancellationToken::new()));
+            tokio::spawn(gateway::run(parts, config, tokio_util::sync::CancellationToken::new()));
         });
         runtime
     });
     begun.await.unwrap()
 }
 
-async fn end(life: Runtime) {
+pub(crate) async fn end(life: Runtime) {
     tokio::task::spawn_blocking(|| life.shutdown_timeout(Duration::from_secs(10))).await.unwrap();
 }
 
@@ -174,7 +174,7 @@ async fn live(world: &Arc<World>, clock: &ManualClock, dice: &Sources) -> (Kind,
     clock.advance(TimeDelta::seconds(1));
     world.turn(session, "hello").await;
     for _ in 0..dice.below(3) {
-        let (life, more) = (begin(world).await, 1 + dice.below(4) as usize);
+        let (life, more) = (begin(world, config()).await, 1 + dice.below(4) as usize);
         let until = watch.0.lock().await.seen.iter().filter(|seen| is_told(seen)).count() + more;
         let over = || async {
             clock.advance(TimeDelta::milliseconds(20));
@@ -187,7 +187,7 @@ async fn live(world: &Arc<World>, clock: &ManualClock, dice: &Sources) -> (Kind,
         watch.0.lock().await.look().await;
         clock.advance(LEASE);
     }
-    let life = begin(world).await;
+    let life = begin(world, config()).await;
     let over = || async {
         clock.advance(TimeDelta::milliseconds(20));
         is_over(watch.0.lock().await.look().await)
