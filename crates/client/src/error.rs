@@ -49,4 +49,10 @@ pub struct Problem {
     pub detail: String,
     /// Stable; decide by it.
     pub code: String,
+    /// With `snapshot_required`: where the session's events begin now.
+    #[serde(default)]
+    pub earliest_sequence: Option<i64>,
+    /// With `snapshot_required`: where they end.
+    #[serde(default)]
+    pub latest_sequence: Option<i64>,
 }

@@ -193,7 +193,8 @@ impl Client {
         self.get(&format!("/api/sessions/{session}/commands/{command}")).await
     }
 
-    /// Events after `after` (0: from the first), at most `limit` (1 to 1,000).
+    /// Events after `after` (0: from the first that there is), at most `limit` (1 to 1,000). The problem `snapshot_required`: those
+    /// after `after` were compacted.
     pub async fn event_list(&self, session: SessionId, after: i64, limit: u32) -> Result<Page<Event>, Error> {
         self.get_with(&format!("/api/sessions/{session}/events"), &[("after", after), ("limit", i64::from(limit))])
             .await

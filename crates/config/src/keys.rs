@@ -18,6 +18,7 @@ pub const KEYS: &[&str] = &[
     "log.file",
     "log.level",
     "objects.folder",
+    "retention.session_events_days",
     "scheduler.listen",
     "scheduler.poll_ms",
     "secrets.adapter_key.previous",

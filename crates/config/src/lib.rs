@@ -46,6 +46,7 @@ pub struct Config {
     pub database: Database,
     pub objects: Objects,
     pub ledger: Ledger,
+    pub retention: Retention,
     /// `None`: the installation generates its own ([`Config::secret_references`]).
     pub secrets: Option<Secrets>,
     /// `None`: nobody signs in with a browser.
@@ -97,6 +98,15 @@ impl Default for Ledger {
     }
 }
 
+/// How long history is kept in the database. What the recovery ledger keeps is its own ([`Ledger::retention_days`]).
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Retention {
+    /// Turns that ended longer ago are compacted: their events make room for one that holds what they added up to. `None`: events
+    /// are kept for ever.
+    pub session_events_days: Option<u32>,
+}
+
 /// Where log lines go and which.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -114,6 +124,7 @@ impl Default for Config {
             database: Database::default(),
             objects: Objects::default(),
             ledger: Ledger::default(),
+            retention: Retention::default(),
             secrets: None,
             sign_in: None,
             web: Web::default(),

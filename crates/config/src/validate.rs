@@ -15,6 +15,10 @@ impl Config {
         at_least("ledger.flush_ms", self.ledger.flush_ms, 1)?;
         at_least("ledger.retention_days", self.ledger.retention_days.into(), 1)?;
         at_most("ledger.retention_days", self.ledger.retention_days.into(), LONGEST_RETENTION_DAYS)?;
+        if let Some(days) = self.retention.session_events_days {
+            at_least("retention.session_events_days", days.into(), 1)?;
+            at_most("retention.session_events_days", days.into(), LONGEST_RETENTION_DAYS)?;
+        }
         at_least("worker.concurrency", self.worker.concurrency as u64, 1)?;
         at_least("worker.lease_ms", self.worker.lease_ms, SHORTEST_LEASE_MS)?;
         at_least("worker.poll_ms", self.worker.poll_ms, 1)?;

@@ -6,11 +6,12 @@
 //!
 //! Not here: which sessions and which events (`store::subject`), folding (`projection`).
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 
 use ids::CommandId;
 
-use crate::event::{Event, MessageRole};
+use crate::event::{Event, MessageRole, prompt_message_id};
+use crate::projection::{MessageView, Projection};
 
 /// Stands where a text was.
 pub const ERASED: &str = "[erased]";
@@ -35,6 +36,7 @@ pub fn without_content(event: &Event) -> Event {
             sha256.clear();
         }
         Event::TurnEnded { error, .. } => error.iter_mut().for_each(erase),
+        Event::Compacted { projection } => empty(projection),
         Event::TurnStarted { .. } | Event::ApprovalResolved { .. } | Event::UsageRecorded { .. } => {}
     }
     event
@@ -44,32 +46,68 @@ fn erase(text: &mut String) {
     ERASED.clone_into(text);
 }
 
+/// What events that are gone had said, as far as their base still holds it.
+fn empty(projection: &mut Projection) {
+    erase(&mut projection.title);
+    projection.messages.iter_mut().for_each(erase_message);
+    for call in &mut projection.tool_calls {
+        [&mut call.title, &mut call.output].into_iter().filter(|text| !text.is_empty()).for_each(erase);
+    }
+    for artifact in &mut projection.artifacts {
+        erase(&mut artifact.name);
+        artifact.size = 0;
+        artifact.sha256.clear();
+    }
+    projection.waiting_for.iter_mut().for_each(|request| erase(&mut request.text));
+    projection.last_error.iter_mut().for_each(erase);
+}
+
+fn erase_message(message: &mut MessageView) {
+    erase(&mut message.excerpt);
+    message.chars = ERASED.chars().count() as u64;
+}
+
 /// Takes one person's words out of a session that others began: what their commands said, and nothing of what was
 /// answered. Events must come in their session's order, from the first.
+///
+/// Of events that were compacted a base still has some messages; whose they are is told by their names.
 #[derive(Debug)]
 pub struct Unsaid<'a> {
-    commands: &'a HashSet<CommandId>,
+    commands: &'a HashMap<CommandId, i64>,
     /// The turn that the next event belongs to is one of theirs.
     theirs: bool,
 }
 
 impl<'a> Unsaid<'a> {
-    /// `commands`: those of the person, in this session.
+    /// `commands`: those of the person, in this session, with their ordinals.
     #[must_use]
-    pub fn new(commands: &'a HashSet<CommandId>) -> Self {
+    pub fn new(commands: &'a HashMap<CommandId, i64>) -> Self {
         Self { commands, theirs: false }
     }
 
     /// What is left of the next event.
     pub fn apply(&mut self, event: &Event) -> Event {
         match event {
-            Event::TurnStarted { command_id, .. } => self.theirs = self.commands.contains(command_id),
+            Event::TurnStarted { command_id, .. } => self.theirs = self.commands.contains_key(command_id),
             Event::MessageAppended { role: MessageRole::User, .. } | Event::QuestionAnswered { .. } if self.theirs => {
                 return without_content(event);
+            }
+            Event::Compacted { projection } => {
+                let mut projection = projection.clone();
+                self.unsay(&mut projection);
+                return Event::Compacted { projection };
             }
             _ => {}
         }
         event.clone()
+    }
+
+    fn unsay(&self, projection: &mut Projection) {
+        for ordinal in self.commands.values() {
+            let name = prompt_message_id(*ordinal);
+            let theirs = |message: &&mut MessageView| message.role == MessageRole::User && message.message_id == name;
+            projection.messages.iter_mut().filter(theirs).for_each(erase_message);
+        }
     }
 }
 
@@ -77,7 +115,7 @@ impl<'a> Unsaid<'a> {
 mod tests {
     use super::*;
     use crate::event::{ToolCallStatus, TurnOutcome};
-    use crate::projection::Projection;
+    use crate::projection::{Request, RequestKind};
 
     fn command(n: u128) -> CommandId {
         uuid::Uuid::from_u128(n).into()
@@ -126,6 +164,23 @@ mod tests {
         assert_eq!((projection.turns.failed, projection.input_tokens, projection.artifact_count), (1, 3, 1));
     }
 
+    /// All of it, compacted.
+    fn base() -> Event {
+        let mut projection = Projection::rebuild(&all());
+        projection.waiting_for =
+            Some(Request { request_id: "r".into(), text: "private".into(), kind: RequestKind::Answer });
+        Event::Compacted { projection: Box::new(projection) }
+    }
+
+    #[test]
+    fn nothing_that_was_said_is_left_in_a_base() {
+        let left = without_content(&base());
+        assert!(!serde_json::to_string(&left).unwrap().contains("private"), "{left:?}");
+        assert_eq!(without_content(&left), left);
+        let Event::Compacted { projection } = left else { panic!("a base stays one") };
+        assert_eq!((projection.turns.failed, projection.message_count, projection.artifact_count), (1, 1, 1));
+    }
+
     #[test]
     fn what_is_erased_already_stays_as_it_is() {
         let once: Vec<Event> = all().iter().map(without_content).collect();
@@ -135,7 +190,7 @@ mod tests {
 
     #[test]
     fn in_the_session_of_others_only_the_persons_own_words_go() {
-        let commands = HashSet::from([command(1)]);
+        let commands = HashMap::from([(command(1), 1)]);
         let events = [
             Event::TurnStarted { command_id: command(1), attempt: 1 },
             said(MessageRole::User, "mine"),
@@ -147,5 +202,20 @@ mod tests {
         let left: Vec<Event> = events.iter().map(|event| unsaid.apply(event)).collect();
         assert_eq!(left[1], without_content(&events[1]));
         assert_eq!([&left[0], &left[2], &left[3], &left[4]], [&events[0], &events[2], &events[3], &events[4]]);
+    }
+
+    #[test]
+    fn in_a_base_of_others_only_the_persons_own_prompts_go() {
+        let prompt = |ordinal: i64, role| Event::MessageAppended {
+            message_id: prompt_message_id(ordinal),
+            role,
+            text: format!("said {ordinal}"),
+        };
+        let events = [prompt(1, MessageRole::User), prompt(2, MessageRole::User), prompt(11, MessageRole::Agent)];
+        let base = Event::Compacted { projection: Box::new(Projection::rebuild(&events)) };
+        let commands = HashMap::from([(command(1), 1), (command(7), 11)]);
+        let Event::Compacted { projection } = Unsaid::new(&commands).apply(&base) else { panic!("a base stays one") };
+        let excerpts: Vec<&str> = projection.messages.iter().map(|message| message.excerpt.as_str()).collect();
+        assert_eq!(excerpts, [ERASED, "said 2", "said 11"]);
     }
 }

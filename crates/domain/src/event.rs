@@ -1,5 +1,7 @@
 //! Events: facts about a session, numbered from 1 without holes, never edited but by an erasure (`erasure`).
 //!
+//! The oldest may have been compacted (`compaction`): then one event stands for them, and the session begins with it.
+//!
 //! The vocabulary follows the upserts of the Agent Client Protocol's second version: messages and tool calls are
 //! named by an id, and a later event about the same id adds to it.
 //!
@@ -9,11 +11,13 @@ use clock::Timestamp;
 use ids::{ArtifactId, CommandId};
 use serde::{Deserialize, Serialize};
 
+use crate::projection::Projection;
+
 /// A fact with its place in its session's order.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = Event))]
 pub struct Recorded {
-    /// From 1, without holes.
+    /// From 1, without holes; of a session that was compacted, from its `compacted` event.
     pub sequence: i64,
     #[serde(flatten)]
     pub event: Event,
@@ -26,7 +30,7 @@ pub struct Recorded {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = Fact))]
 #[serde(tag = "kind", content = "payload", rename_all = "snake_case")]
 pub enum Event {
-    /// Always the first.
+    /// The first, unless the session was compacted.
     SessionCreated {
         title: String,
         agent: String,
@@ -88,6 +92,19 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         error: Option<String>,
     },
+    /// Stands for every event up to its own sequence, and for nothing else: it is the first that there is. Whoever adds events
+    /// up begins anew with it.
+    Compacted {
+        /// What they added up to.
+        #[cfg_attr(feature = "openapi", schema(value_type = Object))]
+        projection: Box<Projection>,
+    },
+}
+
+/// What a worker calls the message of a prompt. An erasure knows by it who said what is left of a compacted message.
+#[must_use]
+pub fn prompt_message_id(ordinal: i64) -> String {
+    format!("prompt-{ordinal}")
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -7,6 +7,7 @@
 
 pub mod channel;
 pub mod command;
+pub mod compaction;
 pub mod details;
 pub mod erasure;
 pub mod event;

@@ -171,6 +171,7 @@ impl Projection {
                 self.output_tokens += output_tokens;
             }
             Event::TurnEnded { outcome, error, .. } => self.end_turn(*outcome, error.as_deref()),
+            Event::Compacted { projection } => self.clone_from(projection),
         }
     }
 

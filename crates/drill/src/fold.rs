@@ -4,13 +4,16 @@
 //! judge that shares the defendant's code shares its bugs. It works on JSON as it stands in the database, and its
 //! result is compared with the stored projection, field for field.
 //!
-//! Not here: reading the rows (`checks::parity`).
+//! Not here: reading the rows (`checks::parity`), what a base says (`base`).
+
+mod base;
 
 use std::borrow::Cow;
 
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
+pub(crate) use self::base::BASE;
 use crate::said::Name;
 
 const KEPT: usize = 20;
@@ -58,16 +61,20 @@ impl<T> Newest<T> {
     }
 }
 
-#[derive(Debug)]
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Message {
+    #[serde(rename = "message_id")]
     id: String,
     role: String,
     excerpt: String,
     chars: usize,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct ToolCall {
+    #[serde(rename = "tool_call_id")]
     id: String,
     title: String,
     status: String,
@@ -135,6 +142,10 @@ fn excerpt(text: &str) -> String {
 impl Fold {
     /// Adds the next event: its `kind` and `payload` (JSON text) as stored.
     pub(crate) fn apply(&mut self, kind: &str, payload: &str) -> Result<(), Unreadable> {
+        if kind == BASE {
+            *self = Self::of_base(payload)?;
+            return Ok(());
+        }
         let fields: Payload<'_> = serde_json::from_str(payload).map_err(Unreadable::Payload)?;
         match kind {
             "session_created" => {
@@ -308,6 +319,30 @@ mod tests {
         assert_eq!(content["messages"][0]["excerpt"], "hello");
         assert_eq!(content["state"], "awaiting_approval");
         assert_eq!(content["waiting_for"]["kind"], "approval");
+    }
+
+    #[test]
+    fn a_base_is_as_good_as_the_events_that_it_stands_for() {
+        let said = |text: &str| ("message_appended", json!({"message_id": "m", "role": "agent", "text": text}));
+        let ended = ("turn_ended", json!({"command_id": "c", "outcome": "failed", "error": "no disk"}));
+        let asked = ("question_asked", json!({"request_id": "q", "question": "which?"}));
+        let events = [("session_created", json!({"title": "t", "agent": "scripted"})), said("hel"), ended, asked];
+        let base = ("compacted", json!({"projection": fold(&events).content()}));
+        let whole = fold(&[&events[..], &[said("lo")]].concat());
+        assert_eq!(fold(&[base, said("lo")]).content(), whole.content());
+    }
+
+    #[test]
+    fn a_base_that_is_not_a_projection_is_unreadable() {
+        let check = |change: &dyn Fn(&mut Value)| {
+            let mut base = json!({"projection": Fold::default().content()});
+            change(&mut base["projection"]);
+            Fold::default().apply("compacted", &base.to_string())
+        };
+        assert!(check(&|_| ()).is_ok());
+        assert!(check(&|projection| projection["more"] = json!(1)).is_err());
+        assert!(check(&|projection| projection["message_count"] = Value::Null).is_err());
+        assert!(check(&|projection| projection["state"] = json!("asleep")).is_err());
     }
 
     #[test]

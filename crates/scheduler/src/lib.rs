@@ -13,6 +13,7 @@
 mod compaction;
 mod erasure;
 mod expiry;
+mod retention;
 mod seals;
 
 use std::error::Error;
@@ -31,6 +32,7 @@ use tokio_util::sync::CancellationToken;
 pub use crate::compaction::run_compactions;
 pub use crate::erasure::run_erasures;
 pub use crate::expiry::run_expiries;
+pub use crate::retention::run_retention;
 pub use crate::seals::run_seals;
 
 /// Triggers read at once.

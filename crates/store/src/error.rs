@@ -35,6 +35,9 @@ pub enum StoreError {
     /// The lease ran out, or a restore began a new generation: somebody else may be at work. Nothing was written.
     #[error("the lease is lost: its fencing token is no longer current")]
     LeaseLost,
+    /// What comes next for this reader is gone; the base at `earliest` says what it added up to.
+    #[error("the session's events before {earliest} were compacted")]
+    Compacted { earliest: i64 },
 }
 
 impl StoreError {

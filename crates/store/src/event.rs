@@ -124,11 +124,22 @@ pub(crate) async fn after(
     .fetch_all(executor)
     .await
     .map_err(StoreError::during("events_after"))?;
-    rows.into_iter().map(|row| row.read(session)).collect()
+    let events: Vec<Recorded> = rows.into_iter().map(|row| row.read(session)).collect::<Result<_, _>>()?;
+    match events.first() {
+        Some(Recorded { sequence: earliest, event: Event::Compacted { .. }, .. })
+            if after > 0 && *earliest > after + 1 =>
+        {
+            Err(StoreError::Compacted { earliest: *earliest })
+        }
+        _ => Ok(events),
+    }
 }
 
 impl Store {
-    /// A session's events past the sequence `after`, in order, at most `limit`.
+    /// A session's events past the sequence `after`, in order, at most `limit`. Past 0 they begin with the first that there is.
+    ///
+    /// # Errors
+    /// [`StoreError::Compacted`] if there were others between `after` and the first that there is.
     pub async fn events_after(
         &self,
         org: OrgId,

@@ -62,13 +62,16 @@ struct From {
 ///
 /// With `Accept: text/event-stream` it is a stream that goes on: the `id` of each message is the sequence of its event, and a
 /// reader that comes back with `Last-Event-ID` misses nothing and sees nothing twice.
+///
+/// The oldest events of a session may have been compacted: then it begins with an event `compacted`, which holds what all of them
+/// added up to. A reader that has seen some of them, and not the last, gets 410 (`snapshot_required`) and begins anew.
 #[utoipa::path(
     get,
     path = "/api/sessions/{session_id}/events",
     operation_id = "event_list",
     tag = "sessions",
     params(From, ("Last-Event-ID" = Option<i64>, Header, description = "For a stream: the last sequence that the reader has seen. It wins over `after`.")),
-    responses((status = 200, description = "A page of them; with `Accept: text/event-stream` a stream.", content((Page<Recorded> = "application/json"), (String = "text/event-stream")))),
+    responses((status = 200, description = "A page of them; with `Accept: text/event-stream` a stream.", content((Page<Recorded> = "application/json"), (String = "text/event-stream"))), (status = 410, description = "`snapshot_required`: the events after the one that the reader names were compacted.")),
     security(("token" = ["sessions.read"])),
 )]
 async fn list_or_stream(
@@ -84,12 +87,22 @@ async fn list_or_stream(
     if wants_stream(&headers) {
         let sequence = last_event_id(&headers, "Last-Event-ID is the sequence of an event")?;
         let after = sequence.unwrap_or(after);
+        // Said before the stream begins, while there is a status to say it with.
+        app.store.events_after(caller.org, session, after, 1).await.map_err(|error| refused(error, last))?;
         let stream = stream(app, caller.org, session, last, after).map(Ok::<_, Infallible>);
         return Ok((STREAM_HEADERS, Body::from_stream(stream)).into_response());
     }
     let limit = from.limit.unwrap_or(LIMIT_DEFAULT).clamp(1, PAGE);
-    let events = app.store.events_after(caller.org, session, after, limit).await?;
+    let events =
+        app.store.events_after(caller.org, session, after, limit).await.map_err(|error| refused(error, last))?;
     Ok(Json(Page::of(events, limit, |event| event.sequence)).into_response())
+}
+
+fn refused(error: StoreError, latest: i64) -> Problem {
+    match error {
+        StoreError::Compacted { earliest } => Problem::snapshot_required(earliest, latest),
+        other => other.into(),
+    }
 }
 
 fn wants_stream(headers: &HeaderMap) -> bool {
@@ -124,6 +137,8 @@ fn stream(app: App, org: OrgId, session: SessionId, last: i64, after: i64) -> im
 async fn page(store: Store, org: OrgId, session: SessionId, after: i64) -> Option<Vec<Frame<i64>>> {
     match store.events_after(org, session, after, PAGE).await {
         Ok(events) => (!events.is_empty()).then(|| events.iter().map(frame).collect()),
+        // The reader comes back, and is told.
+        Err(StoreError::Compacted { .. }) => None,
         Err(error) => broken_off(&error),
     }
 }

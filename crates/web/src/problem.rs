@@ -20,12 +20,14 @@ pub(crate) struct Problem {
     detail: String,
     /// Seconds after which the same request may fare better.
     retry_after: Option<u32>,
+    /// The first and the last event that there are.
+    bounds: Option<(i64, i64)>,
     cause: Option<Box<dyn Error + Send + Sync>>,
 }
 
 impl Problem {
     fn new(status: StatusCode, code: &'static str, title: &'static str, detail: impl Into<String>) -> Self {
-        Self { status, code, title, detail: detail.into(), retry_after: None, cause: None }
+        Self { status, code, title, detail: detail.into(), retry_after: None, bounds: None, cause: None }
     }
 
     /// `noun` is what was looked for: "session", "artifact". Also the answer for what belongs to somebody else.
@@ -52,6 +54,16 @@ impl Problem {
     pub(crate) fn stale() -> Self {
         let detail = "somebody changed it meanwhile: read it again, and repeat the change with its new ETag";
         Self::new(StatusCode::PRECONDITION_FAILED, "precondition_failed", "It is not what you have seen", detail)
+    }
+
+    /// What comes after the sequence that a reader named was compacted.
+    pub(crate) fn snapshot_required(earliest: i64, latest: i64) -> Self {
+        let detail = format!(
+            "the events after the one that you name were compacted: begin anew without a sequence, with event {earliest}, which \
+             holds what all before it added up to"
+        );
+        let problem = Self::new(StatusCode::GONE, "snapshot_required", "Those events are compacted", detail);
+        Self { bounds: Some((earliest, latest)), ..problem }
     }
 
     pub(crate) fn unauthenticated() -> Self {
@@ -196,6 +208,12 @@ pub(crate) struct Body<'a> {
     detail: &'a str,
     /// Stable; clients may decide by it.
     code: &'a str,
+    /// With `snapshot_required`: the sequence of the session's first event that there is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    earliest_sequence: Option<i64>,
+    /// With `snapshot_required`: the sequence of its newest.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    latest_sequence: Option<i64>,
 }
 
 impl IntoResponse for Problem {
@@ -209,6 +227,8 @@ impl IntoResponse for Problem {
             status: self.status.as_u16(),
             detail: &self.detail,
             code: self.code,
+            earliest_sequence: self.bounds.map(|(earliest, _)| earliest),
+            latest_sequence: self.bounds.map(|(_, latest)| latest),
         };
         let mut response = (self.status, axum::Json(body)).into_response();
         let headers = response.headers_mut();

@@ -1,7 +1,7 @@
 //! What to do with a session's next command: a decision, without I/O.
 
 use domain::command::{MAX_ATTEMPTS, Wish};
-use domain::event::{ApprovalOutcome, Event, MessageRole};
+use domain::event::{ApprovalOutcome, Event, MessageRole, prompt_message_id};
 use domain::projection::{Projection, RequestKind};
 use store::NextCommand;
 
@@ -54,7 +54,7 @@ fn heard(command: &NextCommand) -> Option<Event> {
     let resolved = |request_id: &String, outcome| Event::ApprovalResolved { request_id: request_id.clone(), outcome };
     match &command.wish {
         Wish::Prompt { text } => {
-            let message_id = format!("prompt-{}", command.ordinal);
+            let message_id = prompt_message_id(command.ordinal);
             Some(Event::MessageAppended { message_id, role: MessageRole::User, text: text.clone() })
         }
         Wish::Answer { request_id, answer } => {

@@ -129,6 +129,14 @@ impl Role {
                     expiries.await;
                     Ok(())
                 });
+                if let Some(days) = config.retention.session_events_days {
+                    let kept = TimeDelta::days(days.into());
+                    let retention = scheduler::run_retention(parts.store.clone(), kept, parts.shutdown.clone());
+                    tasks.spawn(async move {
+                        retention.await;
+                        Ok(())
+                    });
+                }
                 let seals = scheduler::run_seals(parts.store.clone(), parts.shutdown.clone());
                 tasks.spawn(async move {
                     seals.await;

@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use super::Inquiry;
 use crate::backup::Backup;
-use crate::fold::{Fold, differing_fields};
+use crate::fold::{BASE, Fold, differing_fields};
 use crate::report::Code;
 use crate::said::{Heard, Sentence, facts, say};
 
@@ -31,6 +31,8 @@ struct Refolded {
     fold: Fold,
     events: i64,
     last_sequence: i64,
+    /// Where its base is, if it begins with one.
+    base: Option<i64>,
     /// Events whose predecessors have not come yet: a table has no order.
     early: BTreeMap<i64, (String, String)>,
     damage: Option<Sentence>,
@@ -75,12 +77,24 @@ impl Read {
 impl Refolded {
     fn take(&mut self, sequence: i64, kind: &str, payload: &str) {
         self.events += 1;
-        if sequence != self.last_sequence + 1 {
+        if self.base.is_some_and(|base| sequence < base) {
+            return self.stands_before_the_base(sequence);
+        }
+        // A base has no predecessors; a session without any begins with event 1.
+        let begins = kind == BASE && self.last_sequence == 0;
+        if sequence != self.last_sequence + 1 && !begins {
             let earlier = self.early.insert(sequence, (kind.to_owned(), payload.to_owned()));
             if earlier.is_some() || sequence <= self.last_sequence {
                 self.damage.get_or_insert(say!("event {} is there twice", sequence));
             }
             return;
+        }
+        if begins {
+            self.base = Some(sequence);
+            let after = self.early.split_off(&sequence);
+            for (before, _) in std::mem::replace(&mut self.early, after) {
+                self.stands_before_the_base(before);
+            }
         }
         self.step(sequence, kind, payload);
         while let Some((kind, payload)) = self.early.remove(&(self.last_sequence + 1)) {
@@ -88,7 +102,14 @@ impl Refolded {
         }
     }
 
+    fn stands_before_the_base(&mut self, sequence: i64) {
+        self.damage.get_or_insert(say!("event {} stands before the base, which has taken its place", sequence));
+    }
+
     fn step(&mut self, sequence: i64, kind: &str, payload: &str) {
+        if kind == BASE && self.last_sequence > 0 {
+            self.damage.get_or_insert(say!("event {} is a base, and follows event {}", sequence, self.last_sequence));
+        }
         if let Err(error) = self.fold.apply(kind, payload) {
             self.damage.get_or_insert(say!("event {} can't be read: {}", sequence, Heard::of(error)));
         }
@@ -193,11 +214,17 @@ mod tests {
         Some(Cow::Borrowed(text))
     }
 
+    /// Messages with these sequences; one with a `b` before it is a base without anything in it.
     fn read(sequences: &[&str]) -> Refolded {
         let (mut read, id) = (Read::default(), "00000000-0000-0000-0000-000000000001");
         for sequence in sequences {
-            let payload = json!({"message_id": "m", "role": "agent", "text": sequence}).to_string();
-            let columns = [text(id), text(id), text(sequence), text("message_appended"), text(&payload)];
+            let message = json!({"message_id": "m", "role": "agent", "text": sequence}).to_string();
+            let base = json!({"projection": Fold::default().content()}).to_string();
+            let (sequence, kind, payload) = match sequence.strip_prefix('b') {
+                Some(sequence) => (sequence, BASE, base),
+                None => (*sequence, "message_appended", message),
+            };
+            let columns = [text(id), text(id), text(sequence), text(kind), text(&payload)];
             read.take_event(&columns).unwrap();
         }
         read.finish();
@@ -215,5 +242,26 @@ mod tests {
     fn a_hole_and_a_repeat_are_damage() {
         assert_eq!(read(&["1", "2", "4"]).damage.unwrap().as_str(), "event 4 follows event 2");
         assert_eq!(read(&["1", "2", "2"]).damage.unwrap().as_str(), "event 2 is there twice");
+    }
+
+    #[test]
+    fn a_session_may_begin_with_a_base_whatever_the_order_of_the_table() {
+        for rows in [["b5", "6", "7"], ["6", "b5", "7"], ["7", "6", "b5"]] {
+            let refolded = read(&rows);
+            assert_eq!((refolded.damage.as_ref(), refolded.last_sequence), (None, 7), "{rows:?}");
+            assert_eq!(refolded.fold.content()["messages"][0]["excerpt"], "67");
+        }
+    }
+
+    #[test]
+    fn a_base_that_is_missing_or_not_the_first_is_damage() {
+        assert_eq!(read(&["6", "7"]).damage.unwrap().as_str(), "event 6 follows event 0");
+        assert_eq!(read(&["b5", "7"]).damage.unwrap().as_str(), "event 7 follows event 5");
+        assert_eq!(read(&["1", "b2", "3"]).damage.unwrap().as_str(), "event 2 is a base, and follows event 1");
+        for rows in [["b5", "4", "6"], ["4", "b5", "6"]] {
+            let refolded = read(&rows);
+            assert!(refolded.damage.unwrap().as_str().starts_with("event 4 stands before the base"), "{rows:?}");
+            assert_eq!((refolded.last_sequence, refolded.early.len()), (6, 0));
+        }
     }
 }

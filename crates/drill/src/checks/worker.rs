@@ -85,7 +85,7 @@ pub(crate) async fn smoke(inquiry: &mut Inquiry, client: &Client, smoke: &Smoke,
 }
 
 /// The kinds of events, in ARCHITECTURE.md's order.
-const KINDS: [&str; 12] = [
+const KINDS: [&str; 13] = [
     "session_created",
     "turn_started",
     "message_appended",
@@ -97,6 +97,7 @@ const KINDS: [&str; 12] = [
     "artifact_created",
     "usage_recorded",
     "turn_ended",
+    "compacted",
     "other",
 ];
 

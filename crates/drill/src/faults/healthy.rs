@@ -1,7 +1,6 @@
 //! Worlds that are whole, each in its own way: the judge has to pass them.
 //!
-//! What the program can't do yet has no variant here: pruned history, custom roles. Kinds of backups other than our
-//! archive are drilled by plans.
+//! Kinds of backups other than our archive are drilled by plans.
 
 use super::act::Act;
 use super::fault::Step::{self, BusyBackup, EarlierBackup, NextGeneration, RotateKey, Scene, Source};
@@ -33,6 +32,15 @@ pub(crate) const QUICK: [&str; 2] = ["as-it-is", "backup-after-changes"];
 pub(crate) fn all() -> impl Iterator<Item = &'static Variant> {
     VARIANTS.iter()
 }
+
+/// All that happened so far is forty days old.
+pub(super) const AGED: Step = Source(Act::Sql(
+    "UPDATE sessions SET created_at = created_at - interval '40 days';
+     UPDATE events SET created_at = created_at - interval '40 days'",
+));
+/// Events are kept for thirty.
+pub(super) const KEEPING: Step =
+    Source(Act::Config { from: "[scheduler]", to: "[retention]\nsession_events_days = 30\n\n[scheduler]" });
 
 const VARIANTS: &[Variant] = &[
     Variant::new("as-it-is", "the shared world, idle when it is backed up", &[]),
@@ -85,6 +93,19 @@ const VARIANTS: &[Variant] = &[
     Variant::new("waiting-for-an-answer", "eight sessions wait for an answer", &[Scene(Do::WaitingForAnAnswer)]),
     Variant::new("failures", "turns that failed, and sessions that went on after it", &[Scene(Do::Failures)]),
     Variant::new("long-session", "a session with thousands of events and many turns", &[Scene(Do::LongSession)]),
+    Variant::new(
+        "pruned-history",
+        "sessions whose oldest events a scheduler compacted, one of which went on",
+        &[
+            Scene(Do::Changes),
+            AGED,
+            KEEPING,
+            // No slot fires here: what the lost system fired later is known outside, and would be missed.
+            Source(Act::Sql("UPDATE triggers SET next_due_at = next_due_at + interval '1 day'")),
+            Scene(Do::Compacted),
+            Source(Act::Sql("UPDATE triggers SET next_due_at = next_due_at - interval '1 day'")),
+        ],
+    ),
     Variant::new("long-texts", "titles and messages as long as they may be", &[Scene(Do::LongTexts)]),
     Variant::new("big-artifact", "an artifact of 32 MB", &[Scene(Do::BigArtifact)]),
     Variant::new("empty-artifact", "an artifact without a byte", &[Scene(Do::EmptyArtifact)]),

@@ -2,11 +2,11 @@
 //! artifacts, checkpoints and deliveries.
 //!
 //! Events keep their places, so the sequence has no hole; the projection is folded anew from what is left, so it is still
-//! what the events add up to. Whoever holds the session's lease loses it: what a worker has in memory was read before.
+//! what the events add up to. Where events were compacted, what their base still tells of them goes. Whoever holds the session's lease loses it: what a worker has in memory was read before.
 //!
 //! Not here: which sessions.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 
 use clock::{Sources, Timestamp};
 use domain::erasure::{ERASED, Unsaid, without_content};
@@ -85,10 +85,10 @@ async fn commands_of(
     tx: &mut PgConnection,
     (org, session): Key,
     account: AccountId,
-) -> Result<HashSet<CommandId>, sqlx::Error> {
-    let ids = sqlx::query_scalar!(
+) -> Result<HashMap<CommandId, i64>, sqlx::Error> {
+    let rows = sqlx::query!(
         r#"-- subject_commands
-        SELECT command_id AS "command_id: CommandId" FROM commands
+        SELECT command_id AS "command_id: CommandId", ordinal FROM commands
         WHERE org_id = $1 AND session_id = $2 AND created_by = $3"#,
         org as OrgId,
         session as SessionId,
@@ -96,14 +96,14 @@ async fn commands_of(
     )
     .fetch_all(tx)
     .await?;
-    Ok(ids.into_iter().collect())
+    Ok(rows.into_iter().map(|row| (row.command_id, row.ordinal)).collect())
 }
 
 /// Goes through all events, page by page.
 async fn events(
     tx: &mut PgConnection,
     key: Key,
-    theirs: &HashSet<CommandId>,
+    theirs: &HashMap<CommandId, i64>,
     whole: bool,
 ) -> Result<Folded, StoreError> {
     let mut unsaid = Unsaid::new(theirs);
@@ -184,13 +184,13 @@ async fn break_off(
     tx: &mut PgConnection,
     (org, session): Key,
     folded: &mut Folded,
-    theirs: &HashSet<CommandId>,
+    theirs: &HashMap<CommandId, i64>,
     whole: bool,
     now: Timestamp,
 ) -> Result<bool, sqlx::Error> {
     let Some(command) = folded.command else { return Ok(false) };
     let open = match folded.projection.state {
-        SessionState::Running => whole || theirs.contains(&command),
+        SessionState::Running => whole || theirs.contains_key(&command),
         SessionState::AwaitingApproval | SessionState::AwaitingAnswer => whole,
         SessionState::Idle | SessionState::Failed => false,
     };

@@ -3,7 +3,7 @@ use std::collections::BTreeSet;
 use domain::channel::ChannelKind;
 use domain::command::{CommandState, Wish};
 use domain::details::Tags;
-use domain::event::{Event, MessageRole};
+use domain::event::{Event, MessageRole, prompt_message_id};
 use domain::projection::{Projection, SessionState};
 use domain::tenancy::{Role, Scope};
 use domain::version::Expected;
@@ -76,12 +76,13 @@ impl Subject {
 
     /// A whole turn: the prompt, what is answered, an artifact, a checkpoint with a file that all sessions share.
     async fn turn(&self, session: SessionId, by: AccountId, text: &str) -> CommandId {
-        let command = self.prompt(session, by, text).await.command;
+        let Enqueued { command, ordinal, .. } = self.prompt(session, by, text).await;
         let lease = self.world.claim(1).await.remove(0);
+        let message_id = prompt_message_id(ordinal);
         let artifact: ids::ArtifactId = self.world.store.sources().id();
         let events = [
             Event::TurnStarted { command_id: command, attempt: 1 },
-            says(MessageRole::User, text),
+            Event::MessageAppended { message_id, role: MessageRole::User, text: text.into() },
             says(MessageRole::Agent, &format!("about {text}")),
             Event::ArtifactCreated {
                 artifact_id: artifact,
@@ -133,7 +134,7 @@ impl Subject {
         let (store, org) = (&self.world.store, self.world.org);
         let events = store.events_after(org, session, 0, 1_000).await.unwrap();
         let sequences: Vec<i64> = events.iter().map(|event| event.sequence).collect();
-        assert_eq!(sequences, (1..=i64::try_from(events.len()).unwrap()).collect::<Vec<_>>());
+        assert_eq!(sequences, (sequences[0]..).take(events.len()).collect::<Vec<_>>());
         let rebuilt = Projection::rebuild(events.iter().map(|recorded| &recorded.event));
         let (_, stored) = store.session_view(org, session).await.unwrap().unwrap();
         assert_eq!(stored.to_value(), serde_json::to_value(&rebuilt).unwrap());
@@ -201,6 +202,31 @@ async fn nothing_that_the_subject_wrote_is_left_in_any_table() {
         subject.world.store.audit_list(subject.world.org, &crate::AuditFilter::default(), 0, 100).await.unwrap();
     assert_eq!(audit.last().unwrap().action, "subject.erase");
     assert!(audit.iter().any(|record| record.target == format!("session:{own}")), "the trail keeps what was done");
+}
+
+#[tokio::test]
+async fn what_was_compacted_is_erased_as_well() {
+    let subject = subject().await;
+    let own = subject.session(subject.account, "quince tart").await;
+    subject.turn(own, subject.account, "quince jelly").await;
+    let shared = subject.session(subject.owner, "Groceries").await;
+    subject.turn(shared, subject.account, "quinces, please").await;
+    subject.turn(shared, subject.owner, "apples").await;
+    let (store, org) = (&subject.world.store, subject.world.org);
+    subject.world.clock.advance(chrono::TimeDelta::days(1));
+    for session in [own, shared] {
+        assert!(store.session_compact(org, session, store.sources().now()).await.unwrap().events > 0);
+    }
+
+    subject.erase().await;
+    // What the agent answered in the session of others stays there, and so does its file.
+    let telling = subject.tables_that_tell().await;
+    assert_eq!(telling.iter().map(String::as_str).collect::<Vec<_>>(), ["artifacts", "events", "projections"]);
+    let whole = subject.assert_parity(own).await;
+    assert_eq!((whole.title.as_str(), whole.messages[0].excerpt.as_str(), whole.turns.completed), (ERASED, ERASED, 1));
+    let kept = subject.assert_parity(shared).await;
+    let excerpts: Vec<&str> = kept.messages.iter().map(|message| message.excerpt.as_str()).collect();
+    assert_eq!(excerpts, [ERASED, "about quinces, please", "apples", "about apples"]);
 }
 
 #[tokio::test]

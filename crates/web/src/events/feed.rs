@@ -73,6 +73,9 @@ impl std::convert::From<FeedEvent> for FeedItem {
 /// With `Accept: text/event-stream` it is a stream that goes on: the `id` of each message is the place of its event, and a reader that
 /// comes back with `Last-Event-ID` misses nothing and sees nothing twice. A stream that names no place begins with the present,
 /// and its first message is an `id` without data. A list that names none begins with the first event.
+///
+/// Of a session whose oldest events were compacted, an event `compacted` stands in the place of the last of them. It takes the place
+/// of whatever a reader has of the session, so one that comes back late misses nothing.
 #[utoipa::path(
     get,
     path = "/api/events",

@@ -2,7 +2,7 @@
 
 use axum::body::Body;
 use axum::http::Request;
-use domain::event::{Event, MessageRole};
+use domain::event::{Event, MessageRole, TurnOutcome};
 use domain::projection::Projection;
 use ids::{InstanceId, OrgId};
 use serde_json::json;
@@ -38,6 +38,14 @@ impl Conversation {
             text: "hi".into(),
         };
         let events: Vec<Event> = (0..count).map(text).collect();
+        let append = Append { after: self.sequence, events: &events, projection: &self.projection };
+        self.world.app.store.turn_append(&self.lease, &append).await.unwrap();
+        self.sequence = append.last();
+    }
+
+    async fn end_turn(&mut self) {
+        let outcome = TurnOutcome::Completed;
+        let events = [Event::TurnEnded { command_id: uuid::Uuid::nil().into(), outcome, error: None }];
         let append = Append { after: self.sequence, events: &events, projection: &self.projection };
         self.world.app.store.turn_append(&self.lease, &append).await.unwrap();
         self.sequence = append.last();
@@ -121,6 +129,27 @@ async fn a_stream_ends_when_the_process_drains() {
     while let Some(piece) = body.next().await {
         piece.unwrap();
     }
+}
+
+#[tokio::test]
+async fn a_reader_whose_next_events_are_compacted_is_told_where_to_begin_anew() {
+    let mut talk = Conversation::new().await;
+    talk.say(1).await;
+    talk.end_turn().await;
+    talk.say(2).await;
+    let (store, lease) = (&talk.world.app.store, &talk.lease);
+    let later = store.sources().now() + chrono::TimeDelta::days(1);
+    assert_eq!(store.session_compact(lease.org, lease.session, later).await.unwrap().events, 2);
+    for path in ["?after=1", "?cursor=1"] {
+        let answer = talk.world.get(&format!("{}{path}", talk.path)).await;
+        let problem = answer.expect_problem(410, "snapshot_required");
+        assert_eq!((&problem["earliest_sequence"], &problem["latest_sequence"]), (&json!(3), &json!(5)));
+    }
+    talk.world.send(talk.request("1")).await.expect_problem(410, "snapshot_required");
+    let whole = talk.world.get(&talk.path).await.expect(200);
+    assert_eq!((&whole["items"][0]["sequence"], &whole["items"][0]["kind"]), (&json!(3), &json!("compacted")));
+    let first = talk.world.get(&format!("{}?after=2&limit=1", talk.path)).await.expect(200);
+    assert_eq!(first["items"][0]["sequence"], 3, "whoever saw all but the last misses nothing");
 }
 
 #[tokio::test]

@@ -1,8 +1,10 @@
 //! Events, projections and artifacts.
 
 use super::super::act::Act;
-use super::super::fault::Step::{After, Source};
+use super::super::fault::Step::{After, Scene, Source};
 use super::super::fault::{Fault, found};
+use super::super::healthy::{AGED, KEEPING};
+use super::super::live::scenes::Scene as Do;
 use crate::report::CheckId as Row;
 use crate::report::Code;
 
@@ -85,6 +87,72 @@ pub(super) const FAULTS: &[Fault] = &[
             found(Row::SessionProjectionParity, Code::EventDamage),
             found(Row::SessionProjectionParity, Code::ProjectionContent),
         ],
+    ),
+    Fault::new(
+        "base-missing",
+        "a session that was compacted has lost the event that it begins with",
+        &[
+            Scene(Do::Changes),
+            AGED,
+            KEEPING,
+            Scene(Do::Compacted),
+            Source(Act::Sql(
+                "DELETE FROM events WHERE kind = 'compacted' AND session_id = (SELECT base.session_id FROM events base JOIN events after ON after.session_id = base.session_id \
+             AND after.sequence = base.sequence + 1 WHERE base.kind = 'compacted' ORDER BY 1 DESC LIMIT 1)",
+            )),
+        ],
+        &[
+            found(Row::SessionProjectionParity, Code::EventDamage),
+            found(Row::SessionProjectionParity, Code::ProjectionContent),
+        ],
+    ),
+    Fault::new(
+        "base-different",
+        "the base of a session holds another number of messages",
+        &[
+            Scene(Do::Changes),
+            AGED,
+            KEEPING,
+            Scene(Do::Compacted),
+            Source(Act::Sql(
+                "UPDATE events SET payload = jsonb_set(payload, '{projection,message_count}', '4711') WHERE kind = 'compacted' AND session_id = (SELECT base.session_id FROM events base JOIN events after ON after.session_id = base.session_id \
+             AND after.sequence = base.sequence + 1 WHERE base.kind = 'compacted' ORDER BY 1 DESC LIMIT 1)",
+            )),
+        ],
+        &[found(Row::SessionProjectionParity, Code::ProjectionContent)],
+    ),
+    Fault::new(
+        "hole-after-base",
+        "what was said after a base is missing",
+        &[
+            Scene(Do::Changes),
+            AGED,
+            KEEPING,
+            Scene(Do::Compacted),
+            Source(Act::Sql(
+                "DELETE FROM events e USING events b WHERE b.kind = 'compacted' AND b.session_id = (SELECT base.session_id FROM events base JOIN events after ON after.session_id = base.session_id \
+             AND after.sequence = base.sequence + 1 WHERE base.kind = 'compacted' ORDER BY 1 DESC LIMIT 1) AND e.session_id = b.session_id AND e.sequence = b.sequence + 2",
+            )),
+        ],
+        &[
+            found(Row::SessionProjectionParity, Code::EventDamage),
+            found(Row::SessionProjectionParity, Code::ProjectionContent),
+        ],
+    ),
+    Fault::new(
+        "base-in-the-middle",
+        "an event that was compacted is there again, before the base",
+        &[
+            Scene(Do::Changes),
+            AGED,
+            KEEPING,
+            Scene(Do::Compacted),
+            Source(Act::Sql(
+                "INSERT INTO events (org_id, session_id, sequence, kind, payload, created_at, feed_position) SELECT org_id, session_id, sequence - 1, 'turn_started', '{}', created_at, feed_position FROM events WHERE kind = 'compacted' AND session_id = (SELECT base.session_id FROM events base JOIN events after ON after.session_id = base.session_id \
+             AND after.sequence = base.sequence + 1 WHERE base.kind = 'compacted' ORDER BY 1 DESC LIMIT 1)",
+            )),
+        ],
+        &[found(Row::SessionProjectionParity, Code::EventDamage)],
     ),
     Fault::new(
         "events-end-too-soon",

@@ -2,12 +2,14 @@
 //!
 //! Not here: how roles are started for them (`live`).
 
+use anyhow::Context as _;
 use chrono::TimeDelta;
 use client::{NewTrigger, NewWorkflow, Wish, WorkflowAction};
 use secrecy::SecretString;
 use tokio_util::sync::CancellationToken;
 
-use super::Awake;
+use super::{Awake, PATIENCE};
+use crate::checks::eventually;
 use crate::processes::Role;
 
 /// What happens.
@@ -34,6 +36,7 @@ pub(crate) enum Scene {
     NewKey,
     Changes,
     HalfDone,
+    Compacted,
 }
 
 /// Texts that programs have stumbled over: right to left, combined, beyond the first plane, without width, quotes.
@@ -53,6 +56,7 @@ impl Scene {
     pub(crate) fn roles(self) -> &'static [Role] {
         match self {
             Self::DeadLetters => &[Role::Web, Role::Worker, Role::Gateway],
+            Self::Compacted => &[Role::Web, Role::Worker, Role::Scheduler],
             Self::Unicode
             | Self::WaitingForApproval
             | Self::WaitingForAnAnswer
@@ -90,6 +94,7 @@ impl Scene {
             Self::NewKey => new_key(awake).await,
             Self::Changes => artifact(awake, "note plan.md changed\nwrite later.txt 3000").await,
             Self::HalfDone => half_done(awake).await,
+            Self::Compacted => compacted(awake).await,
         }
     }
 }
@@ -294,6 +299,21 @@ async fn half_done(awake: &Awake<'_>) -> anyhow::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Waits until a scheduler has compacted the newest session of the org, which comes last, and goes on with it.
+async fn compacted(awake: &Awake<'_>) -> anyhow::Result<()> {
+    let client = awake.client();
+    let sessions = crate::api::sessions(&client).await?;
+    let newest =
+        sessions.into_iter().filter(|session| session.title == "A file").max_by_key(|session| session.session_id);
+    let session = newest.context("nobody has talked")?.session_id;
+    let reached = eventually(PATIENCE, async || {
+        let events = client.event_list(session, 0, 1).await.ok()?;
+        (events.items.first()?.kind == "compacted").then_some(())
+    });
+    reached.await.context("no scheduler compacts the session")?;
+    awake.prompt(&client, session, "say and on it goes").await
 }
 
 fn paused() -> NewWorkflow {
