@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::serve::ListenerExt as _;
+use chrono::TimeDelta;
 use clap::ValueEnum;
 use config::Config;
 use effects::Effects;
