@@ -29,12 +29,10 @@ pub fn hold_to_its_description(url: &str, token: &str, ids: &[(&str, String)], f
     let text = format!("hooks = {:?}\n{CONFIG}{}", hooks.display().to_string(), known(ids));
     std::fs::write(&config, text).expect("a file can be written");
     let mut command = Command::new(installed().join("bin/schemathesis"));
-    command.arg("--config-file").arg(&config).arg("run").arg(format!("{url}/api/openapi.json"));
+    command.arg("--no-color").arg("--config-file").arg(&config).arg("run").arg(format!("{url}/api/openapi.json"));
     command.args(["--header", &format!("Authorization: Bearer {token}"), "--phases", "examples,coverage,fuzzing"]);
-    told({
-        command.current_dir(folder);
-        command
-    })
+    command.current_dir(folder);
+    told(command)
 }
 
 fn known(ids: &[(&str, String)]) -> String {

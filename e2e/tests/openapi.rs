@@ -7,13 +7,14 @@ use e2e::{Folder, Installation, hold_to_its_description, wait_for_async};
 #[tokio::test]
 async fn the_api_is_what_its_description_says() {
     let folder = Folder::new();
-    // It asks as fast as it can.
     let installation = Installation::new(&folder.make("installation"), "");
     let served = installation.serve();
     let ids = furnished(&served.operator()).await;
     let told = hold_to_its_description(&served.url("web"), served.token(), &ids, &folder.make("schemathesis"));
     assert_eq!(told.code, 0, "{}\n{}", told.stdout, told.stderr);
-    assert!(told.stdout.contains("79 total") && !told.stdout.contains("failed"), "{}", told.stdout);
+    for phase in ["Examples (in ", "Coverage (in ", "Fuzzing (in "] {
+        assert!(told.stdout.contains(phase), "what was not carried out found nothing: {phase}{}", told.stdout);
+    }
     assert_eq!(served.stop(), 0);
 }
 

@@ -96,6 +96,6 @@ fn if_match() -> Parameter {
         .description(Some(
             "The `ETag` that the change was made for, or `*` for any. Without it the change happens anyway.",
         ))
-        .schema(Some(ObjectBuilder::new().schema_type(Type::String).pattern(Some(ETAGS))))
+        .schema(Some(ObjectBuilder::new().schema_type(Type::String).pattern(Some(ETAGS)).examples(["*"])))
         .build()
 }
