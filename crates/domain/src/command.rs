@@ -9,7 +9,6 @@ pub const MAX_ATTEMPTS: i32 = 5;
 
 /// What is asked. In JSON and SQL: the fields `kind` and `payload`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(tag = "kind", content = "payload", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Wish {
     Prompt { text: String },

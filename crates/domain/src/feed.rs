@@ -70,6 +70,18 @@ impl FromStr for FeedPlace {
     }
 }
 
+#[cfg(feature = "openapi")]
+impl utoipa::PartialSchema for FeedPlace {
+    fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::Schema> {
+        let number = "([0-9]{1,18}|[1-8][0-9]{18})";
+        let place = utoipa::openapi::ObjectBuilder::new().schema_type(utoipa::openapi::Type::String);
+        place.pattern(Some(format!("^{number}-[0-9a-fA-F]{{32}}-{number}$"))).build().into()
+    }
+}
+
+#[cfg(feature = "openapi")]
+impl utoipa::ToSchema for FeedPlace {}
+
 impl Serialize for FeedPlace {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)

@@ -9,8 +9,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::tenancy::UnknownWord;
 
+// `tt`, since a derive that reads attributes does not see through a `literal` that a macro hands on.
 macro_rules! permissions {
-    ($($(#[$doc:meta])* $name:ident = $text:literal),* $(,)?) => {
+    ($($(#[$doc:meta])* $name:ident = $text:tt),* $(,)?) => {
         /// What somebody wants to do. Its name is a noun and a verb: `sessions.read`.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
         #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]

@@ -47,9 +47,16 @@ pub const MAX_EXPRESSION: usize = 200;
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum TriggerSpec {
     /// Five fields (minute, hour, day of month, month, day of week) or a nickname such as `@daily`.
-    Cron { expression: String, time_zone: String },
+    Cron {
+        #[cfg_attr(feature = "openapi", schema(max_length = 200, example = "0 9 * * 1-5"))]
+        expression: String,
+        /// As in the IANA data base.
+        #[cfg_attr(feature = "openapi", schema(example = "Europe/Berlin"))]
+        time_zone: String,
+    },
     /// At `anchor_at` and every `every_s` seconds before and after it. Without an anchor, it is when the trigger was made.
     Interval {
+        #[cfg_attr(feature = "openapi", schema(minimum = 1, maximum = 31_622_400))]
         every_s: i64,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, format = DateTime))]

@@ -13,8 +13,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::permission::{Permission, Permissions};
 
+#[cfg(feature = "openapi")]
+mod schema;
+
 /// The longest name of a role, in characters.
 pub const ROLE_CHARS: usize = 50;
+/// The longest email address, in characters.
+pub const EMAIL_CHARS: usize = 320;
 
 /// A role that every org has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -244,7 +249,7 @@ pub fn normal_email(text: &str) -> Option<String> {
     let email = text.trim().to_lowercase();
     let (name, host) = email.rsplit_once('@')?;
     let plain = !email.chars().any(|c| c.is_whitespace() || c.is_control());
-    (plain && !name.is_empty() && !host.is_empty() && email.chars().count() <= 320).then_some(email)
+    (plain && !name.is_empty() && !host.is_empty() && email.chars().count() <= EMAIL_CHARS).then_some(email)
 }
 
 #[cfg(test)]

@@ -31,7 +31,7 @@ use crate::app::App;
 use crate::auth::Caller;
 use crate::etag;
 use crate::extract::{Json, Path, Query};
-use crate::page::{Page, PageQuery, Paging};
+use crate::page::{Page, Paging};
 use crate::problem::Problem;
 
 /// Artifacts of one page, at most.
@@ -73,7 +73,7 @@ impl From<Artifact> for ArtifactView {
     path = "/api/artifacts",
     operation_id = "artifact_list",
     tag = "artifacts",
-    params(PageQuery),
+    params(Paging<ArtifactId>),
     responses((status = 200, description = "A page of them.", body = Page<ArtifactView>)),
     security(("token" = ["artifacts.read"])),
 )]
@@ -91,7 +91,7 @@ async fn list(
     path = "/api/sessions/{session_id}/artifacts",
     operation_id = "session_artifact_list",
     tag = "artifacts",
-    params(PageQuery),
+    params(Paging<ArtifactId>),
     responses((status = 200, description = "A page of them.", body = Page<ArtifactView>)),
     security(("token" = ["artifacts.read"])),
 )]

@@ -17,9 +17,9 @@ use utoipa_axum::routes;
 use crate::app::App;
 use crate::auth::Caller;
 use crate::extract::{Json, Query};
-use crate::page::{Page, PageQuery, Paging};
+use crate::page::{Page, Paging};
 use crate::problem::Problem;
-use crate::validate;
+use crate::text::Name;
 
 pub(crate) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(list)).routes(routes!(export::export)).routes(routes!(verification::verify))
@@ -50,14 +50,14 @@ impl From<AuditRecord> for AuditView {
 #[into_params(parameter_in = Query)]
 struct Filter {
     /// The whole of it, such as `account:ID`, `token:ID` or `role:NAME`.
-    #[param(max_length = 200)]
-    actor: Option<String>,
+    #[param(inline)]
+    actor: Option<Name>,
     /// The whole of it, such as `session.create`.
-    #[param(max_length = 200)]
-    action: Option<String>,
+    #[param(inline)]
+    action: Option<Name>,
     /// The whole of it, such as `session:ID`.
-    #[param(max_length = 200)]
-    target: Option<String>,
+    #[param(inline)]
+    target: Option<Name>,
     /// Recorded at this time or later.
     #[param(value_type = Option<String>, format = DateTime)]
     since: Option<Timestamp>,
@@ -67,15 +67,10 @@ struct Filter {
 }
 
 impl Filter {
-    fn checked(self) -> Result<AuditFilter, Problem> {
-        let text = |name, text: Option<String>| text.map(|text| validate::text(name, &text, 1..=200)).transpose();
-        Ok(AuditFilter {
-            actor: text("actor", self.actor)?,
-            action: text("action", self.action)?,
-            target: text("target", self.target)?,
-            since: self.since,
-            until: self.until,
-        })
+    fn named(&self) -> AuditFilter {
+        let text = |text: &Option<Name>| text.as_ref().map(Name::trimmed);
+        let (actor, action, target) = (text(&self.actor), text(&self.action), text(&self.target));
+        AuditFilter { actor, action, target, since: self.since, until: self.until }
     }
 }
 
@@ -88,7 +83,7 @@ impl Filter {
     path = "/api/audit",
     operation_id = "audit_list",
     tag = "audit",
-    params(PageQuery, Filter),
+    params(Paging<i64>, Filter),
     responses((status = 200, description = "A page of them.", body = Page<AuditView>)),
     security(("token" = ["audit.read"])),
 )]
@@ -99,7 +94,7 @@ async fn list(
     Query(filter): Query<Filter>,
 ) -> Result<Json<Page<AuditView>>, Problem> {
     let after = paging.cursor.unwrap_or(0);
-    let (records, next) = app.store.audit_list(caller.org, &filter.checked()?, after, paging.limit()).await?;
+    let (records, next) = app.store.audit_list(caller.org, &filter.named(), after, paging.limit()).await?;
     let items = records.into_iter().map(AuditView::from).collect();
     Ok(Json(Page { items, next_cursor: next.map(|position| position.to_string()) }))
 }

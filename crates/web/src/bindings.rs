@@ -18,9 +18,9 @@ use utoipa_axum::routes;
 use crate::app::App;
 use crate::auth::Caller;
 use crate::extract::{Json, Query};
-use crate::page::{Page, PageQuery, Paging};
+use crate::page::{Page, Paging};
 use crate::problem::Problem;
-use crate::validate;
+use crate::text::Text;
 
 pub(crate) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(list, create))
@@ -56,13 +56,15 @@ impl From<BindingError> for Problem {
     }
 }
 
+type Thread = Text<1, THREAD_CHARS>;
+
 #[derive(Debug, Deserialize, ToSchema)]
 #[schema(as = NewBinding)]
 #[serde(deny_unknown_fields)]
 struct Create {
     channel_id: ChannelId,
-    #[schema(min_length = 1, max_length = 200, example = "general")]
-    thread: String,
+    #[schema(inline)]
+    thread: Thread,
     session_id: SessionId,
 }
 
@@ -81,7 +83,7 @@ async fn create(
     caller: Caller,
     Json(new): Json<Create>,
 ) -> Result<(StatusCode, Json<BindingView>), Problem> {
-    let thread = validate::text("thread", &new.thread, 1..=THREAD_CHARS)?;
+    let thread = new.thread.trimmed();
     let new = NewBinding { org: caller.org, channel: new.channel_id, thread, session: new.session_id };
     let binding = app.store.binding_create(&new, &caller.actor()).await?;
     Ok((StatusCode::CREATED, Json(binding.into())))
@@ -93,7 +95,7 @@ async fn create(
     path = "/api/bindings",
     operation_id = "binding_list",
     tag = "channels",
-    params(PageQuery),
+    params(Paging<BindingId>),
     responses((status = 200, description = "A page of them.", body = Page<BindingView>)),
     security(("token" = ["channels.read"])),
 )]

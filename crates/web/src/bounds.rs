@@ -1,6 +1,6 @@
 //! How large a request may be, before anything of it is looked at.
 //!
-//! Not here: how many of them (`rate`), how long they take to arrive (the listener), the fields of a body (`validate`).
+//! Not here: how many of them (`rate`), how long they take to arrive (the listener), the fields of a body (`text`).
 
 use axum::extract::Request;
 use axum::http::{HeaderMap, header};

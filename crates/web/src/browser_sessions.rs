@@ -24,7 +24,7 @@ use utoipa_axum::routes;
 use crate::app::App;
 use crate::auth::Caller;
 use crate::extract::{Json, Path, Query};
-use crate::page::{Page, PageQuery, Paging};
+use crate::page::{Page, Paging};
 use crate::problem::Problem;
 use crate::sign_in::SignIn;
 use crate::sign_in::cookie::{Cookie, SessionSecret};
@@ -106,7 +106,7 @@ fn from_here(app: &App, sign_in: &SignIn, secret: &SessionSecret, headers: &Head
     path = "/api/browser-sessions",
     operation_id = "browser_session_list",
     tag = "browser sessions",
-    params(PageQuery),
+    params(Paging<BrowserSessionId>),
     responses((status = 200, description = "A page of them.", body = Page<View>)),
     security(("token" = [])),
 )]

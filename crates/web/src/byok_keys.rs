@@ -15,9 +15,9 @@ use utoipa_axum::routes;
 use crate::app::App;
 use crate::auth::Caller;
 use crate::extract::{Json, Path, Query};
-use crate::page::{Page, PageQuery, Paging};
+use crate::page::{Page, Paging};
 use crate::problem::Problem;
-use crate::validate;
+use crate::text::{Name, Text, Word};
 
 pub(crate) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(list, create)).routes(routes!(revoke))
@@ -44,17 +44,17 @@ impl From<ByokKey> for ByokKeyView {
     }
 }
 
-/// No `Debug`: it holds a key.
+// No `Debug`: it holds a key.
 #[derive(Deserialize, ToSchema)]
-#[schema(as = NewByokKey)]
+#[schema(as = NewByokKey, example = json!({"provider": "anthropic", "label": "team", "key": "the key as the provider gave it"}))]
 #[serde(deny_unknown_fields)]
 struct Create {
-    #[schema(min_length = 1, max_length = 100, example = "anthropic")]
-    provider: String,
-    #[schema(min_length = 1, max_length = 200, example = "team")]
-    label: String,
-    #[schema(min_length = 16, max_length = 4096, write_only, example = "the key as the provider gave it")]
-    key: String,
+    #[schema(inline)]
+    provider: Word,
+    #[schema(inline)]
+    label: Name,
+    #[schema(inline)]
+    key: Text<16, 4096>,
 }
 
 /// Brings a key. It is encrypted at once and never shown again.
@@ -79,9 +79,8 @@ async fn create(
 
 /// Real keys are long; of a short one the last four characters would say too much.
 async fn seal(app: &App, org: OrgId, new: Create) -> Result<NewByokKey, Problem> {
-    let key = SecretString::from(validate::text("key", &new.key, 16..=4_096)?);
-    let (provider, label) =
-        (validate::text("provider", &new.provider, 1..=100)?, validate::text("label", &new.label, 1..=200)?);
+    let key = SecretString::from(new.key.trimmed());
+    let (provider, label) = (new.provider.trimmed(), new.label.trimmed());
     let byok_key_id: ByokKeyId = app.store.sources().id();
     let (plaintext, aad) = (key.expose_secret(), byok_aad(org, byok_key_id));
     let sealed = secrets::seal(&*app.kms, app.store.sources(), plaintext.as_bytes(), &aad);
@@ -103,7 +102,7 @@ fn not_sealed(error: KmsError) -> Problem {
     path = "/api/byok-keys",
     operation_id = "byok_list",
     tag = "keys",
-    params(PageQuery),
+    params(Paging<ByokKeyId>),
     responses((status = 200, description = "A page of them.", body = Page<ByokKeyView>)),
     security(("token" = ["keys.read"])),
 )]

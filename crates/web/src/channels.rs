@@ -20,9 +20,9 @@ use utoipa_axum::routes;
 use crate::app::App;
 use crate::auth::Caller;
 use crate::extract::{Json, Query};
-use crate::page::{Page, PageQuery, Paging};
+use crate::page::{Page, Paging};
 use crate::problem::Problem;
-use crate::validate;
+use crate::text::Name;
 
 pub(crate) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(list, create))
@@ -56,13 +56,13 @@ struct CreatedChannel {
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
-#[schema(as = NewChannel)]
+#[schema(as = NewChannel, example = json!({"kind": "webhook", "name": "ops", "destination": "https://chat.example/hook"}))]
 #[serde(deny_unknown_fields)]
 struct Create {
     kind: ChannelKind,
-    #[schema(min_length = 1, max_length = 200, example = "ops")]
-    name: String,
-    #[schema(example = "https://chat.example/hook")]
+    #[schema(inline)]
+    name: Name,
+    #[schema(format = "uri", max_length = 2000, example = "https://chat.example/hook")]
     destination: String,
     #[serde(default = "standard")]
     deduplicates: bool,
@@ -93,7 +93,7 @@ async fn create(
     let new = NewChannel {
         org: caller.org,
         kind: new.kind,
-        name: validate::text("name", &new.name, 1..=200)?,
+        name: new.name.trimmed(),
         destination,
         secret_version: app.secrets.configured.channel.version.clone(),
         deduplicates: new.deduplicates,
@@ -109,7 +109,7 @@ async fn create(
     path = "/api/channels",
     operation_id = "channel_list",
     tag = "channels",
-    params(PageQuery),
+    params(Paging<ChannelId>),
     responses((status = 200, description = "A page of them.", body = Page<ChannelView>)),
     security(("token" = ["channels.read"])),
 )]

@@ -8,7 +8,7 @@ use clock::Timestamp;
 use domain::command::{CommandState, Wish};
 use domain::permission::Permission;
 use ids::{CommandId, SessionId};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use store::{Command, EnqueueError, NewCommand};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
@@ -18,9 +18,10 @@ use uuid::Uuid;
 use crate::app::App;
 use crate::auth::Caller;
 use crate::extract::{Json, Path, Query};
-use crate::page::{Page, PageQuery, Paging};
+use crate::idempotency;
+use crate::page::{Page, Paging};
 use crate::problem::Problem;
-use crate::{idempotency, validate};
+use crate::text::{Name, Text};
 
 /// Characters of a prompt or an answer.
 const TEXT_MAX: usize = 200_000;
@@ -67,7 +68,7 @@ impl From<Command> for CommandView {
     path = "/api/sessions/{session_id}/commands",
     operation_id = "command_enqueue",
     tag = "sessions",
-    request_body = Wish,
+    request_body = Asked,
     responses((status = 202, description = "It is taken down, and will be carried out in its turn.", body = EnqueuedView), (status = 409, description = "The session is archived and takes no prompts (`archived`), or the present state does not allow it otherwise."), (status = 429, description = "A quota of the org is used up (`over_quota`); `Retry-After` says when it begins anew.")),
     security(("token" = ["sessions.write"]), ("token" = ["sessions.approve"])),
 )]
@@ -76,15 +77,16 @@ async fn enqueue(
     caller: Caller,
     Path(session): Path<SessionId>,
     headers: HeaderMap,
-    Json(wish): Json<Wish>,
+    Json(asked): Json<Asked>,
 ) -> Result<(StatusCode, Json<EnqueuedView>), Problem> {
+    let wish = Wish::from(asked);
     let permission = if spoken_to(&wish).is_some() { Permission::SessionsApprove } else { Permission::SessionsWrite };
     if !caller.may(permission) {
         return Err(Problem::forbidden(format!("this takes the permission {}", permission.as_str())));
     }
     let idempotency_key = idempotency_key(&app, &headers)?;
     let (org, created_by) = (caller.org, Some(caller.account));
-    let new = NewCommand { org, session, wish: checked(wish)?, idempotency_key, created_by };
+    let new = NewCommand { org, session, wish, idempotency_key, created_by };
     let interaction = spoken_to(&new.wish).map(|request| app.effects.interaction(session, request));
     let enqueued = app.store.command_speak(&new, interaction).await.map_err(|error| match error {
         EnqueueError::NoSuchSession => Problem::not_found("session"),
@@ -119,19 +121,47 @@ fn idempotency_key(app: &App, headers: &HeaderMap) -> Result<String, Problem> {
     Ok(idempotency::key(headers)?.unwrap_or_else(|| app.store.sources().id::<Uuid>().to_string()))
 }
 
-fn checked(wish: Wish) -> Result<Wish, Problem> {
-    match &wish {
-        Wish::Prompt { text } => validate::text("text", text, 1..=TEXT_MAX)?,
-        Wish::Answer { request_id, answer } => {
-            validate::text("answer", answer, 0..=TEXT_MAX)?;
-            validate::text("request_id", request_id, 1..=200)?
+type Prompt = Text<1, TEXT_MAX>;
+type Answer = Text<0, TEXT_MAX>;
+
+/// A [`Wish`] with its bounds. What agents are told is told as it came, with the space around it.
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = Wish, example = json!({"kind": "prompt", "payload": {"text": "say good morning"}}))]
+#[serde(tag = "kind", content = "payload", rename_all = "snake_case", deny_unknown_fields)]
+enum Asked {
+    Prompt {
+        #[schema(inline)]
+        text: Prompt,
+    },
+    Abort {},
+    Answer {
+        #[schema(inline)]
+        request_id: Name,
+        #[schema(inline)]
+        answer: Answer,
+    },
+    Approve {
+        #[schema(inline)]
+        request_id: Name,
+    },
+    Reject {
+        #[schema(inline)]
+        request_id: Name,
+    },
+}
+
+impl From<Asked> for Wish {
+    fn from(asked: Asked) -> Self {
+        match asked {
+            Asked::Prompt { text } => Self::Prompt { text: text.whole() },
+            Asked::Abort {} => Self::Abort {},
+            Asked::Answer { request_id, answer } => {
+                Self::Answer { request_id: request_id.whole(), answer: answer.whole() }
+            }
+            Asked::Approve { request_id } => Self::Approve { request_id: request_id.whole() },
+            Asked::Reject { request_id } => Self::Reject { request_id: request_id.whole() },
         }
-        Wish::Approve { request_id } | Wish::Reject { request_id } => {
-            validate::text("request_id", request_id, 1..=200)?
-        }
-        Wish::Abort {} => String::new(),
-    };
-    Ok(wish)
+    }
 }
 
 /// The commands of a session, in the order in which they run.
@@ -140,7 +170,7 @@ fn checked(wish: Wish) -> Result<Wish, Problem> {
     path = "/api/sessions/{session_id}/commands",
     operation_id = "command_list",
     tag = "sessions",
-    params(PageQuery),
+    params(Paging<i64>),
     responses((status = 200, description = "A page of them.", body = Page<CommandView>)),
     security(("token" = ["sessions.read"])),
 )]

@@ -53,7 +53,7 @@ fn example(document: &Value, schema: &Value) -> Value {
     if let Some(name) = schema["$ref"].as_str() {
         return example(document, document.pointer(name.trim_start_matches('#')).unwrap());
     }
-    if let Some(example) = schema.get("example") {
+    if let Some(example) = schema.get("example").or(schema["examples"].get(0)) {
         return example.clone();
     }
     if let Some(first) = schema["oneOf"].get(0).or(schema["enum"].get(0)) {

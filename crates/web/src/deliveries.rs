@@ -15,7 +15,7 @@ use utoipa_axum::routes;
 use crate::app::App;
 use crate::auth::Caller;
 use crate::extract::{Json, Path, Query};
-use crate::page::{Page, PageQuery, Paging};
+use crate::page::{Page, Paging};
 use crate::problem::Problem;
 
 pub(crate) fn routes() -> OpenApiRouter<App> {
@@ -75,7 +75,7 @@ struct Filter {
     path = "/api/deliveries",
     operation_id = "delivery_list",
     tag = "channels",
-    params(Filter, PageQuery),
+    params(Filter, Paging<DeliveryId>),
     responses((status = 200, description = "A page of them.", body = Page<DeliveryView>)),
     security(("token" = ["channels.read"])),
 )]

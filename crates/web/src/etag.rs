@@ -107,7 +107,7 @@ fn listed(request: &HeaderMap, name: &HeaderName) -> Result<Option<Listed>, Prob
     if values.peek().is_none() {
         return Ok(None);
     }
-    let invalid = || Problem::invalid(format!("{name} holds * or at most {LISTED_MAX} ETags such as \"1-2-3\""));
+    let invalid = || Problem::invalid(format!("{name} holds * or 1 to {LISTED_MAX} ETags such as \"1-2-3\""));
     let mut tags = Vec::new();
     for value in values {
         let text = value.to_str().map_err(|_| invalid())?.trim();
@@ -116,7 +116,7 @@ fn listed(request: &HeaderMap, name: &HeaderName) -> Result<Option<Listed>, Prob
         }
         tags.extend(entity_tags(text).ok_or_else(invalid)?);
     }
-    if tags.len() > LISTED_MAX { Err(invalid()) } else { Ok(Some(Listed::Tags(tags))) }
+    if (1..=LISTED_MAX).contains(&tags.len()) { Ok(Some(Listed::Tags(tags))) } else { Err(invalid()) }
 }
 
 /// Quoted, so a comma in one does not end it. `None`: it is no list of tags.

@@ -31,7 +31,7 @@ use crate::router::BODY_LIMIT;
 pub(crate) const KEY: HeaderName = HeaderName::from_static("idempotency-key");
 /// On an answer that was given before.
 const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
-const KEY_MAX: usize = 200;
+pub(crate) const KEY_MAX: usize = 200;
 /// Bytes of an answer that is kept. Larger ones count as lost.
 const ANSWER_MAX: usize = 64 * 1024;
 /// Its key is a column of the command and never expires.

@@ -8,7 +8,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use chrono::TimeDelta;
 use clock::Timestamp;
-use domain::tenancy::{RoleName, normal_email};
+use domain::tenancy::RoleName;
 use ids::InvitationId;
 use serde::{Deserialize, Serialize};
 use store::{Invitation, NewInvitation};
@@ -20,13 +20,14 @@ use crate::app::App;
 use crate::auth::Caller;
 use crate::extract::{Json, Path, Query};
 use crate::members;
-use crate::page::{Page, PageQuery, Paging};
+use crate::page::{Page, Paging};
 use crate::problem::Problem;
 use crate::sign_in::InvitationSecret;
+use crate::text::Email;
 
 /// How long one is open unless told otherwise.
-const DAYS: u32 = 7;
-const DAYS_MAX: u32 = 30;
+const DAYS: i64 = 7;
+const DAYS_MAX: i64 = 30;
 
 pub(crate) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(list, create)).routes(routes!(revoke))
@@ -65,16 +66,16 @@ struct CreatedInvitation {
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
-#[schema(as = NewInvitation)]
+#[schema(as = NewInvitation, example = json!({"email": "carol@example.org", "role": "member"}))]
 #[serde(deny_unknown_fields)]
 struct New {
-    #[schema(min_length = 3, max_length = 320, example = "carol@example.org")]
-    email: String,
-    #[schema(value_type = String, example = "member")]
+    #[schema(inline)]
+    email: Email,
     role: RoleName,
     /// How long it is open. Default: 7.
+    #[serde(default, deserialize_with = "crate::number::whole_or_none")]
     #[schema(minimum = 1, maximum = 30)]
-    days: Option<u32>,
+    days: Option<i64>,
 }
 
 /// Invites somebody to become a member by signing in with a browser. Takes all permissions of the role. An open
@@ -93,14 +94,14 @@ async fn create(
     caller: Caller,
     Json(new): Json<New>,
 ) -> Result<(StatusCode, Json<CreatedInvitation>), Problem> {
-    let email = normal_email(&new.email).ok_or_else(|| Problem::invalid("email is not an address"))?;
+    let Email(email) = new.email;
     let days = new.days.unwrap_or(DAYS);
     if !(1..=DAYS_MAX).contains(&days) {
         return Err(Problem::invalid("days is 1 to 30"));
     }
     caller.must_cover(members::known(&app, caller.org, &new.role).await?)?;
     let secret = InvitationSecret::generate(app.store.sources());
-    let expires_at = app.store.sources().now() + TimeDelta::days(days.into());
+    let expires_at = app.store.sources().now() + TimeDelta::days(days);
     let new = NewInvitation { email, role: new.role, token_hash: secret.hash(), expires_at };
     let created = app.store.invitation_create(caller.org, &new, &caller.actor()).await?;
     app.effects.flush().await;
@@ -115,7 +116,7 @@ async fn create(
     path = "/api/invitations",
     operation_id = "invitation_list",
     tag = "members",
-    params(PageQuery),
+    params(Paging<InvitationId>),
     responses((status = 200, description = "A page of them.", body = Page<View>)),
     security(("token" = ["members.read"])),
 )]
@@ -160,7 +161,7 @@ mod tests {
         let admin = world.member(world.org, Role::Admin, &[Scope::Read, Scope::Write]).await;
         let body = |role: &str| json!({"email": "carol@example.org", "role": role});
         world.post_as(&admin, "/api/invitations", body("owner")).await.expect_problem(403, "forbidden");
-        world.post_as(&admin, "/api/invitations", body("nobody")).await.expect_problem(422, "invalid");
+        world.post_as(&admin, "/api/invitations", body("nobody")).await.expect_problem(404, "not_found");
         let made = world.post_as(&admin, "/api/invitations", body("member")).await.expect(201);
         let path = made["path"].as_str().unwrap().to_owned();
         let list = world.get("/api/invitations").await.expect(200);

@@ -29,6 +29,7 @@ mod invitations;
 mod maintenance;
 mod members;
 mod metrics;
+mod number;
 mod observe;
 mod openapi;
 mod orgs;
@@ -44,10 +45,10 @@ mod sign_in;
 mod subjects;
 #[cfg(test)]
 mod testing;
+mod text;
 mod tokens;
 mod uploads;
 mod usage;
-mod validate;
 mod workflows;
 mod workspace;
 

@@ -20,9 +20,9 @@ use crate::app::App;
 use crate::auth::Caller;
 use crate::extract::Json;
 use crate::problem::Problem;
-use crate::validate;
+use crate::text::Name;
 
-const PATH: &str = "/api/maintenance";
+pub(crate) const PATH: &str = "/api/maintenance";
 const SIGNING_OUT: &str = "/api/browser-sessions/current";
 
 pub(crate) fn routes() -> OpenApiRouter<App> {
@@ -60,11 +60,12 @@ impl From<Option<Maintenance>> for MaintenanceView {
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
+#[schema(example = json!({"reason": "the database is moved"}))]
 #[serde(deny_unknown_fields)]
 struct BeginMaintenance {
     /// Shown to everybody who is refused.
-    #[schema(min_length = 1, max_length = 200, example = "the database is moved")]
-    reason: String,
+    #[schema(inline)]
+    reason: Name,
 }
 
 /// Whether the system is in maintenance.
@@ -96,7 +97,7 @@ async fn begin(
     caller: Caller,
     Json(new): Json<BeginMaintenance>,
 ) -> Result<Json<MaintenanceView>, Problem> {
-    let reason = validate::text("reason", &new.reason, 1..=200)?;
+    let reason = new.reason.trimmed();
     let begun = app.store.maintenance_begin(&reason, &caller.actor()).await?;
     Ok(Json(Some(begun).into()))
 }

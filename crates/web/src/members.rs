@@ -5,7 +5,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use clock::Timestamp;
 use domain::permission::Permissions;
-use domain::tenancy::{RoleName, normal_email};
+use domain::tenancy::RoleName;
 use ids::{AccountId, OrgId};
 use serde::{Deserialize, Serialize};
 use store::{Member, Removal};
@@ -17,9 +17,9 @@ use crate::app::App;
 use crate::auth::Caller;
 use crate::etag;
 use crate::extract::{Json, Path, Query};
-use crate::page::{Page, PageQuery, Paging};
+use crate::page::{Page, Paging};
 use crate::problem::Problem;
-use crate::validate;
+use crate::text::{Email, Name};
 
 pub(crate) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(list, add)).routes(routes!(view, remove, change))
@@ -45,13 +45,13 @@ impl From<Member> for MemberView {
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
+#[schema(example = json!({"email": "bob@example.org", "display_name": "Bob", "role": "member"}))]
 #[serde(deny_unknown_fields)]
 struct NewMember {
-    #[schema(min_length = 3, max_length = 320, example = "bob@example.org")]
-    email: String,
-    #[schema(min_length = 1, max_length = 200, example = "Bob")]
-    display_name: String,
-    #[schema(value_type = String, example = "member")]
+    #[schema(inline)]
+    email: Email,
+    #[schema(inline)]
+    display_name: Name,
     role: RoleName,
 }
 
@@ -59,7 +59,6 @@ struct NewMember {
 #[schema(as = ChangeMember)]
 #[serde(deny_unknown_fields)]
 struct Change {
-    #[schema(value_type = String, example = "viewer")]
     role: RoleName,
 }
 
@@ -78,8 +77,8 @@ async fn add(
     caller: Caller,
     Json(new): Json<NewMember>,
 ) -> Result<(StatusCode, Json<MemberView>), Problem> {
-    let email = normal_email(&new.email).ok_or_else(|| Problem::invalid("email is not an address"))?;
-    let display_name = validate::text("display_name", &new.display_name, 1..=200)?;
+    let Email(email) = new.email;
+    let display_name = new.display_name.trimmed();
     caller.must_cover(known(&app, caller.org, &new.role).await?)?;
     let new = store::NewMember { email, display_name, role: new.role };
     let added = app.store.member_add(caller.org, &new, &caller.actor()).await?;
@@ -140,7 +139,7 @@ async fn change(
 /// What a role of the org permits.
 pub(crate) async fn known(app: &App, org: OrgId, role: &RoleName) -> Result<Permissions, Problem> {
     let permissions = app.store.role_permissions(org, role).await?;
-    permissions.ok_or_else(|| Problem::invalid(format!("the org has no role {role}")))
+    permissions.ok_or_else(|| Problem::not_found("role"))
 }
 
 /// Whether the caller stands above a member: it has all permissions that the member has.
@@ -185,7 +184,7 @@ async fn remove(
     path = "/api/members",
     operation_id = "member_list",
     tag = "members",
-    params(PageQuery),
+    params(Paging<AccountId>),
     responses((status = 200, description = "A page of them.", body = Page<MemberView>)),
     security(("token" = ["members.read"])),
 )]
@@ -215,7 +214,7 @@ mod tests {
         let path = format!("/api/members/{}", me.as_str().unwrap());
         world.patch_as(&member, &path, json!({"role": "owner"})).await.expect_problem(403, "forbidden");
         world.patch_as(&admin, &path, json!({"role": "owner"})).await.expect_problem(403, "forbidden");
-        world.patch_as(&admin, &path, json!({"role": "nobody"})).await.expect_problem(422, "invalid");
+        world.patch_as(&admin, &path, json!({"role": "nobody"})).await.expect_problem(404, "not_found");
         assert_eq!(world.patch_as(&admin, &path, json!({"role": "auditor"})).await.expect(200)["role"], "auditor");
         world.get_as(&member, "/api/audit").await.expect(200);
         world.get_as(&member, "/api/sessions").await.expect_problem(403, "forbidden");

@@ -13,9 +13,9 @@ use utoipa_axum::routes;
 use crate::app::App;
 use crate::auth::Caller;
 use crate::extract::{Json, Query};
-use crate::page::{Page, PageQuery, Paging};
+use crate::page::{Page, Paging};
 use crate::problem::Problem;
-use crate::validate;
+use crate::text::Name;
 
 pub(crate) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(list, create))
@@ -37,10 +37,11 @@ impl From<Org> for OrgView {
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
+#[schema(example = json!({"name": "Acme"}))]
 #[serde(deny_unknown_fields)]
 struct NewOrg {
-    #[schema(min_length = 1, max_length = 200, example = "Acme")]
-    name: String,
+    #[schema(inline)]
+    name: Name,
 }
 
 /// Makes an org, without members; the first is added with the header `Cowork-Org`.
@@ -58,7 +59,7 @@ async fn create(
     caller: Caller,
     Json(new): Json<NewOrg>,
 ) -> Result<(StatusCode, Json<OrgView>), Problem> {
-    let name = validate::text("name", &new.name, 1..=200)?;
+    let name = new.name.trimmed();
     let org = app.store.org_create(&name, &caller.actor()).await?;
     Ok((StatusCode::CREATED, Json(org.into())))
 }
@@ -69,7 +70,7 @@ async fn create(
     path = "/api/orgs",
     operation_id = "org_list",
     tag = "installation",
-    params(PageQuery),
+    params(Paging<OrgId>),
     responses((status = 200, description = "A page of them.", body = Page<OrgView>)),
     security(("token" = ["installation.read"])),
 )]

@@ -6,7 +6,9 @@
 use std::fmt::Display;
 
 use serde::{Deserialize, Serialize};
-use utoipa::{IntoParams, ToSchema};
+use utoipa::openapi::path::{Parameter, ParameterBuilder, ParameterIn};
+use utoipa::openapi::{RefOr, Required, Schema};
+use utoipa::{IntoParams, PartialSchema, ToSchema};
 
 const LIMIT_DEFAULT: i64 = 50;
 const LIMIT_MAX: i64 = 200;
@@ -18,16 +20,19 @@ pub(crate) struct Paging<C> {
     limit: Option<i64>,
 }
 
-/// [`Paging`] as the documentation of the API shows it.
-#[derive(IntoParams)]
-#[into_params(parameter_in = Query)]
-#[expect(dead_code, reason = "its fields are read by the macro that documents them")]
-pub(crate) struct PageQuery {
-    /// `next_cursor` of the page before.
-    cursor: Option<String>,
-    /// Rows of a page, at most. 50 if it is not given; what is out of bounds is brought to the nearest bound.
-    #[param(minimum = 1, maximum = 200)]
-    limit: Option<i64>,
+/// By hand, since a cursor is of the kind that the list's rows are found by.
+impl<C: PartialSchema> IntoParams for Paging<C> {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        let limit = format!(
+            "Rows of a page, at most. {LIMIT_DEFAULT} if it is not given; what is not 1 to {LIMIT_MAX} is brought to the \
+             nearest bound."
+        );
+        let query = |name: &str, description: &str, schema: RefOr<Schema>| {
+            let parameter = ParameterBuilder::new().name(name).parameter_in(ParameterIn::Query);
+            parameter.required(Required::False).description(Some(description)).schema(Some(schema)).build()
+        };
+        vec![query("cursor", "`next_cursor` of the page before.", C::schema()), query("limit", &limit, i64::schema())]
+    }
 }
 
 impl<C> Paging<C> {

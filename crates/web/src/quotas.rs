@@ -61,6 +61,7 @@ struct Quotas {
 struct Put {
     period: QuotaPeriod,
     #[schema(minimum = 0, maximum = 1_000_000_000_000_000_i64)]
+    #[serde(deserialize_with = "crate::number::whole")]
     quantity_max: i64,
 }
 
@@ -97,7 +98,6 @@ async fn list(State(app): State<App>, caller: Caller) -> Result<Json<Quotas>, Pr
     path = "/api/quotas/{kind}",
     operation_id = "quota_view",
     tag = "usage",
-    params(("kind" = UsageKind, Path)),
     responses((status = 200, description = "As it is now.", body = QuotaView, headers(("ETag" = String, description = "Strong; of its present state."))), (status = 304, description = "The reader has it: `If-None-Match` named its `ETag`.")),
     security(("token" = ["usage.read"])),
 )]
@@ -117,7 +117,6 @@ async fn view(
     path = "/api/quotas/{kind}",
     operation_id = "quota_put",
     tag = "usage",
-    params(("kind" = UsageKind, Path)),
     request_body = Put,
     responses((status = 200, description = "As it is now.", body = QuotaView, headers(("ETag" = String, description = "Of the new state."))), (status = 412, description = "It is not in the state that `If-Match` names, or it is there in spite of `If-None-Match: *`.")),
     security(("token" = ["installation.write"])),
@@ -146,7 +145,6 @@ async fn put(
     path = "/api/quotas/{kind}",
     operation_id = "quota_remove",
     tag = "usage",
-    params(("kind" = UsageKind, Path)),
     responses((status = 204, description = "It is gone."), (status = 412, description = "It is not in the state that `If-Match` names.")),
     security(("token" = ["installation.write"])),
 )]

@@ -1,5 +1,7 @@
 //! Roles: names for sets of permissions. Six are built in; an org makes others.
 
+use std::borrow::Cow;
+
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
@@ -8,7 +10,8 @@ use domain::permission::{Permission, Permissions};
 use domain::tenancy::{Role, RoleName};
 use serde::{Deserialize, Serialize};
 use store::{CustomRole, RoleDeletion};
-use utoipa::ToSchema;
+use utoipa::openapi::{ObjectBuilder, RefOr, Schema, Type};
+use utoipa::{PartialSchema, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -58,7 +61,35 @@ struct Roles {
 #[serde(deny_unknown_fields)]
 struct Put {
     #[schema(min_items = 1)]
-    permissions: Vec<Permission>,
+    permissions: Vec<OfAnOrg>,
+}
+
+/// A permission that roles can have: one that does not reach above orgs.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(try_from = "Permission")]
+struct OfAnOrg(Permission);
+
+impl TryFrom<Permission> for OfAnOrg {
+    type Error = &'static str;
+
+    fn try_from(permission: Permission) -> Result<Self, Self::Error> {
+        let above = "no role of an org reaches above it: leave out what begins with installation";
+        if permission.above_orgs() { Err(above) } else { Ok(Self(permission)) }
+    }
+}
+
+impl PartialSchema for OfAnOrg {
+    fn schema() -> RefOr<Schema> {
+        let names = Permission::ALL.iter().filter(|permission| !permission.above_orgs());
+        let names = names.map(|permission| permission.as_str());
+        ObjectBuilder::new().schema_type(Type::String).enum_values(Some(names)).build().into()
+    }
+}
+
+impl ToSchema for OfAnOrg {
+    fn name() -> Cow<'static, str> {
+        Cow::Borrowed("OrgPermission")
+    }
 }
 
 /// The roles that members can have: those that are built in, then the org's own by name.
@@ -117,12 +148,9 @@ async fn put(
 ) -> Result<Response, Problem> {
     let expected = etag::expected(&app, &request)?;
     let name = custom(&role)?;
-    let permissions: Permissions = new.permissions.into_iter().collect();
+    let permissions: Permissions = new.permissions.into_iter().map(|OfAnOrg(permission)| permission).collect();
     if permissions == Permissions::default() {
         return Err(Problem::invalid("a role has at least one permission"));
-    }
-    if permissions.iter().any(Permission::above_orgs) {
-        return Err(Problem::invalid("no role of an org reaches above it: leave out what begins with installation"));
     }
     if let Some(before) = app.store.role_permissions(caller.org, &RoleName::Custom(name.clone())).await? {
         caller.must_cover(before)?;

@@ -21,7 +21,7 @@ use crate::app::App;
 use crate::auth::Caller;
 use crate::extract::{Json, Path};
 use crate::problem::Problem;
-use crate::validate;
+use crate::text::{Name, Word};
 
 pub(crate) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
@@ -85,18 +85,19 @@ struct ProjectionView {
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
-#[schema(as = NewSession)]
+#[schema(as = NewSession, example = json!({"title": "Plan the week", "agent": "scripted"}))]
 #[serde(deny_unknown_fields)]
 struct Create {
-    #[schema(min_length = 1, max_length = 200, example = "Plan the week")]
-    title: String,
+    #[schema(inline)]
+    title: Name,
     #[serde(default = "scripted")]
-    #[schema(min_length = 1, max_length = 100, example = "scripted")]
-    agent: String,
+    #[schema(inline)]
+    agent: Word,
 }
 
-fn scripted() -> String {
-    "scripted".to_owned()
+/// The agent of what names none.
+pub(crate) fn scripted() -> Word {
+    Word::literal("scripted")
 }
 
 /// Begins a session.
@@ -114,8 +115,8 @@ async fn create(
     caller: Caller,
     Json(new): Json<Create>,
 ) -> Result<(StatusCode, Json<SessionView>), Problem> {
-    let title = validate::text("title", &new.title, 1..=200)?;
-    let agent = validate::text("agent", &new.agent, 1..=100)?;
+    let title = new.title.trimmed();
+    let agent = new.agent.trimmed();
     let new = NewSession { org: caller.org, created_by: Some(caller.account), title, agent };
     let session = app.store.session_create(app.generation.generation, &new).await?;
     Ok((StatusCode::CREATED, Json(find(&app, caller.org, session).await?.into())))

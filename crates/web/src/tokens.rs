@@ -18,9 +18,10 @@ use crate::api_token::ApiToken;
 use crate::app::App;
 use crate::auth::Caller;
 use crate::extract::{Json, Path, Query};
-use crate::page::{Page, PageQuery, Paging};
+use crate::members;
+use crate::page::{Page, Paging};
 use crate::problem::Problem;
-use crate::{members, validate};
+use crate::text::Name;
 
 pub(crate) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(list, create)).routes(routes!(revoke))
@@ -58,11 +59,12 @@ struct CreatedToken {
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
+#[schema(example = json!({"name": "ci", "scopes": ["read"]}))]
 #[serde(deny_unknown_fields)]
 struct NewToken {
-    #[schema(min_length = 1, max_length = 200, example = "ci")]
-    name: String,
-    #[schema(value_type = Vec<String>, example = json!(["read"]))]
+    #[schema(inline)]
+    name: Name,
+    #[schema(min_items = 1, example = json!(["read"]))]
     scopes: Vec<Scope>,
     /// Default: the caller's own.
     account_id: Option<AccountId>,
@@ -98,7 +100,7 @@ async fn create(
     let token = ApiToken::generate(app.store.sources());
     let new = store::NewToken {
         account,
-        name: validate::text("name", &new.name, 1..=200)?,
+        name: new.name.trimmed(),
         hash: token.hash(),
         last_four: token.last_four(),
         scopes: new.scopes,
@@ -128,7 +130,7 @@ fn check(caller: &Caller, account: AccountId, scopes: &[Scope]) -> Result<(), Pr
     path = "/api/tokens",
     operation_id = "token_list",
     tag = "tokens",
-    params(PageQuery),
+    params(Paging<TokenId>),
     responses((status = 200, description = "A page of them.", body = Page<TokenView>)),
     security(("token" = ["tokens.read"])),
 )]

@@ -28,7 +28,7 @@ use crate::artifacts::{self, ArtifactView};
 use crate::auth::Caller;
 use crate::extract::{Json, Path};
 use crate::problem::Problem;
-use crate::validate;
+use crate::text::{Name, Word};
 
 pub(crate) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
@@ -84,22 +84,24 @@ impl From<Upload> for UploadView {
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
-#[schema(as = NewUpload)]
+#[schema(as = NewUpload, example = json!({
+    "name": "a table.csv",
+    "media_type": "text/csv",
+    "size": 8,
+    "sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
+}))]
 #[serde(deny_unknown_fields)]
 struct Create {
-    #[schema(min_length = 1, max_length = 200, example = "a table.csv")]
-    name: String,
-    #[schema(min_length = 1, max_length = 100, example = "text/csv")]
-    media_type: String,
+    #[schema(inline)]
+    name: Name,
+    #[schema(inline)]
+    media_type: Word,
     /// Bytes.
-    #[schema(minimum = 0, maximum = 268_435_456, example = 8)]
+    #[schema(minimum = 0, maximum = 268_435_456)]
+    #[serde(deserialize_with = "crate::number::whole")]
     size: i64,
     /// Hex.
-    #[schema(
-        min_length = 64,
-        max_length = 64,
-        example = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
-    )]
+    #[schema(min_length = 64, max_length = 64, pattern = "^[0-9a-fA-F]{64}$")]
     sha256: String,
 }
 
@@ -140,8 +142,8 @@ async fn create(
     Path(session): Path<SessionId>,
     Json(new): Json<Create>,
 ) -> Result<(StatusCode, Json<UploadView>), Problem> {
-    let name = validate::text("name", &new.name, 1..=200)?;
-    let media_type = validate::text("media_type", &new.media_type, 1..=100)?;
+    let name = new.name.trimmed();
+    let media_type = new.media_type.trimmed();
     if !(0..=SIZE_MAX).contains(&new.size) {
         return Err(Problem::invalid(format!("size is 0 to {SIZE_MAX} bytes")));
     }

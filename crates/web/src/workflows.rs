@@ -18,7 +18,7 @@ use utoipa_axum::routes;
 use crate::app::App;
 use crate::auth::Caller;
 use crate::extract::{Json, Path, Query};
-use crate::page::{Page, PageQuery, Paging};
+use crate::page::{Page, Paging};
 use crate::problem::Problem;
 
 mod create;
@@ -105,7 +105,7 @@ impl From<WorkflowError> for Problem {
     path = "/api/workflows",
     operation_id = "workflow_list",
     tag = "workflows",
-    params(PageQuery),
+    params(Paging<WorkflowId>),
     responses((status = 200, description = "A page of them.", body = Page<WorkflowView>)),
     security(("token" = ["workflows.read"])),
 )]
@@ -292,10 +292,10 @@ mod tests {
         triggers[0]: an interval of 0 s is not between 1 and 31622400 s
         triggers[0]: the one time 2024-10-03 00:00:00 UTC has passed
         a workflow has at most 20 triggers
-        name has 1 to 200 characters
-        prompt has 1 to 32000 characters
+        Failed to deserialize the JSON body into the target type: name: it has 1 to 200 characters, and no NUL at line 1 column 211
+        Failed to deserialize the JSON body into the target type: prompt: it has 1 to 32000 characters, and no NUL at line 1 column 32029
         missed_window_s is 0 to 2678400 seconds
-        state is active or paused
+        Failed to deserialize the JSON body into the target type: state: unknown variant `archived`, expected `active` or `paused` at line 1 column 63
         "#);
         create(&world, json!({"missed_policy": "twice"})).await.expect_problem(422, "invalid");
         create(&world, json!({"promt": "say"})).await.expect_problem(422, "invalid");

@@ -49,8 +49,7 @@ pub(super) struct Wanted {
     /// The number of the last record of the export before. 0 if it is not given.
     #[param(minimum = 0)]
     after: Option<i64>,
-    /// Records, at most; what is out of bounds is brought to the nearest bound.
-    #[param(minimum = 1, maximum = 1_000_000)]
+    /// Records, at most, 1 to 1,000,000; what is out of bounds is brought to the nearest bound.
     limit: Option<i64>,
 }
 

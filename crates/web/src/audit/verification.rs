@@ -20,7 +20,7 @@ pub(super) struct Noted {
     #[param(minimum = 0)]
     number: Option<i64>,
     /// Hex.
-    #[param(min_length = 64, max_length = 64)]
+    #[param(min_length = 64, max_length = 64, pattern = "^[0-9a-fA-F]{64}$")]
     hash: Option<String>,
 }
 

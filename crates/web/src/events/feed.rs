@@ -45,6 +45,7 @@ pub(super) fn routes() -> OpenApiRouter<App> {
 #[into_params(parameter_in = Query)]
 struct From {
     /// The last place that the reader has seen.
+    #[param(inline, value_type = Option<FeedPlace>)]
     cursor: Option<String>,
     /// Events of a page, at most: 50 if it is not given, 200 at most.
     limit: Option<i64>,
@@ -81,7 +82,7 @@ impl std::convert::From<FeedEvent> for FeedItem {
     path = "/api/events",
     operation_id = "feed",
     tag = "sessions",
-    params(From, ("Last-Event-ID" = Option<String>, Header, description = "For a stream: the last place that the reader has seen. It wins over `cursor`.")),
+    params(From, ("Last-Event-ID" = inline(Option<FeedPlace>), Header, description = "For a stream: the last place that the reader has seen. It wins over `cursor`.")),
     responses((status = 200, description = "A page of them; with `Accept: text/event-stream` a stream.", content((Page<FeedItem> = "application/json"), (String = "text/event-stream")))),
     security(("token" = ["sessions.read"])),
 )]

@@ -47,6 +47,32 @@ fn every_reference_leads_somewhere() {
 }
 
 #[test]
+fn no_operation_takes_a_parameter_twice() {
+    let document = json();
+    let mut seen = 0;
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for (method, operation) in item.as_object().unwrap() {
+            let mut names = BTreeSet::new();
+            for parameter in operation["parameters"].as_array().unwrap() {
+                assert!(names.insert((parameter["in"].as_str(), parameter["name"].as_str())), "{method} {path}");
+                seen += 1;
+            }
+        }
+    }
+    assert!(seen > 100, "{seen}");
+}
+
+#[test]
+fn no_part_of_a_body_takes_fields_that_are_not_described() {
+    let document = json();
+    let schemas = &document["components"]["schemas"];
+    for variant in ["Wish", "TriggerSpec"].iter().flat_map(|name| schemas[name]["oneOf"].as_array().unwrap()) {
+        assert_eq!(variant["additionalProperties"], false, "{variant}");
+    }
+    assert_eq!(schemas["Wish"]["oneOf"][0]["properties"]["payload"]["additionalProperties"], false);
+}
+
+#[test]
 fn every_operation_says_what_it_is_for_and_has_a_name_of_its_own() {
     let document = json();
     let mut names = BTreeSet::new();

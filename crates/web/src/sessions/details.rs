@@ -14,9 +14,10 @@ use utoipa::ToSchema;
 
 use crate::app::App;
 use crate::auth::Caller;
+use crate::etag;
 use crate::extract::{Json, Path};
 use crate::problem::Problem;
-use crate::{etag, validate};
+use crate::text::Name;
 
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = SessionDetails)]
@@ -31,11 +32,11 @@ pub(super) struct DetailsView {
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
-#[schema(as = ChangeSession)]
+#[schema(as = ChangeSession, example = json!({"title": "Plan the week", "tags": ["ops"]}))]
 #[serde(deny_unknown_fields)]
 pub(super) struct Change {
-    #[schema(min_length = 1, max_length = 200, example = "Plan the week")]
-    title: Option<String>,
+    #[schema(inline)]
+    title: Option<Name>,
     /// All that it has from now on. Letters, digits and `. _ : / -`; kept in lower case.
     #[schema(max_items = 20, example = json!(["ops"]))]
     tags: Option<Vec<String>>,
@@ -97,7 +98,7 @@ pub(super) async fn change(
     Json(change): Json<Change>,
 ) -> Result<Response, Problem> {
     let expected = etag::expected(&app, &request)?;
-    let title = change.title.map(|title| validate::text("title", &title, 1..=200)).transpose()?;
+    let title = change.title.map(|title| title.trimmed());
     let tags = change.tags.map(Tags::new).transpose().map_err(|error| Problem::invalid(error.to_string()))?;
     let change = SessionChange { title, tags, archived: change.archived };
     let changed = app.store.session_change(caller.org, session, &change, &expected, &caller.actor()).await?;

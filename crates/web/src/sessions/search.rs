@@ -12,34 +12,34 @@ use super::SessionView;
 use crate::app::App;
 use crate::auth::Caller;
 use crate::extract::{Json, Query};
-use crate::page::{Page, PageQuery, Paging};
+use crate::page::{Page, Paging};
 use crate::problem::Problem;
-use crate::validate;
+use crate::text::{Name, Word};
 
 /// What a session must be to be listed: all of it.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(super) struct Filter {
     /// Words that its title must have, each whole, in any order and case.
-    #[param(min_length = 1, max_length = 200)]
-    q: Option<String>,
+    #[param(inline)]
+    q: Option<Name>,
     /// Tags that it must have, with commas between them.
     #[param(max_length = 1100)]
     tags: Option<String>,
     archived: Option<bool>,
-    #[param(max_length = 100)]
-    agent: Option<String>,
+    #[param(inline)]
+    agent: Option<Word>,
     state: Option<SessionState>,
 }
 
 impl Filter {
     /// `None`: every session is listed.
     fn search(self) -> Result<Option<SessionSearch>, Problem> {
-        let text = self.q.map(|text| validate::text("q", &text, 1..=200)).transpose()?;
+        let text = self.q.map(Name::whole);
         let tags: Vec<&str> = self.tags.as_deref().into_iter().flat_map(|tags| tags.split(',')).collect();
         let terms =
             details::wanted(text.as_deref(), &tags).map_err(|error: TermError| Problem::invalid(error.to_string()))?;
-        let agent = self.agent.map(|agent| validate::text("agent", &agent, 1..=100)).transpose()?;
+        let agent = self.agent.map(|agent| agent.trimmed());
         let any = terms.is_empty() && self.archived.is_none() && agent.is_none() && self.state.is_none();
         let search = SessionSearch { terms, archived: self.archived, agent, state: self.state };
         Ok((!any).then_some(search))
@@ -55,7 +55,7 @@ impl Filter {
     path = "/api/sessions",
     operation_id = "session_list",
     tag = "sessions",
-    params(PageQuery, Filter),
+    params(Paging<SessionId>, Filter),
     responses((status = 200, description = "A page of them.", body = Page<SessionView>)),
     security(("token" = ["sessions.read"])),
 )]

@@ -20,38 +20,40 @@ use crate::app::App;
 use crate::auth::Caller;
 use crate::extract::Json;
 use crate::problem::Problem;
-use crate::validate;
+use crate::text::{Name, Text, Word};
 
 /// The longest prompt, in characters.
 const MAX_PROMPT: usize = 32_000;
 
+type Prompt = Text<1, MAX_PROMPT>;
+
 #[derive(Debug, Deserialize, ToSchema)]
-#[schema(as = NewWorkflow)]
+#[schema(as = NewWorkflow, example = json!({
+    "name": "digest",
+    "prompt": "say good morning",
+    "triggers": [{"kind": "cron", "expression": "0 9 * * 1-5", "time_zone": "Europe/Berlin"}]
+}))]
 #[serde(deny_unknown_fields)]
 pub(super) struct Create {
-    #[schema(min_length = 1, max_length = 200, example = "digest")]
-    name: String,
-    #[serde(default = "scripted")]
-    #[schema(min_length = 1, max_length = 100, example = "scripted")]
-    agent: String,
-    #[schema(min_length = 1, max_length = 32000, example = "say good morning")]
-    prompt: String,
+    #[schema(inline)]
+    name: Name,
+    #[serde(default = "crate::sessions::scripted")]
+    #[schema(inline)]
+    agent: Word,
+    #[schema(inline)]
+    prompt: Prompt,
     #[serde(default = "skip_missed")]
     missed_policy: MissedPolicy,
-    #[serde(default = "an_hour")]
+    #[serde(default = "an_hour", deserialize_with = "crate::number::whole")]
     #[schema(minimum = 0, maximum = 2678400)]
     missed_window_s: i64,
     #[serde(default = "allow_overlaps")]
     overlap_policy: OverlapPolicy,
-    #[serde(default = "active")]
-    state: WorkflowState,
+    #[serde(default)]
+    state: Beginning,
     /// None: it is started by hand only.
     #[schema(max_items = 20, example = json!([{"kind": "cron", "expression": "0 9 * * 1-5", "time_zone": "Europe/Berlin"}]))]
     triggers: Vec<TriggerSpec>,
-}
-
-fn scripted() -> String {
-    "scripted".to_owned()
 }
 
 fn skip_missed() -> MissedPolicy {
@@ -66,8 +68,23 @@ fn allow_overlaps() -> OverlapPolicy {
     OverlapPolicy::Allow
 }
 
-fn active() -> WorkflowState {
-    WorkflowState::Active
+/// The states that a workflow can begin in.
+#[derive(Debug, Clone, Copy, Default, Deserialize, ToSchema)]
+#[schema(as = NewWorkflowState)]
+#[serde(rename_all = "snake_case")]
+enum Beginning {
+    #[default]
+    Active,
+    Paused,
+}
+
+impl From<Beginning> for WorkflowState {
+    fn from(beginning: Beginning) -> Self {
+        match beginning {
+            Beginning::Active => Self::Active,
+            Beginning::Paused => Self::Paused,
+        }
+    }
 }
 
 /// Makes a workflow.
@@ -92,18 +109,15 @@ pub(super) async fn create(
 
 impl Create {
     fn check(self, org: OrgId, now: Timestamp) -> Result<NewWorkflow, Problem> {
-        if self.state == WorkflowState::Archived {
-            return Err(Problem::invalid("state is active or paused"));
-        }
         if !(0..=MAX_MISSED_WINDOW_S).contains(&self.missed_window_s) {
             return Err(Problem::invalid(format!("missed_window_s is 0 to {MAX_MISSED_WINDOW_S} seconds")));
         }
         Ok(NewWorkflow {
             org,
-            name: validate::text("name", &self.name, 1..=200)?,
-            agent: validate::text("agent", &self.agent, 1..=100)?,
-            prompt: validate::text("prompt", &self.prompt, 1..=MAX_PROMPT)?,
-            state: self.state,
+            name: self.name.trimmed(),
+            agent: self.agent.trimmed(),
+            prompt: self.prompt.trimmed(),
+            state: self.state.into(),
             missed_policy: self.missed_policy,
             missed_window_s: self.missed_window_s,
             overlap_policy: self.overlap_policy,

@@ -4,14 +4,14 @@ use axum::extract::State;
 use chrono::SecondsFormat;
 use clock::Timestamp;
 use ids::{OrgId, RunId, SessionId, TriggerId, WorkflowId};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use store::{Run, Slot};
 use utoipa::ToSchema;
 
 use crate::app::App;
 use crate::auth::Caller;
 use crate::extract::{Json, Path, Query};
-use crate::page::{Page, PageQuery, Paging};
+use crate::page::{Page, Paging};
 use crate::problem::Problem;
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -54,13 +54,19 @@ impl From<Slot> for SlotView {
     }
 }
 
+/// What slots are found by.
+#[derive(Debug, Clone, Copy, Deserialize, ToSchema)]
+#[serde(transparent)]
+#[schema(value_type = String, format = DateTime)]
+pub(super) struct DueAt(Timestamp);
+
 /// The slots of a workflow, newest first.
 #[utoipa::path(
     get,
     path = "/api/workflows/{workflow_id}/slots",
     operation_id = "slot_list",
     tag = "workflows",
-    params(PageQuery),
+    params(Paging<DueAt>),
     responses((status = 200, description = "A page of them.", body = Page<SlotView>)),
     security(("token" = ["workflows.read"])),
 )]
@@ -68,10 +74,11 @@ pub(super) async fn slots(
     State(app): State<App>,
     caller: Caller,
     Path(workflow): Path<WorkflowId>,
-    Query(paging): Query<Paging<Timestamp>>,
+    Query(paging): Query<Paging<DueAt>>,
 ) -> Result<Json<Page<SlotView>>, Problem> {
     exists(&app, caller.org, workflow).await?;
-    let slots = app.store.slot_list(caller.org, workflow, paging.cursor, paging.limit()).await?;
+    let before = paging.cursor.map(|DueAt(at)| at);
+    let slots = app.store.slot_list(caller.org, workflow, before, paging.limit()).await?;
     // Ends in `Z`: a `+` in a query means a space.
     let key = |slot: &Slot| slot.due_at.to_rfc3339_opts(SecondsFormat::Micros, true);
     Ok(Json(Page::of(slots, paging.limit(), key).map(SlotView::from)))
@@ -83,7 +90,7 @@ pub(super) async fn slots(
     path = "/api/workflows/{workflow_id}/runs",
     operation_id = "workflow_run_list",
     tag = "workflows",
-    params(PageQuery),
+    params(Paging<RunId>),
     responses((status = 200, description = "A page of them.", body = Page<RunView>)),
     security(("token" = ["workflows.read"])),
 )]
@@ -103,7 +110,7 @@ pub(super) async fn runs_of_workflow(
     path = "/api/runs",
     operation_id = "run_list",
     tag = "workflows",
-    params(PageQuery),
+    params(Paging<RunId>),
     responses((status = 200, description = "A page of them.", body = Page<RunView>)),
     security(("token" = ["workflows.read"])),
 )]

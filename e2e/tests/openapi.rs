@@ -1,0 +1,64 @@
+//! The API against its own description, by a program that is not ours: whatever the description allows is taken, whatever it
+//! does not allow is refused, and every answer is one that it names, in the form that it gives.
+
+use client::{Client, NewUpload, NewWorkflow, Wish};
+use e2e::{Folder, Installation, hold_to_its_description, wait_for_async};
+
+#[tokio::test]
+async fn the_api_is_what_its_description_says() {
+    let folder = Folder::new();
+    let installation = Installation::new(&folder.make("installation"), "");
+    let served = installation.serve();
+    let ids = furnished(&served.operator()).await;
+    let told = hold_to_its_description(&served.url("web"), served.token(), &ids, &folder.make("schemathesis"));
+    assert_eq!(told.code, 0, "{}\n{}", told.stdout, told.stderr);
+    for phase in ["Examples (in ", "Coverage (in ", "Fuzzing (in "] {
+        assert!(told.stdout.contains(phase), "what was not carried out found nothing: {phase}{}", told.stdout);
+    }
+    assert_eq!(served.stop(), 0);
+}
+
+/// One of everything, by the names that paths have for it.
+async fn furnished(operator: &Client) -> Vec<(&'static str, String)> {
+    let session = operator.session_create("Plan the week", "scripted").await.unwrap().session_id;
+    let wish = Wish::Prompt { text: "write a.txt 2048".to_owned() };
+    let command = operator.command_submit(session, "once", &wish).await.unwrap().command_id;
+    let artifact = wait_for_async("the prompt is carried out and left a file", async || {
+        operator.artifact_list(None, 1).await.unwrap().items.pop()
+    })
+    .await;
+    let upload = NewUpload { name: "b.txt".into(), media_type: "text/plain".into(), size: 8, sha256: "0".repeat(64) };
+    let upload = operator.upload_create(session, &upload).await.unwrap();
+    let channel = operator.channel_create("ops", "http://127.0.0.1:9/hook").await.unwrap();
+    operator.binding_create(channel.channel_id, "general", session).await.unwrap();
+    let workflow = operator.workflow_create(&by_hand()).await.unwrap();
+    let member = operator.member_create("bob@example.org", "Bob", "member").await.unwrap();
+    let invitation = operator.invitation_create("carol@example.org", "viewer").await.unwrap();
+    let key = operator.byok_key_create("anthropic", "team", &"k".repeat(40)).await.unwrap();
+    operator.role_put("on-call", &["channels.read"], None).await.unwrap();
+    vec![
+        ("session_id", session.to_string()),
+        ("command_id", command.to_string()),
+        ("artifact_id", artifact.artifact_id.to_string()),
+        ("upload_id", upload.upload_id.to_string()),
+        ("workflow_id", workflow.workflow_id.to_string()),
+        ("account_id", member.account_id.to_string()),
+        ("invitation_id", invitation.invitation_id.to_string()),
+        ("byok_key_id", key.byok_key_id.to_string()),
+        ("role", "on-call".to_owned()),
+    ]
+}
+
+/// A workflow that nothing starts but a person.
+fn by_hand() -> NewWorkflow {
+    NewWorkflow {
+        name: "digest".into(),
+        agent: None,
+        prompt: "say good morning".into(),
+        missed_policy: None,
+        missed_window_s: None,
+        overlap_policy: None,
+        state: None,
+        triggers: Vec::new(),
+    }
+}
