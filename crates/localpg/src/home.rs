@@ -4,6 +4,7 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::account::Account;
 use crate::claim::Claim;
@@ -85,14 +86,16 @@ pub(crate) fn remove_sockets(home: &Path, sockets: &Path) {
     }
 }
 
-/// Makes `parent/PREFIX-PID-N` with the first `N` that is free, by means of `make`.
+/// Makes `parent/PREFIX-PID-N` with an `N` that is free, by means of `make`. A process gives no number twice, so that a name
+/// stands for one cluster only, also when that is long gone.
 fn numbered(parent: &Path, prefix: &str, mut make: impl FnMut(&Path) -> io::Result<()>) -> Result<PathBuf, StartError> {
-    let mut number = 1_u32;
+    static NEXT: AtomicU32 = AtomicU32::new(1);
     loop {
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let folder = parent.join(format!("{prefix}{}-{number}", std::process::id()));
         match make(&folder) {
             Ok(()) => return Ok(folder),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => number += 1,
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             Err(error) => return Err(io_error("make", folder)(error)),
         }
     }
@@ -124,6 +127,15 @@ mod tests {
         assert!(!fits(&Path::new("/tmp").join("x".repeat(90))));
         assert!(!fits(Path::new("/tmp/a,b")));
         assert!(!fits(Path::new("/tmp/a b")));
+    }
+
+    #[test]
+    fn a_name_stands_for_one_folder_also_when_that_is_gone() {
+        let parent = tempfile::tempdir().unwrap();
+        let make = || numbered(parent.path(), "one-", |folder| std::fs::create_dir(folder)).unwrap();
+        let first = make();
+        std::fs::remove_dir(&first).unwrap();
+        assert_ne!(make(), first);
     }
 
     #[test]
