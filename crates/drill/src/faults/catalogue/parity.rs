@@ -3,7 +3,7 @@
 use super::super::act::Act;
 use super::super::fault::Step::{After, Scene, Source};
 use super::super::fault::{Fault, found};
-use super::super::healthy::{AGED, KEEPING};
+use super::super::healthy::{AGED, DUE_AGAIN, HELD_BACK, KEEPING};
 use super::super::live::scenes::Scene as Do;
 use crate::report::CheckId as Row;
 use crate::report::Code;
@@ -95,7 +95,9 @@ pub(super) const FAULTS: &[Fault] = &[
             Scene(Do::Changes),
             AGED,
             KEEPING,
+            HELD_BACK,
             Scene(Do::Compacted),
+            DUE_AGAIN,
             Source(Act::Sql(
                 "DELETE FROM events WHERE kind = 'compacted' AND session_id = (SELECT base.session_id FROM events base JOIN events after ON after.session_id = base.session_id \
              AND after.sequence = base.sequence + 1 WHERE base.kind = 'compacted' ORDER BY 1 DESC LIMIT 1)",
@@ -113,7 +115,9 @@ pub(super) const FAULTS: &[Fault] = &[
             Scene(Do::Changes),
             AGED,
             KEEPING,
+            HELD_BACK,
             Scene(Do::Compacted),
+            DUE_AGAIN,
             Source(Act::Sql(
                 "UPDATE events SET payload = jsonb_set(payload, '{projection,message_count}', '4711') WHERE kind = 'compacted' AND session_id = (SELECT base.session_id FROM events base JOIN events after ON after.session_id = base.session_id \
              AND after.sequence = base.sequence + 1 WHERE base.kind = 'compacted' ORDER BY 1 DESC LIMIT 1)",
@@ -128,7 +132,9 @@ pub(super) const FAULTS: &[Fault] = &[
             Scene(Do::Changes),
             AGED,
             KEEPING,
+            HELD_BACK,
             Scene(Do::Compacted),
+            DUE_AGAIN,
             Source(Act::Sql(
                 "DELETE FROM events e USING events b WHERE b.kind = 'compacted' AND b.session_id = (SELECT base.session_id FROM events base JOIN events after ON after.session_id = base.session_id \
              AND after.sequence = base.sequence + 1 WHERE base.kind = 'compacted' ORDER BY 1 DESC LIMIT 1) AND e.session_id = b.session_id AND e.sequence = b.sequence + 2",
@@ -146,7 +152,9 @@ pub(super) const FAULTS: &[Fault] = &[
             Scene(Do::Changes),
             AGED,
             KEEPING,
+            HELD_BACK,
             Scene(Do::Compacted),
+            DUE_AGAIN,
             Source(Act::Sql(
                 "INSERT INTO events (org_id, session_id, sequence, kind, payload, created_at, feed_position) SELECT org_id, session_id, sequence - 1, 'turn_started', '{}', created_at, feed_position FROM events WHERE kind = 'compacted' AND session_id = (SELECT base.session_id FROM events base JOIN events after ON after.session_id = base.session_id \
              AND after.sequence = base.sequence + 1 WHERE base.kind = 'compacted' ORDER BY 1 DESC LIMIT 1)",
