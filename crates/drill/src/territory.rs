@@ -9,6 +9,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use futures::future::join_all;
 use secrecy::ExposeSecret as _;
 use sqlx::{Connection as _, PgConnection};
 use tokio::net::TcpStream;
@@ -31,8 +32,9 @@ const ELSEWHERE: &str = "192.0.2.1:9";
 /// If the target may be production.
 pub(crate) async fn prove(run: &PlanRun, means: &Means<'_>, aftermath: &Aftermath) -> anyhow::Result<Vec<Sentence>> {
     let mut proofs = Vec::new();
-    for place in &aftermath.elsewhere {
-        if answers(place).await {
+    let answers = join_all(aftermath.elsewhere.iter().map(answers)).await;
+    for (place, answers) in aftermath.elsewhere.iter().zip(answers) {
+        if answers {
             bail!("{place} answers, and the plan says that nothing of the drill may reach it");
         }
     }

@@ -23,11 +23,11 @@ pub(crate) fn retention(config: &config::Ledger) -> TimeDelta {
 /// Writes down that the archive took a backup of the system, and how old its oldest is.
 pub(crate) async fn note(installation: &Installation, folder: &Path, system: SystemId) -> Result<(), Failure> {
     let archive = open(folder)?;
-    // One that can't be read can't be restored.
+    // One that can't be read can't be restored. The oldest come first, so the others need not be read.
     let readable = archive.backups().map_err(unusable)?.into_iter().filter_map(|id| archive.read(id).ok());
-    let ours = readable.map(|backup| backup.manifest).filter(|manifest| manifest.system.system_id == system);
+    let mut ours = readable.map(|backup| backup.manifest).filter(|manifest| manifest.system.system_id == system);
     let now = installation.store.sources().now();
-    let oldest = ours.map(|manifest| manifest.snapshot.taken_at).min().unwrap_or(now);
+    let oldest = ours.next().map_or(now, |manifest| manifest.snapshot.taken_at);
     let unused_since = Reach::of_retention(retention(&installation.config.ledger), now).kept_from();
     installation.store.archive_note(archive.id(), oldest, unused_since).await?;
     Ok(())

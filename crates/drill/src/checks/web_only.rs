@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use archive::Manifest;
 use client::{Client, Diagnostics, Workspace};
+use futures::future::join_all;
 use serde_json::Value;
 
 use super::Inquiry;
@@ -109,10 +110,9 @@ fn judge_metrics(inquiry: &mut Inquiry, manifest: &Manifest, counted: &[TableCou
 
 /// Nobody answers who must not, while a role of the target runs.
 pub(crate) async fn judge_silence(inquiry: &mut Inquiry, elsewhere: &[Elsewhere]) {
-    let mut answered = 0;
-    for place in elsewhere {
-        let answers = territory::answers(place).await;
-        answered += usize::from(answers);
+    let answers = join_all(elsewhere.iter().map(territory::answers)).await;
+    let answered = answers.iter().filter(|answers| **answers).count();
+    for (place, answers) in elsewhere.iter().zip(answers) {
         inquiry.expect(!answers, Code::SourceReachable, || {
             say!("{} answers where the restored system runs", Heard::of(place.to_string()))
         });

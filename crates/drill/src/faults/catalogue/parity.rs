@@ -8,6 +8,27 @@ use super::super::live::scenes::Scene as Do;
 use crate::report::CheckId as Row;
 use crate::report::Code;
 
+/// The newest session that was compacted and went on is damaged, by a statement around a question for its id.
+macro_rules! compacted {
+    ($damage:literal, $rest:literal) => {
+        &[
+            Scene(Do::Changes),
+            AGED,
+            KEEPING,
+            HELD_BACK,
+            Scene(Do::Compacted),
+            DUE_AGAIN,
+            Source(Act::Sql(concat!(
+                $damage,
+                "(SELECT base.session_id FROM events base
+                JOIN events after ON after.session_id = base.session_id AND after.sequence = base.sequence + 1
+                WHERE base.kind = 'compacted' ORDER BY 1 DESC LIMIT 1)",
+                $rest,
+            ))),
+        ]
+    };
+}
+
 pub(super) const FAULTS: &[Fault] = &[
     Fault::new(
         "projection-behind",
@@ -91,18 +112,7 @@ pub(super) const FAULTS: &[Fault] = &[
     Fault::new(
         "base-missing",
         "a session that was compacted has lost the event that it begins with",
-        &[
-            Scene(Do::Changes),
-            AGED,
-            KEEPING,
-            HELD_BACK,
-            Scene(Do::Compacted),
-            DUE_AGAIN,
-            Source(Act::Sql(
-                "DELETE FROM events WHERE kind = 'compacted' AND session_id = (SELECT base.session_id FROM events base JOIN events after ON after.session_id = base.session_id \
-             AND after.sequence = base.sequence + 1 WHERE base.kind = 'compacted' ORDER BY 1 DESC LIMIT 1)",
-            )),
-        ],
+        compacted!("DELETE FROM events WHERE kind = 'compacted' AND session_id = ", ""),
         &[
             found(Row::SessionProjectionParity, Code::EventDamage),
             found(Row::SessionProjectionParity, Code::ProjectionContent),
@@ -111,35 +121,19 @@ pub(super) const FAULTS: &[Fault] = &[
     Fault::new(
         "base-different",
         "the base of a session holds another number of messages",
-        &[
-            Scene(Do::Changes),
-            AGED,
-            KEEPING,
-            HELD_BACK,
-            Scene(Do::Compacted),
-            DUE_AGAIN,
-            Source(Act::Sql(
-                "UPDATE events SET payload = jsonb_set(payload, '{projection,message_count}', '4711') WHERE kind = 'compacted' AND session_id = (SELECT base.session_id FROM events base JOIN events after ON after.session_id = base.session_id \
-             AND after.sequence = base.sequence + 1 WHERE base.kind = 'compacted' ORDER BY 1 DESC LIMIT 1)",
-            )),
-        ],
+        compacted!(
+            "UPDATE events SET payload = jsonb_set(payload, '{projection,message_count}', '4711') WHERE kind = 'compacted' AND session_id = ",
+            ""
+        ),
         &[found(Row::SessionProjectionParity, Code::ProjectionContent)],
     ),
     Fault::new(
         "hole-after-base",
         "what was said after a base is missing",
-        &[
-            Scene(Do::Changes),
-            AGED,
-            KEEPING,
-            HELD_BACK,
-            Scene(Do::Compacted),
-            DUE_AGAIN,
-            Source(Act::Sql(
-                "DELETE FROM events e USING events b WHERE b.kind = 'compacted' AND b.session_id = (SELECT base.session_id FROM events base JOIN events after ON after.session_id = base.session_id \
-             AND after.sequence = base.sequence + 1 WHERE base.kind = 'compacted' ORDER BY 1 DESC LIMIT 1) AND e.session_id = b.session_id AND e.sequence = b.sequence + 2",
-            )),
-        ],
+        compacted!(
+            "DELETE FROM events e USING events b WHERE b.kind = 'compacted' AND b.session_id = ",
+            " AND e.session_id = b.session_id AND e.sequence = b.sequence + 2"
+        ),
         &[
             found(Row::SessionProjectionParity, Code::EventDamage),
             found(Row::SessionProjectionParity, Code::ProjectionContent),
@@ -148,18 +142,10 @@ pub(super) const FAULTS: &[Fault] = &[
     Fault::new(
         "base-in-the-middle",
         "an event that was compacted is there again, before the base",
-        &[
-            Scene(Do::Changes),
-            AGED,
-            KEEPING,
-            HELD_BACK,
-            Scene(Do::Compacted),
-            DUE_AGAIN,
-            Source(Act::Sql(
-                "INSERT INTO events (org_id, session_id, sequence, kind, payload, created_at, feed_position) SELECT org_id, session_id, sequence - 1, 'turn_started', '{}', created_at, feed_position FROM events WHERE kind = 'compacted' AND session_id = (SELECT base.session_id FROM events base JOIN events after ON after.session_id = base.session_id \
-             AND after.sequence = base.sequence + 1 WHERE base.kind = 'compacted' ORDER BY 1 DESC LIMIT 1)",
-            )),
-        ],
+        compacted!(
+            "INSERT INTO events (org_id, session_id, sequence, kind, payload, created_at, feed_position) SELECT org_id, session_id, sequence - 1, 'turn_started', '{}', created_at, feed_position FROM events WHERE kind = 'compacted' AND session_id = ",
+            ""
+        ),
         &[found(Row::SessionProjectionParity, Code::EventDamage)],
     ),
     Fault::new(
