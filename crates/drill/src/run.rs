@@ -123,6 +123,9 @@ pub async fn run(options: Options, sources: Sources, cancel: CancellationToken) 
     proceedings.note("drill_started", &begun).map_err(failed)?;
     let mut gathered = Gathered { build_sha256: subjects.build.clone(), ..Gathered::default() };
     let halt = conduct(&mut proceedings, &options, identity, work, &out, &mut gathered).await.err();
+    if let Some(halt) = &halt {
+        proceedings.progress.line(halt.sentence().redacted().as_str());
+    }
     let report = conclude(&mut proceedings, &options, identity, &mut gathered, halt.as_ref()).map_err(failed)?;
     let journal = publish(proceedings, &out, &report).map_err(failed)?;
     seal::end(&out, &options, &report, subjects, gathered.attested, journal).map_err(failed)?;
