@@ -86,7 +86,7 @@ pub struct Ledger {
     /// Default: `ledger` in the data folder. Best on a disk that is not lost with the database: no backup copies it, and
     /// no restore winds it back.
     pub folder: PathBuf,
-    /// How long records wait for others, so that they share an object.
+    /// How long records wait for others, so that they share an object; less while many are at work.
     pub flush_ms: u64,
     /// Longer than the oldest backup that may ever be restored: a restore forgets what was dropped.
     pub retention_days: u32,

@@ -42,6 +42,8 @@ pub struct Settings {
     pub quiet: Duration,
     /// Between the closing of two segments, as long as neither is full.
     pub spacing: Duration,
+    /// The same where one was full in the last `linger`: many are at work, who wait for what a full one left over.
+    pub spacing_when_busy: Duration,
     /// The longest that a record waits for others.
     pub linger: Duration,
     /// Records for which a segment is worth closing at once.
@@ -61,6 +63,7 @@ impl Default for Settings {
         Self {
             quiet: Duration::from_millis(4),
             spacing: Duration::from_millis(40),
+            spacing_when_busy: Duration::from_millis(15),
             linger: Duration::from_millis(200),
             full: 256,
             waiting: 65_536,

@@ -42,8 +42,9 @@ pub(crate) struct Writer {
     next: Link,
     /// The ledger is known to be this system's, and to know of this generation.
     claimed: bool,
-    /// When the last segment was closed.
+    /// When the last segment was closed, and the last full one.
     closed: Option<Instant>,
+    full: Option<Instant>,
     /// Taken from the queue, but did not fit.
     carried: Option<Request>,
 }
@@ -80,7 +81,18 @@ impl Writer {
             previous: [0; 32],
             previous_at: DateTime::UNIX_EPOCH,
         };
-        Self { objects, identity, sources, settings, state, next, claimed: false, closed: None, carried: None }
+        Self {
+            objects,
+            identity,
+            sources,
+            settings,
+            state,
+            next,
+            claimed: false,
+            closed: None,
+            full: None,
+            carried: None,
+        }
     }
 
     pub(crate) async fn run(mut self, mut requests: mpsc::UnboundedReceiver<Request>, closing: CancellationToken) {
@@ -117,7 +129,7 @@ impl Writer {
                     Err(_) => {
                         let now = Instant::now();
                         let last = *close_by.get_or_insert(now + self.settings.linger);
-                        let spaced = self.closed.map_or(now, |closed| closed + self.settings.spacing);
+                        let spaced = self.closed.map_or(now, |closed| closed + self.spacing(now));
                         let until = last.min(spaced.max(now + self.settings.quiet));
                         timeout_at(until, requests.recv()).await.ok().flatten()
                     }
@@ -133,8 +145,16 @@ impl Writer {
         }
     }
 
+    fn spacing(&self, now: Instant) -> Duration {
+        let busy = self.full.is_some_and(|full| now < full + self.settings.linger);
+        if busy { self.settings.spacing_when_busy.min(self.settings.spacing) } else { self.settings.spacing }
+    }
+
     fn close(&mut self, batch: &Batch) -> Closed {
         self.closed = Some(Instant::now());
+        if batch.count as usize >= self.settings.full {
+            self.full = self.closed;
+        }
         self.next.at = self.sources.now();
         let (bytes, checksum) = Segment::seal(self.identity.system, &self.next, batch.count, &batch.body);
         let key = self.next.key().to_string();

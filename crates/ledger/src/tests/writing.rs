@@ -1,11 +1,13 @@
 //! Promises to those who write.
 
 use chrono::TimeDelta;
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::support::{World, delivery, intent, org, sent, start};
 use crate::{
-    DeliveryVerdict, Environment, LedgerError, NewGeneration, Reader, begin_generation, generations, newest_generation,
+    DeliveryVerdict, Environment, LedgerError, NewGeneration, Reader, Record, Settings, begin_generation, generations,
+    newest_generation,
 };
 
 #[tokio::test(start_paused = true)]
@@ -43,6 +45,27 @@ async fn calls_at_once_share_a_segment_and_rest_costs_nothing() {
     while entries.next_many().await.unwrap().is_some() {}
     assert_eq!(entries.tally().records, 1_000);
     assert!(entries.tally().segments <= 10, "{:?}", entries.tally());
+}
+
+/// As a gateway does with a thousand in flight: whoever waits for the few has nothing else to wait for.
+#[tokio::test(start_paused = true)]
+async fn what_a_full_segment_left_over_waits_less_than_the_first_few_of_a_quiet_time() {
+    let (world, settings) = (World::new(), Settings::default());
+    let ledger = world.ledger(1);
+    let waited = async |records: Vec<Record>| {
+        let began = Instant::now();
+        ledger.record(records).await.unwrap();
+        began.elapsed()
+    };
+    waited(vec![intent(1)]).await;
+    let quiet = waited(vec![intent(2)]).await;
+    waited((0..300).map(intent).collect()).await;
+    let busy = waited(vec![intent(3)]).await;
+    tokio::time::advance(settings.linger).await;
+    waited(vec![intent(4)]).await;
+    let quiet_again = waited(vec![intent(5)]).await;
+    assert!(busy >= settings.spacing_when_busy - settings.quiet && busy < settings.spacing / 2, "{busy:?}");
+    assert!(quiet > settings.spacing / 2 && quiet_again > settings.spacing / 2, "{quiet:?}, {quiet_again:?}");
 }
 
 #[tokio::test(start_paused = true)]

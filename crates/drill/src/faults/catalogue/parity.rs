@@ -182,12 +182,17 @@ pub(super) const FAULTS: &[Fault] = &[
             "restore",
             Act::Sql(
                 "INSERT INTO sessions SELECT org_id, '00000000-0000-7000-8000-000000000001', created_by, \
-                 title, agent, 0, 0, NULL, generation, 0, NULL, now(), now() FROM sessions LIMIT 1; INSERT \
-                 INTO projections SELECT org_id, session_id, 0, '{}', now() FROM sessions WHERE session_id = \
+                 title, agent, 0, 0, NULL, generation, 0, NULL, now(), now() FROM sessions WHERE title LIKE \
+                 'Report %' ORDER BY session_id LIMIT 1; INSERT INTO projections SELECT org_id, session_id, 0, \
+                 '{\"state\": \"idle\"}', now() FROM sessions WHERE session_id = \
                  '00000000-0000-7000-8000-000000000001'",
             ),
         )],
-        &[found(Row::PostgresRestore, Code::TableCount), found(Row::SessionProjectionParity, Code::SessionAdded)],
+        &[
+            found(Row::PostgresRestore, Code::TableCount),
+            found(Row::SessionProjectionParity, Code::SessionAdded),
+            found(Row::SessionProjectionParity, Code::SessionCount),
+        ],
     ),
     Fault::new(
         "session-listed-elsewhere",
