@@ -2,6 +2,7 @@
 //!
 //! Not here: the laws (`laws`), waiting for rest (`rest`).
 
+use anyhow::Context as _;
 use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, query_as, query_scalar};
 
@@ -39,10 +40,11 @@ impl Violation {
 }
 
 /// What is broken of all laws. The connection knows what was told (`outside`).
-pub(crate) async fn ask(connection: &mut PgConnection) -> sqlx::Result<Vec<Violation>> {
+pub(crate) async fn ask(connection: &mut PgConnection) -> anyhow::Result<Vec<Violation>> {
     let mut violations = Vec::new();
     for law in LAWS {
-        violations.extend(ask_one(connection, law).await?);
+        let found = ask_one(connection, law).await;
+        violations.extend(found.with_context(|| format!("asking the law {}", law.name))?);
     }
     Ok(violations)
 }
@@ -52,7 +54,7 @@ pub(crate) async fn seen(connection: &mut PgConnection) -> sqlx::Result<String> 
     query_scalar(SEEN).fetch_one(connection).await
 }
 
-pub(crate) async fn ask_one(connection: &mut PgConnection, law: &Law) -> sqlx::Result<Option<Violation>> {
+async fn ask_one(connection: &mut PgConnection, law: &Law) -> sqlx::Result<Option<Violation>> {
     let violation = |found: String| Some(Violation::new(law.name, law.sentence, found));
     let of: i64 = query_scalar(law.of).fetch_one(&mut *connection).await?;
     if of == 0 {

@@ -75,7 +75,7 @@ pub(crate) const LAWS: &[Law] = &[
             SELECT command_id::text FROM commands
             WHERE state IN ('done', 'failed', 'dead') AND kind <> 'abort' AND NOT EXISTS (
                 SELECT FROM events WHERE events.session_id = commands.session_id AND events.kind = 'turn_ended'
-                    AND payload->>'command_id' = command_id::text)",
+                    AND events.payload->>'command_id' = command_id::text)",
     },
     Law {
         name: "attempts",
@@ -89,6 +89,19 @@ pub(crate) const LAWS: &[Law] = &[
             UNION ALL
             SELECT commands.command_id::text FROM commands
             WHERE attempt <> (SELECT count(*) FROM started WHERE started.command_id = commands.command_id::text)",
+    },
+    Law {
+        name: "prompts-in-order",
+        sentence: "the prompts of a session are begun in the order in which they were taken down",
+        of: "SELECT count(*) FROM events WHERE kind = 'turn_started'",
+        broken: "WITH begun AS (
+                SELECT commands.session_id, ordinal, min(sequence) AS first FROM commands JOIN events
+                    ON events.session_id = commands.session_id AND events.kind = 'turn_started'
+                    AND events.payload->>'command_id' = command_id::text
+                WHERE commands.kind = 'prompt' GROUP BY commands.session_id, ordinal
+            ), placed AS (
+                SELECT session_id, ordinal, lag(ordinal) OVER (PARTITION BY session_id ORDER BY first) AS before FROM begun)
+            SELECT session_id || ': ' || ordinal || ' after ' || before FROM placed WHERE before > ordinal",
     },
     Law {
         name: "one-holder",

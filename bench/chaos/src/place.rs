@@ -65,6 +65,8 @@ pub(crate) async fn settle(operator: &Client, gateway: &str, sink: &Sink, source
         signing_secret: doors[0].signing_secret.clone(),
         repeated: repeated(operator, gateway, &doors[0], sources).await?,
     };
+    // So that both destinations have taken something however short a run is.
+    repeated(operator, gateway, &doors[1], sources).await?;
     set_aside(operator).await?;
     let workflows = vec![
         workflow(operator, sources, "all of them", "say tick", Kind::Every(1, "run_all", "allow")).await?,

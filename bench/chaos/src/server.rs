@@ -35,7 +35,7 @@ impl Server {
     pub(crate) async fn start(home: &Path) -> anyhow::Result<Self> {
         let binaries = Binaries::find(e2e::search_path().as_deref())?;
         let server = Self { binaries, home: home.to_owned(), cluster: Arc::default(), wire: Wire::start().await? };
-        server.clone().blocking(|server| server.up()).await?;
+        server.clone().blocking(Self::up).await?;
         server.clone().blocking(|server| server.with(|cluster| Ok(cluster.create_database(DATABASE)?))).await?;
         Ok(server)
     }
@@ -55,7 +55,7 @@ impl Server {
     pub(crate) async fn fall(&self, down: Duration) -> anyhow::Result<()> {
         self.clone().blocking(|server| server.down(true)).await?;
         tokio::time::sleep(down).await;
-        self.clone().blocking(|server| server.up()).await
+        self.clone().blocking(Self::up).await
     }
 
     /// Ends the connections of the database, all or some; how many.

@@ -29,6 +29,12 @@ const BREACHES: &[(&str, &str)] = &[
     ),
     ("attempts", "UPDATE commands SET attempt = 2 WHERE command_id = pg_temp.id(21)"),
     (
+        "prompts-in-order",
+        "UPDATE commands SET kind = 'prompt' WHERE command_id = pg_temp.id(22);
+        UPDATE events SET kind = 'turn_started', payload = jsonb_build_object('command_id', pg_temp.id(22))
+        WHERE session_id = pg_temp.id(11) AND sequence = 1",
+    ),
+    (
         "one-holder",
         "UPDATE events SET payload = '{\"message_id\": \"message-1.2.1\"}'
         WHERE session_id = pg_temp.id(11) AND sequence = 3",

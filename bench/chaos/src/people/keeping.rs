@@ -12,14 +12,16 @@ use crate::told::ToldArtifact;
 /// Bytes of a file at most: a few parts.
 const BYTES: u32 = 2_500_000;
 
+/// In rounds, so that there is some of each however short a run is.
 pub(super) async fn keep(person: Person) {
     while !person.leave.is_cancelled() {
+        // What was refused is noted, or its answer was lost; the next one is another.
+        let _ = session(&person).await;
         person.moment(200, 900).await;
-        match person.dice.below(4) {
-            0 => drop(token(&person).await),
-            1 => drop(session(&person).await),
-            _ => drop(file(&person).await),
-        }
+        let _ = token(&person).await;
+        person.moment(200, 900).await;
+        let _ = file(&person).await;
+        person.moment(200, 900).await;
     }
 }
 
