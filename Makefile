@@ -4,7 +4,7 @@ ARGS ?=
 OUT ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help drill faults judge-mutations killed-drills test drill-report bench-control-plane bench-drill bench-ledger bench-never-twice bench-scan disasters sqlx-prepare freeze-migrations install release
+.PHONY: help drill faults judge-mutations killed-drills test drill-report bench-control-plane bench-drill bench-ledger bench-never-twice bench-scan chaos disasters sqlx-prepare freeze-migrations install release
 
 # Builds take the committed data about SQL statements; a database that happens to be around is none of their business.
 export SQLX_OFFLINE := true
@@ -49,6 +49,10 @@ bench-never-twice: release ## What three Postgres queues, and ours, send and fir
 disasters: release ## A thousand disasters at random instants: nothing twice, nothing lost, nothing back from the dead.
 	cargo build --release --locked --package bench-disasters
 	target/release/bench-disasters $(ARGS)
+
+chaos: release ## Ten minutes of killed roles, a falling Postgres and cut connections under load, then every law by query and a drill.
+	cargo build --release --locked --package bench-chaos
+	target/release/bench-chaos $(ARGS)
 
 faults: release ## Drill the judge: every broken world has to be caught, every healthy one has to pass.
 	target/release/cowork drill faults --all $(ARGS)

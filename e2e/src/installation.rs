@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use client::Client;
 use nix::sys::signal::Signal;
 use serde_json::Value;
+use sha2::{Digest as _, Sha256};
 
 use crate::binary::cowork;
 use crate::running::Running;
@@ -26,6 +27,9 @@ pub struct Served {
     token: String,
 }
 
+/// The secrets of a system that names its own, as every plan of it names them.
+pub(crate) const SECRETS: [&str; 5] = ["adapter_key", "oidc_client", "cookie", "gateway", "channel"];
+
 const FREE_PORTS: &str = "[web]\nlisten = \"127.0.0.1:0\"\n[gateway]\nlisten = \"127.0.0.1:0\"\n";
 
 impl Installation {
@@ -37,6 +41,23 @@ impl Installation {
     pub fn new(folder: &Path, more: &str) -> Self {
         std::fs::write(folder.join("cowork.toml"), format!("{FREE_PORTS}{more}")).expect("a file can be written");
         Self { folder: folder.to_owned() }
+    }
+
+    /// As [`Self::new`], with secrets of its own in files below `folder`, each of the version 1.
+    ///
+    /// # Panics
+    /// If something can't be written.
+    #[must_use]
+    pub fn with_own_secrets(folder: &Path, more: &str) -> Self {
+        let secrets = folder.join("secrets");
+        std::fs::create_dir(&secrets).expect("a folder can be made");
+        let mut more = more.to_owned();
+        for name in SECRETS {
+            let value = hex::encode(Sha256::digest(format!("{name} of {}", folder.display())));
+            std::fs::write(secrets.join(name), value).expect("a file can be written");
+            more += &format!("\n[secrets.{name}]\nreference = \"file:secrets/{name}\"\nversion = \"1\"\n");
+        }
+        Self::new(folder, &more)
     }
 
     /// As [`Self::new`], where somebody has to know the address of the web role before it is served.

@@ -38,4 +38,4 @@ pub use crate::sink::Sink;
 pub use crate::told::{Told, tell, told};
 pub use crate::visitor::{Seen, Visitor};
 pub use crate::wait::{LIMIT, wait_for, wait_for_async};
-pub use crate::world::{World, search_path};
+pub use crate::world::{Facts, MEMORY, World, search_path};

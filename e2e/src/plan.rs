@@ -1,13 +1,14 @@
-//! A plan's text, for a drill of a [`World`].
+//! A plan's text, for a drill of a [`World`] or of another system whose facts are known.
 //!
 //! Not here: what may stand in one (crate `drill`).
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use secrecy::ExposeSecret as _;
 use sha2::{Digest as _, Sha256};
 
-use crate::world::{MEMORY, SECRETS, World};
+use crate::installation::SECRETS;
+use crate::world::{Facts, MEMORY, World};
 
 /// A plan that says all that there is to say of a world, but where its backup is.
 #[derive(Debug, Clone)]
@@ -23,8 +24,17 @@ impl PlanText {
     /// If a file can't be written beside the world.
     #[must_use]
     pub fn of(world: &World, source: &str) -> Self {
-        let facts = &world.facts;
-        std::fs::write(world.folder().join("channel-secret"), facts.signing_secret.expose_secret())
+        Self::about(world.folder(), &world.facts, source)
+    }
+
+    /// As [`Self::of`], of a system with secrets of its own in `folder`, where its operator's token is kept as
+    /// `operator-token`.
+    ///
+    /// # Panics
+    /// If a file can't be written there.
+    #[must_use]
+    pub fn about(folder: &Path, facts: &Facts, source: &str) -> Self {
+        std::fs::write(folder.join("channel-secret"), facts.signing_secret.expose_secret())
             .expect("a file can be written");
         let (file, content) = MEMORY;
         let sha256 = hex::encode(Sha256::digest(content));
@@ -85,7 +95,16 @@ impl PlanText {
     /// If it can't be written.
     #[must_use]
     pub fn write(&self, world: &World, name: &str) -> PathBuf {
-        let path = world.folder().join(format!("{name}.toml"));
+        self.write_to(world.folder(), name)
+    }
+
+    /// Writes it into `folder`, as `NAME.toml`. Its paths start there.
+    ///
+    /// # Panics
+    /// If it can't be written.
+    #[must_use]
+    pub fn write_to(&self, folder: &Path, name: &str) -> PathBuf {
+        let path = folder.join(format!("{name}.toml"));
         std::fs::write(&path, format!("{}\n{}", self.top, self.tables)).expect("a file can be written");
         path
     }

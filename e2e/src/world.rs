@@ -11,17 +11,14 @@ use ids::{ChannelId, CommandId, OrgId, SessionId, WorkflowId};
 use localpg::{Binaries, Cluster, Options};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Value, json};
-use sha2::{Digest as _, Sha256};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 
 use crate::installation::{Installation, Served};
 use crate::sink::Sink;
 use crate::wait::wait_for_async;
 
-/// The secrets of the system, as every plan of it names them.
-pub(crate) const SECRETS: [&str; 5] = ["adapter_key", "oidc_client", "cookie", "gateway", "channel"];
 /// A file that the smoke session's workspace keeps, and what is in it.
-pub(crate) const MEMORY: (&str, &str) = ("memory.txt", "kept");
+pub const MEMORY: (&str, &str) = ("memory.txt", "kept");
 const DATABASE: &str = "cowork";
 /// Two attempts, so that a delivery that nobody takes is a dead letter soon.
 const IMPATIENT: &str = "max_attempts = 2\nbackoff_ms = 20\nbackoff_max_ms = 40\n";
@@ -36,15 +33,18 @@ pub struct World {
     pub(crate) facts: Facts,
 }
 
-/// What somebody has to know of it who writes a plan.
+/// What somebody has to know of a system who writes a plan for it.
 #[derive(Debug)]
-pub(crate) struct Facts {
-    pub(crate) org: OrgId,
-    pub(crate) session: SessionId,
-    pub(crate) held: WorkflowId,
-    pub(crate) channel: ChannelId,
-    pub(crate) signing_secret: SecretString,
-    pub(crate) repeated: CommandId,
+pub struct Facts {
+    pub org: OrgId,
+    /// One whose workspace has the file [`MEMORY`].
+    pub session: SessionId,
+    /// A paused workflow.
+    pub held: WorkflowId,
+    pub channel: ChannelId,
+    pub signing_secret: SecretString,
+    /// What the event `evt-1` of that channel became, with `say hello` in the thread `general`.
+    pub repeated: CommandId,
 }
 
 impl World {
@@ -60,7 +60,8 @@ impl World {
         let configured = cluster
             .at_rest(Options::safe(), |data| std::fs::write(data.join("postgresql.auto.conf"), format!("{server}\n")));
         configured.expect("a cluster starts again");
-        let installation = install(folder, &cluster.url(DATABASE));
+        let more = format!("{IMPATIENT}\n[database]\nurl = {:?}\n", cluster.url(DATABASE));
+        let installation = Installation::with_own_secrets(folder, &more);
         let made = installation.tell(&["admin", "init", "--org", "Northwind", "--email", "ada@example.org", "--json"]);
         let made: Value = serde_json::from_str(&made.succeeded().stdout).expect("a new system is told as JSON");
         let token = made["token"].as_str().expect("a new system has a token").to_owned();
@@ -149,18 +150,6 @@ impl World {
 #[must_use]
 pub fn search_path() -> Option<std::ffi::OsString> {
     std::env::var_os("PATH")
-}
-
-fn install(folder: &Path, database_url: &str) -> Installation {
-    let secrets = folder.join("secrets");
-    std::fs::create_dir(&secrets).expect("a folder can be made");
-    let mut more = format!("{IMPATIENT}\n[database]\nurl = {database_url:?}\n");
-    for name in SECRETS {
-        let value = hex::encode(Sha256::digest(format!("{name} of {}", folder.display())));
-        std::fs::write(secrets.join(name), value).expect("a file can be written");
-        more += &format!("\n[secrets.{name}]\nreference = \"file:secrets/{name}\"\nversion = \"1\"\n");
-    }
-    Installation::new(folder, &more)
 }
 
 /// Lives in it until there is one of everything.

@@ -126,6 +126,7 @@ impl Parts {
             lease: Duration::from_secs(10),
             poll: Duration::from_millis(20),
             drain: Duration::from_millis(50),
+            backoff: Duration::from_millis(50),
         }
     }
 }

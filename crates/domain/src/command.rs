@@ -2,10 +2,26 @@
 //!
 //! Not here: carrying them out (`worker`), storing them (`store::command`).
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 /// After so many lost attempts a command is set aside as dead.
 pub const MAX_ATTEMPTS: i32 = 5;
+/// However many attempts were lost, a command waits no longer for the next.
+const LOST_WAIT_MAX: Duration = Duration::from_secs(10);
+
+/// How long a command waits when an attempt was lost that came after `before` others: `base`, then four times as long with each. So
+/// an outage that a person would wait out does not make a dead letter of what was asked meanwhile. After the last attempt
+/// nothing is left to wait for.
+#[must_use]
+pub fn wait_after_loss(base: Duration, before: i32) -> Duration {
+    let before = u32::try_from(before).unwrap_or(0);
+    if before + 1 >= MAX_ATTEMPTS.unsigned_abs() {
+        return base;
+    }
+    (base * 4_u32.pow(before)).min(LOST_WAIT_MAX)
+}
 
 /// What is asked. In JSON and SQL: the fields `kind` and `payload`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,4 +66,18 @@ pub enum CommandState {
     Refused,
     /// Set aside after [`MAX_ATTEMPTS`].
     Dead,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_outage_of_some_seconds_is_waited_out() {
+        let base = Duration::from_millis(200);
+        let waits: Vec<u128> = (0..6).map(|before| wait_after_loss(base, before).as_millis()).collect();
+        assert_eq!(waits, [200, 800, 3_200, 10_000, 200, 200]);
+        assert_eq!(wait_after_loss(base, -1), base);
+        assert_eq!(wait_after_loss(base, i32::MAX), base);
+    }
 }

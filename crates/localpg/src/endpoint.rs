@@ -39,6 +39,12 @@ impl Endpoint {
     pub fn socket_folder(&self) -> &Path {
         &self.sockets
     }
+
+    /// The socket itself, for whoever carries bytes to it.
+    #[must_use]
+    pub fn socket(&self) -> PathBuf {
+        self.sockets.join(format!(".s.PGSQL.{PORT}"))
+    }
 }
 
 /// The cluster in `home`, if one is up, whoever owns it. For a command that works beside a running `serve`.

@@ -7,7 +7,7 @@ use std::time::Duration;
 pub enum Durability {
     /// Everything that was committed.
     Safe,
-    /// Nothing: for data that is thrown away anyway. A crash of Postgres alone loses nothing.
+    /// Nothing: for data that is thrown away anyway. A crash of Postgres alone loses the last commits, too.
     Fast,
 }
 

@@ -14,7 +14,7 @@ use sqlx::PgConnection;
 
 use crate::artifact::{self, NewArtifact};
 use crate::blob::{self, BlobRow};
-use crate::{Store, StoreError, audit, blob_deletion};
+use crate::{Store, StoreError, audit, blob_deletion, idempotency};
 
 /// How long an upload is kept, complete or not.
 const KEPT: TimeDelta = TimeDelta::hours(24);
@@ -79,7 +79,7 @@ pub enum UploadError {
 
 impl Store {
     /// Begins an upload to a session.
-    pub async fn upload_create(&self, new: &NewUpload) -> Result<UploadId, UploadError> {
+    pub async fn upload_create(&self, new: &NewUpload) -> Result<Upload, UploadError> {
         let during = || StoreError::during("upload_create");
         let now = self.sources.now();
         let upload: UploadId = self.sources.id();
@@ -99,6 +99,8 @@ impl Store {
         if row.open >= OPEN_UPLOADS_MAX {
             return Err(UploadError::TooMany);
         }
+        // No audit record does it for this one: it is no artifact yet.
+        idempotency::mark(&mut tx).await.map_err(during())?;
         sqlx::query!(
             "-- upload_create
             INSERT INTO uploads (org_id, upload_id, session_id, name, media_type, size, sha256, created_at, expires_at)
@@ -117,7 +119,18 @@ impl Store {
         .await
         .map_err(during())?;
         tx.commit().await.map_err(during())?;
-        Ok(upload)
+        Ok(Upload {
+            upload_id: upload,
+            session_id: new.session,
+            name: new.name.clone(),
+            media_type: new.media_type.clone(),
+            size: new.size,
+            sha256: new.sha256.clone(),
+            artifact_id: None,
+            created_at: now,
+            expires_at: now + KEPT,
+            parts: Vec::new(),
+        })
     }
 
     pub async fn upload_get(&self, org: OrgId, upload: UploadId) -> Result<Option<Upload>, StoreError> {
@@ -332,7 +345,7 @@ mod tests {
         let session = world.session().await;
         let (name, media_type) = ("a".to_owned(), "text/plain".to_owned());
         let new = NewUpload { org: world.org, session, name, media_type, size: 1, sha256: vec![7; 32] };
-        world.store.upload_create(&new).await.unwrap()
+        world.store.upload_create(&new).await.unwrap().upload_id
     }
 
     async fn doomed(world: &World) -> Vec<String> {

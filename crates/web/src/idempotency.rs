@@ -104,9 +104,13 @@ async fn carry_out(app: App, attempt: Attempt, request: Request, next: Next) -> 
     tokio::spawn(work.in_current_span()).await.map_err(Problem::internal)?
 }
 
-/// Keeps the answer of a request that succeeded, or had an effect before it failed.
+/// Keeps the answer of a request that succeeded, or was refused after it had an effect. A failure of ours is no answer to keep: if
+/// the request had its effect all the same, whoever asks again is told that the answer is lost.
 async fn keep(app: &App, attempt: &Attempt, response: Response) -> Result<Response, Problem> {
     if !response.status().is_success() && app.store.idempotency_release(attempt).await? {
+        return Ok(response);
+    }
+    if response.status().is_server_error() {
         return Ok(response);
     }
     let (parts, body) = response.into_parts();

@@ -151,7 +151,7 @@ async fn create(
     let sha256 = sha256.ok_or_else(|| Problem::invalid("sha256 has 64 hex digits"))?;
     let new = NewUpload { org: caller.org, session, name, media_type, size: new.size, sha256 };
     let upload = app.store.upload_create(&new).await?;
-    Ok((StatusCode::CREATED, Json(find(&app, caller.org, upload).await?.into())))
+    Ok((StatusCode::CREATED, Json(upload.into())))
 }
 
 async fn find(app: &App, org: OrgId, upload: UploadId) -> Result<Upload, Problem> {

@@ -64,6 +64,8 @@ pub struct Config {
     pub poll: Duration,
     /// How long running turns may take to end once a shutdown was asked for. Then their leases are given up.
     pub drain: Duration,
+    /// The wait before the first lost attempt is repeated; it grows with each (`domain::command::wait_after_loss`).
+    pub backoff: Duration,
 }
 
 /// What all sessions of this worker share.

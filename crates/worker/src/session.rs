@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use chrono::TimeDelta;
-use domain::command::{CommandState, Wish};
+use domain::command::{CommandState, Wish, wait_after_loss};
 use domain::event::{Event, TurnOutcome};
 use ids::CheckpointId;
 use serde_json::Value;
@@ -14,9 +14,6 @@ use crate::halt::{Halt, chain};
 use crate::holdings::Hold;
 use crate::journal::{Ending, Journal};
 use crate::plan::{Plan, plan};
-
-/// The wait before a lost attempt is repeated: this, doubled with each.
-const BACKOFF_MS: i64 = 50;
 
 /// A session that this worker holds.
 #[derive(Debug)]
@@ -67,7 +64,7 @@ async fn give_up(context: &Context, lease: &Lease, halt: Halt, attempt: i32) {
         Halt::OverQuota(until) => until,
         Halt::Retry(error) => {
             tracing::warn!(error = chain(error.as_ref()), attempt, "a turn was lost and will be tried again");
-            now + TimeDelta::milliseconds(BACKOFF_MS << attempt.clamp(0, 10))
+            now + TimeDelta::from_std(wait_after_loss(context.config.backoff, attempt)).unwrap_or_default()
         }
     };
     if let Err(error) = context.parts.store.lease_release(lease, wake_at).await {
@@ -114,7 +111,7 @@ impl Session {
             Plan::SetAside => {
                 let attempts = command.attempt;
                 tracing::error!(command.id = %command.command, attempts, "a command was set aside");
-                let error = format!("set aside: {attempts} attempts were lost, each with the worker that made it");
+                let error = format!("set aside: {attempts} attempts were lost");
                 self.end(&command, Ended { error: Some(error), ..Ended::with(TurnOutcome::Dead) }).await
             }
             Plan::Refuse(why) => {

@@ -32,6 +32,9 @@ pub(crate) const BUILD: &str = env!("CARGO_PKG_VERSION");
 /// How long a worker's turns may take to end, in a drain.
 const TURNS_DRAIN: Duration = Duration::from_secs(10);
 
+/// How long a lost turn waits at first. With what it grows to, an outage of the object store of 14 s costs no command.
+const LOST_TURN_BACKOFF: Duration = Duration::from_millis(200);
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
 pub(crate) enum Role {
     /// The HTTP API
@@ -234,6 +237,7 @@ fn worker_config(config: &Config) -> worker::Config {
         lease: Duration::from_millis(worker.lease_ms),
         poll: Duration::from_millis(worker.poll_ms),
         drain: TURNS_DRAIN,
+        backoff: LOST_TURN_BACKOFF,
     }
 }
 

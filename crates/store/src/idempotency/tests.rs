@@ -1,8 +1,8 @@
 use domain::tenancy::Role;
 
 use super::*;
-use crate::NewMember;
 use crate::testing::World;
+use crate::{NewMember, NewUpload};
 
 async fn account(world: &World) -> AccountId {
     let new = NewMember { email: "ada@example.org".into(), display_name: "Ada".into(), role: Role::Owner.into() };
@@ -74,6 +74,19 @@ async fn a_request_whose_answer_was_lost_is_not_carried_out_again() {
     world.clock.advance(HELD);
     assert_eq!(begin(&world, account, 1).await, Begun::AnswerLost);
     assert!(!world.store.idempotency_release(&attempt).await.unwrap());
+    assert_eq!(begin(&world, account, 1).await, Begun::AnswerLost);
+}
+
+#[tokio::test]
+async fn an_upload_that_was_begun_is_not_begun_again() {
+    let world = World::new().await;
+    let (account, session) = (account(&world).await, world.session().await);
+    let attempt = taken(&world, account).await;
+    let (name, media_type) = ("a.txt".to_owned(), "text/plain".to_owned());
+    let new = NewUpload { org: world.org, session, name, media_type, size: 1, sha256: vec![7; 32] };
+    attempt.clone().carry_out(world.store.upload_create(&new)).await.unwrap();
+    assert!(!world.store.idempotency_release(&attempt).await.unwrap(), "it had an effect");
+    world.clock.advance(HELD);
     assert_eq!(begin(&world, account, 1).await, Begun::AnswerLost);
 }
 

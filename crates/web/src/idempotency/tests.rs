@@ -3,6 +3,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use secrets::{DataKey, Kms, KmsError, Wrapped};
 use serde_json::{Value, json};
+use testkit::Mood;
 use tokio::sync::{Notify, Semaphore};
 use tower::ServiceExt;
 
@@ -98,6 +99,22 @@ async fn a_key_that_can_not_be_one_is_refused_and_a_read_takes_none() {
     let read = request("GET", "/api/orgs", &world.operator).header(KEY, "k").body(Body::empty()).unwrap();
     world.send(read).await.expect(200);
     assert!(rows(&world).await.is_empty());
+}
+
+/// The token is revoked, and the recovery ledger does not know yet.
+#[tokio::test]
+async fn a_failure_that_comes_after_the_effect_is_not_kept_as_the_answer() {
+    let mut world = World::new().await;
+    let ledger = world.moody_ledger();
+    let token = post(&world, &world.operator, "/api/tokens", "make", &new_token()).await.expect(201);
+    let kept = rows(&world).await.len();
+    let path = format!("/api/tokens/{}", token["token_id"].as_str().unwrap());
+    let revoke = || request("DELETE", &path, &world.operator).header(KEY, "k").body(Body::empty()).unwrap();
+    ledger.set(Mood { fail: 100, ..Mood::default() });
+    world.send(revoke()).await.expect_problem(503, "not_remembered");
+    ledger.set(Mood::default());
+    world.send(revoke()).await.expect_problem(409, "in_progress");
+    assert_eq!(rows(&world).await.len(), kept);
 }
 
 /// Wraps keys only when it is let.

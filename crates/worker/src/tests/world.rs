@@ -79,6 +79,7 @@ impl World {
             lease,
             poll: Duration::from_millis(10),
             drain: Duration::from_millis(50),
+            backoff: Duration::from_millis(5),
         }
     }
 
