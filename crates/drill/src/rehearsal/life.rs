@@ -517,7 +517,8 @@ async fn hourly_from_soon(
     for lead_s in [1, 4, 16, 64] {
         let soon = sources.now() + TimeDelta::seconds(lead_s);
         let made = make(NewTrigger::Interval { every_s: 3_600, anchor_at: Some(soon) }).await?;
-        if made.triggers.iter().any(|trigger| trigger.next_due_at.is_some_and(|due| due - soon < TimeDelta::minutes(1))) {
+        if made.triggers.iter().any(|trigger| trigger.next_due_at.is_some_and(|due| due - soon < TimeDelta::minutes(1)))
+        {
             return Ok(made.workflow_id);
         }
         client.workflow_act(made.workflow_id, WorkflowAction::Archive).await?;
