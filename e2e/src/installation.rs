@@ -13,7 +13,8 @@ use crate::running::Running;
 use crate::told::{Told, told};
 use crate::wait::wait_for;
 
-/// A folder with a `cowork.toml` that takes free ports, and nothing else configured.
+/// A folder with a `cowork.toml` that takes free ports and lets channels lead to this machine, where stories have their
+/// sinks, and nothing else configured.
 #[derive(Debug, Clone)]
 pub struct Installation {
     folder: PathBuf,
@@ -30,7 +31,8 @@ pub struct Served {
 /// The secrets of a system that names its own, as every plan of it names them.
 pub(crate) const SECRETS: [&str; 5] = ["adapter_key", "oidc_client", "cookie", "gateway", "channel"];
 
-const FREE_PORTS: &str = "[web]\nlisten = \"127.0.0.1:0\"\n[gateway]\nlisten = \"127.0.0.1:0\"\n";
+const LOCAL: &str = "[web]\nlisten = \"127.0.0.1:0\"\n[gateway]\nlisten = \"127.0.0.1:0\"\n\
+                     allowed_networks = [\"127.0.0.0/8\"]\n";
 
 impl Installation {
     /// In `folder`, with `more` below the ports in its configuration.
@@ -39,7 +41,7 @@ impl Installation {
     /// If the configuration can't be written.
     #[must_use]
     pub fn new(folder: &Path, more: &str) -> Self {
-        std::fs::write(folder.join("cowork.toml"), format!("{FREE_PORTS}{more}")).expect("a file can be written");
+        std::fs::write(folder.join("cowork.toml"), format!("{LOCAL}{more}")).expect("a file can be written");
         Self { folder: folder.to_owned() }
     }
 
@@ -66,7 +68,7 @@ impl Installation {
     /// If the configuration can't be written.
     #[must_use]
     pub fn with_web_at(folder: &Path, port: u16, more: &str) -> Self {
-        let ports = FREE_PORTS.replacen(":0", &format!(":{port}"), 1);
+        let ports = LOCAL.replacen(":0", &format!(":{port}"), 1);
         std::fs::write(folder.join("cowork.toml"), format!("{ports}{more}")).expect("a file can be written");
         Self { folder: folder.to_owned() }
     }

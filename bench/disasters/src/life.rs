@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use agents::Scripted;
 use clock::Sources;
+use domain::egress::Egress;
 use effects::Effects;
 use gateway::{ChannelSecret, GatewayConfig};
 use ledger::{DigestKey, Identity, Ledger};
@@ -89,6 +90,7 @@ fn roles(parts: &Parts) {
         poll: Duration::from_millis(10),
         backoff: Duration::from_millis(1),
         backoff_max: Duration::from_millis(10),
+        egress: Egress::allowing(vec!["127.0.0.0/8".parse().expect("it is a network: that of the sink")]),
         ..GatewayConfig::default()
     };
     tokio::spawn(gateway::run(parts.gateway(), config, never.clone()));

@@ -4,11 +4,15 @@
 
 use std::error::Error;
 
+use domain::egress::Refused;
 use redact::Redactor;
 
 use crate::SendError;
 
 pub(crate) fn transport(error: &reqwest::Error) -> SendError {
+    if let Some(refused) = refusal(error) {
+        return refused.into();
+    }
     let retry_after = None;
     match () {
         () if error.is_builder() => SendError::Permanent { reason: "the request can't be made".to_owned() },
@@ -24,6 +28,18 @@ pub(crate) fn transport(error: &reqwest::Error) -> SendError {
             SendError::Ambiguous { retry_after, reason }
         }
     }
+}
+
+/// What the resolver said, if it found no address that may be called.
+fn refusal(error: &reqwest::Error) -> Option<Refused> {
+    let mut cause: Option<&(dyn Error + 'static)> = error.source();
+    while let Some(inner) = cause {
+        if let Some(refused) = inner.downcast_ref::<Refused>() {
+            return Some(*refused);
+        }
+        cause = inner.source();
+    }
+    None
 }
 
 /// The innermost error, which is the operating system's or the parser's own sentence; the outer ones name addresses. What

@@ -7,6 +7,7 @@
 //! (`secrets`).
 
 mod describe;
+mod guard;
 mod retry_after;
 mod webhook;
 
@@ -15,6 +16,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use clock::Timestamp;
 use domain::channel::{ChannelKind, Destination};
+use domain::egress::{Egress, Refused};
 use domain::retry::Failure;
 use ids::DeliveryId;
 use reqwest::header::HeaderMap;
@@ -49,6 +51,9 @@ pub enum SendError {
     /// It never will, as things are.
     #[error("{reason}")]
     Permanent { reason: String },
+    /// Nobody was called: the destination is where this system does not go.
+    #[error(transparent)]
+    Refused(#[from] Refused),
 }
 
 impl SendError {
@@ -57,7 +62,7 @@ impl SendError {
         match self {
             Self::Transient { retry_after, .. } => Failure::Transient { retry_after: *retry_after },
             Self::Ambiguous { retry_after, .. } => Failure::Ambiguous { retry_after: *retry_after },
-            Self::Permanent { .. } => Failure::Permanent,
+            Self::Permanent { .. } | Self::Refused(_) => Failure::Permanent,
         }
     }
 }
@@ -72,9 +77,10 @@ pub trait Channel: std::fmt::Debug + Send + Sync {
 /// Where messages really go.
 #[derive(Debug, Clone)]
 pub enum Route {
-    /// To their destinations.
-    Direct,
-    /// All of them to one recorder: a drill copy of a system. No other address is ever connected to.
+    /// To their destinations, as far as those may be called.
+    Direct(Egress),
+    /// All of them to one recorder: a drill copy of a system. No other address is ever connected to, and this one is
+    /// wherever its operator says.
     Redirected(Destination),
 }
 

@@ -1,11 +1,13 @@
 //! Signed webhooks, in and out (Standard Webhooks).
 //!
-//! Redirects are not followed: they would carry a signed message to an address that nobody configured. An answer's
-//! body is read up to a limit, for the sake of the connection, and not kept.
+//! Redirects are not followed: they would carry a signed message to an address that nobody configured. A proxy that the
+//! environment names is not used: it would connect to where this system does not go. An answer's body is read up to a
+//! limit, for the sake of the connection, and not kept.
 //!
 //! The library that signs reads the machine's clock when it checks the age of a message that came in; nothing else here
 //! does.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -14,6 +16,7 @@ use reqwest::header::{CONTENT_TYPE, HeaderMap};
 use reqwest::{Client, Response, StatusCode};
 use standardwebhooks::{HEADER_WEBHOOK_ID, HEADER_WEBHOOK_SIGNATURE, HEADER_WEBHOOK_TIMESTAMP, WebhookError};
 
+use crate::guard::Guard;
 use crate::{Accepted, Channel, Outgoing, Route, SendError, VerifyError, describe, retry_after};
 
 /// Names, on a redirected message, the destination it would have had (without its query, which may be secret).
@@ -35,18 +38,20 @@ impl Webhook {
     /// # Errors
     /// If the HTTP client can't be set up, which is the machine's fault.
     pub fn new(timeout: Duration, route: Route) -> Result<Self, reqwest::Error> {
-        let client = Client::builder()
+        let mut client = Client::builder()
             .timeout(timeout)
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
-            .user_agent("open-cowork")
-            .build()?;
-        Ok(Self { client, route })
+            .user_agent("open-cowork");
+        if let Route::Direct(egress) = &route {
+            client = client.dns_resolver(Arc::new(Guard::new(egress.clone())));
+        }
+        Ok(Self { client: client.build()?, route })
     }
 
     async fn post(&self, outgoing: &Outgoing<'_>, body: String, signature: &str) -> Result<Response, reqwest::Error> {
         let (url, original) = match &self.route {
-            Route::Direct => (outgoing.destination.url(), None),
+            Route::Direct(_) => (outgoing.destination.url(), None),
             Route::Redirected(to) => (to.url(), Some(outgoing.destination.without_query())),
         };
         let mut request = self
@@ -66,6 +71,10 @@ impl Webhook {
 #[async_trait]
 impl Channel for Webhook {
     async fn send(&self, outgoing: Outgoing<'_>) -> Result<Accepted, SendError> {
+        // A name is judged by what it leads to; an address in a URL is never looked up.
+        if let Route::Direct(egress) = &self.route {
+            egress.judge_url(outgoing.destination.url())?;
+        }
         let body = outgoing.payload.to_string();
         let signature = sign(&outgoing, &body)?;
         let response = self.post(&outgoing, body, &signature).await.map_err(|error| describe::transport(&error))?;
@@ -135,6 +144,7 @@ mod tests {
     use base64::Engine;
     use base64::engine::general_purpose::STANDARD;
     use clock::Sources;
+    use domain::egress::Egress;
 
     use super::*;
 
@@ -164,6 +174,10 @@ mod tests {
         assert_eq!(check(&HeaderMap::new(), "{}"), Err(VerifyError::Header(HEADER_WEBHOOK_ID)));
     }
 
+    fn to_this_machine() -> Route {
+        Route::Direct(Egress::allowing(vec!["127.0.0.0/8".parse().unwrap()]))
+    }
+
     /// What sending to a far side gives that takes a connection and then does as `far_side` says.
     async fn send_to(far_side: impl FnOnce(std::net::TcpStream) + Send + 'static, timeout: Duration) -> SendError {
         let sources = Sources::system();
@@ -177,7 +191,7 @@ mod tests {
             payload: &serde_json::json!({}),
             at: sources.now(),
         };
-        let error = Webhook::new(timeout, Route::Direct).unwrap().send(outgoing).await.unwrap_err();
+        let error = Webhook::new(timeout, to_this_machine()).unwrap().send(outgoing).await.unwrap_err();
         far_side.await.unwrap();
         error
     }
@@ -206,7 +220,7 @@ mod tests {
         let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let destination = format!("http://{}/hook?signature=abc123", free.local_addr().unwrap()).parse().unwrap();
         drop(free);
-        let webhook = Webhook::new(Duration::from_secs(5), Route::Direct).unwrap();
+        let webhook = Webhook::new(Duration::from_secs(5), to_this_machine()).unwrap();
         let outgoing = Outgoing {
             delivery_id: sources.id(),
             destination: &destination,

@@ -5,6 +5,7 @@ pub const KEYS: &[&str] = &[
     "data_dir",
     "database.max_connections",
     "database.url",
+    "gateway.allowed_networks",
     "gateway.backoff_max_ms",
     "gateway.backoff_ms",
     "gateway.listen",

@@ -18,6 +18,7 @@ mod environment;
 mod error;
 mod keys;
 mod load;
+mod networks;
 mod roles;
 mod secret_settings;
 mod sign_in;

@@ -3,7 +3,10 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use ipnet::IpNet;
 use serde::Deserialize;
+
+use crate::networks;
 
 /// The HTTP API.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -55,6 +58,9 @@ pub struct Gateway {
     pub timeout_ms: u64,
     /// Where a drill's deliveries go instead of their destinations. Refused in production.
     pub redirect_to: Option<String>,
+    /// Networks that channels may lead to although they are not public. Also read by the web role, which makes channels.
+    #[serde(deserialize_with = "networks::read")]
+    pub allowed_networks: Vec<IpNet>,
 }
 
 fn local(port: u16) -> SocketAddr {
@@ -89,6 +95,7 @@ impl Default for Gateway {
             backoff_max_ms: 300_000,
             timeout_ms: 10_000,
             redirect_to: None,
+            allowed_networks: Vec::new(),
         }
     }
 }

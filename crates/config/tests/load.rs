@@ -186,6 +186,28 @@ fn a_missing_file_is_refused() {
 }
 
 #[test]
+fn networks_are_a_list_in_the_file_and_a_text_in_the_environment() {
+    let file = "[gateway]\nallowed_networks = ['10.1.0.0/16', 'fd12::/16']";
+    let read = |environment: &[(&str, &str)]| load(file, environment).1.unwrap().gateway.allowed_networks;
+    assert_eq!(read(&[]), ["10.1.0.0/16".parse().unwrap(), "fd12::/16".parse().unwrap()]);
+    let environment = [("COWORK_GATEWAY__ALLOWED_NETWORKS", "127.0.0.0/8, ::1/128")];
+    assert_eq!(read(&environment), ["127.0.0.0/8".parse().unwrap(), "::1/128".parse().unwrap()]);
+    assert_eq!(read(&[("COWORK_GATEWAY__ALLOWED_NETWORKS", "")]), []);
+}
+
+#[test]
+fn a_network_that_is_none_allows_nothing() {
+    let refused = |networks: &str, detail: &str| {
+        let expect = format!("gateway.allowed_networks of cowork.toml cannot be used: {detail}; correct it");
+        refused(&format!("[gateway]\nallowed_networks = {networks}"), &[], &expect);
+    };
+    refused("['10.1.2.3']", "one of them is no network; write it as 10.1.0.0/16 or 10.1.2.3/32");
+    refused("['10.1.2.3/16']", "a network begins at its first address, here 10.1.0.0/16");
+    let many: Vec<String> = (0..65).map(|n| format!("10.{n}.0.0/16")).collect();
+    refused(&format!("{many:?}"), "there are more than 64 networks");
+}
+
+#[test]
 fn values_that_cannot_work_are_refused() {
     refused(
         "[worker]\nconcurrency = 0",

@@ -32,7 +32,7 @@ pub(crate) struct Doctor {
 }
 
 /// What is looked at, in the order in which it is told.
-const NAMES: [&str; 12] = [
+const NAMES: [&str; 13] = [
     "configuration",
     "secrets",
     "objects",
@@ -42,6 +42,7 @@ const NAMES: [&str; 12] = [
     "clock",
     "ledger",
     "backups",
+    "channels",
     "roles",
     "maintenance",
     "backlog",

@@ -38,7 +38,7 @@ use crate::installation::Installation;
 use crate::process::Process;
 use crate::serve::listeners::Listeners;
 use crate::serve::ready_file::ReadyFile;
-pub(crate) use crate::serve::roles::BUILD;
+pub(crate) use crate::serve::roles::{BUILD, egress};
 use crate::serve::roles::{Parts, Role};
 
 /// How long a drain may take, turns in hand included. What is not done by then is left to others.

@@ -9,6 +9,7 @@ pub mod channel;
 pub mod command;
 pub mod compaction;
 pub mod details;
+pub mod egress;
 pub mod erasure;
 pub mod event;
 pub mod feed;

@@ -25,6 +25,9 @@ pub(crate) const MAX_ATTEMPTS: usize = 4;
 /// How long an attempt may take. A receiver that never answers is under way for so long.
 const SEND_TIMEOUT_MS: u64 = 60_000;
 
+/// Where the sink is, so that channels may lead there. Nothing else in the network is called, whatever a restored row says.
+const SINK_NETWORK: &str = "127.0.0.0/8";
+
 /// The values of a system's secrets, as text. Never written anywhere but where [`Settings::write`] says.
 #[derive(Clone)]
 pub(crate) struct SecretValues(Vec<SecretValue>);
@@ -184,7 +187,8 @@ impl Settings {
             "\n[web]\nlisten = \"127.0.0.1:0\"\n\n[worker]\nlisten = \"127.0.0.1:0\"\nworkspace_root = {:?}\n\
              lease_ms = {}\npoll_ms = 20\n\n[scheduler]\nlisten = \"127.0.0.1:0\"\npoll_ms = 50\n\n\
              [gateway]\nlisten = \"127.0.0.1:0\"\npoll_ms = 20\nmax_attempts = {MAX_ATTEMPTS}\n\
-             timeout_ms = {SEND_TIMEOUT_MS}\nbackoff_ms = 40\nbackoff_max_ms = 200\n",
+             timeout_ms = {SEND_TIMEOUT_MS}\nbackoff_ms = 40\nbackoff_max_ms = 200\n\
+             allowed_networks = [{SINK_NETWORK:?}]\n",
             self.workspaces,
             self.lease.as_millis()
         );

@@ -25,6 +25,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use channels::{Channel, Webhook};
+use domain::egress::Egress;
 use domain::retry::Patience;
 use effects::Effects;
 use store::{Generation, Store};
@@ -59,6 +60,8 @@ pub struct GatewayConfig {
     pub timeout: Duration,
     /// Where a drill copy sends everything. Refused in production.
     pub redirect_to: Option<String>,
+    /// Where messages may go that are not redirected.
+    pub egress: Egress,
     /// Deliveries in flight at the same time.
     pub concurrency: usize,
 }
@@ -72,6 +75,7 @@ impl Default for GatewayConfig {
             backoff_max: Duration::from_secs(300),
             timeout: Duration::from_secs(10),
             redirect_to: None,
+            egress: Egress::default(),
             concurrency: 32,
         }
     }
@@ -98,7 +102,7 @@ pub enum StartError {
 /// # Errors
 /// Before anything is sent: if the environment and the configuration don't fit ([`route`]).
 pub async fn run(parts: Parts, config: GatewayConfig, shutdown: CancellationToken) -> Result<(), StartError> {
-    let route = route(parts.generation.environment, config.redirect_to.as_deref())?;
+    let route = route(parts.generation.environment, config.redirect_to.as_deref(), &config.egress)?;
     let webhook = Webhook::new(config.timeout, route).map_err(|error| StartError::Client(error.into()))?;
     run_over(parts, config, Arc::new(webhook), shutdown).await;
     Ok(())

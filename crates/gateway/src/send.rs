@@ -119,6 +119,9 @@ impl Sender {
     }
 
     fn not_sent(&self, claim: &ClaimedDelivery, error: &SendError) -> Outcome {
+        if let SendError::Refused(refused) = error {
+            metrics::counter!("cowork_deliveries_refused_total", "network" => refused.network.as_str()).increment(1);
+        }
         let reason: String = error.to_string().chars().take(ERROR_CHARS).collect();
         let sources = self.parts.store.sources();
         let draw = u32::from_le_bytes(sources.bytes());

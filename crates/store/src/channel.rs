@@ -4,6 +4,8 @@
 
 use clock::Timestamp;
 use domain::channel::{ChannelKind, Destination};
+use domain::egress::Egress;
+use futures::TryStreamExt;
 use ids::{ChannelId, OrgId};
 
 use crate::{Store, StoreError, audit};
@@ -135,5 +137,23 @@ impl Store {
         .await
         .map_err(StoreError::during("channel_list"))?;
         rows.into_iter().map(Channel::try_from).collect()
+    }
+
+    /// Channels, of all orgs, whose destination says by itself that it is where `egress` does not go. Reads all of them: for a
+    /// person who asks, not for a loop. What a name leads to is not looked up.
+    pub async fn channel_count_refused(&self, egress: &Egress) -> Result<i64, StoreError> {
+        let during = || StoreError::during("channel_count_refused");
+        let mut rows = sqlx::query!(
+            r#"-- channel_count_refused
+            SELECT channel_id AS "channel_id: ChannelId", destination FROM channels"#
+        )
+        .fetch(self.everywhere());
+        let mut refused = 0;
+        while let Some(row) = rows.try_next().await.map_err(during())? {
+            let destination = row.destination.parse::<Destination>();
+            let destination = destination.map_err(StoreError::unreadable("channels", "destination", row.channel_id))?;
+            refused += i64::from(egress.judge_url(destination.url()).is_err());
+        }
+        Ok(refused)
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use chrono::TimeDelta;
+use domain::egress::Egress;
 use effects::Effects;
 use objects::Objects;
 use secrets::{ConfiguredSecrets, CookieKeys, Kms, SecretBytes, SecretReader};
@@ -31,6 +32,8 @@ pub struct App {
     pub ledger_retention: TimeDelta,
     /// `None`: nobody signs in with a browser, and cookies count for nothing.
     pub sign_in: Option<SignIn>,
+    /// Where channels may lead. The gateway is told the same, and asks again when it connects.
+    pub egress: Egress,
     pub rates: RateLimits,
     pub metrics: Exposition,
     /// The newest events of sessions that are followed.

@@ -3,7 +3,10 @@
 //! A channel's signing secret is in the answer that makes it and nowhere else. It is derived, not stored; whoever lost
 //! it makes another channel.
 //!
-//! Not here: what goes through them (`gateway`).
+//! A destination that names an address where this system does not go is refused here; one that names a host is judged by what
+//! the name leads to, whenever the gateway connects.
+//!
+//! Not here: what goes through them (`gateway`), which addresses are called (`domain::egress`).
 
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -80,7 +83,7 @@ fn standard() -> bool {
     operation_id = "channel_create",
     tag = "channels",
     request_body = Create,
-    responses((status = 201, description = "It is there. The signing secret is shown only here.", body = CreatedChannel)),
+    responses((status = 201, description = "It is there. The signing secret is shown only here.", body = CreatedChannel), (status = 422, description = "The destination names an address that is not called from here (`destination_refused`), or the request can't be carried out as it is written otherwise; `detail` says what to change.")),
     security(("token" = ["channels.write"])),
 )]
 async fn create(
@@ -90,6 +93,7 @@ async fn create(
 ) -> Result<(StatusCode, Json<CreatedChannel>), Problem> {
     let destination: Destination =
         new.destination.parse().map_err(|error: DestinationError| Problem::invalid(error.to_string()))?;
+    app.egress.judge_url(destination.url()).map_err(|refused| Problem::destination_refused(refused.to_string()))?;
     let new = NewChannel {
         org: caller.org,
         kind: new.kind,
@@ -163,5 +167,35 @@ mod tests {
             world.post("/api/channels", new).await.expect_problem(422, "invalid");
         }
         assert_eq!(world.get("/api/channels").await.expect(200)["items"], json!([]));
+    }
+
+    #[tokio::test]
+    async fn a_channel_leads_to_no_address_that_is_not_called_from_here() {
+        let mut world = World::new().await;
+        let new = |destination: &str| json!({"kind": "webhook", "name": "ops", "destination": destination});
+        for destination in ["http://169.254.169.254/latest", "http://localhost:6379/", "http://[::ffff:10.0.0.1]/"] {
+            let problem = world.post("/api/channels", new(destination)).await;
+            let problem = problem.expect_problem(422, "destination_refused");
+            assert!(problem["detail"].as_str().unwrap().contains("gateway.allowed_networks"), "{problem}");
+        }
+        assert_eq!(world.get("/api/channels").await.expect(200)["items"], json!([]));
+
+        world.allow("10.0.0.0/8");
+        world.post("/api/channels", new("http://10.1.2.3/hook")).await.expect(201);
+        world.post("/api/channels", new("http://127.0.0.1/hook")).await.expect_problem(422, "destination_refused");
+    }
+
+    #[tokio::test]
+    async fn diagnostics_count_channels_that_lead_where_nothing_is_called_any_more() {
+        let mut world = World::new().await;
+        world.allow("10.0.0.0/8");
+        for destination in ["http://10.1.2.3/hook", "https://chat.example/hook"] {
+            let new = json!({"kind": "webhook", "name": "ops", "destination": destination});
+            world.post("/api/channels", new).await.expect(201);
+        }
+        let refused = async |world: &World| world.get("/api/diagnostics").await.expect(200)["channels_refused"].clone();
+        assert_eq!(refused(&world).await, 0);
+        world.allow("192.168.0.0/16");
+        assert_eq!(refused(&world).await, 1);
     }
 }

@@ -47,6 +47,8 @@ struct Diagnostics {
     counts: BTreeMap<String, i64>,
     backlog: BacklogView,
     backups: BackupsView,
+    /// Channels whose destination names an address that this process' configuration does not let the gateway call.
+    channels_refused: i64,
     maintenance: MaintenanceView,
     secrets: Vec<ReferenceStatus>,
     key_versions: Vec<KeyVersionView>,
@@ -103,6 +105,7 @@ async fn diagnostics(State(app): State<App>) -> Result<Json<Diagnostics>, Proble
         counts: app.store.diagnostics_counts().await?,
         backlog: app.store.diagnostics_backlog().await?.into(),
         backups: backups(&app).await?,
+        channels_refused: app.store.channel_count_refused(&app.egress).await?,
         maintenance: app.store.maintenance().await?.into(),
         secrets: statuses(&app).await?,
         key_versions: app.store.diagnostics_key_versions().await?.into_iter().map(KeyVersionView::from).collect(),
@@ -185,6 +188,7 @@ mod tests {
             "oldest_at": null
           },
           "build": "test",
+          "channels_refused": 0,
           "counts": "[counts]",
           "environment": "production",
           "generated_at": "2024-10-04T00:00:00Z",

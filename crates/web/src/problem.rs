@@ -66,6 +66,12 @@ impl Problem {
         Self { bounds: Some((earliest, latest)), ..problem }
     }
 
+    /// A channel would lead to where this system does not go; `detail` says what to do.
+    pub(crate) fn destination_refused(detail: impl Into<String>) -> Self {
+        let status = StatusCode::UNPROCESSABLE_ENTITY;
+        Self::new(status, "destination_refused", "The destination is not called from here", detail)
+    }
+
     pub(crate) fn unauthenticated() -> Self {
         let detail =
             "send a valid API token as `Authorization: Bearer cow_...`, or sign in with a browser at /auth/sign-in";

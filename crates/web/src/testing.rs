@@ -13,6 +13,7 @@ use axum::body::Body;
 use axum::http::{HeaderMap, Request, StatusCode};
 use bytes::Bytes;
 use clock::{ManualClock, Sources};
+use domain::egress::Egress;
 use domain::tenancy::{Role, RoleName, Scope};
 use ids::{AccountId, OrgId, TokenId};
 use objects::Objects;
@@ -90,6 +91,12 @@ impl World {
         self.app.effects = effects(&self.app.store, &self.app.generation, Objects::over(store.clone()), settings);
         self.router = crate::router(self.app.clone());
         store
+    }
+
+    /// Lets channels lead into a network that is not public from now on.
+    pub(crate) fn allow(&mut self, network: &str) {
+        self.app.egress = Egress::allowing(vec![network.parse().unwrap()]);
+        self.router = crate::router(self.app.clone());
     }
 
     /// Lets each token make so many requests a minute from now on.
@@ -224,6 +231,7 @@ async fn app(store: Store, folder: &std::path::Path) -> App {
         build: "test",
         ledger_retention: chrono::TimeDelta::days(30),
         sign_in: None,
+        egress: Egress::default(),
         rates: RateLimits::per_minute(0),
         metrics: Exposition::new(String::new),
         tails: crate::events::tails::Tails::default(),

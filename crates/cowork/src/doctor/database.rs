@@ -1,4 +1,5 @@
-//! What the database tells: itself, how it keeps tenants apart, its clock, the ledger's generation, the oldest backup, who is alive, what waits.
+//! What the database tells: itself, how it keeps tenants apart, its clock, the ledger's generation, the oldest backup, where
+//! channels lead, who is alive, what waits.
 
 use chrono::TimeDelta;
 use objects::Objects;
@@ -9,6 +10,7 @@ use crate::archive::oldest;
 use crate::failure::Failure;
 use crate::installation::Installation;
 use crate::keys::Inventory;
+use crate::serve::egress;
 
 /// Leases, deletions and idempotency keys are compared across processes whose clocks may differ by a few seconds.
 const SKEW_MAX: TimeDelta = TimeDelta::seconds(2);
@@ -23,7 +25,8 @@ pub(super) async fn look(installation: &Installation) -> Vec<Check> {
     let generation = match installation.generation_to_serve().await {
         Ok(generation) => generation,
         Err(failure) => {
-            let others = ["tenants", "keys", "clock", "ledger", "backups", "roles", "maintenance", "backlog"];
+            let others =
+                ["tenants", "keys", "clock", "ledger", "backups", "channels", "roles", "maintenance", "backlog"];
             let others = others.map(|name| Check::could_not(name, "the database is not fit to serve"));
             return [Check::failed("database", &failure)].into_iter().chain(others).collect();
         }
@@ -36,6 +39,7 @@ pub(super) async fn look(installation: &Installation) -> Vec<Check> {
         Check::of("clock", clock(installation).await),
         Check::of("ledger", ledger(installation, &generation).await),
         Check::of("backups", oldest::covered(installation, generation.system_id).await),
+        Check::of("channels", channels(installation).await),
         Check::of("roles", roles(installation, &generation).await),
         Check::of("maintenance", maintenance(installation).await),
         Check::of("backlog", backlog(installation).await),
@@ -138,6 +142,19 @@ async fn ledger(installation: &Installation, generation: &Generation) -> Result<
     }
     let untold = installation.store.diagnostics_backlog().await?.effects_untold;
     Ok(format!("it is this system's; {untold} effects wait to be told"))
+}
+
+/// None leads to an address that the gateway does not call. Names are not looked up: they may lead elsewhere where it runs.
+async fn channels(installation: &Installation) -> Result<String, Failure> {
+    let refused = installation.store.channel_count_refused(&egress(&installation.config)).await?;
+    if refused == 0 {
+        return Ok("none leads to an address that is not called from here".into());
+    }
+    Err(Failure::failed(
+        "Channels lead to addresses that are not called from here.",
+        format!("{refused} of them, so their deliveries become dead letters"),
+        "Allow their networks in gateway.allowed_networks of web and gateway, or make channels with public addresses.",
+    ))
 }
 
 async fn roles(installation: &Installation, generation: &Generation) -> Result<String, Failure> {

@@ -10,6 +10,7 @@ use axum::serve::ListenerExt as _;
 use chrono::TimeDelta;
 use clap::ValueEnum;
 use config::Config;
+use domain::egress::Egress;
 use effects::Effects;
 use gateway::{ChannelSecret, GatewayConfig};
 use ids::InstanceId;
@@ -90,7 +91,8 @@ impl Role {
         match self {
             Self::Gateway => {
                 let redirect_to = config.gateway.redirect_to.as_deref();
-                gateway::route(parts.generation.environment, redirect_to).map(drop).map_err(wrong_environment)
+                let egress = egress(config);
+                gateway::route(parts.generation.environment, redirect_to, &egress).map(drop).map_err(wrong_environment)
             }
             Self::Web | Self::Worker | Self::Scheduler => Ok(()),
         }
@@ -197,6 +199,7 @@ fn app(parts: &Parts, config: &Config) -> App {
         build: BUILD,
         ledger_retention: oldest::retention(&config.ledger),
         sign_in: parts.sign_in.clone(),
+        egress: egress(config),
         rates: RateLimits::per_minute(config.web.requests_per_minute),
         metrics: exposition(parts),
         tails: Tails::default(),
@@ -259,8 +262,14 @@ fn gateway_config(config: &Config) -> GatewayConfig {
         backoff_max: Duration::from_millis(gateway.backoff_max_ms),
         timeout: Duration::from_millis(gateway.timeout_ms),
         redirect_to: gateway.redirect_to.clone(),
+        egress: egress(config),
         ..GatewayConfig::default()
     }
+}
+
+/// Where channels may lead.
+pub(crate) fn egress(config: &Config) -> Egress {
+    Egress::allowing(config.gateway.allowed_networks.clone())
 }
 
 fn wrong_environment(error: impl std::error::Error + Send + Sync + 'static) -> Failure {

@@ -17,6 +17,7 @@ pub(crate) const METRICS: &[&str] = &[
     "cowork_deliveries_dead",
     "cowork_deliveries_dead_total",
     "cowork_deliveries_pending",
+    "cowork_deliveries_refused_total",
     "cowork_deliveries_sent_total",
     "cowork_deliveries_unknown",
     "cowork_deliveries_unknown_total",

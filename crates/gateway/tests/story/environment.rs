@@ -1,4 +1,5 @@
 use domain::channel::DeliveryState::{Pending, Sent};
+use domain::egress::Egress;
 use gateway::{GatewayConfig, RouteError, StartError};
 use store::Environment;
 
@@ -10,7 +11,9 @@ async fn a_drill_copy_never_reaches_a_real_destination() {
     let world = World::of(Environment::Drill, testkit::system_sources()).await;
     let ((real, real_url), (recorder, recorder_url)) = (Sink::start().await, Sink::start().await);
     let session = world.thread(world.channel(&real_url).await, "general").await;
-    world.gateway_with(GatewayConfig { redirect_to: Some(recorder_url), ..config() });
+    // An operator named the recorder, so it may be anywhere.
+    let config = GatewayConfig { redirect_to: Some(recorder_url), egress: Egress::default(), ..config() };
+    world.gateway_with(config);
     world.turn(session, "hello").await;
     world.until(Sent, 1).await;
 

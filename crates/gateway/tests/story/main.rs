@@ -2,6 +2,7 @@
 
 mod deliveries;
 mod environment;
+mod guard;
 mod inbound;
 mod remembering;
 mod rounds;
