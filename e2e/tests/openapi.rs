@@ -1,7 +1,7 @@
 //! The API against its own description, by a program that is not ours: whatever the description allows is taken, whatever it
 //! does not allow is refused, and every answer is one that it names, in the form that it gives.
 
-use client::{Client, NewUpload, NewWorkflow, Wish};
+use client::{Client, NewTrigger, NewUpload, NewWorkflow, Wish};
 use e2e::{Folder, Installation, hold_to_its_description, wait_for_async};
 
 #[tokio::test]
@@ -32,6 +32,7 @@ async fn furnished(operator: &Client) -> Vec<(&'static str, String)> {
     let channel = operator.channel_create("ops", "http://127.0.0.1:9/hook").await.unwrap();
     operator.binding_create(channel.channel_id, "general", session).await.unwrap();
     let workflow = operator.workflow_create(&by_hand()).await.unwrap();
+    let trigger = operator.trigger_create(workflow.workflow_id, &NewTrigger::Webhook {}).await.unwrap();
     let member = operator.member_create("bob@example.org", "Bob", "member").await.unwrap();
     let invitation = operator.invitation_create("carol@example.org", "viewer").await.unwrap();
     let key = operator.byok_key_create("anthropic", "team", &"k".repeat(40)).await.unwrap();
@@ -42,6 +43,7 @@ async fn furnished(operator: &Client) -> Vec<(&'static str, String)> {
         ("artifact_id", artifact.artifact_id.to_string()),
         ("upload_id", upload.upload_id.to_string()),
         ("workflow_id", workflow.workflow_id.to_string()),
+        ("trigger_id", trigger.trigger_id.to_string()),
         ("account_id", member.account_id.to_string()),
         ("invitation_id", invitation.invitation_id.to_string()),
         ("byok_key_id", key.byok_key_id.to_string()),

@@ -107,6 +107,7 @@ impl Parts {
             effects: self.effects.clone(),
             generation: self.generation.clone(),
             channel_secret: ChannelSecret::new("1", self.lasting.secret.clone()),
+            calls_per_minute: 0,
         }
     }
 

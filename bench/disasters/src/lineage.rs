@@ -206,6 +206,7 @@ async fn workflow(store: &Store, org: ids::OrgId, every_s: i64) -> anyhow::Resul
         missed_policy: MissedPolicy::RunAll,
         missed_window_s: 3_600,
         overlap_policy: OverlapPolicy::Allow,
+        secret_version: "1".into(),
         triggers: vec![NewTrigger::new(spec, store.sources().now())?],
     };
     store.workflow_create(&new, ACTOR).await?;

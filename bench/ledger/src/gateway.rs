@@ -147,6 +147,7 @@ async fn run(
         effects: effects.clone(),
         generation: generation.clone(),
         channel_secret: ChannelSecret::new("1", secret),
+        calls_per_minute: 0,
     };
     let config = GatewayConfig { concurrency: IN_FLIGHT, poll: Duration::from_millis(5), ..GatewayConfig::default() };
     let shutdown = CancellationToken::new();

@@ -8,6 +8,7 @@
 use std::path::{Component, Path, PathBuf};
 
 use async_trait::async_trait;
+use domain::call::lines_without_data;
 use domain::command::Wish;
 use domain::event::{Event, MessageRole, ToolCallStatus};
 use serde::{Deserialize, Serialize};
@@ -108,7 +109,7 @@ impl Run<'_> {
     /// What is to be done, and how many words were heard.
     async fn lines(&mut self, rest: Vec<String>) -> Result<(Vec<String>, i64), Stop> {
         Ok(match self.turn.wish.clone() {
-            Wish::Prompt { text } => (text.lines().map(str::to_owned).collect(), words(&text)),
+            Wish::Prompt { text } => (lines_without_data(&text).map(str::to_owned).collect(), words(&text)),
             Wish::Answer { answer, .. } => {
                 self.say(&format!("the answer is: {answer}")).await?;
                 (rest, words(&answer))

@@ -1,7 +1,8 @@
-//! Workflows: create, list, steer; their slots and runs.
+//! Workflows: create, list, steer; their triggers, slots and runs.
 
 use chrono::{DateTime, Utc};
 use ids::{RunId, SessionId, TriggerId, WorkflowId};
+use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -32,9 +33,19 @@ pub struct NewWorkflow {
 #[derive(Debug, Clone, Serialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum NewTrigger {
-    Cron { expression: String, time_zone: String },
-    Interval { every_s: i64, anchor_at: Option<DateTime<Utc>> },
-    Once { at: DateTime<Utc> },
+    Cron {
+        expression: String,
+        time_zone: String,
+    },
+    Interval {
+        every_s: i64,
+        anchor_at: Option<DateTime<Utc>>,
+    },
+    Once {
+        at: DateTime<Utc>,
+    },
+    /// By signed calls.
+    Webhook {},
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -53,6 +64,10 @@ pub struct Trigger {
     pub kind: String,
     pub spec: Value,
     pub next_due_at: Option<DateTime<Utc>>,
+    /// Of a webhook: where it is called, at a gateway.
+    pub path: Option<String>,
+    /// Of a webhook. Only in the answer that makes it or rotates the secret.
+    pub signing_secret: Option<SecretString>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -60,6 +75,8 @@ pub struct Run {
     pub run_id: RunId,
     pub workflow_id: WorkflowId,
     pub due_at: DateTime<Utc>,
+    /// `None`: started by hand.
+    pub trigger_id: Option<TriggerId>,
     pub session_id: SessionId,
     /// `running`, `succeeded`, `failed`.
     pub state: String,
@@ -111,6 +128,19 @@ impl Client {
     /// Gives back what the server answers: the workflow, or the run that was started.
     pub async fn workflow_act(&self, workflow: WorkflowId, action: WorkflowAction) -> Result<Value, Error> {
         self.post(&format!("/api/workflows/{workflow}/{}", action.as_str()), &json!({})).await
+    }
+
+    pub async fn trigger_create(&self, workflow: WorkflowId, trigger: &NewTrigger) -> Result<Trigger, Error> {
+        self.post(&format!("/api/workflows/{workflow}/triggers"), trigger).await
+    }
+
+    pub async fn trigger_remove(&self, workflow: WorkflowId, trigger: TriggerId) -> Result<(), Error> {
+        self.delete(&format!("/api/workflows/{workflow}/triggers/{trigger}")).await
+    }
+
+    /// Gives a webhook trigger another signing secret; the one before is void.
+    pub async fn trigger_rotate_secret(&self, workflow: WorkflowId, trigger: TriggerId) -> Result<Trigger, Error> {
+        self.post(&format!("/api/workflows/{workflow}/triggers/{trigger}/rotate-secret"), &json!({})).await
     }
 
     /// Runs of all of the org's workflows, newest first.

@@ -8,6 +8,7 @@ pub const KEYS: &[&str] = &[
     "gateway.allowed_networks",
     "gateway.backoff_max_ms",
     "gateway.backoff_ms",
+    "gateway.calls_per_minute",
     "gateway.listen",
     "gateway.max_attempts",
     "gateway.poll_ms",

@@ -48,6 +48,8 @@ pub struct Scheduler {
 pub struct Gateway {
     /// Inbound webhooks, health and metrics.
     pub listen: SocketAddr,
+    /// Of one webhook trigger, to one process. 0: as many as come.
+    pub calls_per_minute: u32,
     pub poll_ms: u64,
     /// After so many a delivery is a dead letter.
     pub max_attempts: u32,
@@ -89,6 +91,7 @@ impl Default for Gateway {
     fn default() -> Self {
         Self {
             listen: local(8081),
+            calls_per_minute: 600,
             poll_ms: 200,
             max_attempts: 8,
             backoff_ms: 1_000,

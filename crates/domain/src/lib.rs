@@ -5,6 +5,7 @@
 //!
 //! Not here: I/O of any kind, async, SQL, HTTP.
 
+pub mod call;
 pub mod channel;
 pub mod command;
 pub mod compaction;
@@ -16,6 +17,7 @@ pub mod feed;
 pub mod permission;
 pub mod projection;
 pub mod quota;
+pub mod rate;
 pub mod retry;
 pub mod schedule;
 pub mod session;

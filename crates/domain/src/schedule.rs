@@ -66,6 +66,8 @@ pub enum TriggerSpec {
         #[cfg_attr(feature = "openapi", schema(value_type = String, format = DateTime))]
         at: Timestamp,
     },
+    /// By signed calls from outside. It has no slots of its own: each call settles one, when it comes.
+    Webhook {},
 }
 
 impl TriggerSpec {
@@ -76,6 +78,7 @@ impl TriggerSpec {
             Self::Cron { .. } => "cron",
             Self::Interval { .. } => "interval",
             Self::Once { .. } => "once",
+            Self::Webhook {} => "webhook",
         }
     }
 
@@ -206,6 +209,7 @@ enum Kind {
     Cron { cron: Box<Cron>, time_zone: Tz },
     Interval { every: TimeDelta, anchor_at: Timestamp },
     Once { at: Timestamp },
+    Never,
 }
 
 impl fmt::Debug for Kind {
@@ -214,6 +218,7 @@ impl fmt::Debug for Kind {
             Self::Cron { cron, time_zone } => write!(out, "Cron({} {time_zone})", cron.as_str()),
             Self::Interval { every, anchor_at } => write!(out, "Interval({every} from {anchor_at})"),
             Self::Once { at } => write!(out, "Once({at})"),
+            Self::Never => out.write_str("Never"),
         }
     }
 }
@@ -228,6 +233,7 @@ impl Schedule {
             TriggerSpec::Cron { expression, time_zone } => cron(expression, time_zone, made_at),
             TriggerSpec::Interval { every_s, anchor_at } => interval(*every_s, anchor_at.unwrap_or(made_at)),
             TriggerSpec::Once { at } => Ok(Kind::Once { at: instant(*at)? }),
+            TriggerSpec::Webhook {} => Ok(Kind::Never),
         }
         .map(Self)
     }
@@ -239,6 +245,7 @@ impl Schedule {
             Kind::Cron { cron, time_zone } => next_of_cron(cron, *time_zone, instant),
             Kind::Interval { every, anchor_at } => next_of_interval(*every, *anchor_at, instant),
             Kind::Once { at } => Some(*at).filter(|at| *at > instant),
+            Kind::Never => None,
         }
     }
 
@@ -247,7 +254,7 @@ impl Schedule {
     pub fn first(&self, made_at: Timestamp) -> Option<Timestamp> {
         match &self.0 {
             Kind::Once { at } => Some(*at),
-            Kind::Cron { .. } | Kind::Interval { .. } => self.next_after(made_at),
+            Kind::Cron { .. } | Kind::Interval { .. } | Kind::Never => self.next_after(made_at),
         }
     }
 }
@@ -406,6 +413,15 @@ mod tests {
         let made_at = at("2026-01-01T00:00:00Z");
         let schedule = Schedule::new(&TriggerSpec::Interval { every_s: 60, anchor_at: None }, made_at).unwrap();
         assert_eq!(schedule.first(made_at), Some(at("2026-01-01T00:01:00Z")));
+    }
+
+    #[test]
+    fn a_webhook_trigger_has_no_slot_of_its_own() {
+        let new = NewTrigger::new(TriggerSpec::Webhook {}, at("2026-01-01T00:00:00Z")).unwrap();
+        assert_eq!(new.first_due_at, None);
+        let schedule = Schedule::new(&new.spec, at("2026-01-01T00:00:00Z")).unwrap();
+        assert_eq!(schedule.next_after(at("2026-01-01T00:00:00Z")), None);
+        assert_eq!(TriggerSpec::from_fields("webhook".into(), new.spec.fields()).unwrap(), new.spec);
     }
 
     #[test]

@@ -49,6 +49,7 @@ pub(crate) async fn of(run: &PlanRun, means: &Means<'_>, now: Timestamp) -> anyh
         acknowledged: Vec::new(),
         inbound: inbound(plan),
         inbound_channel,
+        called: None,
         smoke: smoke(plan),
         held: plan
             .scheduler

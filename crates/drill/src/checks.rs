@@ -9,6 +9,7 @@
 
 pub(crate) mod artifacts;
 pub(crate) mod audit;
+pub(crate) mod calls;
 pub(crate) mod cursors;
 pub(crate) mod expectations;
 pub(crate) mod gateway;

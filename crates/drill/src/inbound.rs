@@ -1,18 +1,29 @@
-//! A message from outside to the gateway, signed as Standard Webhooks asks, as a channel's provider would send it.
+//! What comes to the gateway from outside, signed as Standard Webhooks asks: a message, as a channel's provider would send it, and the
+//! call of a workflow.
 
 use clock::Sources;
-use ids::CommandId;
-use secrecy::ExposeSecret as _;
+use ids::{CommandId, RunId};
+use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::json;
 
-use crate::rehearsal::KnownChannel;
+use crate::rehearsal::{KnownChannel, KnownTrigger};
 
-/// What the gateway answers.
+/// What the gateway answers to a message.
 #[derive(Debug, Clone, Copy, Deserialize)]
 pub(crate) struct Answer {
     /// `None`: it was accepted before a restore, and its command was lost.
     pub(crate) command_id: Option<CommandId>,
+    /// The event was accepted before, and this changed nothing.
+    pub(crate) duplicate: bool,
+}
+
+/// What it answers to a call.
+#[derive(Debug, Clone, Copy, Deserialize)]
+pub(crate) struct CallAnswer {
+    /// `None`: it was accepted before a restore, and its run was lost; or it was skipped.
+    pub(crate) run_id: Option<RunId>,
     /// The event was accepted before, and this changed nothing.
     pub(crate) duplicate: bool,
 }
@@ -26,7 +37,7 @@ pub(crate) enum InboundError {
     Transport(#[source] reqwest::Error),
     #[error("the gateway answered {0}")]
     Refused(u16),
-    #[error("the channel's secret can't sign")]
+    #[error("the secret can't sign")]
     Secret(#[source] standardwebhooks::WebhookError),
 }
 
@@ -40,13 +51,35 @@ pub(crate) async fn post(
     sources: &Sources,
 ) -> Result<Answer, InboundError> {
     let body = json!({"thread": thread, "text": text}).to_string();
+    let address = format!("{gateway}/hooks/{}", channel.channel);
+    signed(&address, &channel.signing_secret, event_id, body, sources).await
+}
+
+/// Calls a workflow with `data`, as the caller's event `event_id`.
+pub(crate) async fn call(
+    gateway: &str,
+    trigger: &KnownTrigger,
+    event_id: &str,
+    data: &str,
+    sources: &Sources,
+) -> Result<CallAnswer, InboundError> {
+    let body = json!({"text": data}).to_string();
+    signed(&format!("{gateway}{}", trigger.path), &trigger.signing_secret, event_id, body, sources).await
+}
+
+async fn signed<T: DeserializeOwned>(
+    address: &str,
+    secret: &SecretString,
+    event_id: &str,
+    body: String,
+    sources: &Sources,
+) -> Result<T, InboundError> {
     let timestamp = sources.now().timestamp();
-    let webhook =
-        standardwebhooks::Webhook::new(channel.signing_secret.expose_secret()).map_err(InboundError::Secret)?;
+    let webhook = standardwebhooks::Webhook::new(secret.expose_secret()).map_err(InboundError::Secret)?;
     let signature = webhook.sign(event_id, timestamp, body.as_bytes()).map_err(InboundError::Secret)?;
     let http = reqwest::Client::builder().no_proxy().build().map_err(InboundError::Transport)?;
     let request = http
-        .post(format!("{gateway}/hooks/{}", channel.channel))
+        .post(address)
         .header("content-type", "application/json")
         .header("webhook-id", event_id)
         .header("webhook-timestamp", timestamp.to_string())

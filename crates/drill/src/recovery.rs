@@ -52,8 +52,8 @@ const SETTLE: Name = Name::quiet("settle", "Wait until nothing more is sent");
 /// Counters of the probe `activity` that only a scheduler moves.
 const SCHEDULERS_COUNTERS: [&str; 3] = ["slots", "runs", "triggers_next_due"];
 /// Counters of the probe `activity` that only a gateway moves.
-const GATEWAYS_COUNTERS: [&str; 5] =
-    ["deliveries", "deliveries_sent", "delivery_attempts", "cursor_sequences", "inbound_messages"];
+const GATEWAYS_COUNTERS: [&str; 6] =
+    ["deliveries", "deliveries_sent", "delivery_attempts", "cursor_sequences", "inbound_messages", "trigger_calls"];
 
 /// A restored system with all of its roles.
 #[derive(Debug)]
@@ -534,6 +534,7 @@ impl<'a> Stages<'a> {
             channel: aftermath.inbound_channel.as_ref(),
             witness: aftermath.witness,
             inbound: &aftermath.inbound,
+            called: aftermath.called.as_ref(),
             gateway_url: String::new(),
             snapshot: (backup.manifest.snapshot.started_at, backup.manifest.snapshot.taken_at),
             arrived: aftermath.arrived,

@@ -14,7 +14,7 @@ mod world;
 use std::path::PathBuf;
 
 use clock::Timestamp;
-use ids::{ChannelId, CommandId, OrgId, SessionId, WorkflowId};
+use ids::{ChannelId, CommandId, OrgId, RunId, SessionId, WorkflowId};
 use secrecy::SecretString;
 
 use self::canaries::Canaries;
@@ -62,6 +62,31 @@ pub(crate) struct Inbound {
     pub(crate) text: String,
     pub(crate) command: CommandId,
     pub(crate) at: Timestamp,
+}
+
+/// A call of a workflow that the gateway accepted.
+#[derive(Debug, Clone)]
+pub(crate) struct Call {
+    pub(crate) event_id: String,
+    pub(crate) data: String,
+    pub(crate) run: RunId,
+}
+
+/// A webhook trigger whose calls the drill can sign.
+#[derive(Debug, Clone)]
+pub(crate) struct KnownTrigger {
+    pub(crate) org: OrgId,
+    pub(crate) workflow: WorkflowId,
+    /// Where it is called, at a gateway.
+    pub(crate) path: String,
+    pub(crate) signing_secret: SecretString,
+}
+
+/// A workflow that is called, and the calls of it that were accepted.
+#[derive(Debug, Clone)]
+pub(crate) struct Called {
+    pub(crate) trigger: KnownTrigger,
+    pub(crate) calls: Vec<Call>,
 }
 
 /// A workflow that waits, paused, for the target's scheduler to be asked to go on.
@@ -127,6 +152,8 @@ pub(crate) struct Aftermath {
     pub(crate) inbound: Vec<Inbound>,
     /// A channel that the drill can send a message into.
     pub(crate) inbound_channel: Option<KnownChannel>,
+    /// `None`: no workflow is known that is called.
+    pub(crate) called: Option<Called>,
     pub(crate) smoke: Option<Smoke>,
     pub(crate) held: Vec<Held>,
     /// What was decided after the backup. `None`: nothing is known.

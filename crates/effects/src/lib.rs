@@ -16,7 +16,7 @@ mod outbox;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ids::{ChannelId, DeliveryId, OrgId, SessionId, WorkflowId};
+use ids::{DeliveryId, InletId, OrgId, SessionId, WorkflowId};
 use ledger::{Compacted, Compaction, Digest, DigestKey, Ledger, LedgerError, Outcome, Record};
 use store::{ClaimedDelivery, SettledAs, Settlement, Store};
 use tokio::sync::{Mutex, watch};
@@ -123,10 +123,10 @@ impl Effects {
         self.0.ledger.close().await;
     }
 
-    /// What the ledger calls an event of a provider.
+    /// What the ledger calls an event that came in.
     #[must_use]
-    pub fn inbound(&self, channel: ChannelId, event: &str) -> Digest {
-        self.0.digests.digest("inbound", &[channel.as_uuid().as_bytes(), event.as_bytes()])
+    pub fn inbound(&self, inlet: InletId, event: &str) -> Digest {
+        self.0.digests.digest("inbound", &[inlet.as_uuid().as_bytes(), event.as_bytes()])
     }
 
     /// What the ledger calls a request that a person speaks to once.

@@ -86,12 +86,16 @@ fn record(row: &Outboxed) -> Record {
             delivery_outcome(org, delivery, sending, outcome)
         }
         Effect::SlotFired { org, workflow, due_at } => Record::SlotFired { org, workflow, due_at },
-        Effect::InboundAccepted { org, channel, event } => Record::InboundAccepted { org, channel, event },
+        Effect::InboundAccepted { org, inlet, event } => Record::InboundAccepted { org, inlet, event },
         Effect::InteractionUsed { org, interaction } => Record::InteractionUsed { org, interaction },
         Effect::TokenRevoked { org, token } => Record::TokenRevoked { org, token },
         Effect::BrowserSessionRevoked { account, session } => Record::SessionRevoked { account, session },
         Effect::MemberRemoved { org, account } => Record::MemberRemoved { org, account },
         Effect::KeyRevoked { org, key } => Record::KeyRevoked { org, key },
+        Effect::TriggerSecretRotated { org, trigger, number } => {
+            let version = Label::new(&format!("{number:010}")).expect("ten digits are visible");
+            Record::KeyRotated { org: Some(org), key: Key::Trigger(trigger), version }
+        }
         Effect::AdapterKeyRotated { ref version } => {
             let version = Label::new(version).expect("the table of rotations takes no other version");
             Record::KeyRotated { org: None, key: Key::Adapter, version }

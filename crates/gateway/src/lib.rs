@@ -1,10 +1,11 @@
 //! The gateway: channel messages in, deliveries out.
 //!
-//! Three parts that share nothing but the database: [`router`] takes signed messages in and makes them prompts;
+//! Three parts that share nothing but the database: [`router`] takes signed messages in and makes them prompts, and signed calls
+//! and makes them runs of workflows;
 //! `render` turns what sessions said into deliveries; `send` carries deliveries out. Any number of gateways may run
 //! side by side.
 //!
-//! Guaranteed: a message that came in is one prompt, however often it comes; the deliveries of a thread arrive in order.
+//! Guaranteed: a message that came in is one prompt, however often it comes, and a call one run; the deliveries of a thread arrive in order.
 //! On a channel that deduplicates each arrives at least once, and every repeat carries the same id; on another each
 //! arrives at most once, and one that may not have arrived waits for a person.
 //!
@@ -13,6 +14,8 @@
 //! Not here: what a message says (`domain::channel`), how it is sent (`channels`), approvals by chat, which are a
 //! security boundary of their own: what comes in is a prompt, always.
 
+mod calls;
+mod door;
 mod inbound;
 mod problem;
 mod render;
@@ -32,7 +35,7 @@ use store::{Generation, Store};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-pub use crate::inbound::router;
+pub use crate::door::router;
 pub use crate::route::{RouteError, route};
 pub use crate::secret::ChannelSecret;
 
@@ -44,6 +47,8 @@ pub struct Parts {
     /// Read once, when the process starts. When a later one begins, this gateway sends nothing any more.
     pub generation: Generation,
     pub channel_secret: ChannelSecret,
+    /// Of one trigger, to one process. 0: as many as come.
+    pub calls_per_minute: u32,
 }
 
 /// How a gateway behaves.

@@ -1,17 +1,20 @@
-//! What a sender of messages is told when one is not taken (RFC 9457).
+//! What a sender of messages or calls is told when one is not taken (RFC 9457).
 
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use chrono::SecondsFormat;
+use store::UsedUp;
 
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Problem {
     pub(crate) status: StatusCode,
-    code: &'static str,
+    /// Stable; senders and metrics may go by it.
+    pub(crate) code: &'static str,
     title: &'static str,
     detail: String,
     /// Seconds after which the sender may try again.
-    retry_after: Option<u16>,
+    retry_after: Option<i64>,
 }
 
 impl Problem {
@@ -19,8 +22,8 @@ impl Problem {
         Self { status, code, title, detail: detail.into(), retry_after: None }
     }
 
-    pub(crate) fn no_such_channel() -> Self {
-        Self::new(StatusCode::NOT_FOUND, "not_found", "Not found", "there is no such channel here")
+    pub(crate) fn no_such(noun: &str) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "not_found", "Not found", format!("there is no such {noun} here"))
     }
 
     pub(crate) fn not_signed(detail: impl Into<String>) -> Self {
@@ -34,6 +37,26 @@ impl Problem {
 
     pub(crate) fn invalid(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", "The message is not valid", detail)
+    }
+
+    /// The call is right, and its workflow does not take it as it is now.
+    pub(crate) fn not_now(code: &'static str, detail: &'static str) -> Self {
+        Self::new(StatusCode::CONFLICT, code, "The present state does not allow it", detail)
+    }
+
+    pub(crate) fn too_many(retry_after_s: i64) -> Self {
+        let detail = format!("this trigger was called more often than it may; go on in {retry_after_s} s");
+        let problem = Self::new(StatusCode::TOO_MANY_REQUESTS, "too_many_requests", "Too many calls", detail);
+        Self { retry_after: Some(retry_after_s), ..problem }
+    }
+
+    /// The org may start no more runs before the next period.
+    pub(crate) fn over_quota(used_up: &UsedUp) -> Self {
+        let UsedUp { kind, period, ends_at, seen_at } = used_up;
+        let (period, at) = (period.as_str(), ends_at.to_rfc3339_opts(SecondsFormat::Secs, true));
+        let detail = format!("the org has used its quota of {kind} for this {period} up; it begins anew at {at}");
+        let problem = Self::new(StatusCode::TOO_MANY_REQUESTS, "over_quota", "The quota is used up", detail);
+        Self { retry_after: Some((*ends_at - *seen_at).num_seconds().max(1)), ..problem }
     }
 
     /// The sender does well to try again.

@@ -1,10 +1,11 @@
 //! The configured channel secret, with its version.
 
-use ids::ChannelId;
-use secrets::{SecretBytes, derive_channel_secret};
+use ids::{ChannelId, TriggerId};
+use secrets::{SecretBytes, derive_channel_secret, derive_trigger_secret};
+use store::TriggerSecret;
 
-/// Signs and verifies for the channels that were made under its version, and for no others: a signature under another
-/// secret would be refused by the far side, or believed from a stranger.
+/// Signs and verifies for the channels and triggers whose secrets were given out under its version, and for no others: a signature
+/// under another secret would be refused by the far side, or believed from a stranger.
 #[derive(Debug, Clone)]
 pub struct ChannelSecret {
     version: String,
@@ -18,7 +19,12 @@ impl ChannelSecret {
     }
 
     /// The signing secret of a channel that was made under `version`; `None`: that is not this one.
-    pub(crate) fn signing_secret(&self, channel: ChannelId, version: &str) -> Option<String> {
+    pub(crate) fn of_channel(&self, channel: ChannelId, version: &str) -> Option<String> {
         (self.version == version).then(|| derive_channel_secret(&self.secret, channel))
+    }
+
+    /// The signing secret of a trigger that is in force; `None`: it was given out under another version.
+    pub(crate) fn of_trigger(&self, trigger: TriggerId, secret: &TriggerSecret) -> Option<String> {
+        (self.version == secret.version).then(|| derive_trigger_secret(&self.secret, trigger, secret.number))
     }
 }

@@ -109,7 +109,7 @@ impl Sender {
 
     /// A missing version may come back with a corrected configuration.
     fn signing_secret(&self, claim: &ClaimedDelivery) -> Result<String, SendError> {
-        self.parts.channel_secret.signing_secret(claim.channel_id, &claim.secret_version).ok_or_else(|| {
+        self.parts.channel_secret.of_channel(claim.channel_id, &claim.secret_version).ok_or_else(|| {
             let reason = format!(
                 "the channel was made under version {} of the channel secret, which is not configured",
                 claim.secret_version

@@ -93,6 +93,8 @@ id! {
     RunId,
     /// A way to reach people outside: where messages come in and where they go.
     ChannelId,
+    /// Where signed messages come in: a channel, or a trigger of the kind `webhook`.
+    InletId,
     /// A channel thread tied to a session.
     BindingId,
     /// One message to one destination.
@@ -113,6 +115,18 @@ id! {
     BackupId,
     /// One run of a drill.
     DrillId,
+}
+
+impl From<ChannelId> for InletId {
+    fn from(channel: ChannelId) -> Self {
+        Self(channel.0)
+    }
+}
+
+impl From<TriggerId> for InletId {
+    fn from(trigger: TriggerId) -> Self {
+        Self(trigger.0)
+    }
 }
 
 #[cfg(test)]

@@ -72,8 +72,8 @@ impl Record {
                 put_ids(out, &[*org.as_uuid(), *workflow.as_uuid()]);
                 out.extend(due_at.timestamp_micros().to_be_bytes());
             }
-            Self::InboundAccepted { org, channel, event } => {
-                put_ids(out, &[*org.as_uuid(), *channel.as_uuid()]);
+            Self::InboundAccepted { org, inlet, event } => {
+                put_ids(out, &[*org.as_uuid(), *inlet.as_uuid()]);
                 out.extend(event);
             }
             Self::InteractionUsed { org, interaction } => {
@@ -134,7 +134,7 @@ fn decode_fields(kind: u8, from: &mut Cursor<'_>) -> Result<Record, Malformed> {
         },
         3 => Record::SlotIntent { org: from.id()?, workflow: from.id()?, due_at: from.instant()? },
         4 => Record::SlotFired { org: from.id()?, workflow: from.id()?, due_at: from.instant()? },
-        5 => Record::InboundAccepted { org: from.id()?, channel: from.id()?, event: from.array()? },
+        5 => Record::InboundAccepted { org: from.id()?, inlet: from.id()?, event: from.array()? },
         6 => Record::InteractionUsed { org: from.id()?, interaction: from.array()? },
         7 => Record::TokenRevoked { org: from.id()?, token: from.id()? },
         8 => Record::SessionRevoked { account: from.id()?, session: from.array()? },
@@ -189,6 +189,7 @@ fn put_key(out: &mut Vec<u8>, key: Key) {
         Key::Adapter => (1, Uuid::nil()),
         Key::Byok(id) => (2, id.into()),
         Key::Channel(id) => (3, id.into()),
+        Key::Trigger(id) => (4, id.into()),
     };
     out.push(code);
     put_ids(out, &[id]);
@@ -201,6 +202,7 @@ fn take_key(from: &mut Cursor<'_>) -> Result<Key, Malformed> {
         1 if id.is_nil() => Ok(Key::Adapter),
         2 => Ok(Key::Byok(id.into())),
         3 => Ok(Key::Channel(id.into())),
+        4 => Ok(Key::Trigger(id.into())),
         _ => Err(Malformed::Field("key")),
     }
 }

@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use clock::Timestamp;
-use ids::{AccountId, ByokKeyId, ChannelId, DeliveryId, OrgId, TokenId, WorkflowId};
+use ids::{AccountId, ByokKeyId, DeliveryId, InletId, OrgId, TokenId, WorkflowId};
 
 use crate::record::{Digest, Entry, Key, Label, Outcome, Record};
 
@@ -124,7 +124,7 @@ pub enum SlotVerdict {
 pub struct Summary {
     pub deliveries: HashMap<(OrgId, DeliveryId), DeliveryFact>,
     pub slots: BTreeMap<(OrgId, WorkflowId, Timestamp), SlotVerdict>,
-    pub inbound: BTreeSet<(OrgId, ChannelId, Digest)>,
+    pub inbound: BTreeSet<(OrgId, InletId, Digest)>,
     pub interactions: BTreeSet<(OrgId, Digest)>,
     pub tokens: BTreeSet<(OrgId, TokenId)>,
     pub sessions: BTreeSet<(AccountId, Digest)>,
@@ -149,7 +149,7 @@ impl Summary {
             Record::SlotFired { org, workflow, due_at } => {
                 self.slots.insert((*org, *workflow, *due_at), SlotVerdict::Fired);
             }
-            Record::InboundAccepted { org, channel, event } => drop(self.inbound.insert((*org, *channel, *event))),
+            Record::InboundAccepted { org, inlet, event } => drop(self.inbound.insert((*org, *inlet, *event))),
             Record::InteractionUsed { org, interaction } => drop(self.interactions.insert((*org, *interaction))),
             Record::TokenRevoked { org, token } => drop(self.tokens.insert((*org, *token))),
             Record::SessionRevoked { account, session } => drop(self.sessions.insert((*account, *session))),

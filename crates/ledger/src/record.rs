@@ -8,7 +8,9 @@
 use std::fmt;
 
 use clock::Timestamp;
-use ids::{AccountId, BackupId, ByokKeyId, ChannelId, DeliveryId, OrgId, TokenId, WorkflowId, WriterId};
+use ids::{
+    AccountId, BackupId, ByokKeyId, ChannelId, DeliveryId, InletId, OrgId, TokenId, TriggerId, WorkflowId, WriterId,
+};
 
 /// A keyed digest of something that must be recognised again but not be read: see [`crate::DigestKey`].
 pub type Digest = [u8; 32];
@@ -42,10 +44,10 @@ pub enum Record {
         workflow: WorkflowId,
         due_at: Timestamp,
     },
-    /// A message from outside became a prompt.
+    /// A message from outside was taken: it became a prompt, or the call of a workflow.
     InboundAccepted {
         org: OrgId,
-        channel: ChannelId,
+        inlet: InletId,
         event: Digest,
     },
     /// Something that works once was used: an approval's button, a link.
@@ -114,6 +116,8 @@ pub enum Key {
     Byok(ByokKeyId),
     /// The signing secret of a channel.
     Channel(ChannelId),
+    /// The signing secret of a trigger. Its versions are numbers of ten digits, so that the newest is also the greatest.
+    Trigger(TriggerId),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

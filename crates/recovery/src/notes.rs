@@ -69,7 +69,7 @@ impl Batch {
 /// `None`: it is told in another way, or it is the marker of a generation, which stands in no segment.
 fn other(record: Record) -> Option<Other> {
     Some(match record {
-        Record::InboundAccepted { org, channel, event } => Other::InboundAccepted { org, channel, event },
+        Record::InboundAccepted { org, inlet, event } => Other::InboundAccepted { org, inlet, event },
         Record::InteractionUsed { org, interaction } => Other::InteractionUsed { org, interaction },
         Record::TokenRevoked { org, token } => Other::TokenRevoked { org, token },
         Record::SessionRevoked { account, session } => Other::SessionRevoked { account, session },
@@ -81,7 +81,8 @@ fn other(record: Record) -> Option<Other> {
                 (Key::Adapter, _) => Other::AdapterRotated { version },
                 (Key::Byok(key), Some(org)) => Other::KeyRotated { org, key, version },
                 (Key::Channel(channel), Some(org)) => Other::ChannelRotated { org, channel, version },
-                (Key::Byok(_) | Key::Channel(_), None) => return None,
+                (Key::Trigger(trigger), Some(org)) => Other::TriggerRotated { org, trigger, version },
+                (Key::Byok(_) | Key::Channel(_) | Key::Trigger(_), None) => return None,
             }
         }
         // Accounts stand above orgs, and so does their erasure.

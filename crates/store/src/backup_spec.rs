@@ -91,7 +91,7 @@ pub const BACKUP_SPEC: BackupSpec = BackupSpec {
         BackupGroup { name: "sessions", tables: &["sessions", "session_terms", "commands", "session_leases"] },
         BackupGroup { name: "events", tables: &["events"] },
         BackupGroup { name: "projections", tables: &["projections"] },
-        BackupGroup { name: "workflows", tables: &["workflows", "triggers", "slots", "runs"] },
+        BackupGroup { name: "workflows", tables: &["workflows", "triggers", "slots", "runs", "trigger_calls"] },
         BackupGroup {
             name: "channel bindings",
             tables: &["channels", "bindings", "delivery_cursors", "deliveries", "inbound_messages"],

@@ -72,7 +72,7 @@ impl Store {
             if let Some(received) = earlier(&mut tx, channel, message).await? {
                 return Ok(received);
             }
-            if remembered::inbound(&mut tx, channel.org, channel.channel_id, &message.digest).await? {
+            if remembered::inbound(&mut tx, channel.org, channel.channel_id.into(), &message.digest).await? {
                 return Ok(Received { command: None, duplicate: true });
             }
             if let Some(received) = self.receive(tx, generation, channel, message).await? {
@@ -111,8 +111,8 @@ impl Store {
         if !self.note(&mut tx, channel, message, binding, command).await? {
             return Ok(None);
         }
-        let (org, channel, event) = (channel.org, channel.channel_id, message.digest);
-        let accepted = Effect::InboundAccepted { org, channel, event };
+        let (org, inlet, event) = (channel.org, channel.channel_id.into(), message.digest);
+        let accepted = Effect::InboundAccepted { org, inlet, event };
         outbox::insert(&mut tx, &self.sources, &[accepted]).await?;
         tx.commit().await?;
         self.wakes.tell(Wake::Work);

@@ -6,7 +6,7 @@
 //! Not here: telling the ledger (`effects`), what a restore makes of it.
 
 use clock::{Sources, Timestamp};
-use ids::{AccountId, ByokKeyId, ChannelId, DeliveryId, OrgId, OutboxId, TokenId, WorkflowId};
+use ids::{AccountId, ByokKeyId, DeliveryId, InletId, OrgId, OutboxId, TokenId, TriggerId, WorkflowId};
 use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
 
@@ -34,7 +34,9 @@ pub enum Effect {
     /// `event` is a keyed digest of the provider's id.
     InboundAccepted {
         org: OrgId,
-        channel: ChannelId,
+        /// Called after the only one that there was at first, also by processes of an older build.
+        #[serde(rename = "channel")]
+        inlet: InletId,
         event: [u8; 32],
     },
     /// `interaction` is a digest of the session and the request that was approved, rejected or answered.
@@ -59,6 +61,12 @@ pub enum Effect {
     KeyRevoked {
         org: OrgId,
         key: ByokKeyId,
+    },
+    /// Signatures under the trigger's older secrets are not believed any more.
+    TriggerSecretRotated {
+        org: OrgId,
+        trigger: TriggerId,
+        number: i32,
     },
     /// Another version of the adapter key is the current one.
     AdapterKeyRotated {

@@ -3,7 +3,7 @@
 //! Not here: writing them (a restore's replay), and deliveries, which look at them in the statement that inserts them
 //! (`cursor`).
 
-use ids::{ChannelId, OrgId};
+use ids::{InletId, OrgId};
 use sqlx::PgConnection;
 
 /// What the table calls an effect that hangs from no other id.
@@ -13,10 +13,10 @@ const NOBODY: uuid::Uuid = uuid::Uuid::nil();
 pub(crate) async fn inbound(
     connection: &mut PgConnection,
     org: OrgId,
-    channel: ChannelId,
+    inlet: InletId,
     event: &[u8; 32],
 ) -> Result<bool, sqlx::Error> {
-    is_there(connection, org, "inbound", channel.into(), event).await
+    is_there(connection, org, "inbound", inlet.into(), event).await
 }
 
 /// Whether a person had spoken to a request already, in the lost system.

@@ -19,7 +19,7 @@ mod deliveries;
 mod note;
 
 use clock::{Sources, Timestamp};
-use ids::{AccountId, BackupId, ByokKeyId, ChannelId, DeliveryId, OrgId, TokenId, WorkflowId};
+use ids::{AccountId, BackupId, ByokKeyId, ChannelId, DeliveryId, InletId, OrgId, TokenId, TriggerId, WorkflowId};
 use serde::Serialize;
 use sqlx::Executor as _;
 use sqlx::postgres::PgTransaction;
@@ -71,7 +71,7 @@ pub struct OtherNote {
 pub enum Other {
     InboundAccepted {
         org: OrgId,
-        channel: ChannelId,
+        inlet: InletId,
         event: [u8; 32],
     },
     InteractionUsed {
@@ -101,6 +101,12 @@ pub enum Other {
         channel: ChannelId,
         version: String,
     },
+    /// `version`: the number of the secret, in digits.
+    TriggerRotated {
+        org: OrgId,
+        trigger: TriggerId,
+        version: String,
+    },
     AdapterRotated {
         version: String,
     },
@@ -127,6 +133,8 @@ pub struct Replayed {
     pub members_removed: u64,
     pub keys_revoked: u64,
     pub channels_rotated: u64,
+    /// Triggers whose older secrets are void again.
+    pub triggers_rotated: u64,
     /// Accounts that were erased and whose rows came back.
     pub subjects_erased: u64,
     /// What is remembered without a row, by kind: it will not happen again.

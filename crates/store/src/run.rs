@@ -6,7 +6,7 @@
 //! Not here: what makes a run start (`slot`), the work itself (`command`, `event`).
 
 use clock::Timestamp;
-use ids::{CommandId, OrgId, RunId, SessionId, WorkflowId};
+use ids::{CommandId, OrgId, RunId, SessionId, TriggerId, WorkflowId};
 use sqlx::PgConnection;
 
 use crate::{Store, StoreError};
@@ -18,6 +18,8 @@ pub struct Run {
     pub workflow_id: WorkflowId,
     /// With the workflow: the slot that it was started for.
     pub due_at: Timestamp,
+    /// What started it, whether it is still there or not. `None`: somebody did, by hand.
+    pub trigger_id: Option<TriggerId>,
     pub session_id: SessionId,
     /// `running`, `succeeded` or `failed`.
     pub state: String,
@@ -103,8 +105,9 @@ impl Store {
             Run,
             r#"-- run_list
             SELECT run_id AS "run_id: RunId", workflow_id AS "workflow_id: WorkflowId", due_at,
-                session_id AS "session_id: SessionId", state, created_at, finished_at
-            FROM runs
+                slots.trigger_id AS "trigger_id: TriggerId", session_id AS "session_id: SessionId", runs.state, created_at,
+                finished_at
+            FROM runs JOIN slots USING (org_id, workflow_id, due_at)
             WHERE org_id = $1 AND ($2::uuid IS NULL OR workflow_id = $2) AND ($3::uuid IS NULL OR run_id < $3)
             ORDER BY run_id DESC LIMIT $4"#,
             org as OrgId,

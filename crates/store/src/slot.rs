@@ -3,7 +3,8 @@
 //! The primary key is what makes a second run for a slot impossible: whoever finds a slot's row there starts nothing.
 //! A slot's row, its session, its command, its run and its meter are written in one transaction.
 //!
-//! Not here: which slots there are (`domain::schedule`), whose turn it is to settle them (`trigger`).
+//! Not here: which slots there are (`domain::schedule`), whose turn it is to settle them (`trigger`), what settles one from outside
+//! (`call`).
 
 use std::collections::HashSet;
 
@@ -70,6 +71,21 @@ pub(crate) async fn write(
     Ok(settled)
 }
 
+/// Writes a slot that nobody waited for, and says when it is: now, or as soon after it as there is none.
+pub(crate) async fn at_once(
+    connection: &mut PgConnection,
+    work: &Work,
+    decision: SlotDecision,
+    now: Timestamp,
+) -> Result<Timestamp, sqlx::Error> {
+    let mut slot = Settled { due_at: now, decision };
+    while insert(connection, work, &[slot], now).await?.is_empty() {
+        // A slot is at this very instant. Nothing tells two instants apart that are as close as this.
+        slot.due_at += TimeDelta::microseconds(1);
+    }
+    Ok(slot.due_at)
+}
+
 /// Writes the rows; says which of them were not there before.
 async fn insert(
     connection: &mut PgConnection,
@@ -109,7 +125,7 @@ fn reason(decision: SlotDecision) -> Option<String> {
 }
 
 /// Starts the run of a slot that is ours: a session, with the prompt as its first command.
-async fn fire(
+pub(crate) async fn fire(
     connection: &mut PgConnection,
     sources: &Sources,
     work: &Work,
@@ -127,7 +143,8 @@ async fn fire(
     };
     let command = command::enqueue(connection, sources, &prompt).await.map_err(cause)?.command;
     let (workflow_id, state, created_at) = (work.workflow, "running".to_owned(), sources.now());
-    let run = Run { run_id, workflow_id, due_at, session_id, state, created_at, finished_at: None };
+    let trigger_id = work.trigger;
+    let run = Run { run_id, workflow_id, due_at, trigger_id, session_id, state, created_at, finished_at: None };
     run::insert(connection, org, &run, command).await?;
     usage::record(connection, sources, org, run_id.into(), UsageKind::Runs, 1).await?;
     Ok(run)
@@ -155,12 +172,8 @@ impl Store {
         if let Some(used_up) = quota::used_up(&mut *tx, org, &[UsageKind::Runs], now).await? {
             return Err(WorkflowError::OverQuota(used_up));
         }
-        let mut slot = Settled { due_at: now, decision: SlotDecision::Fire };
-        while insert(&mut tx, &work, &[slot], now).await.map_err(during())?.is_empty() {
-            // A slot is at this very instant. Nothing tells two instants by hand apart that are as close as this.
-            slot.due_at += TimeDelta::microseconds(1);
-        }
-        let run = fire(&mut tx, &self.sources, &work, slot.due_at).await.map_err(during())?;
+        let due_at = at_once(&mut tx, &work, SlotDecision::Fire, now).await.map_err(during())?;
+        let run = fire(&mut tx, &self.sources, &work, due_at).await.map_err(during())?;
         self.workflow_audit(&mut tx, org, workflow, actor, "workflow.start").await.map_err(during())?;
         tx.commit().await.map_err(during())?;
         self.wakes.tell(Wake::Work);

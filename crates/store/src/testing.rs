@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use clock::ManualClock;
 use domain::command::Wish;
-use ids::{CommandId, OrgId, SessionId};
+use domain::schedule::{MissedPolicy, NewTrigger, OverlapPolicy, TriggerSpec, WorkflowState};
+use ids::{CommandId, OrgId, SessionId, WorkflowId};
 use testkit::TestDatabase;
 
-use crate::{Environment, Lease, NewCommand, NewSession, Store};
+use crate::{Environment, Lease, NewCommand, NewSession, NewWorkflow, Store};
 
 pub(crate) struct World {
     pub(crate) store: Store,
@@ -35,6 +36,28 @@ impl World {
     pub(crate) fn prompt(&self, session: SessionId, key: &str) -> NewCommand {
         let wish = Wish::Prompt { text: "say hi".into() };
         NewCommand { org: self.org, session, wish, idempotency_key: key.into(), created_by: None }
+    }
+
+    /// An active workflow that makes good for what it missed.
+    pub(crate) async fn workflow(&self, overlap_policy: OverlapPolicy, triggers: Vec<NewTrigger>) -> WorkflowId {
+        let new = NewWorkflow {
+            org: self.org,
+            name: "nightly".into(),
+            agent: "scripted".into(),
+            prompt: "say hi".into(),
+            state: WorkflowState::Active,
+            missed_policy: MissedPolicy::RunAll,
+            missed_window_s: 3_600,
+            overlap_policy,
+            secret_version: "1".into(),
+            triggers,
+        };
+        self.store.workflow_create(&new, "role:test").await.unwrap()
+    }
+
+    /// A trigger that takes calls, to be made.
+    pub(crate) fn webhook(&self) -> NewTrigger {
+        NewTrigger::new(TriggerSpec::Webhook {}, self.store.sources().now()).unwrap()
     }
 
     /// A session with a command to carry out.

@@ -5,7 +5,8 @@
 //! scheduler that meets a held row passes it by: several of them share the work, and pausing a workflow waits for a
 //! slot that is being fired.
 //!
-//! Not here: the decision (`domain::schedule::settle`), what a fired slot starts (`slot`).
+//! Not here: the decision (`domain::schedule::settle`), what a fired slot starts (`slot`), adding and removing triggers (`change`),
+//! the calls of those that are started from outside (`call`).
 
 use chrono::TimeDelta;
 use clock::{Sources, Timestamp};
@@ -19,6 +20,8 @@ use crate::wake::Wake;
 use crate::workflow::word;
 use crate::{Store, StoreError, quota, run};
 
+mod change;
+
 /// What starts a workflow.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Trigger {
@@ -27,6 +30,23 @@ pub struct Trigger {
     pub spec: TriggerSpec,
     /// The oldest slot that nobody has settled; `None`: none will come.
     pub next_due_at: Option<Timestamp>,
+    /// `None`: it takes no calls.
+    pub secret: Option<TriggerSecret>,
+}
+
+/// What the signing secret of a trigger that takes calls is derived from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TriggerSecret {
+    /// Of the configured channel secret.
+    pub version: String,
+    /// From 1. The next one makes every older secret of the trigger void.
+    pub number: i32,
+}
+
+impl From<(String, i32)> for TriggerSecret {
+    fn from((version, number): (String, i32)) -> Self {
+        Self { version, number }
+    }
 }
 
 /// A trigger that is due, as a scheduler finds it.
@@ -79,28 +99,41 @@ struct Held {
     generation_started_at: Timestamp,
 }
 
+/// `secret_version` is that of the configured channel secret, for one that takes calls.
 pub(crate) async fn insert(
     connection: &mut PgConnection,
     sources: &Sources,
     org: OrgId,
     workflow: WorkflowId,
     new: &NewTrigger,
-) -> Result<(), sqlx::Error> {
+    secret_version: &str,
+) -> Result<Trigger, sqlx::Error> {
+    let takes_calls = matches!(new.spec, TriggerSpec::Webhook {});
+    let trigger = Trigger {
+        trigger_id: sources.id(),
+        workflow_id: workflow,
+        spec: new.spec.clone(),
+        next_due_at: new.first_due_at,
+        secret: takes_calls.then(|| TriggerSecret { version: secret_version.to_owned(), number: 1 }),
+    };
     sqlx::query!(
         "-- trigger_insert
-        INSERT INTO triggers (org_id, trigger_id, workflow_id, kind, spec, next_due_at, created_at)
-        VALUES ($1, $2, $3, $4, $5, $6, $7)",
+        INSERT INTO triggers (org_id, trigger_id, workflow_id, kind, spec, next_due_at, created_at, secret_version,
+            secret_number)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
         org as OrgId,
-        sources.id::<TriggerId>() as TriggerId,
+        trigger.trigger_id as TriggerId,
         workflow as WorkflowId,
         new.spec.kind(),
         new.spec.fields(),
         new.first_due_at,
         sources.now(),
+        trigger.secret.as_ref().map(|secret| secret.version.as_str()),
+        trigger.secret.as_ref().map(|secret| secret.number),
     )
     .execute(connection)
     .await?;
-    Ok(())
+    Ok(trigger)
 }
 
 fn read(trigger: TriggerId, kind: String, fields: serde_json::Value) -> Result<TriggerSpec, StoreError> {
@@ -167,7 +200,7 @@ impl Store {
         let rows = sqlx::query!(
             r#"-- trigger_list
             SELECT trigger_id AS "trigger_id: TriggerId", workflow_id AS "workflow_id: WorkflowId", kind, spec,
-                next_due_at
+                next_due_at, secret_version, secret_number
             FROM triggers WHERE org_id = $1 AND workflow_id = ANY ($2) ORDER BY trigger_id"#,
             org as OrgId,
             &ids,
@@ -181,6 +214,7 @@ impl Store {
                 workflow_id: row.workflow_id,
                 spec: read(row.trigger_id, row.kind, row.spec)?,
                 next_due_at: row.next_due_at,
+                secret: row.secret_version.zip(row.secret_number).map(TriggerSecret::from),
             })
         });
         triggers.collect()

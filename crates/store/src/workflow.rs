@@ -3,10 +3,10 @@
 //! Pausing only changes the state: the triggers keep the oldest slot that nobody has settled. Resuming settles what
 //! fell due meanwhile as missed, in the same transaction, so that no scheduler can take it for on time.
 //!
-//! Not here: the slots of a trigger (`trigger`), starting by hand (`slot`).
+//! Not here: the slots of a trigger (`trigger`), starting by hand (`slot`) and from outside (`call`).
 
 use clock::Timestamp;
-use domain::schedule::{MissedPolicy, NewTrigger, OverlapPolicy, WorkflowState};
+use domain::schedule::{MAX_TRIGGERS, MissedPolicy, NewTrigger, OverlapPolicy, WorkflowState};
 use ids::{OrgId, WorkflowId};
 use serde::de::DeserializeOwned;
 use sqlx::PgConnection;
@@ -28,6 +28,8 @@ pub struct NewWorkflow {
     /// Seconds.
     pub missed_window_s: i64,
     pub overlap_policy: OverlapPolicy,
+    /// Version of the configured channel secret, for triggers that take calls.
+    pub secret_version: String,
     pub triggers: Vec<NewTrigger>,
 }
 
@@ -54,6 +56,12 @@ pub enum WorkflowError {
     NoSuchWorkflow,
     #[error("the workflow is archived, for ever")]
     Archived,
+    #[error("the workflow has no such trigger")]
+    NoSuchTrigger,
+    #[error("the workflow has {MAX_TRIGGERS} triggers already")]
+    TooManyTriggers,
+    #[error("the trigger takes no calls, so it has no secret")]
+    NotCalled,
     #[error("the org has used its quota of {} up", .0.kind)]
     OverQuota(UsedUp),
     #[error(transparent)]
@@ -126,7 +134,9 @@ impl Store {
         .await
         .map_err(during())?;
         for new_trigger in &new.triggers {
-            trigger::insert(&mut tx, &self.sources, new.org, workflow, new_trigger).await.map_err(during())?;
+            trigger::insert(&mut tx, &self.sources, new.org, workflow, new_trigger, &new.secret_version)
+                .await
+                .map_err(during())?;
         }
         self.workflow_audit(&mut tx, new.org, workflow, actor, "workflow.create").await.map_err(during())?;
         tx.commit().await.map_err(during())?;
@@ -236,7 +246,11 @@ impl Store {
 }
 
 /// Locks the workflow's row against schedulers and other changes, and says its state.
-async fn lock(connection: &mut PgConnection, org: OrgId, workflow: WorkflowId) -> Result<WorkflowState, WorkflowError> {
+pub(crate) async fn lock(
+    connection: &mut PgConnection,
+    org: OrgId,
+    workflow: WorkflowId,
+) -> Result<WorkflowState, WorkflowError> {
     let state = sqlx::query_scalar!(
         "-- workflow_lock
         SELECT state FROM workflows WHERE org_id = $1 AND workflow_id = $2 FOR NO KEY UPDATE",

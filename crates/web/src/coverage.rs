@@ -95,6 +95,7 @@ impl Furnished {
             ("/api/channels", "channel_id"),
             ("/api/bindings", "binding_id"),
             ("/api/workflows", "workflow_id"),
+            ("/api/workflows/{workflow_id}/triggers", "trigger_id"),
             ("/api/byok-keys", "byok_key_id"),
             ("/api/tokens", "token_id"),
             ("/api/invitations", "invitation_id"),

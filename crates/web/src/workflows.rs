@@ -1,16 +1,17 @@
 //! Workflows: repeatable work, what starts it, its slots and its runs.
 //!
-//! Not here: firing slots (`scheduler`), carrying runs out (`worker`).
+//! Not here: firing slots (`scheduler`), taking calls (`gateway`), carrying runs out (`worker`).
 
 use axum::extract::State;
 use axum::http::StatusCode;
 use clock::Timestamp;
 use domain::schedule::{MissedPolicy, OverlapPolicy, WorkflowState};
-use ids::{OrgId, TriggerId, WorkflowId};
+use ids::{OrgId, WorkflowId};
 use serde::Serialize;
-use store::{Trigger, Workflow, WorkflowError};
+use store::{Workflow, WorkflowError};
 
 use self::history::RunView;
+use self::triggers::TriggerView;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -23,6 +24,7 @@ use crate::problem::Problem;
 
 mod create;
 mod history;
+mod triggers;
 
 pub(crate) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
@@ -32,6 +34,9 @@ pub(crate) fn routes() -> OpenApiRouter<App> {
         .routes(routes!(resume))
         .routes(routes!(archive))
         .routes(routes!(start))
+        .routes(routes!(triggers::add))
+        .routes(routes!(triggers::remove))
+        .routes(routes!(triggers::rotate_secret))
         .routes(routes!(history::slots))
         .routes(routes!(history::runs_of_workflow))
         .routes(routes!(history::runs))
@@ -53,17 +58,6 @@ struct WorkflowView {
     triggers: Vec<TriggerView>,
 }
 
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = Trigger)]
-struct TriggerView {
-    trigger_id: TriggerId,
-    kind: &'static str,
-    /// As it was written, without the kind; an interval has its anchor.
-    spec: serde_json::Value,
-    #[schema(value_type = Option<String>, format = DateTime)]
-    next_due_at: Option<Timestamp>,
-}
-
 impl From<Workflow> for WorkflowView {
     fn from(workflow: Workflow) -> Self {
         Self {
@@ -81,18 +75,16 @@ impl From<Workflow> for WorkflowView {
     }
 }
 
-impl From<Trigger> for TriggerView {
-    fn from(trigger: Trigger) -> Self {
-        let Trigger { trigger_id, workflow_id: _, spec, next_due_at } = trigger;
-        Self { trigger_id, kind: spec.kind(), spec: spec.fields(), next_due_at }
-    }
-}
-
 impl From<WorkflowError> for Problem {
     fn from(error: WorkflowError) -> Self {
         match error {
             WorkflowError::NoSuchWorkflow => Self::not_found("workflow"),
             WorkflowError::Archived => Self::conflict("the workflow is archived, which is for ever; create another"),
+            WorkflowError::NoSuchTrigger => Self::not_found("trigger"),
+            WorkflowError::TooManyTriggers => {
+                Self::conflict("the workflow has as many triggers as it may; remove one first")
+            }
+            WorkflowError::NotCalled => Self::conflict("only a trigger of the kind `webhook` has a secret"),
             WorkflowError::OverQuota(used_up) => Self::over_quota(&used_up),
             WorkflowError::Store(error) => error.into(),
         }

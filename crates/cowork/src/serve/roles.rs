@@ -156,9 +156,9 @@ impl Role {
                 Router::new()
             }
             Self::Gateway => {
-                let work = gateway::run(gateway_parts(parts), gateway_config(config), parts.shutdown.clone());
+                let work = gateway::run(gateway_parts(parts, config), gateway_config(config), parts.shutdown.clone());
                 tasks.spawn(async move { work.await.map_err(wrong_environment) });
-                gateway::router(gateway_parts(parts))
+                gateway::router(gateway_parts(parts, config))
             }
         };
         tasks.spawn(listen(listener, router.merge(web::probes(probes(parts))), parts.shutdown.clone()));
@@ -244,12 +244,13 @@ fn worker_config(config: &Config) -> worker::Config {
     }
 }
 
-fn gateway_parts(parts: &Parts) -> gateway::Parts {
+fn gateway_parts(parts: &Parts, config: &Config) -> gateway::Parts {
     gateway::Parts {
         store: parts.store.clone(),
         effects: parts.effects.clone(),
         generation: parts.generation.clone(),
         channel_secret: ChannelSecret::new(parts.configured.channel.version.clone(), parts.channel_secret.clone()),
+        calls_per_minute: config.gateway.calls_per_minute,
     }
 }
 

@@ -12,6 +12,7 @@ use crate::cli::Cli;
 /// Everything that any role, or a drill's export, measures. One ending in `_ms` is a histogram.
 pub(crate) const METRICS: &[&str] = &[
     "cowork_audit_sealed_total",
+    "cowork_calls_total",
     "cowork_checkpoints_saved_total",
     "cowork_commands_pending",
     "cowork_deliveries_dead",
@@ -67,8 +68,9 @@ pub(crate) const METRICS: &[&str] = &[
     "cowork_turns_total",
 ];
 
-/// Paths that are no part of the API: probes of every role, and where the gateway takes messages.
-const BESIDE_THE_API: [&str; 5] = ["/livez", "/readyz", "/healthz", "/metrics", "/hooks/{channel_id}"];
+/// Paths that are no part of the API: probes of every role, and where the gateway takes messages and calls.
+const BESIDE_THE_API: [&str; 6] =
+    ["/livez", "/readyz", "/healthz", "/metrics", "/hooks/{channel_id}", "/hooks/triggers/{trigger_id}"];
 
 /// Every path that a role answers; a segment in braces is any.
 pub(crate) fn routes() -> &'static [String] {

@@ -1,11 +1,11 @@
 //! Row 9, gateway recovery: the sink outside the system knows what was sent before; what the backup knew as sent does
 //! not go out again, what it knew as pending does, in order; a new message is answered once; an event that was
-//! accepted before is not taken twice; retry and dead letter work.
+//! accepted before, message or call, is not taken twice; retry and dead letter work.
 //!
 //! What was sent between the backup and the disaster the rows have forgotten; the recovery ledger remembers it. Where there
 //! is none it goes out again under the same `webhook-id`, and the report counts it.
 //!
-//! Not here: what each delivery's fate is over both lives of the system (`oracle`).
+//! Not here: what each delivery's fate is over both lives of the system (`oracle`), calls of workflows (`calls`).
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
@@ -17,11 +17,11 @@ use uuid::Uuid;
 
 use super::oracle::{self, Facts, Threads};
 use super::parity::SessionRow;
-use super::{Inquiry, eventually};
+use super::{Inquiry, calls, eventually};
 use crate::api;
 use crate::backup::Backup;
 use crate::inbound;
-use crate::rehearsal::{Inbound, KnownChannel};
+use crate::rehearsal::{Called, Inbound, KnownChannel};
 use crate::report::{Code, DeliveriesSeen};
 use crate::rigging::Pace;
 use crate::said::{Name, facts, say};
@@ -54,6 +54,8 @@ pub(crate) struct Expectations<'a> {
     /// Whether the sink was there before the disaster, and so knows what had been sent.
     pub(crate) witness: bool,
     pub(crate) inbound: &'a [Inbound],
+    /// `None`: no workflow is known that is called.
+    pub(crate) called: Option<&'a Called>,
     pub(crate) gateway_url: String,
     /// When the backup began, and by when everything in it was committed.
     pub(crate) snapshot: (Timestamp, Timestamp),
@@ -89,6 +91,7 @@ pub(crate) async fn ask(
     let client = operator.in_org(channel.org);
     judge_smoke(inquiry, expectations, sources).await;
     judge_repeat(inquiry, expectations, sources).await;
+    calls::judge(inquiry, backup, operator, expectations, sources).await;
     judge_retry(inquiry, &client, &rows, expectations).await;
     judge_dead_letter(inquiry, &client, expectations, sources).await;
     Some(rows)

@@ -186,6 +186,7 @@ impl Template {
             arrived: known.arrived,
             witness: known.witness,
             inbound_channel: known.inbound_channel.clone(),
+            called: known.called.clone(),
             smoke: known.smoke.clone(),
             held: known.held.clone(),
             standing: known.standing.clone(),

@@ -21,7 +21,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::canaries::{Canaries, Planted};
 use super::later::{Later, Standing};
-use super::{Acknowledged, Held, Inbound, KnownChannel, Size, Smoke};
+use super::{Acknowledged, Call, Called, Held, Inbound, KnownChannel, KnownTrigger, Size, Smoke};
 use crate::api::{self, persist};
 use crate::checks::eventually;
 use crate::inbound;
@@ -74,6 +74,8 @@ struct Channels {
 
 #[derive(Debug)]
 struct Workflows {
+    /// Runs when it is called.
+    called: KnownTrigger,
     /// Fires every second.
     busy: WorkflowId,
     /// Fires once, soon.
@@ -89,6 +91,7 @@ struct Workflows {
 struct Memory {
     acknowledged: Vec<Acknowledged>,
     inbound: Vec<Inbound>,
+    calls: Vec<Call>,
     smoke: Option<Smoke>,
     messages: u64,
 }
@@ -99,6 +102,7 @@ pub(crate) struct Known {
     pub(crate) acknowledged: Vec<Acknowledged>,
     pub(crate) inbound: Vec<Inbound>,
     pub(crate) inbound_channel: KnownChannel,
+    pub(crate) called: Called,
     pub(crate) smoke: Smoke,
     pub(crate) held: Vec<Held>,
     /// `None`: the world is too small for it.
@@ -130,7 +134,7 @@ impl Life {
             client.byok_key_create("openai", "team key", &planted.byok_key).await?;
         }
         let channels = open_channels(&operator.in_org(home), home, sink, planted, canaries).await?;
-        let workflows = plan_workflows(&operator.in_org(home), home, sources).await?;
+        let workflows = plan_workflows(&operator.in_org(home), home, sources, canaries).await?;
         let (memory, later) = (Mutex::default(), OnceLock::new());
         let (planted, sources) = (planted.clone(), sources.clone());
         Ok(Self { operator, orgs, urls, channels, workflows, later, planted, size, sources, memory })
@@ -206,7 +210,8 @@ impl Life {
             let count = |workflow| runs.iter().filter(|run| run.workflow_id == workflow).count();
             count(self.workflows.once) == 1 && count(self.workflows.busy) >= 2
         })
-        .await
+        .await?;
+        self.call("before").await
     }
 
     /// Deliveries that are under way from before the backup on: some are answered after it, some never.
@@ -250,7 +255,7 @@ impl Life {
                 None => Ok(()),
             }
         };
-        tokio::try_join!(messages, resume, decide)?;
+        tokio::try_join!(messages, resume, decide, self.call("after"))?;
         self.seen_from_outside(sink, since).await
     }
 
@@ -285,6 +290,7 @@ impl Life {
             acknowledged: memory.acknowledged,
             inbound: memory.inbound,
             inbound_channel: self.channels.accept.clone(),
+            called: Called { trigger: self.workflows.called.clone(), calls: memory.calls },
             smoke: memory.smoke.expect("`populate` has run"),
             held: self.workflows.held.clone(),
             standing: self.later.get().map(Later::standing),
@@ -427,6 +433,20 @@ impl Life {
         Ok(())
     }
 
+    /// Calls the workflow that is called, until the call is taken.
+    async fn call(&self, when: &str) -> anyhow::Result<()> {
+        let trigger = &self.workflows.called;
+        let (event_id, data) = (format!("call_{when}"), format!("{when} the backup"));
+        let called = eventually(PATIENCE, async || {
+            inbound::call(&self.urls.gateway, trigger, &event_id, &data, &self.sources).await.ok()
+        });
+        let answer = called.await.ok_or_else(|| Sentence::from("the gateway takes no call"))?;
+        // `None` is for what was accepted before a restore, or is skipped, and neither happens here.
+        let run = answer.run_id.context("the gateway gives no run for a new call")?;
+        self.memory().calls.push(Call { event_id, data, run });
+        Ok(())
+    }
+
     /// Waits until the session asks for something, and gives the request's id.
     async fn request(&self, client: &Client, session: SessionId) -> anyhow::Result<String> {
         let request = eventually(PATIENCE, async || {
@@ -476,7 +496,12 @@ async fn open_channels(
     })
 }
 
-async fn plan_workflows(client: &Client, org: OrgId, sources: &Sources) -> anyhow::Result<Workflows> {
+async fn plan_workflows(
+    client: &Client,
+    org: OrgId,
+    sources: &Sources,
+    canaries: &mut Canaries,
+) -> anyhow::Result<Workflows> {
     let now = sources.now();
     let plan = async |name: &str, state: &str, policy: &str, trigger: NewTrigger| {
         let workflow = NewWorkflow {
@@ -504,7 +529,19 @@ async fn plan_workflows(client: &Client, org: OrgId, sources: &Sources) -> anyho
         let make = async |trigger| plan(name, "paused", "run_once", trigger).await;
         held.push(Held { org, workflow: hourly_from_soon(client, sources, make).await?, resumed });
     }
-    Ok(Workflows { busy, once, steady, held })
+    let called = plan("errand", "active", "skip", NewTrigger::Webhook {}).await?;
+    let called = known_trigger(org, called, canaries)?;
+    Ok(Workflows { called, busy, once, steady, held })
+}
+
+/// The trigger of a workflow that was just made, with its secret.
+fn known_trigger(org: OrgId, workflow: Workflow, canaries: &mut Canaries) -> anyhow::Result<KnownTrigger> {
+    let trigger = workflow.triggers.into_iter().next().context("a new workflow came without its trigger")?;
+    let (Some(path), Some(signing_secret)) = (trigger.path, trigger.signing_secret) else {
+        bail!("a new webhook trigger came without its address or its secret")
+    };
+    canaries.add(CanaryClass::ChannelCredential, "a trigger's signing secret", signing_secret.expose_secret());
+    Ok(KnownTrigger { org, workflow: workflow.workflow_id, path, signing_secret })
 }
 
 /// A workflow with a slot that falls due in a moment, and then once an hour. On a machine so busy that the moment was over when

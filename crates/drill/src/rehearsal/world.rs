@@ -276,6 +276,7 @@ impl Source {
             acknowledged: known.acknowledged,
             inbound: known.inbound,
             inbound_channel: Some(known.inbound_channel),
+            called: Some(known.called),
             smoke: Some(known.smoke),
             held: known.held,
             standing: known.standing,

@@ -155,6 +155,7 @@ codes! {
     SmokeUnanswered = "smoke_unanswered" in [GatewayRecovery]: "a new message was not answered";
     Signature = "signature" in [GatewayRecovery]: "a delivery is not signed as its receiver expects";
     InboundTakenTwice = "inbound_taken_twice" in [GatewayRecovery]: "a message that was accepted before is taken again";
+    CallTakenTwice = "call_taken_twice" in [GatewayRecovery]: "a call of a workflow that was accepted before is taken again";
     Retry = "retry" in [GatewayRecovery]: "a dead letter was retried and did not arrive";
     DeadLetter = "dead_letter" in [GatewayRecovery]: "a delivery was set aside and is not a dead letter";
     DeliveryDuplicated = "delivery_duplicated" in [GatewayRecovery]: "a delivery arrived more than once";

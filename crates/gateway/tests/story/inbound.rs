@@ -1,36 +1,13 @@
 use domain::channel::DeliveryState::Sent;
 use ids::ChannelId;
-use serde_json::{Value, json};
+use serde_json::json;
 
+use crate::door::Door;
 use crate::sink::Sink;
 use crate::world::World;
 
-struct Door {
-    url: String,
-    secret: String,
-    http: reqwest::Client,
-}
-
-impl Door {
-    async fn open(world: &World, channel: ChannelId) -> Self {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}/hooks/{channel}", listener.local_addr().unwrap());
-        let router = gateway::router(world.parts());
-        tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
-        Self { url, secret: world.signing_secret(channel), http: reqwest::Client::new() }
-    }
-
-    async fn post(&self, world: &World, id: &str, body: &str) -> (u16, Value) {
-        let at = world.store.sources().now().timestamp();
-        let signature = standardwebhooks::Webhook::new(&self.secret).unwrap().sign(id, at, body.as_bytes()).unwrap();
-        self.post_signed(id, at, &signature, body).await
-    }
-
-    async fn post_signed(&self, id: &str, at: i64, signature: &str, body: &str) -> (u16, Value) {
-        let request = self.http.post(&self.url).header("webhook-id", id).header("webhook-timestamp", at);
-        let response = request.header("webhook-signature", signature).body(body.to_owned()).send().await.unwrap();
-        (response.status().as_u16(), response.json().await.unwrap_or_default())
-    }
+async fn door_of(world: &World, channel: ChannelId) -> Door {
+    Door::open(world.parts(), &channel.to_string(), world.signing_secret(channel)).await
 }
 
 fn message(thread: &str, text: &str) -> String {
@@ -46,7 +23,7 @@ async fn a_message_becomes_a_prompt_whose_answer_comes_back() {
     let world = World::new().await;
     let (sink, url) = Sink::start().await;
     let channel = world.channel(&url).await;
-    let door = Door::open(&world, channel).await;
+    let door = door_of(&world, channel).await;
     world.gateway();
     let (status, answer) = door.post(&world, "m1", &message("general", "hi")).await;
     assert_eq!((status, &answer["duplicate"]), (202, &json!(false)));
@@ -58,7 +35,7 @@ async fn a_message_becomes_a_prompt_whose_answer_comes_back() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_message_that_comes_again_is_the_same_prompt() {
     let world = World::new().await;
-    let door = Door::open(&world, world.channel("http://127.0.0.1:9/").await).await;
+    let door = door_of(&world, world.channel("http://127.0.0.1:9/").await).await;
     let posts = (0..8).map(|_| async { door.post(&world, "m1", &message("general", "hi")).await });
     let answers = futures::future::join_all(posts).await;
     assert!(
@@ -75,7 +52,7 @@ async fn a_message_that_comes_again_is_the_same_prompt() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_event_under_two_threads_is_one_prompt() {
     let world = World::new().await;
-    let door = Door::open(&world, world.channel("http://127.0.0.1:9/").await).await;
+    let door = door_of(&world, world.channel("http://127.0.0.1:9/").await).await;
     let (one, two) = (message("one", "hi"), message("two", "hi"));
     let ((_, first), (_, second)) = tokio::join!(door.post(&world, "m1", &one), door.post(&world, "m1", &two));
     assert_eq!(first["command_id"], second["command_id"]);
@@ -86,7 +63,7 @@ async fn one_event_under_two_threads_is_one_prompt() {
 async fn a_message_that_is_not_signed_is_not_read() {
     let world = World::new().await;
     let channel = world.channel("http://127.0.0.1:9/").await;
-    let door = Door::open(&world, channel).await;
+    let door = door_of(&world, channel).await;
     let at = world.store.sources().now().timestamp();
     for body in [message("general", "hi"), "not even JSON".into()] {
         let (status, problem) = door.post_signed("m1", at, "v1,bm90IGEgc2lnbmF0dXJl", &body).await;
@@ -100,7 +77,7 @@ async fn a_message_that_is_not_signed_is_not_read() {
 #[tokio::test]
 async fn a_message_that_came_in_maintenance_is_taken_when_it_comes_again() {
     let world = World::new().await;
-    let door = Door::open(&world, world.channel("http://127.0.0.1:9/").await).await;
+    let door = door_of(&world, world.channel("http://127.0.0.1:9/").await).await;
     world.store.maintenance_begin("moving", "role:test").await.unwrap();
     let (status, problem) = door.post(&world, "m1", &message("general", "hi")).await;
     assert_eq!((status, &problem["code"]), (503, &json!("maintenance")));
@@ -113,7 +90,7 @@ async fn a_message_that_came_in_maintenance_is_taken_when_it_comes_again() {
 #[tokio::test]
 async fn a_message_out_of_bounds_is_refused() {
     let world = World::new().await;
-    let door = Door::open(&world, world.channel("http://127.0.0.1:9/").await).await;
+    let door = door_of(&world, world.channel("http://127.0.0.1:9/").await).await;
     let status = |id: &'static str, body: String| {
         let (world, door) = (&world, &door);
         async move { door.post(world, id, &body).await.0 }

@@ -1,6 +1,8 @@
 //! The gateway between a real database and a real far side.
 
+mod calls;
 mod deliveries;
+mod door;
 mod environment;
 mod guard;
 mod inbound;

@@ -9,16 +9,17 @@ use domain::channel::{ChannelKind, DeliveryState};
 use domain::command::{CommandState, Wish};
 use domain::egress::Egress;
 use domain::event::{Event, MessageRole, TurnOutcome};
+use domain::schedule::{MissedPolicy, NewTrigger, OverlapPolicy, TriggerSpec, WorkflowState};
 use domain::tenancy::{Role, Scope};
 use effects::Effects;
 use gateway::{ChannelSecret, GatewayConfig, Parts, StartError};
-use ids::{ChannelId, OrgId, SessionId};
+use ids::{ChannelId, OrgId, SessionId, TriggerId, WorkflowId};
 use ledger::{DigestKey, Identity, Ledger, Reader, Settings, Summary};
 use objects::Objects;
-use secrets::{SecretBytes, derive_channel_secret};
+use secrets::{SecretBytes, derive_channel_secret, derive_trigger_secret};
 use store::{
     Append, Delivery, Environment, Finish, FirstOrg, Generation, Lease, NewBinding, NewChannel, NewCommand, NewMember,
-    NewSession, NewToken, Store,
+    NewSession, NewToken, NewWorkflow, Store,
 };
 use testkit::{FaultyStore, TestDatabase};
 use tokio::task::JoinHandle;
@@ -73,6 +74,7 @@ impl World {
             effects: self.effects.clone(),
             generation: self.generation.clone(),
             channel_secret,
+            calls_per_minute: 0,
         }
     }
 
@@ -111,6 +113,25 @@ impl World {
 
     pub(crate) fn signing_secret(&self, channel: ChannelId) -> String {
         derive_channel_secret(&self.secret, channel)
+    }
+
+    /// An active workflow that says thanks, with one webhook trigger, and the trigger's signing secret.
+    pub(crate) async fn called(&self, overlap_policy: OverlapPolicy) -> (WorkflowId, TriggerId, String) {
+        let new = NewWorkflow {
+            org: self.org,
+            name: "triage".into(),
+            agent: "scripted".into(),
+            prompt: "say thanks".into(),
+            state: WorkflowState::Active,
+            missed_policy: MissedPolicy::Skip,
+            missed_window_s: 0,
+            overlap_policy,
+            secret_version: "1".into(),
+            triggers: vec![NewTrigger::new(TriggerSpec::Webhook {}, self.store.sources().now()).unwrap()],
+        };
+        let workflow = self.store.workflow_create(&new, "role:test").await.unwrap();
+        let trigger = self.store.trigger_list(self.org, &[workflow]).await.unwrap().remove(0).trigger_id;
+        (workflow, trigger, derive_trigger_secret(&self.secret, trigger, 1))
     }
 
     /// A fresh session, bound to `thread`.

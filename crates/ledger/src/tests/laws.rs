@@ -33,7 +33,12 @@ fn outcome() -> impl Strategy<Value = Outcome> {
 }
 
 fn record() -> impl Strategy<Value = Record> {
-    let key = prop_oneof![Just(Key::Adapter), id().prop_map(Key::Byok), id().prop_map(Key::Channel)];
+    let key = prop_oneof![
+        Just(Key::Adapter),
+        id().prop_map(Key::Byok),
+        id().prop_map(Key::Channel),
+        id().prop_map(Key::Trigger),
+    ];
     let environment = prop_oneof![Just(Environment::Production), Just(Environment::Drill)];
     prop_oneof![
         (id(), id(), any::<u32>(), any::<bool>()).prop_map(|(org, delivery, attempt, deduplicates)| {
@@ -45,7 +50,7 @@ fn record() -> impl Strategy<Value = Record> {
         (id(), id(), instant()).prop_map(|(org, workflow, due_at)| Record::SlotIntent { org, workflow, due_at }),
         (id(), id(), instant()).prop_map(|(org, workflow, due_at)| Record::SlotFired { org, workflow, due_at }),
         (id(), id(), any::<[u8; 32]>())
-            .prop_map(|(org, channel, event)| { Record::InboundAccepted { org, channel, event } }),
+            .prop_map(|(org, inlet, event)| { Record::InboundAccepted { org, inlet, event } }),
         (id(), any::<[u8; 32]>()).prop_map(|(org, interaction)| Record::InteractionUsed { org, interaction }),
         (id(), id()).prop_map(|(org, token)| Record::TokenRevoked { org, token }),
         (id(), any::<[u8; 32]>()).prop_map(|(account, session)| Record::SessionRevoked { account, session }),

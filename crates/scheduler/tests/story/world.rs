@@ -69,6 +69,7 @@ impl World {
             missed_policy: MissedPolicy::Skip,
             missed_window_s: 3_600,
             overlap_policy: OverlapPolicy::Allow,
+            secret_version: "1".into(),
             triggers: vec![NewTrigger::new(spec, self.sources.now()).unwrap()],
         };
         change(&mut new);

@@ -15,6 +15,7 @@ SELECT s.fencing_counters, s.last_sequences, s.checkpointed_sessions,
        d.delivery_fencing_counters,
        (SELECT COALESCE(sum(sequence), 0)::bigint FROM delivery_cursors) AS cursor_sequences,
        (SELECT count(*) FROM inbound_messages) AS inbound_messages,
+       (SELECT count(*) FROM trigger_calls) AS trigger_calls,
        (SELECT count(*) FROM usage_records) AS usage_records
 FROM (
     SELECT COALESCE(sum(fencing_counter), 0)::bigint AS fencing_counters,

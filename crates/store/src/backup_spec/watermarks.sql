@@ -6,5 +6,6 @@ UNION ALL SELECT 'slots: newest claimed', to_json(max(claimed_at)) #>> '{}' FROM
 UNION ALL SELECT 'deliveries: newest', to_json(max(created_at)) #>> '{}' FROM deliveries
 UNION ALL SELECT 'deliveries: newest finished', to_json(max(finished_at)) #>> '{}' FROM deliveries
 UNION ALL SELECT 'inbound messages: newest', to_json(max(received_at)) #>> '{}' FROM inbound_messages
+UNION ALL SELECT 'calls of triggers: newest', to_json(max(received_at)) #>> '{}' FROM trigger_calls
 UNION ALL SELECT 'usage records: newest', to_json(max(recorded_at)) #>> '{}' FROM usage_records
 UNION ALL SELECT 'audit records: last position', max(position)::text FROM audit_records

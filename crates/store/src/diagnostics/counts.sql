@@ -42,6 +42,7 @@ UNION ALL SELECT 'slots', count(*) FROM slots
 UNION ALL SELECT 'subject_erasure_sessions', count(*) FROM subject_erasure_sessions
 UNION ALL SELECT 'subject_erasures', count(*) FROM subject_erasures
 UNION ALL SELECT 'subscriptions', count(*) FROM subscriptions
+UNION ALL SELECT 'trigger_calls', count(*) FROM trigger_calls
 UNION ALL SELECT 'triggers', count(*) FROM triggers
 UNION ALL SELECT 'upload_parts', count(*) FROM upload_parts
 UNION ALL SELECT 'uploads', count(*) FROM uploads

@@ -59,6 +59,7 @@ pub(super) async fn all(
         members_removed: run.change("replay_members", MEMBERS).await?,
         keys_revoked: run.change("replay_keys", KEYS).await?,
         channels_rotated: run.change("replay_channels", CHANNELS).await?,
+        triggers_rotated: run.change("replay_triggers", TRIGGERS).await?,
         subjects_erased: run.number("replay_subjects_erased", SUBJECTS).await?,
         attention: Vec::new(),
     };
@@ -246,6 +247,14 @@ const CHANNELS: &str = "-- replay_channels
     UPDATE channels SET secret_version = told.label FROM replay_others AS told
     WHERE told.kind = 'channel_rotated' AND channels.org_id = told.org_id AND channels.channel_id = told.id
         AND channels.secret_version <> told.label";
+
+/// Numbers only grow, so that no secret of the lost system that was taken out of force is in force again.
+const TRIGGERS: &str = "-- replay_triggers
+    UPDATE triggers SET secret_number = told.number FROM (
+        SELECT org_id, id, CASE WHEN label ~ '^[0-9]{1,10}$' THEN label::bigint END AS number FROM replay_others
+        WHERE kind = 'trigger_rotated'
+    ) AS told
+    WHERE triggers.org_id = told.org_id AND triggers.trigger_id = told.id AND triggers.secret_number < told.number";
 
 /// What the operator of the lost system had made current stays so. Told only if the backup does not know it.
 const ADAPTER: &str = "-- replay_adapter

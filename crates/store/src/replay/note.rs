@@ -110,13 +110,14 @@ struct Row<'a> {
 impl<'a> From<&'a Other> for Row<'a> {
     fn from(what: &'a Other) -> Self {
         let (kind, org, id) = match what {
-            Other::InboundAccepted { org, channel, .. } => ("inbound", (*org).into(), (*channel).into()),
+            Other::InboundAccepted { org, inlet, .. } => ("inbound", (*org).into(), (*inlet).into()),
             Other::InteractionUsed { org, .. } => ("interaction", (*org).into(), NOBODY),
             Other::TokenRevoked { org, token } => ("token", (*org).into(), (*token).into()),
             Other::MemberRemoved { org, account } => ("member", (*org).into(), (*account).into()),
             Other::KeyRevoked { org, key } => ("key", (*org).into(), (*key).into()),
             Other::KeyRotated { org, key, .. } => ("key_rotated", (*org).into(), (*key).into()),
             Other::ChannelRotated { org, channel, .. } => ("channel_rotated", (*org).into(), (*channel).into()),
+            Other::TriggerRotated { org, trigger, .. } => ("trigger_rotated", (*org).into(), (*trigger).into()),
             Other::AdapterRotated { .. } => ("adapter_rotated", NOBODY, NOBODY),
             Other::SubjectErased { account } => ("subject", NOBODY, (*account).into()),
             Other::SessionRevoked { account, .. } => ("browser_session", NOBODY, (*account).into()),
@@ -130,6 +131,7 @@ impl<'a> From<&'a Other> for Row<'a> {
         let label = match what {
             Other::KeyRotated { version, .. }
             | Other::ChannelRotated { version, .. }
+            | Other::TriggerRotated { version, .. }
             | Other::AdapterRotated { version } => Some(version.as_str()),
             _ => None,
         };

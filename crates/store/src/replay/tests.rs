@@ -1,7 +1,7 @@
 use std::collections::HashMap;
 
 use domain::channel::{ChannelKind, DeliveryState};
-use domain::schedule::{MissedPolicy, OverlapPolicy, WorkflowState};
+use domain::schedule::OverlapPolicy;
 use domain::tenancy::{Role, Scope};
 use ids::{BindingId, SessionId};
 use ledger::{DeliveryFact, DeliveryVerdict};
@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::*;
 use crate::testing::World;
-use crate::{ErasedFor, ErasureStep, NewBinding, NewChannel, NewMember, NewSignIn, NewToken, NewWorkflow};
+use crate::{Call, Called, ErasedFor, ErasureStep, NewBinding, NewChannel, NewMember, NewSignIn, NewToken};
 
 struct Restored {
     world: World,
@@ -203,7 +203,7 @@ async fn what_no_row_stands_for_is_remembered() {
     let restored = restored().await;
     let (store, org) = (&restored.world.store, restored.world.org);
     let sent = DeliveryNote { sent: true, ..restored.note(store.sources().id()) };
-    let inbound = Other::InboundAccepted { org, channel: restored.channel, event: [7; 32] };
+    let inbound = Other::InboundAccepted { org, inlet: restored.channel.into(), event: [7; 32] };
     let used = Other::InteractionUsed { org, interaction: [8; 32] };
     let others = vec![restored.other(inbound), restored.other(used)];
     let notes = Notes { deliveries: vec![sent], others, ..Notes::default() };
@@ -243,18 +243,7 @@ async fn a_later_restore_replaces_what_an_earlier_one_remembered() {
 async fn a_slot_that_fired_or_may_have_fired_has_a_row_and_starts_nothing() {
     let restored = restored().await;
     let (store, org) = (&restored.world.store, restored.world.org);
-    let new = NewWorkflow {
-        org,
-        name: "nightly".into(),
-        agent: "scripted".into(),
-        prompt: "say hi".into(),
-        state: WorkflowState::Active,
-        missed_policy: MissedPolicy::RunAll,
-        missed_window_s: 3_600,
-        overlap_policy: OverlapPolicy::Allow,
-        triggers: Vec::new(),
-    };
-    let workflow = store.workflow_create(&new, "role:test").await.unwrap();
+    let workflow = restored.world.workflow(OverlapPolicy::Allow, Vec::new()).await;
     let at = restored.now();
     let slot = |workflow, seconds, fired| {
         let due_at = at + chrono::TimeDelta::seconds(seconds);
@@ -274,6 +263,43 @@ async fn a_slot_that_fired_or_may_have_fired_has_a_row_and_starts_nothing() {
     assert_eq!(states, ["unknown", "fired"]);
     let again = restored.replay(3, &Notes { slots, ..Notes::default() }).await;
     assert_eq!(again.slots, SlotsReplayed::default(), "a slot that has a row keeps it");
+}
+
+#[tokio::test]
+async fn the_secrets_of_a_trigger_that_were_void_stay_so_and_newer_ones_are_not_touched() {
+    let restored = restored().await;
+    let (store, org) = (&restored.world.store, restored.world.org);
+    let workflow =
+        restored.world.workflow(OverlapPolicy::Allow, vec![restored.world.webhook(), restored.world.webhook()]).await;
+    let triggers = store.trigger_list(org, &[workflow]).await.unwrap();
+    let [one, other] = [triggers[0].trigger_id, triggers[1].trigger_id];
+    for _ in 0..3 {
+        store.trigger_rotate_secret(org, workflow, other, "1", "role:test").await.unwrap();
+    }
+    let rotated =
+        |trigger, version: &str| restored.other(Other::TriggerRotated { org, trigger, version: version.to_owned() });
+    let others = vec![rotated(one, "0000000010"), rotated(one, "0000000009"), rotated(other, "0000000003")];
+    let notes = Notes { others, ..Notes::default() };
+    assert_eq!(restored.replay(2, &notes).await.triggers_rotated, 1);
+    assert_eq!(restored.replay(3, &notes).await.triggers_rotated, 0);
+    let numbers = [store.call_find(one).await.unwrap(), store.call_find(other).await.unwrap()];
+    assert_eq!(numbers.map(|found| found.unwrap().secret.number), [10, 4]);
+}
+
+#[tokio::test]
+async fn a_call_that_the_lost_system_took_starts_no_second_run() {
+    let restored = restored().await;
+    let (store, org) = (&restored.world.store, restored.world.org);
+    let workflow = restored.world.workflow(OverlapPolicy::Allow, vec![restored.world.webhook()]).await;
+    let trigger = store.trigger_list(org, &[workflow]).await.unwrap()[0].trigger_id;
+    let taken = Other::InboundAccepted { org, inlet: trigger.into(), event: [7; 32] };
+    restored.replay(2, &Notes { others: vec![restored.other(taken)], ..Notes::default() }).await;
+    let called = store.call_find(trigger).await.unwrap().unwrap();
+    let call = |event: &str, digest| Call { provider_event_id: event.to_owned(), data: None, digest };
+    let again = store.call_receive(2, &called, &call("e1", [7; 32])).await.unwrap();
+    assert_eq!(again, Called { run: None, skipped: None, duplicate: true });
+    assert!(store.run_list(org, Some(workflow), None, 10).await.unwrap().is_empty());
+    assert!(store.call_receive(2, &called, &call("e2", [8; 32])).await.unwrap().run.is_some());
 }
 
 #[tokio::test]

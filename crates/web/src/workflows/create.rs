@@ -13,7 +13,7 @@ use ids::OrgId;
 use serde::Deserialize;
 use store::NewWorkflow;
 
-use super::{WorkflowView, found};
+use super::{WorkflowView, triggers};
 use utoipa::ToSchema;
 
 use crate::app::App;
@@ -94,7 +94,7 @@ impl From<Beginning> for WorkflowState {
     operation_id = "workflow_create",
     tag = "workflows",
     request_body = Create,
-    responses((status = 201, description = "It is there.", body = WorkflowView)),
+    responses((status = 201, description = "It is there. The signing secrets of its webhook triggers are shown only here.", body = WorkflowView)),
     security(("token" = ["workflows.write"])),
 )]
 pub(super) async fn create(
@@ -102,13 +102,16 @@ pub(super) async fn create(
     caller: Caller,
     Json(new): Json<Create>,
 ) -> Result<(StatusCode, Json<WorkflowView>), Problem> {
-    let new = new.check(caller.org, app.store.sources().now())?;
+    let secret_version = app.secrets.configured.channel.version.clone();
+    let new = new.check(caller.org, secret_version, app.store.sources().now())?;
     let workflow = app.store.workflow_create(&new, &caller.actor()).await?;
-    Ok((StatusCode::CREATED, found(&app, caller.org, workflow).await?))
+    let made = app.store.workflow_get(caller.org, workflow).await?.ok_or_else(|| Problem::not_found("workflow"))?;
+    let shown = made.triggers.iter().cloned().map(|trigger| triggers::with_secret(&app, trigger)).collect();
+    Ok((StatusCode::CREATED, Json(WorkflowView { triggers: shown, ..made.into() })))
 }
 
 impl Create {
-    fn check(self, org: OrgId, now: Timestamp) -> Result<NewWorkflow, Problem> {
+    fn check(self, org: OrgId, secret_version: String, now: Timestamp) -> Result<NewWorkflow, Problem> {
         if !(0..=MAX_MISSED_WINDOW_S).contains(&self.missed_window_s) {
             return Err(Problem::invalid(format!("missed_window_s is 0 to {MAX_MISSED_WINDOW_S} seconds")));
         }
@@ -121,6 +124,7 @@ impl Create {
             missed_policy: self.missed_policy,
             missed_window_s: self.missed_window_s,
             overlap_policy: self.overlap_policy,
+            secret_version,
             triggers: check_triggers(self.triggers, now)?,
         })
     }
@@ -136,6 +140,11 @@ fn check_triggers(specs: Vec<TriggerSpec>, now: Timestamp) -> Result<Vec<NewTrig
 
 /// Names the trigger as the request does: its place in the list, from 0.
 fn refused(index: usize, error: &ScheduleError) -> Problem {
+    Problem::invalid(format!("triggers[{index}]: {}", refusal(error)))
+}
+
+/// What is wrong with a trigger, in a sentence.
+pub(super) fn refusal(error: &ScheduleError) -> String {
     let cause = error.source().map(|cause| format!(": {cause}")).unwrap_or_default();
-    Problem::invalid(format!("triggers[{index}]: {error}{cause}"))
+    format!("{error}{cause}")
 }

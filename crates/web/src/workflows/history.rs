@@ -21,6 +21,8 @@ pub(super) struct RunView {
     workflow_id: WorkflowId,
     #[schema(value_type = String, format = DateTime)]
     due_at: Timestamp,
+    /// What started it. `null`: somebody did, by hand.
+    trigger_id: Option<TriggerId>,
     session_id: SessionId,
     state: String,
     #[schema(value_type = String, format = DateTime)]
@@ -42,8 +44,8 @@ pub(super) struct SlotView {
 
 impl From<Run> for RunView {
     fn from(run: Run) -> Self {
-        let Run { run_id, workflow_id, due_at, session_id, state, created_at, finished_at } = run;
-        Self { run_id, workflow_id, due_at, session_id, state, created_at, finished_at }
+        let Run { run_id, workflow_id, due_at, trigger_id, session_id, state, created_at, finished_at } = run;
+        Self { run_id, workflow_id, due_at, trigger_id, session_id, state, created_at, finished_at }
     }
 }
 

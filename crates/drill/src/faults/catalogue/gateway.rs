@@ -91,6 +91,12 @@ pub(super) const FAULTS: &[Fault] = &[
         &[found(Row::WebOnlyBoot, Code::DiagnosticsCount), found(Row::GatewayRecovery, Code::InboundTakenTwice)],
     ),
     Fault::new(
+        "call-forgotten",
+        "calls of a workflow that were accepted are in no row, after the data's check",
+        &[After("data", Act::Sql("DELETE FROM trigger_calls"))],
+        &[found(Row::WebOnlyBoot, Code::DiagnosticsCount), found(Row::GatewayRecovery, Code::CallTakenTwice)],
+    ),
+    Fault::new(
         "channel-secret-changed",
         "the channels' secret is another one when the gateway starts",
         &[After("scheduler", Act::Secret { name: "channel", change: SecretChange::Other })],

@@ -77,6 +77,12 @@ pub(super) const FAULTS: &[Fault] = &[
         &[found(Row::WorkerRecovery, Code::RequestAnsweredTwice)],
     ),
     Fault::new(
+        "later-call-forgotten",
+        "a call of a workflow that was accepted after the backup is taken again",
+        &[After("web", Act::Sql("DELETE FROM remembered_effects WHERE kind = 'inbound'"))],
+        &[found(Row::GatewayRecovery, Code::CallTakenTwice)],
+    ),
+    Fault::new(
         "fired-slot-forgotten",
         "slots that fired after the backup are in no row",
         &[After("web", Act::Sql("DELETE FROM slots WHERE trigger_id IS NULL AND state IN ('fired', 'unknown')"))],
