@@ -23,7 +23,7 @@ use serde::Serialize;
 use store::{Call, CallError, Called, CalledTrigger};
 
 use crate::Parts;
-use crate::door::{internal, open, signed, whole};
+use crate::door::{internal, open, remembered, signed, whole};
 use crate::problem::Problem;
 
 /// What takes calls. Cheap to clone.
@@ -68,9 +68,7 @@ impl Calls {
         let digest = parts.effects.inbound(trigger.trigger.into(), &provider_event_id);
         let call = Call { provider_event_id, data, digest };
         let called = parts.store.call_receive(parts.generation.generation, &trigger, &call).await.map_err(refused)?;
-        if !called.duplicate {
-            parts.effects.flush().await;
-        }
+        remembered(parts).await?;
         Ok(called)
     }
 

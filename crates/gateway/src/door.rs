@@ -73,6 +73,12 @@ pub(crate) async fn open(parts: &Parts) -> Result<(), Problem> {
     if maintenance.is_some() { Err(Problem::maintenance()) } else { Ok(()) }
 }
 
+/// Waits until the recovery ledger knows what was taken, and only then it is answered. One that comes again waits as well: the
+/// first one may have been told to.
+pub(crate) async fn remembered(parts: &Parts) -> Result<(), Problem> {
+    if parts.effects.flush().await { Ok(()) } else { Err(Problem::not_remembered()) }
+}
+
 pub(crate) fn internal(error: &(dyn std::error::Error + 'static)) -> Problem {
     tracing::error!(error = chain(error), "a message was not taken");
     Problem::unavailable()

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use store::{Channel, InboundMessage};
 
 use crate::Parts;
-use crate::door::{bounded, internal, open, signed, whole};
+use crate::door::{bounded, internal, open, remembered, signed, whole};
 use crate::problem::Problem;
 
 #[derive(Deserialize)]
@@ -49,10 +49,8 @@ pub(crate) async fn receive(
         .inbound_receive(parts.generation.generation, &channel, &message)
         .await
         .map_err(|error| internal(&error))?;
-    if !received.duplicate {
-        parts.effects.flush().await;
-    }
     count(received.duplicate);
+    remembered(&parts).await?;
     Ok((StatusCode::ACCEPTED, Json(Received { command_id: received.command, duplicate: received.duplicate })))
 }
 

@@ -65,6 +65,15 @@ impl Problem {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "Unavailable", detail)
     }
 
+    /// It was taken, and a restore could still forget it.
+    pub(crate) fn not_remembered() -> Self {
+        let detail = "it was taken; but the recovery ledger can't be written, so a restored system would take it for new. Send it \
+            again under the same id: nothing happens twice, and it is answered when it is remembered";
+        let title = "Taken, and not remembered yet";
+        let problem = Self::new(StatusCode::SERVICE_UNAVAILABLE, "not_remembered", title, detail);
+        Self { retry_after: Some(5), ..problem }
+    }
+
     /// Nothing is taken until an operator ends maintenance.
     pub(crate) fn maintenance() -> Self {
         let detail = "the system is in maintenance and takes no messages; send it again later under the same id";

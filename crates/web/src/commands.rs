@@ -99,8 +99,8 @@ async fn enqueue(
         error @ EnqueueError::Database(_) => Problem::internal(error),
     })?;
     let (command_id, created) = (enqueued.command, enqueued.created);
-    if created && interaction.is_some() {
-        app.effects.flush().await;
+    if interaction.is_some() {
+        app.remember().await?;
     }
     let view = EnqueuedView { command_id, ordinal: enqueued.ordinal, state: enqueued.state, created };
     Ok((StatusCode::ACCEPTED, Json(view)))

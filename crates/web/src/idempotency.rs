@@ -25,7 +25,7 @@ use tracing::Instrument;
 
 use crate::app::App;
 use crate::auth::Caller;
-use crate::problem::Problem;
+use crate::problem::{AskAgain, Problem};
 use crate::router::BODY_LIMIT;
 
 pub(crate) const KEY: HeaderName = HeaderName::from_static("idempotency-key");
@@ -105,9 +105,11 @@ async fn carry_out(app: App, attempt: Attempt, request: Request, next: Next) -> 
 }
 
 /// Keeps the answer of a request that succeeded, or was refused after it had an effect. A failure of ours is no answer to keep: if
-/// the request had its effect all the same, whoever asks again is told that the answer is lost.
+/// the request had its effect all the same, whoever asks again is told that the answer is lost; but one who was told to ask
+/// again is let.
 async fn keep(app: &App, attempt: &Attempt, response: Response) -> Result<Response, Problem> {
-    if !response.status().is_success() && app.store.idempotency_release(attempt).await? {
+    let again = response.extensions().get::<AskAgain>().is_some();
+    if !response.status().is_success() && app.store.idempotency_release(attempt, again).await? {
         return Ok(response);
     }
     if response.status().is_server_error() {

@@ -110,7 +110,7 @@ impl Problem {
         let detail = "it is done here; but the recovery ledger can't be written, so a restore could undo it. Ask again: it is \
             answered when it is remembered";
         let title = "Done, and not remembered yet";
-        let problem = Self::new(StatusCode::SERVICE_UNAVAILABLE, "not_remembered", title, detail);
+        let problem = Self::new(StatusCode::SERVICE_UNAVAILABLE, NOT_REMEMBERED, title, detail);
         Self { retry_after: Some(5), ..problem }
     }
 
@@ -222,6 +222,12 @@ pub(crate) struct Body<'a> {
     latest_sequence: Option<i64>,
 }
 
+const NOT_REMEMBERED: &str = "not_remembered";
+
+/// On the response to a request that has to be made again as it is, under the same `Idempotency-Key` too.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct AskAgain;
+
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         if let Some(cause) = &self.cause {
@@ -244,6 +250,9 @@ impl IntoResponse for Problem {
         }
         if self.status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        if self.code == NOT_REMEMBERED {
+            response.extensions_mut().insert(AskAgain);
         }
         response
     }

@@ -1,6 +1,7 @@
 use domain::channel::DeliveryState::Sent;
 use ids::ChannelId;
 use serde_json::json;
+use testkit::Mood;
 
 use crate::door::Door;
 use crate::sink::Sink;
@@ -47,6 +48,24 @@ async fn a_message_that_comes_again_is_the_same_prompt() {
     let (_, next) = door.post(&world, "m2", &message("general", "hi")).await;
     assert_ne!(next["command_id"], answers[0].1["command_id"]);
     assert_eq!(sessions(&world).await, 1);
+}
+
+#[tokio::test]
+async fn a_message_is_answered_when_the_ledger_knows_it() {
+    let world = World::new().await;
+    let channel = world.channel("http://127.0.0.1:9/").await;
+    let door = door_of(&world, channel).await;
+    world.ledger.set(Mood { fail: 100, ..Mood::default() });
+    for _ in 0..2 {
+        let (status, problem) = door.post(&world, "m1", &message("general", "hi")).await;
+        assert_eq!((status, &problem["code"]), (503, &json!("not_remembered")));
+    }
+    world.ledger.set(Mood::default());
+    let (status, answer) = door.post(&world, "m1", &message("general", "hi")).await;
+    assert_eq!((status, &answer["duplicate"]), (202, &json!(true)));
+    assert_eq!(sessions(&world).await, 1);
+    let event = world.parts().effects.inbound(channel.into(), "m1");
+    assert!(world.remembered().await.inbound.contains(&(world.org, channel.into(), event)));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
