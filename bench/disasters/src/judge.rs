@@ -69,7 +69,7 @@ pub(crate) async fn judge(
 ) -> anyhow::Result<()> {
     messages(url, sink, lineage, tally).await?;
     slots(url, fired, until, tally).await?;
-    tally.duplicated += Acknowledged::of(told).accepted_again;
+    tally.accepted_again += Acknowledged::of(told).accepted_again;
     resurrected(url, told, tally).await
 }
 
@@ -77,8 +77,8 @@ async fn messages(url: &str, sink: &Sink, lineage: u64, tally: &mut Tally) -> an
     let (keyed, plain) = (sink.taken(lineage, true), sink.taken(lineage, false));
     tally.sent += (keyed.len() + plain.len()) as u64;
     // Whoever takes a key takes a message once for each id that it comes under.
-    tally.duplicated += keyed.values().map(|(ids, _)| ids.len() as u64 - 1).sum::<u64>();
-    tally.duplicated += plain.values().map(|(_, times)| times - 1).sum::<u64>();
+    tally.renamed += keyed.values().map(|(ids, _)| ids.len() as u64 - 1).sum::<u64>();
+    tally.repeated += plain.values().map(|(_, times)| times - 1).sum::<u64>();
     let mut connection = connect(url).await?;
     for row in sqlx::query(DELIVERIES).fetch_all(&mut connection).await? {
         let (id, state, text): (String, String, String) = (row.get(0), row.get(1), row.get(2));

@@ -78,7 +78,7 @@ async fn main() -> anyhow::Result<ExitCode> {
     let mut ours = all(&databases, &sink, &options, options.disasters, Kind::InProcess).await?;
     ours += all(&databases, &sink, &options, options.real, Kind::Real).await?;
     let mut faults = ours.faults();
-    if naive.duplicated == 0 || naive.double_fired == 0 || naive.resurrected == 0 {
+    if naive.duplicated() == 0 || naive.double_fired == 0 || naive.resurrected == 0 {
         faults.push("the oracle is blind: without a ledger it saw nothing happen twice".to_owned());
     }
     if options.json {
@@ -112,15 +112,16 @@ async fn all(
             Kind::Real => real::run(databases, sink, fate).await,
             Kind::InProcess | Kind::Forgetful => lineage::run(databases, sink, fate).await,
         };
-        tally.map_err(|error| error.context(format!("lineage {} (seed {})", fate.number, fate.seed)))
+        let whose = format!("lineage {} (seed {})", fate.number, fate.seed);
+        tally.map(|tally| (whose.clone(), tally)).map_err(|error| error.context(whose))
     });
     let mut sum = Tally::default();
     let at_once = if kind == Kind::Real { options.at_once.div_ceil(2) } else { options.at_once };
     let mut done = runs.by_ref().buffer_unordered(at_once);
     while let Some(tally) = done.next().await {
-        let tally = tally?;
+        let (whose, tally) = tally?;
         if kind != Kind::Forgetful && !tally.faults().iter().all(|fault| fault.starts_with("there was no")) {
-            eprintln!("broken: {}", tally.json());
+            eprintln!("\nbroken, {whose}: {}", tally.json());
         }
         sum += tally;
         eprint!("\r{} of {disasters} disasters{}", sum.disasters, kind.words());

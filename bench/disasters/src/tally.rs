@@ -10,8 +10,12 @@ pub(crate) struct Tally {
     pub(crate) disasters: u64,
     /// Messages that a destination took.
     pub(crate) sent: u64,
-    /// Messages that a destination took once more than it should have, and events from outside that were accepted again.
-    pub(crate) duplicated: u64,
+    /// Messages that came again to a destination that takes no key.
+    pub(crate) repeated: u64,
+    /// Messages that came under another id to one that takes a key.
+    pub(crate) renamed: u64,
+    /// Events from outside that were accepted when they came again.
+    pub(crate) accepted_again: u64,
     /// Turns whose message never arrived, and that nobody holds for an operator.
     pub(crate) lost: u64,
     /// Deliveries that wait for an operator in the end.
@@ -30,7 +34,9 @@ impl Tally {
     /// What is not as it was promised.
     pub(crate) fn faults(&self) -> Vec<String> {
         let zero = [
-            ("effects happened twice", self.duplicated),
+            ("messages came twice", self.repeated),
+            ("messages came under two ids", self.renamed),
+            ("events were accepted twice", self.accepted_again),
             ("messages are lost", self.lost),
             ("slots fired twice", self.double_fired),
             ("slots are lost", self.slots_lost),
@@ -48,11 +54,16 @@ impl Tally {
         faults
     }
 
+    /// Whatever happened twice, but slots.
+    pub(crate) fn duplicated(&self) -> u64 {
+        self.repeated + self.renamed + self.accepted_again
+    }
+
     pub(crate) fn line(&self) -> String {
         format!(
             "disasters={} duplicated={} lost={} unknown={} double_fired={} resurrected={}",
             self.disasters,
-            self.duplicated,
+            self.duplicated(),
             self.lost + self.slots_lost,
             self.unknown,
             self.double_fired,
@@ -62,7 +73,8 @@ impl Tally {
 
     pub(crate) fn json(&self) -> Value {
         json!({
-            "disasters": self.disasters, "sent": self.sent, "duplicated": self.duplicated, "lost": self.lost,
+            "disasters": self.disasters, "sent": self.sent, "duplicated": self.duplicated(), "repeated": self.repeated,
+            "renamed": self.renamed, "accepted_again": self.accepted_again, "lost": self.lost,
             "unknown": self.unknown, "in_flight": self.in_flight, "slots": self.slots,
             "double_fired": self.double_fired, "slots_lost": self.slots_lost, "taken_away": self.taken_away,
             "resurrected": self.resurrected,
@@ -74,7 +86,9 @@ impl AddAssign for Tally {
     fn add_assign(&mut self, other: Self) {
         self.disasters += other.disasters;
         self.sent += other.sent;
-        self.duplicated += other.duplicated;
+        self.repeated += other.repeated;
+        self.renamed += other.renamed;
+        self.accepted_again += other.accepted_again;
         self.lost += other.lost;
         self.unknown += other.unknown;
         self.in_flight += other.in_flight;
