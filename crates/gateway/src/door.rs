@@ -1,7 +1,7 @@
 //! What comes in over HTTP: messages of channels and calls of workflows, and the bounds that they share.
 //!
 //! The signature is checked over the bytes as they came, before anything reads them. What follows is one transaction, and the answer
-//! is 202 only after it: a sender that hears nothing, or 503, sends again under the same id and does no harm.
+//! is 202 only after it, and when the recovery ledger knows of it: a sender that hears nothing, or 503, sends again under the same id and does no harm.
 //!
 //! Not here: what becomes of a message (`inbound`) and of a call (`calls`).
 

@@ -233,24 +233,40 @@ impl Store {
         Ok(())
     }
 
-    /// Gives the key of an attempt back that had no effect: the request may be corrected or repeated. `false`: it had one. With
-    /// `anyhow`, also of one that had: its repeat changes nothing, and is the only way to a better answer.
-    pub async fn idempotency_release(&self, attempt: &Attempt, anyhow: bool) -> Result<bool, StoreError> {
+    /// Gives the key of an attempt back that had no effect: the request may be corrected or repeated. `false`: it had one.
+    pub async fn idempotency_release(&self, attempt: &Attempt) -> Result<bool, StoreError> {
         // Waits for a transaction that has marked the row and whose end is not known yet.
         let done = sqlx::query!(
             "-- idempotency_release
             DELETE FROM idempotency_keys
-            WHERE org_id = $1 AND account_id = $2 AND key = $3 AND attempt_id = $4 AND (state = 'running' OR $5)",
+            WHERE org_id = $1 AND account_id = $2 AND key = $3 AND attempt_id = $4 AND state = 'running'",
             attempt.org as OrgId,
             attempt.account as AccountId,
             attempt.key,
             attempt.attempt_id,
-            anyhow,
         )
         .execute(self.of(attempt.org))
         .await
         .map_err(StoreError::during("idempotency_release"))?;
         Ok(done.rows_affected() == 1)
+    }
+
+    /// Gives the key of an attempt back, whether or not it had an effect: to make the request again is the only way to a better
+    /// answer, and whoever made it was told to.
+    pub async fn idempotency_free(&self, attempt: &Attempt) -> Result<(), StoreError> {
+        sqlx::query!(
+            "-- idempotency_free
+            DELETE FROM idempotency_keys
+            WHERE org_id = $1 AND account_id = $2 AND key = $3 AND attempt_id = $4",
+            attempt.org as OrgId,
+            attempt.account as AccountId,
+            attempt.key,
+            attempt.attempt_id,
+        )
+        .execute(self.of(attempt.org))
+        .await
+        .map_err(StoreError::during("idempotency_free"))?;
+        Ok(())
     }
 
     /// Forgets keys that are older than [`IDEMPOTENCY_KEPT`], some of them. How many.

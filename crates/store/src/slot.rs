@@ -71,6 +71,10 @@ pub(crate) async fn write(
     Ok(settled)
 }
 
+/// Microseconds in which a place is looked for. So many slots of one workflow at one instant there are not: a database that takes none
+/// is a broken one.
+const INSTANTS: i64 = 1_000;
+
 /// Writes a slot that nobody waited for, and says when it is: now, or as soon after it as there is none.
 pub(crate) async fn at_once(
     connection: &mut PgConnection,
@@ -78,12 +82,14 @@ pub(crate) async fn at_once(
     decision: SlotDecision,
     now: Timestamp,
 ) -> Result<Timestamp, sqlx::Error> {
-    let mut slot = Settled { due_at: now, decision };
-    while insert(connection, work, &[slot], now).await?.is_empty() {
-        // A slot is at this very instant. Nothing tells two instants apart that are as close as this.
-        slot.due_at += TimeDelta::microseconds(1);
+    // Where a slot is at this very instant, the next one will do: nothing tells two apart that are as close as this.
+    for later in 0..INSTANTS {
+        let slot = Settled { due_at: now + TimeDelta::microseconds(later), decision };
+        if !insert(connection, work, &[slot], now).await?.is_empty() {
+            return Ok(slot.due_at);
+        }
     }
-    Ok(slot.due_at)
+    Err(sqlx::Error::Protocol(format!("no slot could be written in the {INSTANTS} microseconds from {now} on")))
 }
 
 /// Writes the rows; says which of them were not there before.

@@ -108,8 +108,11 @@ async fn carry_out(app: App, attempt: Attempt, request: Request, next: Next) -> 
 /// the request had its effect all the same, whoever asks again is told that the answer is lost; but one who was told to ask
 /// again is let.
 async fn keep(app: &App, attempt: &Attempt, response: Response) -> Result<Response, Problem> {
-    let again = response.extensions().get::<AskAgain>().is_some();
-    if !response.status().is_success() && app.store.idempotency_release(attempt, again).await? {
+    if response.extensions().get::<AskAgain>().is_some() {
+        app.store.idempotency_free(attempt).await?;
+        return Ok(response);
+    }
+    if !response.status().is_success() && app.store.idempotency_release(attempt).await? {
         return Ok(response);
     }
     if response.status().is_server_error() {

@@ -73,7 +73,7 @@ async fn a_request_whose_answer_was_lost_is_not_carried_out_again() {
     effect(&world, &attempt).await.unwrap();
     world.clock.advance(HELD);
     assert_eq!(begin(&world, account, 1).await, Begun::AnswerLost);
-    assert!(!world.store.idempotency_release(&attempt, false).await.unwrap());
+    assert!(!world.store.idempotency_release(&attempt).await.unwrap());
     assert_eq!(begin(&world, account, 1).await, Begun::AnswerLost);
 }
 
@@ -85,7 +85,7 @@ async fn an_upload_that_was_begun_is_not_begun_again() {
     let (name, media_type) = ("a.txt".to_owned(), "text/plain".to_owned());
     let new = NewUpload { org: world.org, session, name, media_type, size: 1, sha256: vec![7; 32] };
     attempt.clone().carry_out(world.store.upload_create(&new)).await.unwrap();
-    assert!(!world.store.idempotency_release(&attempt, false).await.unwrap(), "it had an effect");
+    assert!(!world.store.idempotency_release(&attempt).await.unwrap(), "it had an effect");
     world.clock.advance(HELD);
     assert_eq!(begin(&world, account, 1).await, Begun::AnswerLost);
 }
@@ -95,7 +95,7 @@ async fn a_key_is_free_again_after_a_request_without_effect_and_after_a_day() {
     let world = World::new().await;
     let account = account(&world).await;
     let attempt = taken(&world, account).await;
-    assert!(world.store.idempotency_release(&attempt, false).await.unwrap());
+    assert!(world.store.idempotency_release(&attempt).await.unwrap());
     let attempt = taken(&world, account).await;
     world.store.idempotency_answer(&attempt, &answer()).await.unwrap();
     assert_eq!(world.store.idempotency_sweep().await.unwrap(), 0);
