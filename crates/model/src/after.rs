@@ -33,6 +33,10 @@ fn apply(world: &World<'_>, state: &mut State, action: Action) {
             spend(&mut state.spent.expiries, world.limits.expiries);
             expire(world, &mut state.copy(copy).rows[effect], world.effects[effect]);
         }
+        Action::GiveBack { copy, process } => {
+            spend(&mut state.spent.give_backs, world.limits.give_backs);
+            give_back(world, state.copy(copy), process);
+        }
         Action::Crash { copy, process } => {
             spend(&mut state.spent.crashes, world.limits.crashes);
             rest(&mut state.copy(copy).processes[process]);
@@ -184,6 +188,16 @@ fn acknowledge(world: &World<'_>, copy: &mut Copy, process: usize) {
         Stage::Answered(answer) => copy.processes[process].stage = Stage::Acknowledged(answer),
         _ => rest(&mut copy.processes[process]),
     }
+}
+
+fn give_back(world: &World<'_>, copy: &mut Copy, process: usize) {
+    let now = copy.processes[process];
+    let row = &mut copy.rows[usize::from(now.effect)];
+    let ours = row.state == RowState::Pending && row.held && row.counter == now.counter;
+    if ours || !world.rules.compared {
+        (row.held, row.attempt) = (false, row.attempt.saturating_sub(1));
+    }
+    rest(&mut copy.processes[process]);
 }
 
 fn expire(world: &World<'_>, row: &mut Row, kind: Kind) {

@@ -6,8 +6,8 @@
 //! exploring must find a counterexample: a model that can't fail proves nothing.
 //!
 //! Time is not here: a lease may run out at any moment, a process may sleep for any while, a copy that was lost may come
-//! back at any moment. Nor are segments, checksums and retention (`ledger`), nor whether the ledger can be reached: a
-//! ledger that can't be written is a process that stops before its intent.
+//! back at any moment. Nor are segments, checksums and retention (`ledger`), nor why the ledger can't be
+//! reached: one that can't be written is a claim that is given back, before its intent or after it.
 
 mod after;
 mod explore;

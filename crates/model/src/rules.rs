@@ -50,6 +50,8 @@ pub struct Rules {
     pub outcome_after_send: bool,
     /// The ledger learns the outcome before the row does.
     pub outcome_before_acknowledgement: bool,
+    /// Only what certainly did not leave is given back.
+    pub unsent_when_given_back: bool,
     /// An acknowledgement, and the firing of a slot, compare what the row says by now.
     pub compared: bool,
     /// A revocation is answered after the ledger has it.
@@ -71,6 +73,7 @@ impl Default for Rules {
             stable_ids: true,
             outcome_after_send: true,
             outcome_before_acknowledgement: true,
+            unsent_when_given_back: true,
             compared: true,
             answered_when_durable: true,
         }
@@ -85,6 +88,8 @@ pub struct Limits {
     pub crashes: u8,
     /// Leases that run out, whether or not their holder lives.
     pub expiries: u8,
+    /// Claims that are given back, because the ledger could not be told.
+    pub give_backs: u8,
     /// Answers that are not a plain yes.
     pub refusals: u8,
     pub backups: u8,

@@ -123,6 +123,7 @@ pub(crate) struct Outside {
 pub(crate) struct Spent {
     pub(crate) crashes: u8,
     pub(crate) expiries: u8,
+    pub(crate) give_backs: u8,
     pub(crate) refusals: u8,
     pub(crate) backups: u8,
     pub(crate) resends: u8,

@@ -47,6 +47,12 @@ pub enum Action {
         copy: usize,
         effect: usize,
     },
+    /// The ledger could not be told, or did not say that it was: the claim and its number are free again. What was to be told
+    /// may stand there all the same.
+    GiveBack {
+        copy: usize,
+        process: usize,
+    },
     /// `kill -9`, and a start.
     Crash {
         copy: usize,
@@ -115,6 +121,7 @@ impl Action {
             | Self::RecordOutcome { copy, .. }
             | Self::Acknowledge { copy, .. }
             | Self::LeaseExpires { copy, .. }
+            | Self::GiveBack { copy, .. }
             | Self::Crash { copy, .. }
             | Self::BackUp { copy }
             | Self::MarkGeneration { copy }
@@ -158,11 +165,25 @@ fn of_processes(world: &World<'_>, state: &State, copy: usize, of: &Copy, all: &
             Stage::Answered(_) | Stage::Told(_) => all.push(Action::Acknowledge { copy, process }),
             Stage::Acknowledged(_) => all.push(Action::RecordOutcome { copy, process }),
         }
+        if may_give_back(world, *now) && left(state.spent.give_backs, world.limits.give_backs) {
+            all.push(Action::GiveBack { copy, process });
+        }
         let busy = !matches!(now.stage, Stage::Idle | Stage::Stopped);
         if busy && left(state.spent.crashes, world.limits.crashes) {
             all.push(Action::Crash { copy, process });
         }
     }
+}
+
+/// Whether it holds a claim of something that certainly did not leave.
+fn may_give_back(world: &World<'_>, process: Process) -> bool {
+    let delivery = matches!(world.effects[usize::from(process.effect)], Kind::Plain | Kind::Deduplicated);
+    let unsent = match process.stage {
+        Stage::Taken | Stage::Recorded => true,
+        Stage::Answered(_) => !world.rules.unsent_when_given_back,
+        _ => false,
+    };
+    delivery && unsent
 }
 
 fn takes(world: &World<'_>, copy: usize, process: usize, of: &Copy, all: &mut Vec<Action>) {

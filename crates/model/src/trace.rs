@@ -51,35 +51,66 @@ pub fn is_a_path(kind: Kind, seen: &[Observed]) -> Result<(), Unexplained> {
     let copies = u8::try_from(1 + seen.iter().filter(|seen| **seen == Observed::Restored).count()).unwrap_or(u8::MAX);
     let resends = u8::try_from(seen.iter().filter(|seen| **seen == Observed::Resent).count()).unwrap_or(u8::MAX);
     let any = u8::MAX;
-    let limits = Limits { copies, processes: 2, crashes: any, expiries: any, refusals: any, backups: any, resends };
+    let limits = Limits {
+        copies,
+        processes: 2,
+        crashes: any,
+        expiries: any,
+        give_backs: any,
+        refusals: any,
+        backups: any,
+        resends,
+    };
     let world = World { effects: &effects, limits, rules: Rules::default() };
-    // One more than was seen: an attempt may have ended before its intent.
-    let attempts = 1 + seen.iter().map(|seen| attempt(*seen)).max().unwrap_or(0);
-    let mut possible = closure(&world, HashSet::from([State::beginning(&world)]), attempts);
+    let bounds = Bounds::of(seen);
+    let mut possible = closure(&world, HashSet::from([State::beginning(&world)]), bounds);
     for (at, observed) in seen.iter().copied().enumerate() {
         let next: HashSet<State> = possible.iter().flat_map(|state| explained(&world, state, observed)).collect();
         if next.is_empty() {
             return Err(Unexplained { at, observed });
         }
-        possible = closure(&world, next, attempts);
+        possible = closure(&world, next, bounds);
     }
     Ok(())
 }
 
-fn attempt(seen: Observed) -> u8 {
-    match seen {
-        Observed::Intent { attempt } | Observed::Outcome { attempt, .. } => attempt,
-        _ => 0,
+/// How far unseen steps may go, so that there is an end to them.
+#[derive(Clone, Copy)]
+struct Bounds {
+    attempts: u8,
+    claims: u8,
+}
+
+impl Bounds {
+    fn of(seen: &[Observed]) -> Self {
+        let (mut highest, mut intents) = (0, 0);
+        for seen in seen {
+            match seen {
+                Observed::Intent { attempt } => (highest, intents) = (highest.max(*attempt), intents + 1),
+                Observed::Outcome { attempt, .. } => highest = highest.max(*attempt),
+                _ => {}
+            }
+        }
+        // One more than was seen: an attempt may have ended before its intent. A claim led to an intent or to a higher
+        // number; any other may as well not have been.
+        Self { attempts: highest + 1, claims: highest + 1 + intents }
+    }
+
+    fn hold(self, state: &State) -> bool {
+        state.copies.iter().flatten().all(|copy| {
+            let row = &copy.rows[0];
+            row.attempt <= self.attempts && row.counter <= self.claims
+        })
     }
 }
 
 /// Every state that unseen steps lead to.
-fn closure(world: &World<'_>, mut known: HashSet<State>, attempts: u8) -> HashSet<State> {
+fn closure(world: &World<'_>, mut known: HashSet<State>, bounds: Bounds) -> HashSet<State> {
     let mut ahead: Vec<State> = known.iter().copied().collect();
     while let Some(state) = ahead.pop() {
         let unseen = living(world, &state).into_iter().filter(|action| !is_seen(*action));
         for next in unseen.map(|action| after::after(world, &state, action)) {
-            if next.copies.iter().flatten().all(|copy| copy.rows[0].attempt <= attempts) && known.insert(next) {
+            if bounds.hold(&next) && known.insert(next) {
                 ahead.push(next);
             }
         }

@@ -2,7 +2,16 @@
 
 use model::{Counterexample, Fence, Kind, Law, Limits, Rules, World, explore};
 
-const SIZES: Limits = Limits { copies: 3, processes: 2, crashes: 1, expiries: 2, refusals: 1, backups: 1, resends: 0 };
+const SIZES: Limits = Limits {
+    copies: 3,
+    processes: 2,
+    crashes: 1,
+    expiries: 2,
+    give_backs: 1,
+    refusals: 1,
+    backups: 1,
+    resends: 0,
+};
 
 #[track_caller]
 fn without(rules: Rules, kind: Kind, law: Law) {
@@ -87,6 +96,11 @@ fn telling_the_outcome_before_there_is_one_is_noticed() {
 #[test]
 fn acknowledging_before_the_ledger_knows_is_noticed() {
     without(Rules { outcome_before_acknowledgement: false, ..rules() }, Kind::Plain, Law::UnknownWasInFlight);
+}
+
+#[test]
+fn giving_back_what_may_have_arrived_is_noticed() {
+    without(Rules { unsent_when_given_back: false, ..rules() }, Kind::Plain, Law::NothingTwice);
 }
 
 #[test]

@@ -35,6 +35,14 @@ fn a_delivery_that_was_retried_is_a_path() {
 }
 
 #[test]
+fn a_claim_that_is_given_back_uses_its_number_again() {
+    explained(Kind::Plain, &[INTENT, INTENT, Observed::Arrived, SENT, Observed::Row(RowState::Sent)]);
+    unexplained(Kind::Plain, &[INTENT, Observed::Arrived, INTENT]);
+    let refused = Observed::Outcome { attempt: 1, answer: Answer::Refused };
+    unexplained(Kind::Plain, &[INTENT, refused, INTENT]);
+}
+
+#[test]
 fn a_delivery_in_doubt_is_held_after_a_restore() {
     let seen = [INTENT, Observed::Arrived, Observed::Restored];
     explained(Kind::Plain, &[&seen[..], &[Observed::Row(RowState::Unknown)]].concat());

@@ -30,7 +30,7 @@ use crate::world::{World, config, effects};
 const SEEDS: u64 = 32;
 /// What each request of a gateway to the ledger takes: longer than a message to the far side.
 const SLOW: Duration = Duration::from_millis(30);
-/// No gateway gives claims back: the model knows only those that go on, or end.
+/// No gateway gives up telling the ledger.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Longer than a lease.
 pub(crate) const LEASE: TimeDelta = TimeDelta::minutes(2);
@@ -128,7 +128,8 @@ async fn receive(State(watch): State<Watch>, headers: HeaderMap) -> StatusCode {
     StatusCode::from_u16(status).unwrap()
 }
 
-/// A gateway on a runtime of its own: to end that is to its tasks what `kill -9` is to a process.
+/// A gateway on a runtime of its own: to end that is to its tasks nearly what `kill -9` is to a process. Nearly, since its
+/// tasks don't end in one instant: the last of them may find the ledger's gone, and give claims back.
 pub(crate) async fn begin(world: &Arc<World>, config: GatewayConfig) -> Runtime {
     let (url, parts, secret) = (world.database.url(), world.parts(), world.secret.clone());
     let objects = Objects::over(world.ledger.clone());
