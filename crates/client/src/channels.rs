@@ -2,11 +2,13 @@
 
 use chrono::{DateTime, Utc};
 use ids::{BindingId, ChannelId, DeliveryId, SessionId};
+use reqwest::Method;
 use secrecy::SecretString;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::{Client, Error, Page};
+use crate::etag::{made_for, tagged};
+use crate::{Client, ETag, Error, Page, Tagged};
 
 #[derive(Debug, Clone, Deserialize)]
 pub struct Channel {
@@ -17,6 +19,15 @@ pub struct Channel {
     pub deduplicates: bool,
     /// Only in the answer to its creation.
     pub signing_secret: Option<SecretString>,
+}
+
+/// What changes of a channel; `None` stays as it is.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct ChannelChange {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub destination: Option<String>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -61,6 +72,23 @@ impl Client {
 
     pub async fn channel_list(&self, cursor: Option<&str>, limit: u32) -> Result<Page<Channel>, Error> {
         self.get_page("/api/channels", cursor, limit).await
+    }
+
+    /// A channel, with the state that a change can be made for.
+    pub async fn channel_view(&self, channel: ChannelId) -> Result<Tagged<Channel>, Error> {
+        tagged(self.request(Method::GET, &format!("/api/channels/{channel}"))).await
+    }
+
+    /// Renames a channel or leads it elsewhere. With `seen`, only if nobody has changed it since; else the problem
+    /// `precondition_failed`.
+    pub async fn channel_change(
+        &self,
+        channel: ChannelId,
+        change: &ChannelChange,
+        seen: Option<&ETag>,
+    ) -> Result<Tagged<Channel>, Error> {
+        let request = self.request(Method::PATCH, &format!("/api/channels/{channel}")).json(change);
+        tagged(made_for(request, seen)).await
     }
 
     pub async fn binding_create(&self, channel: ChannelId, thread: &str, session: SessionId) -> Result<Binding, Error> {

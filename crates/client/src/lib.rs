@@ -32,7 +32,7 @@ use serde::de::DeserializeOwned;
 pub use crate::artifacts::Artifact;
 pub use crate::browser_sessions::BrowserSession;
 pub use crate::byok::ByokKey;
-pub use crate::channels::{Binding, Channel, Delivery};
+pub use crate::channels::{Binding, Channel, ChannelChange, Delivery};
 pub use crate::error::{Error, Problem};
 pub use crate::etag::{ETag, Tagged};
 pub use crate::invitations::{Invitation, NewInvitation};
@@ -44,11 +44,14 @@ pub use crate::orgs::{Member, NewToken, Org, Role, Token};
 pub use crate::page::Page;
 pub use crate::quotas::{Quota, QuotaUse};
 pub use crate::sessions::{
-    Acknowledged, Command, Event, Projection, Session, SessionChange, SessionDetails, SessionSearch, SessionView, Wish,
+    Acknowledged, Command, Event, Projection, ProjectionStatus, RebuiltProjection, Session, SessionChange,
+    SessionDetails, SessionSearch, SessionView, Wish,
 };
 pub use crate::subjects::Erasure;
 pub use crate::uploads::{NewUpload, Upload};
-pub use crate::workflows::{NewTrigger, NewWorkflow, Run, Slot, Trigger, Workflow, WorkflowAction};
+pub use crate::workflows::{
+    NewTrigger, NewWorkflow, Run, Slot, Trigger, Workflow, WorkflowAction, WorkflowChange, WorkflowDetails,
+};
 
 /// How long a call may take from connecting to the last byte. Streams have no such limit.
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);

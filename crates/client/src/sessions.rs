@@ -17,8 +17,8 @@ pub struct Session {
     pub session_id: SessionId,
     pub title: String,
     pub agent: String,
-    /// `idle`, `running`, `awaiting_approval`, `awaiting_answer`, `failed`.
-    pub state: String,
+    /// `idle`, `running`, `awaiting_approval`, `awaiting_answer`, `failed`. `None`: its projection is damaged.
+    pub state: Option<String>,
     pub last_sequence: i64,
     pub checkpoint_id: Option<CheckpointId>,
     #[serde(default)]
@@ -27,6 +27,26 @@ pub struct Session {
     #[serde(default)]
     pub archived_at: Option<DateTime<Utc>>,
     pub created_at: DateTime<Utc>,
+}
+
+/// How far a projection is.
+#[derive(Debug, Clone, Deserialize)]
+pub struct ProjectionStatus {
+    /// The newest event that is folded in.
+    pub sequence: i64,
+    /// The newest event that there is.
+    pub last_sequence: i64,
+    /// Whether its content can be read at all.
+    pub readable: bool,
+    pub updated_at: DateTime<Utc>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+pub struct RebuiltProjection {
+    #[serde(flatten)]
+    pub status: ProjectionStatus,
+    /// Whether it was another one before.
+    pub changed: bool,
 }
 
 /// What people say of a session.
@@ -173,6 +193,16 @@ impl Client {
     ) -> Result<Tagged<SessionDetails>, Error> {
         let request = self.request(Method::PATCH, &format!("/api/sessions/{session}/details")).json(change);
         tagged(made_for(request, seen)).await
+    }
+
+    /// How far a session's projection is.
+    pub async fn projection_status(&self, session: SessionId) -> Result<ProjectionStatus, Error> {
+        self.get(&format!("/api/sessions/{session}/projection")).await
+    }
+
+    /// Makes a session's projection anew from its events. Takes a session that no worker is at.
+    pub async fn projection_rebuild(&self, session: SessionId) -> Result<RebuiltProjection, Error> {
+        self.post(&format!("/api/sessions/{session}/projection/rebuild"), &json!({})).await
     }
 
     pub async fn session_get(&self, session: SessionId) -> Result<SessionView, Error> {

@@ -2,11 +2,13 @@
 
 use chrono::{DateTime, Utc};
 use ids::{RunId, SessionId, TriggerId, WorkflowId};
+use reqwest::Method;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::{Client, Error, Page};
+use crate::etag::{made_for, tagged};
+use crate::{Client, ETag, Error, Page, Tagged};
 
 /// What a workflow begins with. Absent fields take the server's defaults.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -56,6 +58,35 @@ pub struct Workflow {
     pub state: String,
     #[serde(default)]
     pub triggers: Vec<Trigger>,
+}
+
+/// What a workflow does.
+#[derive(Debug, Clone, Deserialize)]
+pub struct WorkflowDetails {
+    pub workflow_id: WorkflowId,
+    pub name: String,
+    pub agent: String,
+    pub prompt: String,
+    pub missed_policy: String,
+    pub missed_window_s: i64,
+    pub overlap_policy: String,
+}
+
+/// What changes of a workflow; `None` stays as it is.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct WorkflowChange {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub agent: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prompt: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub missed_policy: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub missed_window_s: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub overlap_policy: Option<String>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -123,6 +154,23 @@ impl Client {
 
     pub async fn workflow_get(&self, workflow: WorkflowId) -> Result<Workflow, Error> {
         self.get(&format!("/api/workflows/{workflow}")).await
+    }
+
+    /// What a workflow does, with the state that a change can be made for.
+    pub async fn workflow_details(&self, workflow: WorkflowId) -> Result<Tagged<WorkflowDetails>, Error> {
+        tagged(self.request(Method::GET, &format!("/api/workflows/{workflow}/details"))).await
+    }
+
+    /// Changes what a workflow does. With `seen`, only if nobody has changed it since; else the problem
+    /// `precondition_failed`.
+    pub async fn workflow_change(
+        &self,
+        workflow: WorkflowId,
+        change: &WorkflowChange,
+        seen: Option<&ETag>,
+    ) -> Result<Tagged<WorkflowDetails>, Error> {
+        let request = self.request(Method::PATCH, &format!("/api/workflows/{workflow}/details")).json(change);
+        tagged(made_for(request, seen)).await
     }
 
     /// Gives back what the server answers: the workflow, or the run that was started.

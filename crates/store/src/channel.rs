@@ -5,10 +5,13 @@
 use clock::Timestamp;
 use domain::channel::{ChannelKind, Destination};
 use domain::egress::Egress;
+use domain::version::{Expected, RowVersion};
 use futures::TryStreamExt;
 use ids::{ChannelId, OrgId};
+use serde_json::json;
+use sqlx::PgConnection;
 
-use crate::{Store, StoreError, audit};
+use crate::{ChangeError, Store, StoreError, audit};
 
 /// A channel to be made.
 #[derive(Debug, Clone)]
@@ -33,6 +36,14 @@ pub struct Channel {
     pub secret_version: String,
     pub deduplicates: bool,
     pub created_at: Timestamp,
+    pub version: RowVersion,
+}
+
+/// What changes; `None` stays as it is.
+#[derive(Debug, Clone, Default)]
+pub struct ChannelChange {
+    pub name: Option<String>,
+    pub destination: Option<Destination>,
 }
 
 struct Row {
@@ -44,6 +55,7 @@ struct Row {
     secret_version: String,
     deduplicates: bool,
     created_at: Timestamp,
+    version: i64,
 }
 
 impl TryFrom<Row> for Channel {
@@ -62,6 +74,7 @@ impl TryFrom<Row> for Channel {
             secret_version: row.secret_version,
             deduplicates: row.deduplicates,
             created_at: row.created_at,
+            version: RowVersion { since: row.created_at, version: row.version },
         })
     }
 }
@@ -89,14 +102,67 @@ impl Store {
         .execute(&mut *tx)
         .await
         .map_err(during())?;
-        let detail = serde_json::json!({"kind": new.kind, "name": new.name});
+        let detail = json!({"kind": new.kind, "name": new.name});
         let target = format!("channel:{channel_id}");
         audit::record(&mut tx, &self.sources, new.org, actor, "channel.create", &target, detail)
             .await
             .map_err(during())?;
         tx.commit().await.map_err(during())?;
         let NewChannel { org, kind, name, destination, secret_version, deduplicates } = new.clone();
-        Ok(Channel { org, channel_id, kind, name, destination, secret_version, deduplicates, created_at })
+        let version = RowVersion { since: created_at, version: 1 };
+        Ok(Channel { org, channel_id, kind, name, destination, secret_version, deduplicates, created_at, version })
+    }
+
+    /// `None`: the org has no such channel.
+    pub async fn channel_get(&self, org: OrgId, channel: ChannelId) -> Result<Option<Channel>, StoreError> {
+        let row = sqlx::query_as!(
+            Row,
+            r#"-- channel_get
+            SELECT org_id AS "org_id: OrgId", channel_id AS "channel_id: ChannelId", kind, name, destination,
+                secret_version, deduplicates, created_at, version
+            FROM channels WHERE org_id = $1 AND channel_id = $2"#,
+            org as OrgId,
+            channel as ChannelId,
+        )
+        .fetch_optional(self.of(org))
+        .await
+        .map_err(StoreError::during("channel_get"))?;
+        row.map(Channel::try_from).transpose()
+    }
+
+    /// Renames a channel or leads it elsewhere, if it is in the state that the change was made for. What waits goes to the new
+    /// destination, too. A change that changes nothing writes nothing.
+    pub async fn channel_change(
+        &self,
+        org: OrgId,
+        channel: ChannelId,
+        change: &ChannelChange,
+        expected: &Expected,
+        actor: &str,
+    ) -> Result<Channel, ChangeError> {
+        let during = || StoreError::during("channel_change");
+        let mut tx = self.begin_of(org).await.map_err(during())?;
+        let row = lock(&mut tx, org, channel).await.map_err(during())?.ok_or(ChangeError::NoSuch("channel"))?;
+        let found = Channel::try_from(row)?;
+        if !expected.met_by(Some(found.version)) {
+            return Err(ChangeError::Stale("channel"));
+        }
+        let changed = changed(&found, change);
+        if changed == found {
+            return Ok(found);
+        }
+        write(&mut tx, &changed).await.map_err(during())?;
+        let target = format!("channel:{channel}");
+        let entries = [
+            (found.name != changed.name, "channel.rename", json!({"name": changed.name})),
+            // Where to is not said: a webhook's address often is a secret by itself.
+            (found.destination != changed.destination, "channel.redirect", json!({})),
+        ];
+        for (_, action, detail) in entries.into_iter().filter(|(happened, ..)| *happened) {
+            audit::record(&mut tx, &self.sources, org, actor, action, &target, detail).await.map_err(during())?;
+        }
+        tx.commit().await.map_err(during())?;
+        Ok(changed)
     }
 
     /// Whose it is, is in the answer: messages come in at an address that names the channel alone.
@@ -105,7 +171,7 @@ impl Store {
             Row,
             r#"-- channel_find
             SELECT org_id AS "org_id: OrgId", channel_id AS "channel_id: ChannelId", kind, name, destination,
-                secret_version, deduplicates, created_at
+                secret_version, deduplicates, created_at, version
             FROM channels WHERE channel_id = $1"#,
             channel as ChannelId,
         )
@@ -126,7 +192,7 @@ impl Store {
             Row,
             r#"-- channel_list
             SELECT org_id AS "org_id: OrgId", channel_id AS "channel_id: ChannelId", kind, name, destination,
-                secret_version, deduplicates, created_at
+                secret_version, deduplicates, created_at, version
             FROM channels WHERE org_id = $1 AND ($2::uuid IS NULL OR channel_id > $2)
             ORDER BY channel_id LIMIT $3"#,
             org as OrgId,
@@ -156,4 +222,48 @@ impl Store {
         }
         Ok(refused)
     }
+}
+
+async fn lock(connection: &mut PgConnection, org: OrgId, channel: ChannelId) -> Result<Option<Row>, sqlx::Error> {
+    sqlx::query_as!(
+        Row,
+        r#"-- channel_lock
+        SELECT org_id AS "org_id: OrgId", channel_id AS "channel_id: ChannelId", kind, name, destination,
+            secret_version, deduplicates, created_at, version
+        FROM channels WHERE org_id = $1 AND channel_id = $2 FOR NO KEY UPDATE"#,
+        org as OrgId,
+        channel as ChannelId,
+    )
+    .fetch_optional(connection)
+    .await
+}
+
+/// The same value, version and all, if nothing changes.
+fn changed(found: &Channel, change: &ChannelChange) -> Channel {
+    let mut changed = found.clone();
+    if let Some(name) = &change.name {
+        changed.name.clone_from(name);
+    }
+    if let Some(destination) = &change.destination {
+        changed.destination = destination.clone();
+    }
+    if changed != *found {
+        changed.version.version += 1;
+    }
+    changed
+}
+
+async fn write(connection: &mut PgConnection, changed: &Channel) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "-- channel_change
+        UPDATE channels SET name = $3, destination = $4, version = $5 WHERE org_id = $1 AND channel_id = $2",
+        changed.org as OrgId,
+        changed.channel_id as ChannelId,
+        changed.name,
+        changed.destination.as_str(),
+        changed.version.version,
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
 }

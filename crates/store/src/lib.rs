@@ -19,6 +19,7 @@ mod blob_deletion;
 mod browser_session;
 mod byok;
 mod call;
+mod change;
 mod channel;
 mod checkpoint;
 mod command;
@@ -84,7 +85,8 @@ pub use crate::blob_deletion::{Deletions, DueDeletion, GRACE as BLOB_GRACE};
 pub use crate::browser_session::BrowserSession;
 pub use crate::byok::{ByokKey, NewByokKey, SealedByokKey, byok_aad};
 pub use crate::call::{Call, CallError, Called, CalledTrigger};
-pub use crate::channel::{Channel, NewChannel};
+pub use crate::change::ChangeError;
+pub use crate::channel::{Channel, ChannelChange, NewChannel};
 pub use crate::checkpoint::{Checkpoint, NewCheckpoint};
 pub use crate::command::{Command, EnqueueError, Enqueued, NewCommand};
 pub use crate::compaction::{CompactError, Compacted, CompactionPage};
@@ -115,7 +117,8 @@ pub use crate::replay::{
 pub use crate::role::{CustomRole, RoleDeletion};
 pub use crate::run::Run;
 pub use crate::session::{
-    ChangeError, NewSession, Session, SessionChange, SessionDetails, SessionSearch, StoredProjection,
+    NewSession, ProjectionStatus, RebuildError, Rebuilt, Session, SessionChange, SessionDetails, SessionSearch,
+    StoredProjection,
 };
 pub use crate::sign_in::{NewSignIn, SignInError, SignedIn};
 pub use crate::slot::Slot;
@@ -127,7 +130,7 @@ pub use crate::upload::{NewUpload, OPEN_UPLOADS_MAX, Upload, UploadError, Upload
 pub use crate::usage::{Subscription, UsageTotal};
 pub use crate::wake::{EventsWaiter, Waiter, Wake, Wakes};
 pub use crate::wall::{ROLE as RUNTIME_ROLE, Walls};
-pub use crate::workflow::{NewWorkflow, Workflow, WorkflowError};
+pub use crate::workflow::{NewWorkflow, Workflow, WorkflowChange, WorkflowError};
 
 /// The schema's history. Applied by [`Store::migrate`].
 pub static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!();

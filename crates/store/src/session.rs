@@ -3,10 +3,11 @@
 //! A session's row is also the place that all its writers meet at: who changes its commands or events locks this row
 //! first. Lock order everywhere: `sessions`, then whatever hangs from it.
 //!
-//! Not here: the lease (`lease`), commands (`command`), events (`event`), what people say of a session (`details`), finding
+//! Not here: making a projection anew (`projection`), the lease (`lease`), commands (`command`), events (`event`), what people say of a session (`details`), finding
 //! one (`search`).
 
 mod details;
+mod projection;
 mod search;
 
 use clock::{Sources, Timestamp};
@@ -21,7 +22,8 @@ use crate::wake::Wake;
 use crate::{Store, StoreError, audit};
 
 pub(crate) use self::details::bring_back;
-pub use self::details::{ChangeError, SessionChange, SessionDetails};
+pub use self::details::{SessionChange, SessionDetails};
+pub use self::projection::{ProjectionStatus, RebuildError, Rebuilt};
 pub use self::search::SessionSearch;
 
 /// What a session begins with.
@@ -41,7 +43,8 @@ pub struct Session {
     pub session_id: SessionId,
     pub title: String,
     pub agent: String,
-    pub state: SessionState,
+    /// As its projection says. `None`: that is damaged, and one damaged projection does not take the list of all away.
+    pub state: Option<SessionState>,
     pub last_sequence: i64,
     /// `None`: no turn has ended yet.
     pub checkpoint_id: Option<CheckpointId>,
@@ -125,10 +128,9 @@ struct SessionRow {
 }
 
 impl SessionRow {
-    fn read(self) -> Result<Session, StoreError> {
-        let state = serde_json::from_value(self.state.into());
-        Ok(Session {
-            state: state.map_err(StoreError::unreadable("projections", "content", self.session_id.to_string()))?,
+    fn read(self) -> Session {
+        Session {
+            state: serde_json::from_value(self.state.into()).ok(),
             session_id: self.session_id,
             title: self.title,
             agent: self.agent,
@@ -138,7 +140,7 @@ impl SessionRow {
             archived_at: self.archived_at,
             created_at: self.created_at,
             updated_at: self.updated_at,
-        })
+        }
     }
 }
 
@@ -173,7 +175,7 @@ impl Store {
         .fetch_optional(self.of(org))
         .await
         .map_err(StoreError::during("session_by_id"))?;
-        row.map(SessionRow::read).transpose()
+        Ok(row.map(SessionRow::read))
     }
 
     /// An org's sessions past `after`, oldest first.
@@ -197,7 +199,7 @@ impl Store {
         .fetch_all(self.of(org))
         .await
         .map_err(StoreError::during("sessions_list"))?;
-        rows.into_iter().map(SessionRow::read).collect()
+        Ok(rows.into_iter().map(SessionRow::read).collect())
     }
 
     /// A session with its projection, as it is stored.
@@ -236,7 +238,7 @@ impl Store {
             created_at,
             updated_at,
         };
-        Ok(Some((row.read()?, projection)))
+        Ok(Some((row.read(), projection)))
     }
 
     /// The sequence of the session's newest event; `None`: the org has no such session.

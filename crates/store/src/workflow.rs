@@ -3,10 +3,13 @@
 //! Pausing only changes the state: the triggers keep the oldest slot that nobody has settled. Resuming settles what
 //! fell due meanwhile as missed, in the same transaction, so that no scheduler can take it for on time.
 //!
-//! Not here: the slots of a trigger (`trigger`), starting by hand (`slot`) and from outside (`call`).
+//! Not here: changing what it does (`details`), the slots of a trigger (`trigger`), starting by hand (`slot`) and from outside (`call`).
+
+mod details;
 
 use clock::Timestamp;
 use domain::schedule::{MAX_TRIGGERS, MissedPolicy, NewTrigger, OverlapPolicy, WorkflowState};
+use domain::version::RowVersion;
 use ids::{OrgId, WorkflowId};
 use serde::de::DeserializeOwned;
 use sqlx::PgConnection;
@@ -14,6 +17,8 @@ use sqlx::PgConnection;
 use crate::quota::UsedUp;
 use crate::trigger::{self, Trigger};
 use crate::{Store, StoreError, audit};
+
+pub use self::details::WorkflowChange;
 
 /// A workflow to be written down. Its triggers were checked.
 #[derive(Debug, Clone)]
@@ -46,6 +51,8 @@ pub struct Workflow {
     pub missed_window_s: i64,
     pub overlap_policy: OverlapPolicy,
     pub created_at: Timestamp,
+    /// Of what it does: neither its state nor its triggers.
+    pub version: RowVersion,
     pub triggers: Vec<Trigger>,
 }
 
@@ -62,6 +69,8 @@ pub enum WorkflowError {
     TooManyTriggers,
     #[error("the trigger takes no calls, so it has no secret")]
     NotCalled,
+    #[error("the workflow is in another state than the change was made for")]
+    Stale,
     #[error("the org has used its quota of {} up", .0.kind)]
     OverQuota(UsedUp),
     #[error(transparent)]
@@ -78,6 +87,7 @@ struct Row {
     missed_window_s: i64,
     overlap_policy: String,
     created_at: Timestamp,
+    version: i64,
 }
 
 impl Row {
@@ -93,6 +103,7 @@ impl Row {
             prompt: self.prompt,
             missed_window_s: self.missed_window_s,
             created_at: self.created_at,
+            version: RowVersion { since: self.created_at, version: self.version },
             triggers: Vec::new(),
         })
     }
@@ -149,7 +160,7 @@ impl Store {
             Row,
             r#"-- workflow_get
             SELECT workflow_id AS "workflow_id: WorkflowId", name, agent, prompt, state, missed_policy,
-                missed_window_s, overlap_policy, created_at
+                missed_window_s, overlap_policy, created_at, version
             FROM workflows WHERE org_id = $1 AND workflow_id = $2"#,
             org as OrgId,
             workflow as WorkflowId,
@@ -172,7 +183,7 @@ impl Store {
             Row,
             r#"-- workflow_list
             SELECT workflow_id AS "workflow_id: WorkflowId", name, agent, prompt, state, missed_policy,
-                missed_window_s, overlap_policy, created_at
+                missed_window_s, overlap_policy, created_at, version
             FROM workflows WHERE org_id = $1 AND ($2::uuid IS NULL OR workflow_id > $2)
             ORDER BY workflow_id LIMIT $3"#,
             org as OrgId,

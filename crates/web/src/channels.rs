@@ -9,26 +9,29 @@
 //! Not here: what goes through them (`gateway`), which addresses are called (`domain::egress`).
 
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
 use clock::Timestamp;
 use domain::channel::{ChannelKind, Destination, DestinationError};
+use domain::version::RowVersion;
 use ids::ChannelId;
 use secrets::derive_channel_secret;
 use serde::{Deserialize, Serialize};
-use store::{Channel, NewChannel};
+use store::{Channel, ChannelChange, NewChannel};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::app::App;
 use crate::auth::Caller;
-use crate::extract::{Json, Query};
+use crate::etag;
+use crate::extract::{Json, Path, Query};
 use crate::page::{Page, Paging};
 use crate::problem::Problem;
 use crate::text::Name;
 
 pub(crate) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(list, create))
+    OpenApiRouter::new().routes(routes!(list, create)).routes(routes!(view, change))
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -91,9 +94,7 @@ async fn create(
     caller: Caller,
     Json(new): Json<Create>,
 ) -> Result<(StatusCode, Json<CreatedChannel>), Problem> {
-    let destination: Destination =
-        new.destination.parse().map_err(|error: DestinationError| Problem::invalid(error.to_string()))?;
-    app.egress.judge_url(destination.url()).map_err(|refused| Problem::destination_refused(refused.to_string()))?;
+    let destination = judged(&app, &new.destination)?;
     let new = NewChannel {
         org: caller.org,
         kind: new.kind,
@@ -124,6 +125,76 @@ async fn list(
 ) -> Result<Json<Page<ChannelView>>, Problem> {
     let channels = app.store.channel_list(caller.org, paging.cursor, paging.limit()).await?;
     Ok(Json(Page::of(channels, paging.limit(), |channel| channel.channel_id).map(ChannelView::from)))
+}
+
+/// Where somebody wants a channel to lead, if it may.
+fn judged(app: &App, destination: &str) -> Result<Destination, Problem> {
+    let destination: Destination =
+        destination.parse().map_err(|error: DestinationError| Problem::invalid(error.to_string()))?;
+    app.egress.judge_url(destination.url()).map_err(|refused| Problem::destination_refused(refused.to_string()))?;
+    Ok(destination)
+}
+
+fn shown(channel: Channel) -> (RowVersion, ChannelView) {
+    (channel.version, channel.into())
+}
+
+/// A channel.
+#[utoipa::path(
+    get,
+    path = "/api/channels/{channel_id}",
+    operation_id = "channel_view",
+    tag = "channels",
+    responses((status = 200, description = "As it is now.", body = ChannelView, headers(("ETag" = String, description = "Strong; changes with name and destination."))), (status = 304, description = "The reader has it: `If-None-Match` named its `ETag`.")),
+    security(("token" = ["channels.read"])),
+)]
+async fn view(
+    State(app): State<App>,
+    caller: Caller,
+    Path(channel): Path<ChannelId>,
+    request: HeaderMap,
+) -> Result<Response, Problem> {
+    let found = app.store.channel_get(caller.org, channel).await?.ok_or_else(|| Problem::not_found("channel"))?;
+    let (version, view) = shown(found);
+    etag::tagged_unless_known(&app, version, &request, view)
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = ChangeChannel, example = json!({"name": "operators"}))]
+#[serde(deny_unknown_fields)]
+struct Change {
+    #[schema(inline)]
+    name: Option<Name>,
+    /// Deliveries that wait go there, too, signed with the same secret.
+    #[schema(format = "uri", max_length = 2000, example = "https://chat.example/hook")]
+    destination: Option<String>,
+}
+
+/// Renames a channel, or leads it elsewhere. What is not named stays as it is.
+///
+/// Its kind, its secret and whether the far side deduplicates stay: another channel is made for those.
+#[utoipa::path(
+    patch,
+    path = "/api/channels/{channel_id}",
+    operation_id = "channel_change",
+    tag = "channels",
+    request_body = Change,
+    responses((status = 200, description = "As it is now.", body = ChannelView, headers(("ETag" = String, description = "Of the new state."))), (status = 412, description = "It is not in the state that `If-Match` names."), (status = 422, description = "The destination names an address that is not called from here (`destination_refused`), or the request can't be carried out as it is written otherwise; `detail` says what to change.")),
+    security(("token" = ["channels.write"])),
+)]
+async fn change(
+    State(app): State<App>,
+    caller: Caller,
+    Path(channel): Path<ChannelId>,
+    request: HeaderMap,
+    Json(change): Json<Change>,
+) -> Result<Response, Problem> {
+    let expected = etag::expected(&app, &request)?;
+    let destination = change.destination.map(|destination| judged(&app, &destination)).transpose()?;
+    let change = ChannelChange { name: change.name.map(|name| name.trimmed()), destination };
+    let changed = app.store.channel_change(caller.org, channel, &change, &expected, &caller.actor()).await?;
+    let (version, view) = shown(changed);
+    Ok(etag::tagged(&app, version, view))
 }
 
 #[cfg(test)]
@@ -167,6 +238,43 @@ mod tests {
             world.post("/api/channels", new).await.expect_problem(422, "invalid");
         }
         assert_eq!(world.get("/api/channels").await.expect(200)["items"], json!([]));
+    }
+
+    #[tokio::test]
+    async fn a_channel_is_renamed_and_led_elsewhere_by_whoever_has_seen_it_as_it_is() {
+        let world = World::new().await;
+        let new = json!({"kind": "webhook", "name": "ops", "destination": "https://chat.example/hook"});
+        let id = world.post("/api/channels", new).await.expect(201)["channel_id"].as_str().unwrap().to_owned();
+        let path = format!("/api/channels/{id}");
+        let tag = world.get(&path).await.headers["etag"].to_str().unwrap().to_owned();
+
+        let moved = json!({"name": "operators", "destination": "https://chat.example/other"});
+        let changed = world.patch_if(&path, &tag, moved.clone()).await;
+        let seen = changed.expect(200);
+        assert_eq!((&seen["name"], &seen["destination"]), (&moved["name"], &moved["destination"]));
+        world.patch_if(&path, &tag, json!({"name": "late"})).await.expect_problem(412, "precondition_failed");
+        let same = world.patch(&path, moved).await;
+        assert_eq!(same.headers["etag"], changed.headers["etag"], "nothing changed");
+        assert_eq!(world.get(&path).await.expect(200), seen);
+
+        let audit = world.get("/api/audit?limit=200").await.expect(200);
+        let actions: Vec<_> = audit["items"].as_array().unwrap().iter().map(|one| one["action"].clone()).collect();
+        assert_eq!(actions.iter().filter(|action| **action == "channel.rename").count(), 1, "{actions:?}");
+        assert_eq!(actions.iter().filter(|action| **action == "channel.redirect").count(), 1, "{actions:?}");
+        assert!(!audit.to_string().contains("chat.example"), "{audit}");
+    }
+
+    #[tokio::test]
+    async fn a_channel_is_not_led_where_none_can_be_made() {
+        let world = World::new().await;
+        let new = json!({"kind": "webhook", "name": "ops", "destination": "https://chat.example/hook"});
+        let made = world.post("/api/channels", new).await.expect(201);
+        let path = format!("/api/channels/{}", made["channel_id"].as_str().unwrap());
+        world.patch(&path, json!({"destination": "http://10.0.0.1/"})).await.expect_problem(422, "destination_refused");
+        for body in [json!({"destination": "ftp://x"}), json!({"name": " "}), json!({"kind": "webhook"})] {
+            world.patch(&path, body).await.expect_problem(422, "invalid");
+        }
+        assert_eq!(world.get(&path).await.expect(200)["destination"], "https://chat.example/hook");
     }
 
     #[tokio::test]

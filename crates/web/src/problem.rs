@@ -7,7 +7,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use chrono::SecondsFormat;
 use serde::Serialize;
-use store::{StoreError, UsedUp};
+use store::{ChangeError, StoreError, UsedUp};
 use utoipa::ToSchema;
 
 /// What went wrong, for the caller; and why, for the log.
@@ -193,6 +193,16 @@ impl Problem {
         let detail = "a part of the system does not answer; try again";
         let problem = Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "Unavailable", detail);
         Self { cause: Some(cause.into()), ..problem }
+    }
+}
+
+impl From<ChangeError> for Problem {
+    fn from(error: ChangeError) -> Self {
+        match error {
+            ChangeError::NoSuch(what) => Self::not_found(what),
+            ChangeError::Stale(_) => Self::stale(),
+            ChangeError::Store(error) => error.into(),
+        }
     }
 }
 

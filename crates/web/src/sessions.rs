@@ -3,6 +3,7 @@
 //! Not here: what is asked of them (`commands`), what happens in them (`events`), carrying it out (`worker`).
 
 mod details;
+mod projection;
 mod search;
 
 use axum::extract::State;
@@ -28,6 +29,8 @@ pub(crate) fn routes() -> OpenApiRouter<App> {
         .routes(routes!(search::list, create))
         .routes(routes!(view))
         .routes(routes!(details::view, details::change))
+        .routes(routes!(projection::status))
+        .routes(routes!(projection::rebuild))
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -36,7 +39,8 @@ struct SessionView {
     session_id: SessionId,
     title: String,
     agent: String,
-    state: SessionState,
+    /// `null`: its projection is damaged, and can be rebuilt.
+    state: Option<SessionState>,
     last_sequence: i64,
     checkpoint_id: Option<CheckpointId>,
     /// In lower case, sorted.

@@ -163,6 +163,12 @@ impl World {
         self.change("PATCH", token, path, &body).await
     }
 
+    /// For what has the ETag `tag`.
+    pub(crate) async fn patch_if(&self, path: &str, tag: &str, body: Value) -> Answer {
+        let request = request("PATCH", path, &self.operator).header("content-type", "application/json");
+        self.send(request.header("if-match", tag).body(Body::from(body.to_string())).unwrap()).await
+    }
+
     async fn change(&self, method: &str, token: &str, path: &str, body: &Value) -> Answer {
         let request = request(method, path, token).header("content-type", "application/json");
         self.send(request.body(Body::from(body.to_string())).unwrap()).await

@@ -23,6 +23,7 @@ use crate::page::{Page, Paging};
 use crate::problem::Problem;
 
 mod create;
+mod details;
 mod history;
 mod triggers;
 
@@ -30,6 +31,7 @@ pub(crate) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
         .routes(routes!(list, create::create))
         .routes(routes!(view))
+        .routes(routes!(details::view, details::change))
         .routes(routes!(pause))
         .routes(routes!(resume))
         .routes(routes!(archive))
@@ -85,6 +87,7 @@ impl From<WorkflowError> for Problem {
                 Self::conflict("the workflow has as many triggers as it may; remove one first")
             }
             WorkflowError::NotCalled => Self::conflict("only a trigger of the kind `webhook` has a secret"),
+            WorkflowError::Stale => Self::stale(),
             WorkflowError::OverQuota(used_up) => Self::over_quota(&used_up),
             WorkflowError::Store(error) => error.into(),
         }
@@ -138,7 +141,7 @@ async fn found(app: &App, org: OrgId, workflow: WorkflowId) -> Result<Json<Workf
     path = "/api/workflows/{workflow_id}/pause",
     operation_id = "workflow_pause",
     tag = "workflows",
-    responses((status = 200, description = "Its triggers start nothing.", body = WorkflowView), (status = 409, description = "It is archived."), (status = 429, description = "The org's quota of runs is used up (`over_quota`); `Retry-After` says when it begins anew.")),
+    responses((status = 200, description = "Its triggers start nothing.", body = WorkflowView), (status = 409, description = "It is archived.")),
     security(("token" = ["workflows.write"])),
 )]
 async fn pause(
@@ -193,7 +196,7 @@ async fn archive(
     path = "/api/workflows/{workflow_id}/start",
     operation_id = "workflow_start",
     tag = "workflows",
-    responses((status = 201, description = "It runs.", body = RunView), (status = 409, description = "It is archived.")),
+    responses((status = 201, description = "It runs.", body = RunView), (status = 409, description = "It is archived."), (status = 429, description = "The org's quota of runs is used up (`over_quota`); `Retry-After` says when it begins anew.")),
     security(("token" = ["workflows.run"])),
 )]
 async fn start(

@@ -386,7 +386,7 @@ impl Life {
         self.submit(&client, session, Wish::Prompt { text: "sleep 600000".to_owned() }).await?;
         until("the turn begins", async || {
             let view = persist(async || client.session_get(session).await).await;
-            view.is_ok_and(|view| view.session.state == "running")
+            view.is_ok_and(|view| view.session.state.as_deref() == Some("running"))
         })
         .await?;
         self.submit(&client, session, Wish::Abort {}).await?;
@@ -459,7 +459,7 @@ impl Life {
     async fn idle(&self, client: &Client, session: SessionId) -> anyhow::Result<()> {
         until("the session comes to rest", async || {
             let view = persist(async || client.session_get(session).await).await;
-            view.is_ok_and(|view| matches!(view.session.state.as_str(), "idle" | "failed"))
+            view.is_ok_and(|view| matches!(view.session.state.as_deref(), Some("idle" | "failed")))
         })
         .await
     }

@@ -10,7 +10,7 @@ use testkit::wait_until;
 
 use super::*;
 use crate::testing::World;
-use crate::{Append, BehindCursor, Finish, Lease, NewBinding, NewChannel, NewCommand, NewDelivery};
+use crate::{Append, BehindCursor, Finish, Lease, NewBinding, NewChannel, NewCommand, NewDelivery, RebuildError};
 
 /// How long events are kept in these tests.
 const KEPT: TimeDelta = TimeDelta::days(30);
@@ -307,4 +307,61 @@ async fn a_walk_over_all_sessions_finds_those_with_something_old() {
     assert_eq!(page(second.last, 5).await, CompactionPage::default());
     talk.compact().await;
     assert_eq!(page(None, 1).await.due, []);
+}
+
+#[tokio::test]
+async fn a_damaged_projection_is_made_anew_from_what_is_left_of_the_events() {
+    let mut talk = Talk::new().await;
+    talk.turn(TurnOutcome::Completed).await;
+    talk.later();
+    talk.turn(TurnOutcome::Completed).await;
+    assert!(talk.compact().await.events > 0);
+    let (org, session, store) = (talk.world.org, talk.session, &talk.world.store);
+    let whole = store.session_view(org, session).await.unwrap().unwrap().1.to_value();
+    let damage = "UPDATE projections SET content = '{\"titel\": 1}', sequence = 1";
+    sqlx::query(damage).execute(store.everywhere()).await.unwrap();
+    // The others are listed all the same.
+    assert_eq!(store.sessions_list(org, None, 10).await.unwrap()[0].state, None);
+    assert!(!store.projection_status(org, session).await.unwrap().unwrap().readable);
+
+    let rebuilt = store.projection_rebuild(org, session, "account:1").await.unwrap();
+    assert!(rebuilt.changed && rebuilt.status.readable, "{rebuilt:?}");
+    assert_eq!(rebuilt.status.sequence, rebuilt.status.last_sequence);
+    assert_eq!(store.session_view(org, session).await.unwrap().unwrap().1.to_value(), whole);
+    assert!(!store.projection_rebuild(org, session, "account:1").await.unwrap().changed);
+    talk.turn(TurnOutcome::Completed).await;
+    talk.assert_parity().await;
+}
+
+#[tokio::test]
+async fn a_projection_is_not_made_anew_over_a_hole() {
+    let mut talk = Talk::new().await;
+    talk.turn(TurnOutcome::Completed).await;
+    let (org, session, store) = (talk.world.org, talk.session, &talk.world.store);
+    let before = store.session_view(org, session).await.unwrap().unwrap().1.to_value();
+    sqlx::query("DELETE FROM events WHERE sequence = 2").execute(store.everywhere()).await.unwrap();
+    let refused = store.projection_rebuild(org, session, "account:1").await;
+    assert!(matches!(refused, Err(RebuildError::Hole { expected: 2 })), "{refused:?}");
+    sqlx::query("DELETE FROM events WHERE sequence = 1").execute(store.everywhere()).await.unwrap();
+    let refused = store.projection_rebuild(org, session, "account:1").await;
+    assert!(matches!(refused, Err(RebuildError::Hole { expected: 1 })), "{refused:?}");
+    assert_eq!(store.session_view(org, session).await.unwrap().unwrap().1.to_value(), before);
+}
+
+#[tokio::test]
+async fn a_projection_is_left_to_the_worker_that_is_at_it_and_fenced_from_one_that_was_lost() {
+    let world = World::new().await;
+    let (session, _) = world.ready().await;
+    let lease = world.claim(1).await.remove(0);
+    let refused = world.store.projection_rebuild(world.org, session, "account:1").await;
+    assert!(matches!(refused, Err(RebuildError::Busy)), "{refused:?}");
+
+    world.clock.advance(TimeDelta::minutes(2));
+    world.store.projection_rebuild(world.org, session, "account:1").await.unwrap();
+    let projection = Projection::default();
+    let append = Append { after: 1, events: &[], projection: &projection };
+    let late = crate::event::append(world.store.everywhere(), &lease, &append, None, world.store.sources().now()).await;
+    assert!(matches!(late, Err(StoreError::LeaseLost)), "{late:?}");
+    let again = world.claim(1).await;
+    assert_eq!(again.iter().map(|lease| lease.session).collect::<Vec<_>>(), [session]);
 }

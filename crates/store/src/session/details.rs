@@ -12,7 +12,7 @@ use ids::{OrgId, SessionId};
 use serde_json::json;
 use sqlx::PgConnection;
 
-use crate::{Store, StoreError, audit};
+use crate::{ChangeError, Store, StoreError, audit};
 
 /// What people say of a session. All of it depends on `version` and on nothing else.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,17 +30,6 @@ pub struct SessionChange {
     pub title: Option<String>,
     pub tags: Option<Tags>,
     pub archived: Option<bool>,
-}
-
-/// Why a session stays as it is.
-#[derive(Debug, thiserror::Error)]
-pub enum ChangeError {
-    #[error("the org has no such session")]
-    NoSuchSession,
-    #[error("the session is in another state than the change was made for")]
-    Stale,
-    #[error(transparent)]
-    Store(#[from] StoreError),
 }
 
 struct Row {
@@ -85,9 +74,9 @@ impl Store {
     ) -> Result<SessionDetails, ChangeError> {
         let during = || StoreError::during("session_change");
         let mut tx = self.begin_of(org).await.map_err(during())?;
-        let found = lock(&mut tx, org, session).await.map_err(during())?.ok_or(ChangeError::NoSuchSession)?;
+        let found = lock(&mut tx, org, session).await.map_err(during())?.ok_or(ChangeError::NoSuch("session"))?;
         if !expected.met_by(Some(found.version)) {
-            return Err(ChangeError::Stale);
+            return Err(ChangeError::Stale("session"));
         }
         let changed = changed(&found, change, self.sources.now());
         if changed == found {

@@ -45,7 +45,7 @@ impl Store {
         let until = end.unwrap_or(uuid::Uuid::max().into());
         let rows = matching(&mut connection, org, search, after, until, limit).await.map_err(during())?;
         connection.done();
-        let found = rows.into_iter().map(SessionRow::read).collect::<Result<Vec<_>, _>>()?;
+        let found = rows.into_iter().map(SessionRow::read).collect::<Vec<_>>();
         let full = i64::try_from(found.len()).is_ok_and(|count| count >= limit);
         let next = if full { found.last().map(|session| session.session_id) } else { end };
         Ok((found, next))

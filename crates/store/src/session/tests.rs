@@ -4,8 +4,8 @@ use ids::OrgId;
 use sqlx::AssertSqlSafe;
 
 use super::*;
-use crate::EnqueueError;
 use crate::testing::World;
+use crate::{ChangeError, EnqueueError};
 
 fn tagged(tags: &[&str]) -> SessionChange {
     SessionChange { tags: Some(Tags::new(tags).unwrap()), ..SessionChange::default() }
@@ -59,7 +59,7 @@ async fn a_change_for_another_state_than_the_present_one_changes_nothing() {
     let first = world.store.session_change(world.org, session, &renamed("A"), &expected, "account:1").await.unwrap();
     assert_eq!(first.version, RowVersion { version: seen.version + 1, ..seen });
     let second = world.store.session_change(world.org, session, &renamed("B"), &expected, "account:2").await;
-    assert!(matches!(second, Err(ChangeError::Stale)));
+    assert!(matches!(second, Err(ChangeError::Stale(_))));
     // What changes nothing is no new state, and nothing to tell of.
     assert_eq!(world.change(session, &renamed("A")).await, first);
     let (trail, _) = world.store.audit_list(world.org, &crate::AuditFilter::default(), 0, 10).await.unwrap();

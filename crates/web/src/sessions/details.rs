@@ -9,7 +9,7 @@ use domain::details::Tags;
 use domain::version::RowVersion;
 use ids::SessionId;
 use serde::{Deserialize, Serialize};
-use store::{ChangeError, SessionChange, SessionDetails};
+use store::{SessionChange, SessionDetails};
 use utoipa::ToSchema;
 
 use crate::app::App;
@@ -46,16 +46,6 @@ pub(super) struct Change {
 fn shown(details: SessionDetails) -> (RowVersion, DetailsView) {
     let SessionDetails { session_id, title, tags, archived_at, version } = details;
     (version, DetailsView { session_id, title, tags, archived_at })
-}
-
-impl From<ChangeError> for Problem {
-    fn from(error: ChangeError) -> Self {
-        match error {
-            ChangeError::NoSuchSession => Self::not_found("session"),
-            ChangeError::Stale => Self::stale(),
-            ChangeError::Store(error) => error.into(),
-        }
-    }
 }
 
 /// What people say of a session.
@@ -109,18 +99,13 @@ pub(super) async fn change(
 #[cfg(test)]
 mod tests {
     use axum::body::Body;
-    use serde_json::{Value, json};
+    use serde_json::json;
 
-    use crate::testing::{Answer, World, request};
+    use crate::testing::{World, request};
 
     async fn session(world: &World) -> String {
         let created = world.post("/api/sessions", json!({"title": "Plan"})).await.expect(201);
         format!("/api/sessions/{}", created["session_id"].as_str().unwrap())
-    }
-
-    async fn patch_if(world: &World, path: &str, tag: &str, body: Value) -> Answer {
-        let request = request("PATCH", path, &world.operator).header("content-type", "application/json");
-        world.send(request.header("if-match", tag).body(Body::from(body.to_string())).unwrap()).await
     }
 
     #[tokio::test]
@@ -151,15 +136,16 @@ mod tests {
         let details = format!("{path}/details");
         let tag = world.get(&details).await.headers["etag"].to_str().unwrap().to_owned();
         world.post(&format!("{path}/commands"), json!({"kind": "prompt", "payload": {"text": "hi"}})).await.expect(202);
-        let first = patch_if(&world, &details, &tag, json!({"title": "A"})).await;
+        let first = world.patch_if(&details, &tag, json!({"title": "A"})).await;
         first.expect(200);
-        patch_if(&world, &details, &tag, json!({"title": "B"})).await.expect_problem(412, "precondition_failed");
-        patch_if(&world, &details, &format!("W/{tag}"), json!({"title": "B"}))
+        world.patch_if(&details, &tag, json!({"title": "B"})).await.expect_problem(412, "precondition_failed");
+        world
+            .patch_if(&details, &format!("W/{tag}"), json!({"title": "B"}))
             .await
             .expect_problem(412, "precondition_failed");
-        patch_if(&world, &details, "A", json!({"title": "B"})).await.expect_problem(422, "invalid");
+        world.patch_if(&details, "A", json!({"title": "B"})).await.expect_problem(422, "invalid");
         let newest = first.headers["etag"].to_str().unwrap();
-        patch_if(&world, &details, &format!("{tag}, {newest}"), json!({"title": "B"})).await.expect(200);
+        world.patch_if(&details, &format!("{tag}, {newest}"), json!({"title": "B"})).await.expect(200);
         assert_eq!(world.get(&path).await.expect(200)["title"], "B");
 
         let tag = world.get(&details).await.headers["etag"].clone();

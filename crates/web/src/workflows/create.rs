@@ -25,7 +25,7 @@ use crate::text::{Name, Text, Word};
 /// The longest prompt, in characters.
 const MAX_PROMPT: usize = 32_000;
 
-type Prompt = Text<1, MAX_PROMPT>;
+pub(super) type Prompt = Text<1, MAX_PROMPT>;
 
 #[derive(Debug, Deserialize, ToSchema)]
 #[schema(as = NewWorkflow, example = json!({
@@ -112,9 +112,7 @@ pub(super) async fn create(
 
 impl Create {
     fn check(self, org: OrgId, secret_version: String, now: Timestamp) -> Result<NewWorkflow, Problem> {
-        if !(0..=MAX_MISSED_WINDOW_S).contains(&self.missed_window_s) {
-            return Err(Problem::invalid(format!("missed_window_s is 0 to {MAX_MISSED_WINDOW_S} seconds")));
-        }
+        check_window(self.missed_window_s)?;
         Ok(NewWorkflow {
             org,
             name: self.name.trimmed(),
@@ -128,6 +126,13 @@ impl Create {
             triggers: check_triggers(self.triggers, now)?,
         })
     }
+}
+
+pub(super) fn check_window(missed_window_s: i64) -> Result<(), Problem> {
+    if (0..=MAX_MISSED_WINDOW_S).contains(&missed_window_s) {
+        return Ok(());
+    }
+    Err(Problem::invalid(format!("missed_window_s is 0 to {MAX_MISSED_WINDOW_S} seconds")))
 }
 
 fn check_triggers(specs: Vec<TriggerSpec>, now: Timestamp) -> Result<Vec<NewTrigger>, Problem> {

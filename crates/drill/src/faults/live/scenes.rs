@@ -208,7 +208,7 @@ async fn waiting(awake: &Awake<'_>, prompt: &str, state: &str) -> anyhow::Result
     for number in 0..8 {
         let session = client.session_create(&format!("Waiting {number}"), "scripted").await?.session_id;
         awake.submit(&client, session, Wish::Prompt { text: prompt.to_owned() }).await?;
-        awake.until(&client, session, |view| view.session.state == state).await?;
+        awake.until(&client, session, |view| view.session.state.as_deref() == Some(state)).await?;
     }
     Ok(())
 }
