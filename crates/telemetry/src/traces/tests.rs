@@ -176,3 +176,46 @@ fn a_span_that_finds_the_queue_full_is_lost_and_counted() {
     assert!(queued.try_recv().is_ok() && queued.try_recv().is_err());
     assert!(counted.says("cowork_spans_lost_total{reason=\"queue\"} 2"), "{}", counted.0.render());
 }
+
+/// A log that can be read while it is written.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_span_that_is_exported_is_in_the_log_as_well() {
+    let collector = Collector::answering(StatusCode::OK).await;
+    let log = Log::default();
+    let sink = crate::sink::Sink::new(Box::new(log.clone()), Redactor::new(), Sources::system());
+    let (export, traces) = start(&collector.config(), Sources::system(), Redactor::new()).unwrap();
+    let lines = crate::layer::JsonLayer::new(Arc::new(sink)).with_filter(crate::filter("info").unwrap());
+    tracing::subscriber::with_default(tracing_subscriber::registry().with(lines).with(Some(export)), || {
+        for named in [false, true, true] {
+            let span = tracing::info_span!(target: "web", "request", route = "/x", otel.name = tracing::field::Empty);
+            ::traces::follow(&span, None);
+            if named {
+                ::traces::name(&span, || "GET /x".to_owned());
+            }
+            span.in_scope(|| {
+                tracing::info!(carried = ::traces::carried().is_some(), "here");
+            });
+        }
+    });
+    traces.close().await;
+    let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    for line in text.lines() {
+        let line: Value = serde_json::from_str(line).unwrap();
+        assert_eq!(line["spans"], json!([{"name": "request", "route": "/x"}]), "{text}");
+        assert_eq!(line["fields"]["carried"], true, "{text}");
+    }
+    assert_eq!(collector.spans().len(), 3);
+}
