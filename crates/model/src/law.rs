@@ -103,7 +103,8 @@ fn revoked(state: &State, effect: usize) -> Option<Law> {
 /// Lets the newest copy go on without trouble, and asks whether every effect comes to an end. `ends` remembers the states
 /// of which that is known.
 pub(crate) fn forgotten(world: &World<'_>, state: &State, ends: &mut HashSet<State>) -> Option<Law> {
-    let calm = Limits { crashes: 0, give_backs: 0, refusals: 0, backups: 0, resends: 0, expiries: u8::MAX, ..world.limits };
+    let calm =
+        Limits { crashes: 0, give_backs: 0, refusals: 0, backups: 0, resends: 0, expiries: u8::MAX, ..world.limits };
     let world = World { limits: calm, ..*world };
     let mut state = *state;
     while ends.insert(state) {

@@ -2,16 +2,8 @@
 
 use model::{Kind, Limits, Rules, World, explore};
 
-const SMALL: Limits = Limits {
-    copies: 2,
-    processes: 1,
-    crashes: 1,
-    expiries: 1,
-    give_backs: 1,
-    refusals: 1,
-    backups: 1,
-    resends: 1,
-};
+const SMALL: Limits =
+    Limits { copies: 2, processes: 1, crashes: 1, expiries: 1, give_backs: 1, refusals: 1, backups: 1, resends: 1 };
 
 #[track_caller]
 fn holds(effects: &[Kind], limits: Limits) {

@@ -2,16 +2,8 @@
 
 use model::{Counterexample, Fence, Kind, Law, Limits, Rules, World, explore};
 
-const SIZES: Limits = Limits {
-    copies: 3,
-    processes: 2,
-    crashes: 1,
-    expiries: 2,
-    give_backs: 1,
-    refusals: 1,
-    backups: 1,
-    resends: 0,
-};
+const SIZES: Limits =
+    Limits { copies: 3, processes: 2, crashes: 1, expiries: 2, give_backs: 1, refusals: 1, backups: 1, resends: 0 };
 
 #[track_caller]
 fn without(rules: Rules, kind: Kind, law: Law) {
