@@ -15,6 +15,7 @@ mod metrics;
 mod panics;
 mod sink;
 mod traces;
+mod wanted;
 
 use std::path::PathBuf;
 use std::sync::{Arc, LazyLock};
@@ -22,12 +23,13 @@ use std::sync::{Arc, LazyLock};
 use clock::Sources;
 use redact::Redactor;
 use tracing::level_filters::LevelFilter;
+use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
-use tracing_subscriber::{EnvFilter, Layer as _};
 
 use crate::layer::JsonLayer;
 use crate::sink::Sink;
+use crate::wanted::Wanted;
 
 pub use crate::metrics::Metrics;
 pub use crate::traces::{TraceConfig, Traces};
@@ -80,10 +82,11 @@ pub fn init(config: &LogConfig, traces: Option<&TraceConfig>, sources: Sources) 
     let out = sink::open(config.file.as_deref())
         .map_err(|source| InitError::File { path: config.file.clone().unwrap_or_default(), source })?;
     let metrics = Metrics::install(redactor()).map_err(|_| InitError::Twice)?;
-    let log = JsonLayer::new(Arc::new(Sink::new(out, redactor(), sources.clone()))).with_filter(filter);
+    let wanted = Wanted::new(filter, traces.is_some());
+    let log = JsonLayer::new(Arc::new(Sink::new(out, redactor(), sources.clone())));
     let export = traces.map(|traces| traces::start(traces, sources, redactor())).transpose();
     let (export, traces) = export.map_err(InitError::Endpoint)?.unzip();
-    tracing_subscriber::registry().with(log).with(export).try_init().map_err(|_| InitError::Twice)?;
+    tracing_subscriber::registry().with(wanted).with(log).with(export).try_init().map_err(|_| InitError::Twice)?;
     panics::log_them();
     Ok(Telemetry { metrics, traces })
 }

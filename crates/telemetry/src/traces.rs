@@ -24,9 +24,10 @@ use redact::Redactor;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use tracing::subscriber::Interest;
 use tracing::{Metadata, Subscriber};
 use tracing_subscriber::Layer;
-use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::layer::{Context, Filter};
 use tracing_subscriber::registry::LookupSpan;
 
 use crate::traces::encode::Encoder;
@@ -100,10 +101,25 @@ where
         .with_target(false)
         .with_level(false)
         .with_tracked_inactivity(false);
-    Ok((layer.with_filter(filter_fn(is_exported)), Traces { stop, task }))
+    Ok((layer.with_filter(Exported), Traces { stop, task }))
 }
 
-fn is_exported(metadata: &Metadata<'_>) -> bool {
+/// Lets the spans through that leave, and nothing else.
+struct Exported;
+
+impl<S> Filter<S> for Exported {
+    fn enabled(&self, metadata: &Metadata<'_>, _: &Context<'_, S>) -> bool {
+        is_exported(metadata)
+    }
+
+    /// Never "always": then nobody would ask again, and what the thread remembers may be the answer to another question, of
+    /// somebody who only asked (a library that looks whether its line is wanted).
+    fn callsite_enabled(&self, metadata: &'static Metadata<'static>) -> Interest {
+        if is_exported(metadata) { Interest::sometimes() } else { Interest::never() }
+    }
+}
+
+pub(crate) fn is_exported(metadata: &Metadata<'_>) -> bool {
     let crate_name = metadata.target().split("::").next().unwrap_or_default();
     metadata.is_span() && EXPORTED.contains(&metadata.name()) && ROLES.contains(&crate_name)
 }

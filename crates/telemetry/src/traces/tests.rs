@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use tracing_subscriber::layer::SubscriberExt;
 
 use super::*;
+use crate::wanted::Wanted;
 
 /// Takes what is sent, and answers as it is told.
 #[derive(Clone)]
@@ -197,21 +198,27 @@ async fn a_span_that_is_exported_is_in_the_log_as_well() {
     let log = Log::default();
     let sink = crate::sink::Sink::new(Box::new(log.clone()), Redactor::new(), Sources::system());
     let (export, traces) = start(&collector.config(), Sources::system(), Redactor::new()).unwrap();
-    let lines = crate::layer::JsonLayer::new(Arc::new(sink)).with_filter(crate::filter("info").unwrap());
-    tracing::subscriber::with_default(tracing_subscriber::registry().with(lines).with(Some(export)), || {
-        for named in [false, true, true] {
+    // Warnings only: the span is told all the same.
+    let wanted = Wanted::new(crate::filter("warn").unwrap(), true);
+    let lines = crate::layer::JsonLayer::new(Arc::new(sink));
+    let subscriber = tracing_subscriber::registry().with(wanted).with(lines).with(Some(export));
+    tracing::subscriber::with_default(subscriber, || {
+        for _ in 0..3 {
+            // Whoever only asks must not decide about what comes next.
+            assert!(!tracing::enabled!(target: "sqlx::query", tracing::Level::DEBUG));
+            assert!(tracing::enabled!(target: "sqlx::query", tracing::Level::WARN));
             let span = tracing::info_span!(target: "web", "request", route = "/x", otel.name = tracing::field::Empty);
             ::traces::follow(&span, None);
-            if named {
-                ::traces::name(&span, || "GET /x".to_owned());
-            }
+            ::traces::name(&span, || "GET /x".to_owned());
             span.in_scope(|| {
-                tracing::info!(carried = ::traces::carried().is_some(), "here");
+                tracing::info!("too quiet");
+                tracing::warn!(carried = ::traces::carried().is_some(), "here");
             });
         }
     });
     traces.close().await;
     let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    assert_eq!(text.lines().count(), 3, "{text}");
     for line in text.lines() {
         let line: Value = serde_json::from_str(line).unwrap();
         assert_eq!(line["spans"], json!([{"name": "request", "route": "/x"}]), "{text}");
