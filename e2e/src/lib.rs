@@ -8,6 +8,7 @@
 
 mod backups;
 mod binary;
+mod collector;
 mod drill;
 mod folder;
 mod installation;
@@ -25,6 +26,7 @@ mod world;
 
 pub use crate::backups::{PgBackRest, Physical, copy_folder, dump, tool};
 pub use crate::binary::{binary, cowork};
+pub use crate::collector::{CollectedSpan, Collector};
 pub use crate::drill::{Drill, Ended, Paused, journal};
 pub use crate::folder::Folder;
 pub use crate::installation::{Installation, Served};

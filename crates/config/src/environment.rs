@@ -8,6 +8,9 @@ use figment::{Metadata, Profile, Provider};
 pub(crate) const PREFIX: &str = "COWORK_";
 pub(crate) const DATABASE_URL: &str = "DATABASE_URL";
 
+/// Names the collector for every program that exports anything.
+pub(crate) const OTLP_ENDPOINT: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
+
 /// The one key of the top level, and so the one variable without two underscores.
 const DATA_DIR: &str = "data_dir";
 
@@ -44,10 +47,20 @@ pub(crate) fn variables(environment: &BTreeMap<String, String>) -> Layer {
 
 /// The variable that names the database for many tools, ours too.
 pub(crate) fn database_url(environment: &BTreeMap<String, String>) -> Option<Layer> {
-    let url = environment.get(DATABASE_URL).filter(|url| !url.is_empty())?;
+    common(environment, DATABASE_URL, &["database", "url"])
+}
+
+/// The variable that names the collector for many programs, ours too.
+pub(crate) fn otlp_endpoint(environment: &BTreeMap<String, String>) -> Option<Layer> {
+    common(environment, OTLP_ENDPOINT, &["telemetry", "otlp_endpoint"])
+}
+
+/// A variable that is not ours alone, if it says anything.
+fn common(environment: &BTreeMap<String, String>, name: &str, key: &[&str]) -> Option<Layer> {
+    let value = environment.get(name).filter(|value| !value.is_empty())?;
     let mut values = Dict::new();
-    insert(&mut values, &["database", "url"], Value::from(url.as_str()));
-    Some(Layer { name: format!("variable {DATABASE_URL}"), values })
+    insert(&mut values, key, Value::from(value.as_str()));
+    Some(Layer { name: format!("variable {name}"), values })
 }
 
 /// `web.listen` for `COWORK_WEB__LISTEN`.

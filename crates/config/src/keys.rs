@@ -40,6 +40,8 @@ pub const KEYS: &[&str] = &[
     "sign_in.issuer",
     "sign_in.max_hours",
     "sign_in.redirect_url",
+    "telemetry.otlp_endpoint",
+    "telemetry.sample_percent",
     "web.listen",
     "web.requests_per_minute",
     "worker.concurrency",

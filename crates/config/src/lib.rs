@@ -2,7 +2,7 @@
 //!
 //! A value comes from, each layer over the one before: the defaults here, the file (`cowork.toml`), the variables
 //! `COWORK_<SECTION>__<KEY>` (`COWORK_WEB__LISTEN`; two underscores go one level down) and `COWORK_DATA_DIR`, then
-//! `DATABASE_URL`. Flags come last: the binary sets the fields they name. An unknown key is an error, in the file and in
+//! `DATABASE_URL`. Between file and variables is `OTEL_EXPORTER_OTLP_ENDPOINT`, which is meant for every program of a machine. Flags come last: the binary sets the fields they name. An unknown key is an error, in the file and in
 //! the environment; a variable without two underscores is somebody else's.
 //!
 //! Relative paths start at the file's folder, or at the working directory if there is no file, wherever they were set.
@@ -57,6 +57,7 @@ pub struct Config {
     pub scheduler: Scheduler,
     pub gateway: Gateway,
     pub log: Log,
+    pub telemetry: Telemetry,
     /// Where relative paths and relative secret references start. Not a key of the file.
     #[serde(skip)]
     pub base: PathBuf,
@@ -118,6 +119,22 @@ pub struct Log {
     pub file: Option<PathBuf>,
 }
 
+/// Where spans go.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Telemetry {
+    /// A collector's base address (OTLP over HTTP). `None`: spans stay in the process.
+    pub otlp_endpoint: Option<String>,
+    /// Of traces that begin here, so many in a hundred.
+    pub sample_percent: u8,
+}
+
+impl Default for Telemetry {
+    fn default() -> Self {
+        Self { otlp_endpoint: None, sample_percent: 100 }
+    }
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -133,6 +150,7 @@ impl Default for Config {
             scheduler: Scheduler::default(),
             gateway: Gateway::default(),
             log: Log::default(),
+            telemetry: Telemetry::default(),
             base: PathBuf::new(),
         }
     }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use figment::Figment;
 use figment::value::{Dict, Value};
 
-use crate::environment::{Layer, database_url, variables};
+use crate::environment::{Layer, database_url, otlp_endpoint, variables};
 use crate::{Config, ConfigError};
 
 impl Config {
@@ -22,6 +22,9 @@ impl Config {
         let mut layers = Figment::new();
         if let Some(file) = file {
             layers = layers.merge(read(&working_directory.join(file), file)?);
+        }
+        if let Some(endpoint) = otlp_endpoint(environment) {
+            layers = layers.merge(endpoint);
         }
         layers = layers.merge(variables(environment));
         if let Some(url) = database_url(environment) {

@@ -1,5 +1,7 @@
 //! Values that are of the right type and still can't work.
 
+use url::Url;
+
 use crate::{Config, ConfigError};
 
 /// A lease shorter than this ends between two heartbeats on a busy machine.
@@ -29,6 +31,10 @@ impl Config {
         at_most("gateway.timeout_ms", self.gateway.timeout_ms, LONGEST_TIMEOUT_MS)?;
         at_least("gateway.backoff_ms", self.gateway.backoff_ms, 1)?;
         at_least("gateway.backoff_max_ms", self.gateway.backoff_max_ms, self.gateway.backoff_ms)?;
+        at_most("telemetry.sample_percent", self.telemetry.sample_percent.into(), 100)?;
+        if let Some(endpoint) = &self.telemetry.otlp_endpoint {
+            collector(endpoint)?;
+        }
         if let Some(sign_in) = &self.sign_in {
             sign_in.validate()?;
         }
@@ -41,6 +47,24 @@ impl Config {
             _ => Ok(()),
         }
     }
+}
+
+/// What is added to it is a path, and what stands in it is in every process' configuration: no place for a secret.
+fn collector(endpoint: &str) -> Result<(), ConfigError> {
+    let bare = |url: &Url| {
+        matches!(url.scheme(), "http" | "https")
+            && url.has_host()
+            && url.username().is_empty()
+            && url.password().is_none()
+            && url.query().is_none()
+            && url.fragment().is_none()
+    };
+    if Url::parse(endpoint).is_ok_and(|url| bare(&url)) {
+        return Ok(());
+    }
+    let advice =
+        "give it the collector's base address, such as http://127.0.0.1:4318, without user, query and fragment";
+    Err(unusable("telemetry.otlp_endpoint", "it is no plain web address", advice))
 }
 
 pub(crate) fn at_least(key: &str, value: u64, least: u64) -> Result<(), ConfigError> {

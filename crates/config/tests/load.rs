@@ -128,7 +128,7 @@ fn an_unknown_key_is_refused_by_name() {
         "datadir = 'x'",
         &[],
         "datadir of cowork.toml cannot be used: there is no such key; use one of data_dir, database, objects, ledger, \
-         retention, secrets, sign_in, web, worker, scheduler, gateway, log",
+         retention, secrets, sign_in, web, worker, scheduler, gateway, log, telemetry",
     );
 }
 
@@ -182,6 +182,24 @@ fn a_missing_file_is_refused() {
         error.to_string(),
         "configuration file none.toml was not read: entity not found; correct the path given with --config, or create \
          the file"
+    );
+}
+
+#[test]
+fn the_collector_of_a_machine_is_ours_unless_we_are_told_another() {
+    let read = |environment: &[(&str, &str)]| {
+        load("[telemetry]\notlp_endpoint = 'http://file:4318'", environment).1.unwrap().telemetry.otlp_endpoint.unwrap()
+    };
+    let (common, own) = ("OTEL_EXPORTER_OTLP_ENDPOINT", "COWORK_TELEMETRY__OTLP_ENDPOINT");
+    assert_eq!(read(&[]), "http://file:4318");
+    assert_eq!(read(&[(common, "http://machine:4318")]), "http://machine:4318");
+    assert_eq!(read(&[(common, "http://machine:4318"), (own, "http://ours:4318")]), "http://ours:4318");
+    assert_eq!(load("", &[(common, "")]).1.unwrap().telemetry.otlp_endpoint, None);
+    refused(
+        "[telemetry]\notlp_endpoint = 'http://me:secret@collector:4318'",
+        &[],
+        "configuration telemetry.otlp_endpoint cannot be used: it is no plain web address; give it the collector's base \
+         address, such as http://127.0.0.1:4318, without user, query and fragment",
     );
 }
 

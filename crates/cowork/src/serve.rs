@@ -27,7 +27,7 @@ use clap::Args;
 use config::Config;
 use secrets::{CookieKeys, SecretBytes};
 use store::Instance;
-use telemetry::{LogConfig, Metrics};
+use telemetry::{LogConfig, Metrics, Telemetry, TraceConfig};
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 use web::{SignIn, SignInSettings};
@@ -59,24 +59,36 @@ pub(crate) struct Serve {
 impl Serve {
     pub(crate) async fn run(self, process: Process) -> Result<ExitCode, Failure> {
         let config = self.config.load(&process)?;
-        let metrics = log(&config, &process)?;
-        let shutdown = signals::shutdown()?;
-        let ready = ReadyFile::new(self.ready_file.map(|path| process.working_directory.join(path)));
-        let installation = Installation::open(config, &process).await?;
         let mut roles = self.roles;
         roles.sort_unstable();
         roles.dedup();
+        let Telemetry { metrics, traces } = telemetry(&config, &roles, &process)?;
+        let shutdown = signals::shutdown()?;
+        let ready = ReadyFile::new(self.ready_file.map(|path| process.working_directory.join(path)));
+        let installation = Installation::open(config, &process).await?;
         let served = serve(&installation, &roles, metrics, &ready, &shutdown).await;
         ready.remove();
         installation.close().await;
+        if let Some(traces) = traces {
+            traces.close().await;
+        }
         served.map(|()| ExitCode::SUCCESS)
     }
 }
 
-fn log(config: &Config, process: &Process) -> Result<Metrics, Failure> {
+fn telemetry(config: &Config, roles: &[Role], process: &Process) -> Result<Telemetry, Failure> {
     let log = LogConfig { level: config.log.level.clone(), file: config.log.file.clone() };
-    telemetry::init(&log, process.sources.clone())
-        .map_err(|error| Failure::could_not("There is no log.", error, "Correct the section log of the configuration."))
+    let roles: Vec<&str> = roles.iter().map(|role| role.as_str()).collect();
+    let traces = config.telemetry.otlp_endpoint.clone().map(|endpoint| TraceConfig {
+        endpoint,
+        sample_percent: config.telemetry.sample_percent,
+        build: BUILD,
+        roles: roles.join(","),
+    });
+    telemetry::init(&log, traces.as_ref(), process.sources.clone()).map_err(|error| {
+        let advice = "Correct the sections log and telemetry of the configuration.";
+        Failure::could_not("There is no log.", error, advice)
+    })
 }
 
 /// From the checks to the end of the drain.

@@ -13,6 +13,7 @@ use domain::channel::{INBOUND_CHARS, THREAD_CHARS};
 use ids::{ChannelId, CommandId};
 use serde::{Deserialize, Serialize};
 use store::{Channel, InboundMessage};
+use tracing::Instrument as _;
 
 use crate::Parts;
 use crate::door::{bounded, internal, open, remembered, signed, whole};
@@ -44,11 +45,10 @@ pub(crate) async fn receive(
     let channel = found.ok_or_else(|| Problem::no_such("channel"))?;
     let message = verified(&parts, &channel, &headers, &body)?;
     open(&parts).await?;
-    let received = parts
-        .store
-        .inbound_receive(parts.generation.generation, &channel, &message)
-        .await
-        .map_err(|error| internal(&error))?;
+    // A trace begins here: what a sender outside calls its own is not taken over.
+    let span = tracing::info_span!("message", channel.id = %channel.channel_id, otel.kind = "server");
+    let taken = parts.store.inbound_receive(parts.generation.generation, &channel, &message);
+    let received = taken.instrument(span).await.map_err(|error| internal(&error))?;
     count(received.duplicate);
     remembered(&parts).await?;
     Ok((StatusCode::ACCEPTED, Json(Received { command_id: received.command, duplicate: received.duplicate })))

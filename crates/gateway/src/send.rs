@@ -21,6 +21,7 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tracing::Instrument as _;
 
 use crate::settle::{self, Done};
 use crate::{GatewayConfig, Parts, chain};
@@ -78,12 +79,21 @@ impl Sender {
         false
     }
 
-    /// Sends one delivery.
+    /// Sends one delivery, in the trace of the command that it tells of.
     async fn carry_out(&self, claim: ClaimedDelivery) -> Settlement {
-        let outcome = match self.attempt(&claim).await {
+        let span = tracing::info_span!(
+            "delivery",
+            delivery.id = %claim.delivery_id,
+            attempt = claim.attempt,
+            outcome = tracing::field::Empty,
+            otel.kind = "client",
+        );
+        traces::follow(&span, claim.traceparent.as_deref());
+        let outcome = match self.attempt(&claim).instrument(span.clone()).await {
             Ok(()) => Outcome::Sent,
             Err(error) => self.not_sent(&claim, &error),
         };
+        span.record("outcome", word(&outcome));
         Settlement { claim, outcome }
     }
 
@@ -134,6 +144,15 @@ impl Sender {
                 Outcome::Retry { at: sources.now() + wait, error: reason, ambiguous }
             }
         }
+    }
+}
+
+fn word(outcome: &Outcome) -> &'static str {
+    match outcome {
+        Outcome::Sent => "sent",
+        Outcome::Retry { .. } => "retry",
+        Outcome::Dead(_) => "dead",
+        Outcome::Unknown(_) => "unknown",
     }
 }
 

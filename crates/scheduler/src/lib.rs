@@ -28,6 +28,7 @@ use metrics::{counter, histogram};
 use store::{DueTrigger, PlannedSlots, SettledSlots, Store, StoreError};
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
+use tracing::{Instrument as _, Span};
 
 pub use crate::compaction::run_compactions;
 pub use crate::erasure::run_erasures;
@@ -133,7 +134,7 @@ async fn plan(store: &Store, due: DueTrigger, now: Timestamp) -> Result<Option<P
 }
 
 async fn settle(store: &Store, plan: PlannedSlots) -> (Pass, Vec<Fired>) {
-    match store.trigger_settle(&plan).await {
+    match store.trigger_settle(&plan).instrument(firing(&plan)).await {
         Ok(Some(settled)) => {
             let fired = settled.fired.iter().map(|due_at| (plan.due.org, plan.workflow, *due_at)).collect();
             (record(plan.due, &settled), fired)
@@ -144,6 +145,16 @@ async fn settle(store: &Store, plan: PlannedSlots) -> (Pass, Vec<Fired>) {
             (Pass { failed: 1, ..Pass::default() }, Vec::new())
         }
     }
+}
+
+/// The span that the runs of slots go on from. None where nothing fires.
+fn firing(plan: &PlannedSlots) -> Span {
+    if plan.fires.is_empty() {
+        return Span::none();
+    }
+    let DueTrigger { org, trigger, .. } = plan.due;
+    let slots = plan.fires.len();
+    tracing::info_span!("firing", org.id = %org, workflow.id = %plan.workflow, trigger.id = %trigger, slots)
 }
 
 fn unsettled(due: DueTrigger, error: &StoreError) {

@@ -112,8 +112,8 @@ async fn insert(
         "-- command_enqueue
         WITH inserted AS (
             INSERT INTO commands (org_id, session_id, command_id, ordinal, kind, payload, idempotency_key, state,
-                created_by, created_at)
-            VALUES ($1, $2, $3, $4, $5, $6, $7, 'pending', $8, $9)
+                created_by, created_at, traceparent)
+            VALUES ($1, $2, $3, $4, $5, $6, $7, 'pending', $8, $9, $11)
             ON CONFLICT (org_id, session_id, idempotency_key) DO NOTHING
             RETURNING org_id, session_id, ordinal
         ), counted AS (
@@ -134,6 +134,7 @@ async fn insert(
         new.created_by as Option<AccountId>,
         sources.now(),
         runnable,
+        traces::carried(),
     )
     .fetch_optional(connection)
     .await?;
@@ -180,7 +181,7 @@ pub(crate) async fn next(
 ) -> Result<Option<NextCommand>, StoreError> {
     let row = sqlx::query!(
         r#"-- command_next
-        SELECT command_id AS "command_id: CommandId", ordinal, kind, payload, attempt
+        SELECT command_id AS "command_id: CommandId", ordinal, kind, payload, attempt, traceparent
         FROM commands JOIN sessions USING (org_id, session_id)
         WHERE org_id = $1 AND session_id = $2 AND state = 'pending' AND (blocked_on IS NULL OR kind <> 'prompt')
         ORDER BY ordinal LIMIT 1"#,
@@ -191,16 +192,18 @@ pub(crate) async fn next(
     .await
     .map_err(StoreError::during("command_next"))?;
     let Some(row) = row else { return Ok(None) };
-    read_next(Some(row.command_id), Some(row.ordinal), Some(row.kind), Some(row.payload), Some(row.attempt))
+    let (command, ordinal, kind, payload) = (row.command_id, row.ordinal, row.kind, row.payload);
+    read_next(Some(command), Some(ordinal), Some(kind), Some(payload), Some(row.attempt), row.traceparent)
 }
 
-/// A next command of its columns, which are all there or none is.
+/// A next command of its columns, which are all there or none is, but for the trace that it may be in.
 pub(crate) fn read_next(
     command: Option<CommandId>,
     ordinal: Option<i64>,
     kind: Option<String>,
     payload: Option<Value>,
     attempt: Option<i32>,
+    traceparent: Option<String>,
 ) -> Result<Option<NextCommand>, StoreError> {
     let (Some(command), Some(ordinal), Some(kind), Some(payload), Some(attempt)) =
         (command, ordinal, kind, payload, attempt)
@@ -208,7 +211,7 @@ pub(crate) fn read_next(
         return Ok(None);
     };
     let wish = wish(&kind, &payload, command)?;
-    Ok(Some(NextCommand { command, ordinal, wish, attempt }))
+    Ok(Some(NextCommand { command, ordinal, wish, attempt, traceparent }))
 }
 
 /// The prompt that began the turn which `command` ends: itself, or the last one before it that was carried out.
@@ -352,6 +355,7 @@ impl Store {
             taken_by_an_archived_session(&new.wish),
             matches!(new.wish, Wish::Prompt { .. }),
             self.sources.now().date_naive(),
+            traces::carried(),
         )
         .fetch_optional(self.of(new.org))
         .await?;

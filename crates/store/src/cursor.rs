@@ -93,10 +93,11 @@ impl Store {
         sqlx::query!(
             "-- delivery_insert
             INSERT INTO deliveries (org_id, delivery_id, channel_id, binding_id, sequence, payload, state, last_error,
-                next_attempt_at, created_at, finished_at, sendings)
+                next_attempt_at, created_at, finished_at, sendings, traceparent)
             SELECT $1, $2, $3, $4, $5, $6, told.state,
                 CASE WHEN told.state <> 'pending' THEN 'the recovery ledger remembers it from before the restore' END,
-                $7, $7, CASE WHEN told.state <> 'pending' THEN remembered.happened_at END, coalesce(remembered.sendings, 0)
+                $7, $7, CASE WHEN told.state <> 'pending' THEN remembered.happened_at END, coalesce(remembered.sendings, 0),
+                (SELECT traceparent FROM commands WHERE commands.org_id = $1 AND commands.command_id = $8)
             FROM channels
             LEFT JOIN remembered_effects AS remembered ON remembered.org_id = $1 AND remembered.kind = 'delivery'
                 AND remembered.effect_id = $2 AND remembered.effect_key = ''
@@ -114,6 +115,7 @@ impl Store {
             delivery.sequence,
             delivery.payload,
             self.sources.now(),
+            delivery.command as CommandId,
         )
         .execute(connection)
         .await?;

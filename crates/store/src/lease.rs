@@ -59,6 +59,8 @@ pub struct NextCommand {
     pub wish: Wish,
     /// How often a turn was started for it.
     pub attempt: i32,
+    /// The span that wrote it (crate `traces`); `None`: it was not traced.
+    pub traceparent: Option<String>,
 }
 
 struct LeaseRow {
@@ -81,6 +83,7 @@ struct HeldRow {
     kind: Option<String>,
     payload: Option<serde_json::Value>,
     attempt: Option<i32>,
+    traceparent: Option<String>,
 }
 
 impl HeldRow {
@@ -88,7 +91,8 @@ impl HeldRow {
         let projection = serde_json::from_value(self.content.0);
         let projection =
             projection.map_err(StoreError::unreadable("projections", "content", self.session.to_string()))?;
-        let next = command::read_next(self.command_id, self.ordinal, self.kind, self.payload, self.attempt)?;
+        let Self { command_id, ordinal, kind, payload, attempt, traceparent, .. } = self;
+        let next = command::read_next(command_id, ordinal, kind, payload, attempt, traceparent)?;
         let (agent, last_sequence, checkpoint) = (self.agent, self.last_sequence, self.checkpoint);
         Ok(Held { agent, last_sequence, projection, checkpoint, next })
     }

@@ -163,7 +163,7 @@ impl Store {
         Ok(row.map(|row| Finished {
             ended: row.ended,
             behind: row.behind,
-            next: command::read_next(row.command_id, row.ordinal, row.kind, row.payload, row.attempt),
+            next: command::read_next(row.command_id, row.ordinal, row.kind, row.payload, row.attempt, row.traceparent),
         }))
     }
 

@@ -1,7 +1,8 @@
 //! From tracing's events to lines.
 //!
 //! A line has `timestamp`, `level`, `target`, `message`, `fields`, and `spans` from the outermost to the innermost, each
-//! with its name and fields. Fields keep their types; errors tell their sources.
+//! with its name and fields. Fields keep their types; errors tell their sources. Fields that begin with `otel.` are for the
+//! export of spans and left out.
 
 use std::error::Error;
 use std::fmt;
@@ -78,6 +79,9 @@ fn spans_of<S: Subscriber + for<'a> LookupSpan<'a>>(event: &Event<'_>, context: 
 
 impl Fields {
     fn set(&mut self, field: &Field, value: impl Into<Value>) {
+        if field.name().starts_with("otel.") {
+            return;
+        }
         self.0.insert(field.name().to_owned(), value.into());
     }
 }

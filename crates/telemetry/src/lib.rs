@@ -7,12 +7,15 @@
 //! Not guaranteed: that a line is written. A full disk or a closed pipe loses lines and never stops the program;
 //! `cowork_log_lines_lost_total` counts them.
 //!
-//! Not here: which fields a span has (each role names its own), tracing across processes, rotation of log files.
+//! Not here: which fields a span has (each role names its own), what links spans across processes (`traces`, the crate),
+//! rotation of log files.
 
 mod layer;
 mod metrics;
 mod panics;
 mod sink;
+mod traces;
+mod wanted;
 
 use std::path::PathBuf;
 use std::sync::{Arc, LazyLock};
@@ -26,8 +29,10 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::layer::JsonLayer;
 use crate::sink::Sink;
+use crate::wanted::Wanted;
 
 pub use crate::metrics::Metrics;
+pub use crate::traces::{TraceConfig, Traces};
 
 /// Knows the secrets of this process, whether or not a sink was installed.
 static REDACTOR: LazyLock<Redactor> = LazyLock::new(Redactor::new);
@@ -52,24 +57,38 @@ pub enum InitError {
         #[source]
         source: std::io::Error,
     },
+    #[error("telemetry.otlp_endpoint can't be used")]
+    Endpoint(#[source] reqwest::Error),
     /// A bug: a process has one sink.
     #[error("telemetry was initialised twice in one process")]
     Twice,
 }
 
-/// Installs the sink, the metrics recorder and the panic hook, for the whole process.
+/// What a process measures and tells.
+#[derive(Debug)]
+pub struct Telemetry {
+    pub metrics: Metrics,
+    /// `None`: spans stay in the process.
+    pub traces: Option<Traces>,
+}
+
+/// Installs the sink, the metrics recorder, the panic hook and, if spans are to leave, their export, for the whole process.
+/// With `traces` it must be called within a runtime.
 ///
 /// # Errors
 /// If the level is none, the log file can't be opened, or a sink is installed already.
-pub fn init(config: &LogConfig, sources: Sources) -> Result<Metrics, InitError> {
+pub fn init(config: &LogConfig, traces: Option<&TraceConfig>, sources: Sources) -> Result<Telemetry, InitError> {
     let filter = filter(&config.level).ok_or(InitError::Level)?;
     let out = sink::open(config.file.as_deref())
         .map_err(|source| InitError::File { path: config.file.clone().unwrap_or_default(), source })?;
     let metrics = Metrics::install(redactor()).map_err(|_| InitError::Twice)?;
-    let layer = JsonLayer::new(Arc::new(Sink::new(out, redactor(), sources)));
-    tracing_subscriber::registry().with(filter).with(layer).try_init().map_err(|_| InitError::Twice)?;
+    let wanted = Wanted::new(filter, traces.is_some());
+    let log = JsonLayer::new(Arc::new(Sink::new(out, redactor(), sources.clone())));
+    let export = traces.map(|traces| traces::start(traces, sources, redactor())).transpose();
+    let (export, traces) = export.map_err(InitError::Endpoint)?.unzip();
+    tracing_subscriber::registry().with(wanted).with(log).with(export).try_init().map_err(|_| InitError::Twice)?;
     panics::log_them();
-    Ok(metrics)
+    Ok(Telemetry { metrics, traces })
 }
 
 /// At least one directive must be a bare level: a misspelt one would pass for the name of a target, and nothing be logged.

@@ -7,7 +7,8 @@ fn everything_a_process_says_goes_through_the_redacting_file() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("role.log");
     let config = LogConfig { level: "info,quiet=warn".into(), file: Some(file.clone()) };
-    let metrics = telemetry::init(&config, clock::Sources::system()).unwrap();
+    let telemetry::Telemetry { metrics, traces } = telemetry::init(&config, None, clock::Sources::system()).unwrap();
+    assert!(traces.is_none());
 
     assert!(telemetry::register_secret(b"correct horse battery"));
     tracing::info!("the pass phrase is correct horse battery");
@@ -25,9 +26,9 @@ fn everything_a_process_says_goes_through_the_redacting_file() {
     assert!(metrics.render().contains("cowork_things_total 3"));
     assert_eq!(telemetry::redactor().redact("correct horse battery"), "[redacted:secret]");
 
-    assert!(matches!(telemetry::init(&config, clock::Sources::system()), Err(InitError::Twice)));
+    assert!(matches!(telemetry::init(&config, None, clock::Sources::system()), Err(InitError::Twice)));
     let bad = LogConfig { level: "loud".into(), file: None };
-    assert!(matches!(telemetry::init(&bad, clock::Sources::system()), Err(InitError::Level)));
+    assert!(matches!(telemetry::init(&bad, None, clock::Sources::system()), Err(InitError::Level)));
     let bad = LogConfig { level: "info".into(), file: Some(folder.path().join("none/x.log")) };
-    assert!(matches!(telemetry::init(&bad, clock::Sources::system()), Err(InitError::File { .. })));
+    assert!(matches!(telemetry::init(&bad, None, clock::Sources::system()), Err(InitError::File { .. })));
 }

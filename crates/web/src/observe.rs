@@ -1,4 +1,4 @@
-//! What is seen of every request: its id, its log lines' span, its count and duration.
+//! What is seen of every request: its id, its span, in the trace that its `traceparent` names, its count and duration.
 //!
 //! Labels are the route's pattern, never the path: a path holds ids, and each new one would be a new time series.
 //!
@@ -21,8 +21,19 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 pub(crate) async fn identify(State(app): State<App>, request: Request, next: Next) -> Response {
     let given = request.headers().get(REQUEST_ID).and_then(|value| Uuid::try_parse_ascii(value.as_bytes()).ok());
     let id = given.unwrap_or_else(|| app.store.sources().id());
-    let span = tracing::info_span!("request", request.id = %id, method = %request.method(), route = route(&request));
-    let mut response = next.run(request).instrument(span).await;
+    let span = tracing::info_span!(
+        "request",
+        request.id = %id,
+        method = method(&request),
+        route = route(&request),
+        status = tracing::field::Empty,
+        otel.kind = "server",
+        otel.name = tracing::field::Empty,
+    );
+    traces::follow(&span, request.headers().get(traces::HEADER).and_then(|value| value.to_str().ok()));
+    traces::name(&span, || format!("{} {}", method(&request), route(&request)));
+    let mut response = next.run(request).instrument(span.clone()).await;
+    span.record("status", response.status().as_u16());
     let value = HeaderValue::from_str(&id.to_string()).expect("a UUID is a header value");
     response.headers_mut().insert(REQUEST_ID, value);
     response

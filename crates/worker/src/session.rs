@@ -130,6 +130,7 @@ impl Session {
         let ending = Ending { command: command.command, state, sentence, turn: Some(outcome), checkpoint };
         let next = self.journal.finish(ending).await?;
         metrics::counter!("cowork_turns_total", "outcome" => label(outcome)).increment(1);
+        tracing::Span::current().record("outcome", label(outcome));
         Ok(next)
     }
 }

@@ -18,6 +18,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 
 use crate::halt::{Halt, chain};
 use crate::journal::BATCH;
@@ -54,7 +55,21 @@ struct Prepared {
 }
 
 impl Session {
+    /// Carries a turn out, in the trace of whoever asked for it.
     pub(crate) async fn run(&mut self, command: NextCommand) -> Result<Option<NextCommand>, Halt> {
+        let span = tracing::info_span!(
+            "turn",
+            session.id = %self.hold.lease.session,
+            command.id = %command.command,
+            attempt = command.attempt + 1,
+            outcome = tracing::field::Empty,
+            otel.kind = "consumer",
+        );
+        traces::follow(&span, command.traceparent.as_deref());
+        self.begin(command).instrument(span).await
+    }
+
+    async fn begin(&mut self, command: NextCommand) -> Result<Option<NextCommand>, Halt> {
         let begun = Instant::now();
         // Before the turn can be seen: a wish to end it is either there when it starts, or told from now on.
         let cancel = self.hold.begin(command.ordinal);

@@ -64,6 +64,8 @@ pub(crate) const METRICS: &[&str] = &[
     "cowork_sign_ins_total",
     "cowork_slots_fired_total",
     "cowork_slots_skipped_total",
+    "cowork_spans_exported_total",
+    "cowork_spans_lost_total",
     "cowork_turn_duration_ms",
     "cowork_turns_total",
 ];
@@ -85,6 +87,7 @@ pub(crate) fn routes() -> &'static [String] {
 /// Variables of the environment that are no configuration keys.
 pub(crate) const VARIABLES: &[&str] = &[
     "DATABASE_URL",
+    "OTEL_EXPORTER_OTLP_ENDPOINT",
     "COWORK_DRILL_CONFIG",
     "COWORK_DRILL_FOLDER",
     "COWORK_DRILL_INSTANCE",

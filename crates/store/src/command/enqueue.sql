@@ -1,6 +1,7 @@
 -- command_enqueue_alone
 -- $1 org, $2 session, $3 command, $4 kind, $5 payload, $6 idempotency key, $7 who, $8 now, $9 whether it speaks to a turn
--- that waits, $10 whether an archived session takes it, $11 whether it needs what quotas of turns allow, $12 today.
+-- that waits, $10 whether an archived session takes it, $11 whether it needs what quotas of turns allow, $12 today, $13 the span
+-- that writes it or NULL.
 --
 -- Two at once with one key can both find it unknown; the second then breaks the unique key, changes nothing, and asks again.
 -- An existing lease row is left alone: its holder sees that last_ordinal was raised before it takes the row away.
@@ -20,8 +21,8 @@ WITH known AS (
     RETURNING org_id, session_id, last_ordinal, blocked_on
 ), inserted AS (
     INSERT INTO commands (org_id, session_id, command_id, ordinal, kind, payload, idempotency_key, state, created_by,
-        created_at)
-    SELECT org_id, session_id, $3, last_ordinal, $4, $5, $6, 'pending', $7, $8 FROM session
+        created_at, traceparent)
+    SELECT org_id, session_id, $3, last_ordinal, $4, $5, $6, 'pending', $7, $8, $13 FROM session
     RETURNING command_id, ordinal, state
 ), woken AS (
     INSERT INTO session_leases (org_id, session_id, wake_at)

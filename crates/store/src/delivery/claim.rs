@@ -47,6 +47,8 @@ pub struct ClaimedDelivery {
     pub sending: i32,
     pub token: FencingToken,
     pub created_at: Timestamp,
+    /// The span that wrote the command which it tells the end of (crate `traces`); `None`: it was not traced.
+    pub traceparent: Option<String>,
 }
 
 /// What a look for due deliveries found.
@@ -71,6 +73,7 @@ struct ClaimRow {
     generation: i64,
     fencing_counter: i64,
     created_at: Timestamp,
+    traceparent: Option<String>,
     unknown: bool,
     /// Its org has used its quota up.
     put_off: bool,
@@ -91,6 +94,7 @@ impl From<ClaimRow> for ClaimedDelivery {
             sending: row.sending,
             token: FencingToken { generation: row.generation, counter: row.fencing_counter },
             created_at: row.created_at,
+            traceparent: row.traceparent,
         }
     }
 }

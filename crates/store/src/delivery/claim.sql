@@ -48,4 +48,4 @@ RETURNING deliveries.org_id AS "org: OrgId", deliveries.delivery_id AS "delivery
     judged.channel_id AS "channel_id: ChannelId", judged.kind, judged.destination, judged.secret_version,
     judged.deduplicates, deliveries.payload, deliveries.attempt,
     deliveries.sendings AS sending, deliveries.generation, deliveries.fencing_counter,
-    deliveries.created_at, judged.unknown AS "unknown!", judged.put_off_until IS NOT NULL AS "put_off!"
+    deliveries.created_at, deliveries.traceparent, judged.unknown AS "unknown!", judged.put_off_until IS NOT NULL AS "put_off!"

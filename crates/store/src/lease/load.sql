@@ -2,13 +2,14 @@
 SELECT held.org_id AS "org!: OrgId", held.session_id AS "session!: SessionId", agent, last_sequence,
     checkpoint_id AS "checkpoint: CheckpointId", content AS "content: Json<serde_json::Value>",
     next.command_id AS "command_id?: CommandId", next.ordinal AS "ordinal?", next.kind AS "kind?",
-    next.payload AS "payload?", next.attempt AS "attempt?"
+    next.payload AS "payload?", next.attempt AS "attempt?",
+    next.traceparent AS "traceparent?"
 FROM unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::bigint[])
         AS held (org_id, session_id, generation, fencing_counter)
     JOIN sessions USING (org_id, session_id, generation, fencing_counter)
     JOIN projections USING (org_id, session_id)
     LEFT JOIN LATERAL (
-        SELECT command_id, ordinal, kind, payload, attempt FROM commands
+        SELECT command_id, ordinal, kind, payload, attempt, traceparent FROM commands
         WHERE commands.org_id = held.org_id AND commands.session_id = held.session_id AND state = 'pending'
             AND (sessions.blocked_on IS NULL OR kind <> 'prompt')
         ORDER BY ordinal LIMIT 1

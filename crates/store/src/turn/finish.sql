@@ -87,7 +87,8 @@ WITH session AS (
     WHERE $14 AND delivery_cursors.org_id = session.org_id AND delivery_cursors.session_id = session.session_id
     RETURNING 1
 ), next AS (
-    SELECT commands.command_id, commands.ordinal, commands.kind, commands.payload, commands.attempt
+    SELECT commands.command_id, commands.ordinal, commands.kind, commands.payload, commands.attempt,
+        commands.traceparent
     FROM session JOIN commands USING (org_id, session_id)
     WHERE commands.state = 'pending' AND commands.command_id <> $11
         AND (session.blocked_on IS NULL OR commands.kind <> 'prompt') AND NOT ($16 AND commands.kind = 'abort')
@@ -101,5 +102,6 @@ WITH session AS (
 )
 SELECT EXISTS (SELECT FROM ended) AS "ended!", EXISTS (SELECT FROM cursor) AS "behind!",
     next.command_id AS "command_id?: CommandId", next.ordinal AS "ordinal?", next.kind AS "kind?",
-    next.payload AS "payload?", next.attempt AS "attempt?"
+    next.payload AS "payload?", next.attempt AS "attempt?",
+    next.traceparent AS "traceparent?"
 FROM session LEFT JOIN next ON true
