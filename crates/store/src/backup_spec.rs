@@ -94,7 +94,7 @@ pub const BACKUP_SPEC: BackupSpec = BackupSpec {
         BackupGroup { name: "workflows", tables: &["workflows", "triggers", "slots", "runs", "trigger_calls"] },
         BackupGroup {
             name: "channel bindings",
-            tables: &["channels", "bindings", "delivery_cursors", "deliveries", "inbound_messages"],
+            tables: &["channels", "bindings", "delivery_cursors", "deliveries", "due_threads", "inbound_messages"],
         },
         BackupGroup { name: "BYOK metadata", tables: &["byok_keys"] },
         BackupGroup { name: "billing/usage", tables: &["subscriptions", "usage_records", "usage_counters", "quotas"] },

@@ -91,6 +91,18 @@ pub(crate) async fn begin(
     )
     .execute(&mut *tx)
     .await?;
+    // What gateways of the lost life had claimed is due now.
+    sqlx::query!(
+        "-- generation_due_threads
+        WITH heads AS (
+            SELECT DISTINCT ON (org_id, binding_id) org_id, binding_id, next_attempt_at FROM deliveries
+            WHERE state = 'pending' ORDER BY org_id, binding_id, sequence
+        )
+        INSERT INTO due_threads (org_id, binding_id, due_at) SELECT org_id, binding_id, next_attempt_at FROM heads
+        ON CONFLICT (org_id, binding_id) DO UPDATE SET due_at = excluded.due_at"
+    )
+    .execute(&mut *tx)
+    .await?;
     // `cowork restore` marks the database, so that it is not served without this step.
     tx.execute(UNMARK).await?;
     Ok(())

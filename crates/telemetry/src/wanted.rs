@@ -29,7 +29,7 @@ impl Wanted {
 
 impl<S: Subscriber> Layer<S> for Wanted {
     fn register_callsite(&self, metadata: &'static Metadata<'static>) -> Interest {
-        let of_log = self.log.register_callsite(metadata);
+        let of_log = Layer::<S>::register_callsite(&self.log, metadata);
         if self.leaves(metadata) { Interest::always() } else { of_log }
     }
 

@@ -1,7 +1,8 @@
 //! Claiming deliveries, and settling what was claimed.
 //!
 //! Of each binding only the oldest pending delivery can be claimed, so messages arrive in their thread's order and one
-//! that fails holds up its own thread only. A claim is a lease with a fencing token of generation and counter: whoever
+//! that fails holds up its own thread only. So threads are claimed, not deliveries: `due_threads` says which to look at, and
+//! what waits behind the oldest one costs nothing. Triggers keep that table, whoever writes deliveries. A claim is a lease with a fencing token of generation and counter: whoever
 //! is late with a result touches no row, and a restored system does not wait for claims of gateways that are gone.
 //!
 //! A claim that ran out may have been sent. Where the far side takes a repeat once, the delivery is claimed again, under
@@ -18,12 +19,13 @@ use domain::quota::UsageKind;
 use domain::session::FencingToken;
 use ids::{ChannelId, DeliveryId, OrgId, UsageId};
 use serde_json::Value;
-use sqlx::PgExecutor;
+use sqlx::{PgConnection, PgExecutor};
 
 use crate::outbox::{self, Effect, SettledAs};
 use crate::{Store, StoreError};
 
-/// Rounds of one claim. Each meets only deliveries that the one before did not put off to the end of a quota's period.
+/// Rounds of one claim. Each looks at threads that the one before did not: those had nothing to send, or were put off to the
+/// end of a quota's period.
 const CLAIM_ROUNDS: u32 = 20;
 
 /// Permission to send one delivery until the lease ends.
@@ -49,6 +51,13 @@ pub struct ClaimedDelivery {
     pub created_at: Timestamp,
     /// The span that wrote the command which it tells the end of (crate `traces`); `None`: it was not traced.
     pub traceparent: Option<String>,
+}
+
+/// Threads that are looked at, as columns.
+#[derive(Default)]
+struct Threads {
+    orgs: Vec<uuid::Uuid>,
+    bindings: Vec<uuid::Uuid>,
 }
 
 /// What a look for due deliveries found.
@@ -166,36 +175,26 @@ impl Settlement {
 impl Store {
     /// Claims up to `limit` deliveries that are due, for `lease`. A gateway of an earlier generation claims nothing.
     pub async fn delivery_claim(&self, generation: i64, limit: i64, lease: TimeDelta) -> Result<Claims, StoreError> {
+        let during = || StoreError::during("delivery_claim");
+        let now = self.sources.now();
         let mut claims = Claims::default();
+        let mut tx = self.begin_everywhere().await.map_err(during())?;
         for _ in 0..CLAIM_ROUNDS {
             let free = limit - i64::try_from(claims.deliveries.len() + claims.unknown.len()).unwrap_or(limit);
-            let rows = self.delivery_claim_some(generation, free, lease).await?;
-            let put_off = rows.iter().any(|row| row.put_off);
-            for row in rows.into_iter().filter(|row| !row.put_off) {
-                if row.unknown {
-                    claims.unknown.push(row.delivery_id);
-                } else {
-                    claims.deliveries.push(row.into());
+            let threads = due_threads(&mut tx, generation, now, free).await.map_err(during())?;
+            for row in claim_heads(&mut tx, generation, now, lease, &threads).await.map_err(during())? {
+                match row {
+                    ClaimRow { put_off: true, .. } => {}
+                    ClaimRow { unknown: true, delivery_id, .. } => claims.unknown.push(delivery_id),
+                    row => claims.deliveries.push(row.into()),
                 }
             }
-            if !put_off {
+            if i64::try_from(threads.orgs.len()).is_ok_and(|looked| looked < free) {
                 break;
             }
         }
+        tx.commit().await.map_err(during())?;
         Ok(claims)
-    }
-
-    async fn delivery_claim_some(
-        &self,
-        generation: i64,
-        limit: i64,
-        lease: TimeDelta,
-    ) -> Result<Vec<ClaimRow>, StoreError> {
-        let now = self.sources.now();
-        sqlx::query_file_as!(ClaimRow, "src/delivery/claim.sql", now, now + lease, limit, generation, now.date_naive(),)
-            .fetch_all(self.everywhere())
-            .await
-            .map_err(StoreError::during("delivery_claim"))
     }
 
     /// Gives claims back that nothing was done with: they are due as before, and the attempt does not count.
@@ -268,6 +267,48 @@ impl Store {
         );
         settled.fetch_all(executor).await
     }
+}
+
+/// Locks up to `limit` threads that are to be looked at, those that wait longest first. None in maintenance.
+async fn due_threads(
+    connection: &mut PgConnection,
+    generation: i64,
+    now: Timestamp,
+    limit: i64,
+) -> Result<Threads, sqlx::Error> {
+    let rows = sqlx::query!(
+        r#"-- delivery_due_threads
+        SELECT org_id, binding_id FROM due_threads
+        WHERE due_at <= $1 AND $2 = (SELECT max(generation) FROM generations)
+            AND NOT EXISTS (SELECT FROM maintenance WHERE maintenance.generation = $2)
+        ORDER BY due_at, binding_id LIMIT $3 FOR UPDATE SKIP LOCKED"#,
+        now,
+        generation,
+        limit,
+    )
+    .fetch_all(connection)
+    .await?;
+    let (orgs, bindings) = rows.into_iter().map(|row| (row.org_id, row.binding_id)).unzip();
+    Ok(Threads { orgs, bindings })
+}
+
+/// Claims what these threads have to send. A statement of its own: its snapshot is younger than the lock, so whoever changed
+/// one of them before is seen.
+async fn claim_heads(
+    connection: &mut PgConnection,
+    generation: i64,
+    now: Timestamp,
+    lease: TimeDelta,
+    threads: &Threads,
+) -> Result<Vec<ClaimRow>, sqlx::Error> {
+    if threads.orgs.is_empty() {
+        return Ok(Vec::new());
+    }
+    let Threads { orgs, bindings } = threads;
+    let (until, today) = (now + lease, now.date_naive());
+    sqlx::query_file_as!(ClaimRow, "src/delivery/claim.sql", now, until, orgs, bindings, generation, today)
+        .fetch_all(connection)
+        .await
 }
 
 /// Claims as columns.

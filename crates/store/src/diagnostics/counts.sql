@@ -17,6 +17,7 @@ UNION ALL SELECT 'checkpoints', count(*) FROM checkpoints
 UNION ALL SELECT 'commands', count(*) FROM commands
 UNION ALL SELECT 'deliveries', count(*) FROM deliveries
 UNION ALL SELECT 'delivery_cursors', count(*) FROM delivery_cursors
+UNION ALL SELECT 'due_threads', count(*) FROM due_threads
 UNION ALL SELECT 'events', count(*) FROM events
 UNION ALL SELECT 'generations', count(*) FROM generations
 UNION ALL SELECT 'idempotency_keys', count(*) FROM idempotency_keys

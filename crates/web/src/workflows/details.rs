@@ -135,9 +135,8 @@ mod tests {
         assert_eq!((&changed["agent"], &changed["missed_policy"]), (&json!("scripted"), &json!("skip")));
 
         let run = world.post(&format!("{path}/start"), json!({})).await.expect(201);
-        let commands = format!("/api/sessions/{}/commands", run["session_id"].as_str().unwrap());
-        let asked = world.get(&commands).await.expect(200);
-        assert_eq!(asked["items"][0]["payload"]["text"], "say good evening", "{asked}");
+        let session = world.get(&format!("/api/sessions/{}", run["session_id"].as_str().unwrap())).await.expect(200);
+        assert_eq!(session["title"], "evening");
 
         let audit = world.get("/api/audit?limit=200").await.expect(200);
         let entry = audit["items"].as_array().unwrap().iter().find(|one| one["action"] == "workflow.change").unwrap();
