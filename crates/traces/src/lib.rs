@@ -34,13 +34,6 @@ pub fn follow(span: &Span, carried: Option<&str>) {
     }
 }
 
-/// Says what a span is called where it is exported: `name` is not asked where it is not.
-pub fn name(span: &Span, name: impl FnOnce() -> String) {
-    if span.context().span().span_context().is_sampled() {
-        span.record("otel.name", name());
-    }
-}
-
 /// Versions after 00 may have more behind the flags, which is left alone. 255 is none.
 fn read(carried: &str) -> Option<SpanContext> {
     let mut parts = carried.split('-');
@@ -130,7 +123,6 @@ mod tests {
         tracing::subscriber::with_default(tracing_subscriber::registry(), || {
             let span = tracing::info_span!("turn");
             follow(&span, Some(PARENT));
-            name(&span, || panic!("nobody exports it"));
             assert_eq!(span.in_scope(carried), None);
         });
     }

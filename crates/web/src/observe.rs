@@ -28,10 +28,9 @@ pub(crate) async fn identify(State(app): State<App>, request: Request, next: Nex
         route = route(&request),
         status = tracing::field::Empty,
         otel.kind = "server",
-        otel.name = tracing::field::Empty,
+        otel.name = format_args!("{} {}", method(&request), route(&request)),
     );
     traces::follow(&span, request.headers().get(traces::HEADER).and_then(|value| value.to_str().ok()));
-    traces::name(&span, || format!("{} {}", method(&request), route(&request)));
     let mut response = next.run(request).instrument(span.clone()).await;
     span.record("status", response.status().as_u16());
     let value = HeaderValue::from_str(&id.to_string()).expect("a UUID is a header value");
