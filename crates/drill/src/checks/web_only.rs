@@ -19,8 +19,8 @@ use crate::said::{Heard, Name, Transcript, facts, others, say};
 use crate::target::{Target, moved};
 use crate::territory;
 
-/// Tables whose rows the restore itself adds to, or that only the living write.
-const NOT_COMPARED: [&str; 3] = ["generations", "restore_reports", "role_instances"];
+/// Tables whose rows the restore itself adds to, that it makes anew, or that only the living write.
+const NOT_COMPARED: [&str; 4] = ["due_threads", "generations", "restore_reports", "role_instances"];
 
 /// Reads the four, and judges each.
 ///
