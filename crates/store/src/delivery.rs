@@ -111,3 +111,6 @@ impl Store {
         rows.into_iter().map(Delivery::try_from).collect()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -181,6 +181,9 @@ impl Store {
         let mut tx = self.begin_everywhere().await.map_err(during())?;
         for _ in 0..CLAIM_ROUNDS {
             let free = limit - i64::try_from(claims.deliveries.len() + claims.unknown.len()).unwrap_or(limit);
+            if free <= 0 {
+                break;
+            }
             let threads = due_threads(&mut tx, generation, now, free).await.map_err(during())?;
             for row in claim_heads(&mut tx, generation, now, lease, &threads).await.map_err(during())? {
                 match row {

@@ -2,9 +2,9 @@
 -- $1 now, $2 end of the lease, $3 and $4 the threads that are looked at, which the caller has locked, $5 generation of the
 -- gateway, $6 today
 WITH heads AS MATERIALIZED (
-    SELECT looked.org_id, looked.binding_id, head.delivery_id, head.held, head.due_at
+    SELECT looked.org_id, looked.binding_id, head.delivery_id, head.due_at
     FROM unnest($3::uuid[], $4::uuid[]) AS looked (org_id, binding_id) LEFT JOIN LATERAL (
-        SELECT delivery_id, leased_until IS NOT NULL AS held,
+        SELECT delivery_id,
             CASE WHEN leased_until IS NULL OR generation < $5 THEN next_attempt_at
                 ELSE greatest(leased_until, next_attempt_at) END AS due_at
         FROM deliveries
@@ -19,7 +19,7 @@ WITH heads AS MATERIALIZED (
     WHERE due_threads.org_id = heads.org_id AND due_threads.binding_id = heads.binding_id AND heads.due_at > $1
 ), due AS (
     -- Somebody who settles it, or sets it aside, goes first: this waits for nobody.
-    SELECT deliveries.org_id, deliveries.delivery_id, heads.held
+    SELECT deliveries.org_id, deliveries.delivery_id, deliveries.leased_until IS NOT NULL AS held
     FROM heads JOIN deliveries ON deliveries.org_id = heads.org_id AND deliveries.delivery_id = heads.delivery_id
     WHERE heads.due_at <= $1 AND deliveries.state = 'pending' AND deliveries.next_attempt_at <= $1
         AND (deliveries.leased_until IS NULL OR deliveries.leased_until <= $1 OR deliveries.generation < $5)
