@@ -8,6 +8,7 @@
 use clock::Timestamp;
 
 use crate::event::{Event, Recorded};
+use crate::fold::{Damaged, Fold};
 use crate::projection::Projection;
 
 /// The event that takes the place of all others up to it.
@@ -21,24 +22,12 @@ pub struct Base {
     pub events: i64,
 }
 
-/// Why a session can't be compacted: its events are damaged, and a base would hide it.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Damaged {
-    #[error("its first event has sequence {0}, and is no base")]
-    Beginning(i64),
-    #[error("event {after} is followed by event {found}")]
-    Hole { after: i64, found: i64 },
-    #[error("event {0} is a base, and is not the first")]
-    LateBase(i64),
-}
-
 /// Goes through a session's events, from the first, and remembers the last place at which it may be cut.
 #[derive(Debug)]
 pub struct Cutter {
     before: Timestamp,
     up_to: i64,
-    projection: Projection,
-    sequence: i64,
+    fold: Fold,
     events: i64,
     base: Option<Base>,
 }
@@ -47,7 +36,7 @@ impl Cutter {
     /// Turns that ended earlier than `before` may go, as far as the event `up_to`.
     #[must_use]
     pub fn new(before: Timestamp, up_to: i64) -> Self {
-        Self { before, up_to, projection: Projection::default(), sequence: 0, events: 0, base: None }
+        Self { before, up_to, fold: Fold::default(), events: 0, base: None }
     }
 
     /// Whether later events, of which `recorded` is the next, may still belong to what goes.
@@ -61,19 +50,11 @@ impl Cutter {
     /// # Errors
     /// If it can't be the next one.
     pub fn take(&mut self, recorded: &Recorded) -> Result<(), Damaged> {
-        let (found, based) = (recorded.sequence, matches!(recorded.event, Event::Compacted { .. }));
-        match self.sequence {
-            0 if found != 1 && !based => return Err(Damaged::Beginning(found)),
-            0 => {}
-            _ if based => return Err(Damaged::LateBase(found)),
-            after if found != after + 1 => return Err(Damaged::Hole { after, found }),
-            _ => {}
-        }
-        self.projection.apply(&recorded.event);
-        self.sequence = found;
+        self.fold.take(recorded)?;
         self.events += 1;
         if self.wants(recorded) && ends_a_turn(&recorded.event) {
-            self.base = Some(Base { sequence: found, projection: self.projection.clone(), events: self.events });
+            let Fold { projection, sequence } = self.fold.clone();
+            self.base = Some(Base { sequence, projection, events: self.events });
         }
         Ok(())
     }

@@ -14,6 +14,7 @@ pub mod egress;
 pub mod erasure;
 pub mod event;
 pub mod feed;
+pub mod fold;
 pub mod permission;
 pub mod projection;
 pub mod quota;

@@ -15,8 +15,9 @@
 //! erasure takes out of a base (`domain::erasure`).
 
 use clock::Timestamp;
-use domain::compaction::{Base, Cutter, Damaged};
+use domain::compaction::{Base, Cutter};
 use domain::event::Event;
+use domain::fold::Damaged;
 use ids::{OrgId, SessionId};
 use sqlx::PgConnection;
 

@@ -341,10 +341,13 @@ async fn a_projection_is_not_made_anew_over_a_hole() {
     let before = store.session_view(org, session).await.unwrap().unwrap().1.to_value();
     sqlx::query("DELETE FROM events WHERE sequence = 2").execute(store.everywhere()).await.unwrap();
     let refused = store.projection_rebuild(org, session, "account:1").await;
-    assert!(matches!(refused, Err(RebuildError::Hole { expected: 2 })), "{refused:?}");
+    assert!(matches!(refused, Err(RebuildError::Damaged(Damaged::Hole { after: 1, found: 3 }))), "{refused:?}");
     sqlx::query("DELETE FROM events WHERE sequence = 1").execute(store.everywhere()).await.unwrap();
     let refused = store.projection_rebuild(org, session, "account:1").await;
-    assert!(matches!(refused, Err(RebuildError::Hole { expected: 1 })), "{refused:?}");
+    assert!(matches!(refused, Err(RebuildError::Damaged(Damaged::Beginning(3)))), "{refused:?}");
+    sqlx::query("DELETE FROM events").execute(store.everywhere()).await.unwrap();
+    let refused = store.projection_rebuild(org, session, "account:1").await;
+    assert!(matches!(refused, Err(RebuildError::Damaged(Damaged::End { found: 0, .. }))), "{refused:?}");
     assert_eq!(store.session_view(org, session).await.unwrap().unwrap().1.to_value(), before);
 }
 

@@ -6,7 +6,7 @@
 //! Not here: folding (`domain::projection`), finding out which ones are wrong (a drill compares all of them).
 
 use clock::Timestamp;
-use domain::event::Event;
+use domain::fold::{Damaged, Fold};
 use domain::projection::Projection;
 use ids::{OrgId, SessionId};
 use serde_json::json;
@@ -46,8 +46,8 @@ pub enum RebuildError {
     /// It writes the projection with its next event.
     #[error("a worker is at the session")]
     Busy,
-    #[error("event {expected} of the session is missing")]
-    Hole { expected: i64 },
+    #[error("the session's events are damaged: {0}")]
+    Damaged(#[from] Damaged),
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -76,7 +76,7 @@ impl Store {
     /// and a worker that was lost while it held the session writes nothing to it any more: it has the old one.
     ///
     /// # Errors
-    /// [`RebuildError::Hole`] if an event is missing: what is left does not add up to what happened, and the stored projection
+    /// [`RebuildError::Damaged`] if an event is missing: what is left does not add up to what happened, and the stored projection
     /// may be the better one.
     pub async fn projection_rebuild(
         &self,
@@ -141,23 +141,15 @@ async fn fold(
     session: SessionId,
     last: i64,
 ) -> Result<Projection, RebuildError> {
-    let (mut projection, mut read) = (Projection::default(), 0);
-    while read < last {
-        let page = event::after(&mut *connection, org, session, read, PAGE).await?;
+    let mut fold = Fold::default();
+    while fold.sequence < last {
+        let page = event::after(&mut *connection, org, session, fold.sequence, PAGE).await?;
         if page.is_empty() {
-            return Err(RebuildError::Hole { expected: read + 1 });
+            break;
         }
-        for recorded in page {
-            // A base stands for all before it.
-            let base = read == 0 && matches!(recorded.event, Event::Compacted { .. });
-            if !base && recorded.sequence != read + 1 {
-                return Err(RebuildError::Hole { expected: read + 1 });
-            }
-            projection.apply(&recorded.event);
-            read = recorded.sequence;
-        }
+        page.iter().try_for_each(|recorded| fold.take(recorded))?;
     }
-    Ok(projection)
+    Ok(fold.up_to(last)?)
 }
 
 /// Whether it was another one before.

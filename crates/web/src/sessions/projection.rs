@@ -50,8 +50,8 @@ impl From<RebuildError> for Problem {
             RebuildError::Busy => {
                 Self::conflict("a worker is at the session, and writes its projection; ask again when it is idle")
             }
-            RebuildError::Hole { expected } => Self::conflict(format!(
-                "event {expected} of the session is missing, so what is left does not add up to what happened; restore it first"
+            RebuildError::Damaged(damaged) => Self::conflict(format!(
+                "the session's events don't add up to what happened: {damaged}; restore them first"
             )),
             RebuildError::Store(error) => error.into(),
         }
