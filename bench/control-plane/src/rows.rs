@@ -7,6 +7,7 @@ mod growth;
 mod latency;
 mod memory;
 mod peers;
+mod projections;
 mod reads;
 mod streams;
 mod throughput;
@@ -28,6 +29,7 @@ pub(crate) const GROUPS: &[Group] = &[
     Group { name: "peers", measure: |asked| peers::measure(asked).boxed() },
     Group { name: "delivery", measure: |asked| delivery::measure(asked).boxed() },
     Group { name: "append", measure: |asked| append::measure(asked).boxed() },
+    Group { name: "projections", measure: |asked| projections::measure(asked).boxed() },
     Group { name: "reads", measure: |asked| reads::measure(asked).boxed() },
     Group { name: "memory", measure: |asked| memory::measure(asked).boxed() },
     Group { name: "streams", measure: |asked| streams::measure(asked).boxed() },

@@ -78,11 +78,8 @@ impl World {
         );
         std::fs::write(scratch.path().join("cowork.toml"), config)?;
         let program = sibling("cowork")?;
-        let mut init = Command::new(&program);
-        init.args(["admin", "init", "--org", "Bench", "--email", "bench@example.org", "--json", "--config"]);
-        let output = init.arg(scratch.path().join("cowork.toml")).current_dir(scratch.path()).output()?;
-        ensure!(output.status.success(), "admin init: {}", String::from_utf8_lossy(&output.stderr));
-        let made: Value = serde_json::from_slice(&output.stdout)?;
+        let init = ["admin", "init", "--org", "Bench", "--email", "bench@example.org", "--json"];
+        let made = carry_out(&program, scratch.path(), &init)?;
         let text = |key: &str| made[key].as_str().map(str::to_owned).with_context(|| format!("init tells its {key}"));
         Ok(Self { token: text("token")?, org: text("org_id")?, binaries, program, cluster, scratch })
     }
@@ -110,6 +107,18 @@ impl World {
             }
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
+    }
+
+    /// What a command of the program said, which is told to answer in JSON.
+    pub(crate) fn cowork(&self, arguments: &[&str]) -> anyhow::Result<Value> {
+        carry_out(&self.program, self.scratch.path(), arguments)
+    }
+
+    /// Waits until no command is pending, in one session of the database, so that looking costs little.
+    pub(crate) async fn until_idle(&self) -> anyhow::Result<()> {
+        let wait = "DO $$ BEGIN WHILE EXISTS (SELECT FROM commands WHERE state = 'pending') LOOP
+                      COMMIT; PERFORM pg_sleep(0.005); END LOOP; END $$";
+        self.psql().run(wait).await.map(drop)
     }
 
     pub(crate) fn api(&self, web: &Role) -> Api {
@@ -148,6 +157,14 @@ impl Drop for Role {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+fn carry_out(program: &Path, folder: &Path, arguments: &[&str]) -> anyhow::Result<Value> {
+    let mut command = Command::new(program);
+    command.args(arguments).arg("--config").arg(folder.join("cowork.toml"));
+    let output = command.current_dir(folder).output()?;
+    ensure!(output.status.success(), "cowork {}: {}", arguments.join(" "), String::from_utf8_lossy(&output.stderr));
+    Ok(serde_json::from_slice(&output.stdout)?)
 }
 
 /// The program that was built beside this one.

@@ -9,6 +9,7 @@
 //!
 //! Not here: what a role does (the crate of its name).
 
+mod connections;
 mod fence;
 mod first_start;
 mod heartbeat;

@@ -14,6 +14,7 @@ pub mod history;
 pub mod plan;
 pub mod progress;
 pub mod report;
+pub mod reread;
 pub mod said;
 
 mod api;

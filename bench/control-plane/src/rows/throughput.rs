@@ -80,15 +80,9 @@ async fn run(world: &World, api: &Api, sessions: &[String], each: usize) -> anyh
     for task in tasks {
         task.await??;
     }
-    let psql = world.psql();
-    // One session, so that looking costs little.
-    psql.run(
-        "DO $$ BEGIN WHILE EXISTS (SELECT FROM commands WHERE state = 'pending') LOOP
-           COMMIT; PERFORM pg_sleep(0.005); END LOOP; END $$",
-    )
-    .await?;
+    world.until_idle().await?;
     let took = begun.elapsed();
-    let failed = psql.number("SELECT count(*) FROM commands WHERE state <> 'done'").await?;
+    let failed = world.psql().number("SELECT count(*) FROM commands WHERE state <> 'done'").await?;
     anyhow::ensure!(failed == 0, "{failed} prompts did not end well");
     Ok(took)
 }

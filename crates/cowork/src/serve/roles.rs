@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::serve::ListenerExt as _;
 use chrono::TimeDelta;
 use clap::ValueEnum;
 use config::Config;
@@ -26,6 +25,7 @@ use web::{App, AppSecrets, Exposition, Probes, RateLimits, SignIn, Tails};
 
 use crate::archive::oldest;
 use crate::failure::Failure;
+use crate::serve::connections::{self, Limits};
 
 /// What people see as this program's version.
 pub(crate) const BUILD: &str = env!("CARGO_PKG_VERSION");
@@ -161,7 +161,11 @@ impl Role {
                 gateway::router(gateway_parts(parts, config))
             }
         };
-        tasks.spawn(listen(listener, router.merge(web::probes(probes(parts))), parts.shutdown.clone()));
+        let (router, shutdown) = (router.merge(web::probes(probes(parts))), parts.shutdown.clone());
+        tasks.spawn(async move {
+            connections::serve(listener, router, Limits::default(), &shutdown).await;
+            Ok(())
+        });
     }
 }
 
@@ -169,17 +173,6 @@ impl fmt::Display for Role {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str(self.as_str())
     }
-}
-
-async fn listen(listener: TcpListener, router: Router, shutdown: CancellationToken) -> Result<(), Failure> {
-    // Without it a small answer after a small answer waits for the peer's delayed acknowledgement: 40 ms on Linux.
-    let listener = listener.tap_io(|stream| {
-        let _ = stream.set_nodelay(true);
-    });
-    let served = axum::serve(listener, router).with_graceful_shutdown(shutdown.cancelled_owned()).await;
-    served.map_err(|error| {
-        Failure::could_not("A listener broke down.", error, "Look at this machine's limits on open files.")
-    })
 }
 
 fn app(parts: &Parts, config: &Config) -> App {
