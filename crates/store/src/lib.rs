@@ -83,7 +83,7 @@ pub use crate::binding::{Binding, BindingError, NewBinding};
 pub use crate::blob::BlobRow;
 pub use crate::blob_deletion::{Deletions, DueDeletion, GRACE as BLOB_GRACE};
 pub use crate::browser_session::BrowserSession;
-pub use crate::byok::{ByokKey, NewByokKey, SealedByokKey, byok_aad};
+pub use crate::byok::{ByokError, ByokKey, NewByokKey, NewByokSecret, SealedByokKey, byok_aad};
 pub use crate::call::{Call, CallError, Called, CalledTrigger};
 pub use crate::change::ChangeError;
 pub use crate::channel::{Channel, ChannelChange, NewChannel};
