@@ -92,7 +92,9 @@ pub use crate::command::{Command, EnqueueError, Enqueued, NewCommand};
 pub use crate::compaction::{CompactError, Compacted, CompactionPage};
 pub use crate::cursor::{BehindCursor, NewDelivery};
 pub use crate::data_key::{Rewrapped, SealedCount, SealedPlace, SealedTable, WrappedKey};
-pub use crate::delivery::{ClaimedDelivery, Claims, Delivery, Intervention, Outcome, Settlement, UnknownDelivery};
+pub use crate::delivery::{
+    ClaimedDelivery, Claims, Delivery, DeliverySweep, Intervention, Outcome, Settlement, UnknownDelivery,
+};
 pub use crate::diagnostics::{Backlog, KeyVersion};
 pub use crate::error::{ConnectError, StoreError};
 pub use crate::event::Append;

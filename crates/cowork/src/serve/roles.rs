@@ -149,6 +149,15 @@ impl Role {
                         Ok(())
                     });
                 }
+                if let Some(days) = config.retention.deliveries_days {
+                    let kept = TimeDelta::days(days.into());
+                    let retention =
+                        scheduler::run_delivery_retention(parts.store.clone(), kept, parts.shutdown.clone());
+                    tasks.spawn(async move {
+                        retention.await;
+                        Ok(())
+                    });
+                }
                 let seals = scheduler::run_seals(parts.store.clone(), parts.shutdown.clone());
                 tasks.spawn(async move {
                     seals.await;
