@@ -44,6 +44,7 @@ mod maintenance;
 mod org;
 mod org_key;
 mod outbox;
+mod project_source;
 mod quota;
 mod remembered;
 mod replay;
@@ -111,6 +112,7 @@ pub use crate::maintenance::Maintenance;
 pub use crate::org::{FirstOrg, Org};
 pub use crate::org_key::{OrgKey, org_key_aad};
 pub use crate::outbox::{Effect, OutboxBacklog, Outboxed, SettledAs};
+pub use crate::project_source::{NewProjectSource, ProjectSource, ProjectSourceError};
 pub use crate::quota::{OF_TURNS as QUOTAS_OF_TURNS, Quota, QuotaRemoval, QuotaUse, UsedUp};
 pub use crate::replay::{
     Beginning, DeliveriesReplayed, DeliveryNote, Extent, Lost, Notes, Other, OtherNote, Remembered, Replay, Replayed,
