@@ -1,8 +1,12 @@
 //! The API against its own description, by a program that is not ours: whatever the description allows is taken, whatever it
 //! does not allow is refused, and every answer is one that it names, in the form that it gives.
 
+use std::io::{Cursor, Write as _};
+
 use client::{Client, NewTrigger, NewUpload, NewWorkflow, Wish};
 use e2e::{Folder, Installation, hold_to_its_description, wait_for_async};
+use ids::ProjectSourceId;
+use sha2::{Digest as _, Sha256};
 
 #[tokio::test]
 async fn the_api_is_what_its_description_says() {
@@ -35,13 +39,15 @@ async fn furnished(operator: &Client) -> Vec<(&'static str, String)> {
     let trigger = operator.trigger_create(workflow.workflow_id, &NewTrigger::Webhook {}).await.unwrap();
     let member = operator.member_create("bob@example.org", "Bob", "member").await.unwrap();
     let invitation = operator.invitation_create("carol@example.org", "viewer").await.unwrap();
-    let key = operator.byok_key_create("anthropic", "team", &"k".repeat(40)).await.unwrap();
+    // Of a provider that nobody knows: it is not told keys that a test makes up.
+    let key = operator.byok_key_create("somebody", "team", &"k".repeat(40)).await.unwrap();
     operator.role_put("on-call", &["channels.read"], None).await.unwrap();
     vec![
         ("session_id", session.to_string()),
         ("command_id", command.to_string()),
         ("artifact_id", artifact.artifact_id.to_string()),
         ("upload_id", upload.upload_id.to_string()),
+        ("project_source_id", project_source(operator).await.to_string()),
         ("workflow_id", workflow.workflow_id.to_string()),
         ("trigger_id", trigger.trigger_id.to_string()),
         ("account_id", member.account_id.to_string()),
@@ -49,6 +55,28 @@ async fn furnished(operator: &Client) -> Vec<(&'static str, String)> {
         ("byok_key_id", key.byok_key_id.to_string()),
         ("role", "on-call".to_owned()),
     ]
+}
+
+/// One that a session has begun with, whose agent has read a file of it.
+async fn project_source(operator: &Client) -> ProjectSourceId {
+    let mut zip = zip::ZipWriter::new(Cursor::new(Vec::new()));
+    zip.start_file("README.md", zip::write::SimpleFileOptions::default()).unwrap();
+    zip.write_all(b"a shop").unwrap();
+    let archive = zip.finish().unwrap().into_inner();
+    let (size, sha256) = (archive.len().try_into().unwrap(), hex::encode(Sha256::digest(&archive)));
+    let new = NewUpload { name: "shop.zip".into(), media_type: "application/zip".into(), size, sha256 };
+    let upload = operator.upload_create_alone(&new).await.unwrap().upload_id;
+    operator.upload_part_put(upload, 1, archive.into()).await.unwrap();
+    let source = operator.project_source_create("shop", upload).await.unwrap().project_source_id;
+    let session = operator.session_create_from("Look at the shop", "scripted", source).await.unwrap().session_id;
+    let wish = Wish::Prompt { text: "read README.md".to_owned() };
+    let command = operator.command_submit(session, "once", &wish).await.unwrap().command_id;
+    let ended = wait_for_async("the file is read", async || {
+        Some(operator.command_get(session, command).await.unwrap()).filter(|command| command.state != "pending")
+    })
+    .await;
+    assert_eq!(ended.state, "done", "{ended:?}");
+    source
 }
 
 /// A workflow that nothing starts but a person.

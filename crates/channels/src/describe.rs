@@ -2,10 +2,7 @@
 //!
 //! Only a connection that never came to be proves that nothing was sent; whatever fails later may have arrived.
 
-use std::error::Error;
-
-use domain::egress::Refused;
-use redact::Redactor;
+use egress::{refusal, root_cause};
 
 use crate::SendError;
 
@@ -28,27 +25,4 @@ pub(crate) fn transport(error: &reqwest::Error) -> SendError {
             SendError::Ambiguous { retry_after, reason }
         }
     }
-}
-
-/// What the resolver said, if it found no address that may be called.
-fn refusal(error: &reqwest::Error) -> Option<Refused> {
-    let mut cause: Option<&(dyn Error + 'static)> = error.source();
-    while let Some(inner) = cause {
-        if let Some(refused) = inner.downcast_ref::<Refused>() {
-            return Some(*refused);
-        }
-        cause = inner.source();
-    }
-    None
-}
-
-/// The innermost error, which is the operating system's or the parser's own sentence; the outer ones name addresses. What
-/// looks like a secret all the same is taken out.
-fn root_cause(error: &reqwest::Error) -> String {
-    let mut cause: Option<&dyn Error> = error.source();
-    while let Some(inner) = cause.and_then(Error::source) {
-        cause = Some(inner);
-    }
-    let cause = cause.map_or_else(|| "no cause was given".to_owned(), ToString::to_string);
-    Redactor::new().redact(&cause).into_owned()
 }

@@ -7,7 +7,6 @@
 //! (`secrets`).
 
 mod describe;
-mod guard;
 mod retry_after;
 mod webhook;
 

@@ -1,13 +1,11 @@
 //! Signed webhooks, in and out (Standard Webhooks).
 //!
-//! Redirects are not followed: they would carry a signed message to an address that nobody configured. A proxy that the
-//! environment names is not used: it would connect to where this system does not go. An answer's body is read up to a
-//! limit, for the sake of the connection, and not kept.
+//! Redirects are not followed and proxies are not used (`egress`). An answer's body is read up to a limit, for the sake of the
+//! connection, and not kept.
 //!
 //! The library that signs reads the machine's clock when it checks the age of a message that came in; nothing else here
 //! does.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -16,7 +14,6 @@ use reqwest::header::{CONTENT_TYPE, HeaderMap};
 use reqwest::{Client, Response, StatusCode};
 use standardwebhooks::{HEADER_WEBHOOK_ID, HEADER_WEBHOOK_SIGNATURE, HEADER_WEBHOOK_TIMESTAMP, WebhookError};
 
-use crate::guard::Guard;
 use crate::{Accepted, Channel, Outgoing, Route, SendError, VerifyError, describe, retry_after};
 
 /// Names, on a redirected message, the destination it would have had (without its query, which may be secret).
@@ -38,14 +35,10 @@ impl Webhook {
     /// # Errors
     /// If the HTTP client can't be set up, which is the machine's fault.
     pub fn new(timeout: Duration, route: Route) -> Result<Self, reqwest::Error> {
-        let mut client = Client::builder()
-            .timeout(timeout)
-            .redirect(reqwest::redirect::Policy::none())
-            .no_proxy()
-            .user_agent("open-cowork");
-        if let Route::Direct(egress) = &route {
-            client = client.dns_resolver(Arc::new(Guard::new(egress.clone())));
-        }
+        let client = match &route {
+            Route::Direct(allowed) => egress::guarded(timeout, allowed.clone()),
+            Route::Redirected(_) => egress::unguarded(timeout),
+        };
         Ok(Self { client: client.build()?, route })
     }
 

@@ -15,6 +15,7 @@ mod invitations;
 mod operations;
 mod orgs;
 mod page;
+mod project_sources;
 mod quotas;
 mod sessions;
 mod subjects;
@@ -42,6 +43,7 @@ pub use crate::operations::{
 };
 pub use crate::orgs::{Member, NewToken, Org, Role, Token};
 pub use crate::page::Page;
+pub use crate::project_sources::{LeftOut, ProjectSource};
 pub use crate::quotas::{Quota, QuotaUse};
 pub use crate::sessions::{
     Acknowledged, Command, Event, Projection, ProjectionStatus, RebuiltProjection, Session, SessionChange,

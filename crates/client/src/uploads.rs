@@ -23,7 +23,8 @@ pub struct NewUpload {
 #[derive(Debug, Clone, Deserialize)]
 pub struct Upload {
     pub upload_id: UploadId,
-    pub session_id: SessionId,
+    /// `None`: it is to be a project source.
+    pub session_id: Option<SessionId>,
     /// Bytes of every part but the last.
     pub part_size: i64,
     /// Parts are numbered from 1 to this.
@@ -38,6 +39,11 @@ pub struct Upload {
 impl Client {
     pub async fn upload_create(&self, session: SessionId, new: &NewUpload) -> Result<Upload, Error> {
         self.post(&format!("/api/sessions/{session}/uploads"), new).await
+    }
+
+    /// Begins one that is to be a project source.
+    pub async fn upload_create_alone(&self, new: &NewUpload) -> Result<Upload, Error> {
+        self.post("/api/uploads", new).await
     }
 
     pub async fn upload_get(&self, upload: UploadId) -> Result<Upload, Error> {

@@ -20,6 +20,7 @@ pub const KEYS: &[&str] = &[
     "log.file",
     "log.level",
     "objects.folder",
+    "retention.deliveries_days",
     "retention.session_events_days",
     "scheduler.listen",
     "scheduler.poll_ms",

@@ -107,6 +107,8 @@ pub struct Retention {
     /// Turns that ended longer ago are compacted: their events make room for one that holds what they added up to. `None`: events
     /// are kept for ever.
     pub session_events_days: Option<u32>,
+    /// Deliveries that were sent or set aside longer ago are deleted. `None`: they are kept for ever.
+    pub deliveries_days: Option<u32>,
 }
 
 /// Where log lines go and which.

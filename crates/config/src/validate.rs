@@ -17,9 +17,14 @@ impl Config {
         at_least("ledger.flush_ms", self.ledger.flush_ms, 1)?;
         at_least("ledger.retention_days", self.ledger.retention_days.into(), 1)?;
         at_most("ledger.retention_days", self.ledger.retention_days.into(), LONGEST_RETENTION_DAYS)?;
-        if let Some(days) = self.retention.session_events_days {
-            at_least("retention.session_events_days", days.into(), 1)?;
-            at_most("retention.session_events_days", days.into(), LONGEST_RETENTION_DAYS)?;
+        for (name, days) in [
+            ("retention.deliveries_days", self.retention.deliveries_days),
+            ("retention.session_events_days", self.retention.session_events_days),
+        ] {
+            if let Some(days) = days {
+                at_least(name, days.into(), 1)?;
+                at_most(name, days.into(), LONGEST_RETENTION_DAYS)?;
+            }
         }
         at_least("worker.concurrency", self.worker.concurrency as u64, 1)?;
         at_least("worker.lease_ms", self.worker.lease_ms, SHORTEST_LEASE_MS)?;

@@ -26,6 +26,7 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use clap::Args;
 use config::Config;
+use providers::NoClient;
 use secrets::{CookieKeys, SecretBytes};
 use store::Instance;
 use telemetry::{LogConfig, Metrics, Telemetry, TraceConfig};
@@ -40,7 +41,7 @@ use crate::process::Process;
 use crate::serve::listeners::Listeners;
 use crate::serve::ready_file::ReadyFile;
 pub(crate) use crate::serve::roles::{BUILD, egress};
-use crate::serve::roles::{Parts, Role};
+use crate::serve::roles::{Parts, Role, providers};
 
 /// How long a drain may take, turns in hand included. What is not done by then is left to others.
 const DRAIN_LIMIT: Duration = Duration::from_secs(20);
@@ -157,9 +158,14 @@ async fn parts(installation: &Installation, metrics: Metrics, shutdown: &Cancell
         instance: installation.store.sources().id(),
         store: installation.store.clone(),
         shutdown: shutdown.clone(),
+        providers: providers(generation.environment, &installation.config).map_err(no_client)?,
         generation,
         metrics,
     })
+}
+
+fn no_client(error: NoClient) -> Failure {
+    Failure::could_not("The HTTP client can't be set up.", error, "Look at this machine's certificates and limits.")
 }
 
 /// How people sign in with a browser, if they do. The provider is asked when the first of them comes.

@@ -9,7 +9,7 @@ use clock::Sources;
 use ids::{ByokKeyId, OrgId};
 use secrets::{Envelope, LocalKms};
 use serde_json::Value;
-use store::{Effect, Instance, NewByokKey, Store, byok_aad};
+use store::{Effect, Instance, NewByokKey, NewByokSecret, Store, byok_aad};
 use testkit::{TestDatabase, wait_until};
 use worker::OrgKeys;
 
@@ -64,7 +64,8 @@ impl Place {
             let Envelope { ciphertext, wrapped_key, key_version } =
                 secrets::seal(&kms, self.store.sources(), b"what a user brought", &aad).await.unwrap();
             let (provider, label, last_four) = ("anthropic".into(), "team".into(), "1234".into());
-            let new = NewByokKey { byok_key_id, provider, label, last_four, ciphertext, wrapped_key, key_version };
+            let secret = NewByokSecret { last_four, ciphertext, wrapped_key, key_version };
+            let new = NewByokKey { byok_key_id, provider, label, secret };
             self.store.byok_create(self.org, &new, "role:test").await.unwrap();
         }
         OrgKeys::new(self.store.clone(), std::sync::Arc::new(kms)).get(self.org).await.unwrap();

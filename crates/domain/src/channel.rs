@@ -55,7 +55,7 @@ macro_rules! column_text {
             type Err = UnknownWord;
 
             fn from_str(text: &str) -> Result<Self, Self::Err> {
-                match text { $($text => Ok(Self::$variant),)* _ => Err(UnknownWord(text.to_owned())) }
+                match text { $($text => Ok(Self::$variant),)* _ => Err(UnknownWord::new(text)) }
             }
         }
     )* };
@@ -70,6 +70,12 @@ column_text! {
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is not a word that is known here")]
 pub struct UnknownWord(String);
+
+impl UnknownWord {
+    pub(crate) fn new(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+}
 
 /// Where deliveries are posted to: an http or https URL without credentials in it. Its query may be secret, so neither
 /// `Debug` nor [`Self::without_query`] shows it.

@@ -5,6 +5,7 @@
 //!
 //! Not here: I/O of any kind, async, SQL, HTTP.
 
+pub mod byok;
 pub mod call;
 pub mod channel;
 pub mod command;

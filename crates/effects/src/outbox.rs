@@ -92,9 +92,11 @@ fn record(row: &Outboxed) -> Record {
         Effect::BrowserSessionRevoked { account, session } => Record::SessionRevoked { account, session },
         Effect::MemberRemoved { org, account } => Record::MemberRemoved { org, account },
         Effect::KeyRevoked { org, key } => Record::KeyRevoked { org, key },
+        Effect::ByokKeyRotated { org, key, number } => {
+            Record::KeyRotated { org: Some(org), key: Key::Byok(key), version: numbered(number) }
+        }
         Effect::TriggerSecretRotated { org, trigger, number } => {
-            let version = Label::new(&format!("{number:010}")).expect("ten digits are visible");
-            Record::KeyRotated { org: Some(org), key: Key::Trigger(trigger), version }
+            Record::KeyRotated { org: Some(org), key: Key::Trigger(trigger), version: numbered(number) }
         }
         Effect::AdapterKeyRotated { ref version } => {
             let version = Label::new(version).expect("the table of rotations takes no other version");
@@ -102,4 +104,9 @@ fn record(row: &Outboxed) -> Record {
         }
         Effect::SubjectErased { org, account } => Record::SubjectErased { org, account },
     }
+}
+
+/// So that the greatest number is also the greatest label.
+fn numbered(number: i32) -> Label {
+    Label::new(&format!("{number:010}")).expect("ten digits are visible")
 }

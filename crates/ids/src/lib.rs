@@ -85,6 +85,8 @@ id! {
     ArtifactId,
     /// A file that somebody sends in parts.
     UploadId,
+    /// What workspaces of sessions begin with.
+    ProjectSourceId,
     /// Repeatable work.
     WorkflowId,
     /// What starts a workflow.

@@ -113,6 +113,7 @@ pub enum Outcome {
 pub enum Key {
     /// The adapter key, which wraps the orgs' data keys.
     Adapter,
+    /// A key that a user brought. Its versions are numbers of its secrets, of ten digits.
     Byok(ByokKeyId),
     /// The signing secret of a channel.
     Channel(ChannelId),

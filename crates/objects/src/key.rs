@@ -7,7 +7,7 @@
 use aes_gcm::aead::{Aead, KeyInit as _, Payload};
 use aes_gcm::{Aes256Gcm, Nonce};
 use hmac::{Hmac, Mac as _};
-use ids::{ArtifactId, CheckpointId, OrgId, SessionId, UploadId};
+use ids::{ArtifactId, CheckpointId, OrgId, ProjectSourceId, SessionId, UploadId};
 use sha2::Sha256;
 
 /// Where new objects of an org go in this generation.
@@ -27,6 +27,11 @@ impl ObjectKeys {
     #[must_use]
     pub fn upload_part(&self, upload: UploadId, part: i32, sha256: &[u8; 32]) -> String {
         format!("{}/uploads/{upload}/{part}-{}", self.prefix(), hex::encode(sha256))
+    }
+
+    #[must_use]
+    pub fn project_source(&self, source: ProjectSourceId) -> String {
+        format!("{}/project-sources/{source}", self.prefix())
     }
 
     #[must_use]

@@ -11,6 +11,7 @@
 //! Not here: which slots there are and whether one fires (`domain::schedule`), what a fired slot starts (`store::slot`).
 
 mod compaction;
+mod deliveries;
 mod erasure;
 mod expiry;
 mod retention;
@@ -31,6 +32,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, Span};
 
 pub use crate::compaction::run_compactions;
+pub use crate::deliveries::run_delivery_retention;
 pub use crate::erasure::run_erasures;
 pub use crate::expiry::run_expiries;
 pub use crate::retention::run_retention;

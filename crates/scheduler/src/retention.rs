@@ -28,7 +28,7 @@ const STRETCH: i64 = 500;
 /// Makes passes until `shutdown`. Turns that ended longer than `kept` ago are compacted.
 pub async fn run_retention(store: Store, kept: TimeDelta, shutdown: CancellationToken) {
     metrics::describe_counter!("cowork_events_compacted_total", "events that a base took the place of");
-    metrics::describe_counter!("cowork_retention_errors_total", "passes, or sessions, that could not be compacted");
+    metrics::describe_counter!("cowork_retention_errors_total", "passes, or sessions, that could not be done");
     while !shutdown.is_cancelled() {
         let pause = match pass(&store, kept, &shutdown).await {
             Ok(0) => POLL,

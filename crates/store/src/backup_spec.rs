@@ -106,6 +106,7 @@ pub const BACKUP_SPEC: BackupSpec = BackupSpec {
                 "artifacts",
                 "checkpoints",
                 "checkpoint_blobs",
+                "project_sources",
                 "blob_deletions",
                 "uploads",
                 "upload_parts",

@@ -41,6 +41,7 @@ pub(crate) async fn doom(
                 AND NOT EXISTS (SELECT FROM artifacts AS a WHERE a.org_id = $1 AND a.blob_key = blobs.blob_key)
                 AND NOT EXISTS (SELECT FROM checkpoints AS c WHERE c.org_id = $1 AND c.manifest_key = blobs.blob_key)
                 AND NOT EXISTS (SELECT FROM checkpoint_blobs AS f WHERE f.org_id = $1 AND f.blob_key = blobs.blob_key)
+                AND NOT EXISTS (SELECT FROM project_sources AS s WHERE s.org_id = $1 AND s.blob_key = blobs.blob_key)
                 AND NOT EXISTS (SELECT FROM upload_parts AS p WHERE p.org_id = $1 AND p.blob_key = blobs.blob_key)
             RETURNING blob_key
         )

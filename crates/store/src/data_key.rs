@@ -232,7 +232,7 @@ async fn write(
                     WHERE wrapped_key = new.before AND revoked_at IS NULL
                     ORDER BY org_id, byok_key_id FOR UPDATE OF byok_keys
                 )
-                UPDATE byok_keys SET wrapped_key = found.after, key_version = $1 FROM found
+                UPDATE byok_keys SET wrapped_key = found.after, key_version = $1, version = version + 1 FROM found
                 WHERE byok_keys.org_id = found.org_id AND byok_keys.byok_key_id = found.byok_key_id
                 RETURNING byok_keys.org_id AS "org: OrgId""#,
                 version,

@@ -1,10 +1,11 @@
 //! Deliveries: one message to one destination, until it is accepted or set aside.
 //!
 //! Not here: making deliveries (`cursor`), claiming and settling them (`claim`), what a person does about one
-//! (`intervene`), whether and when to try again (`domain::retry`).
+//! (`intervene`), whether and when to try again (`domain::retry`), deleting those that were finished long ago (`sweep`).
 
 mod claim;
 mod intervene;
+mod sweep;
 mod unknown;
 
 use clock::Timestamp;
@@ -13,6 +14,7 @@ use ids::{BindingId, ChannelId, DeliveryId, OrgId};
 
 pub use self::claim::{ClaimedDelivery, Claims, Outcome, Settlement};
 pub use self::intervene::Intervention;
+pub use self::sweep::DeliverySweep;
 pub use self::unknown::UnknownDelivery;
 use crate::{Store, StoreError};
 

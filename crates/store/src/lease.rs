@@ -14,7 +14,7 @@ use clock::Timestamp;
 use domain::command::Wish;
 use domain::projection::Projection;
 use domain::session::FencingToken;
-use ids::{CheckpointId, CommandId, InstanceId, OrgId, SessionId};
+use ids::{CheckpointId, CommandId, InstanceId, OrgId, ProjectSourceId, SessionId};
 use sqlx::PgConnection;
 use sqlx::types::Json;
 
@@ -47,6 +47,8 @@ pub struct Held {
     pub last_sequence: i64,
     pub projection: Projection,
     pub checkpoint: Option<CheckpointId>,
+    /// What the workspace begins with, without a checkpoint. `None`: an empty folder.
+    pub project_source: Option<ProjectSourceId>,
     /// `None`: somebody else ended it; there is nothing to do but to release.
     pub next: Option<NextCommand>,
 }
@@ -77,6 +79,7 @@ struct HeldRow {
     agent: String,
     last_sequence: i64,
     checkpoint: Option<CheckpointId>,
+    project_source: Option<ProjectSourceId>,
     content: Json<serde_json::Value>,
     command_id: Option<CommandId>,
     ordinal: Option<i64>,
@@ -93,8 +96,9 @@ impl HeldRow {
             projection.map_err(StoreError::unreadable("projections", "content", self.session.to_string()))?;
         let Self { command_id, ordinal, kind, payload, attempt, traceparent, .. } = self;
         let next = command::read_next(command_id, ordinal, kind, payload, attempt, traceparent)?;
-        let (agent, last_sequence, checkpoint) = (self.agent, self.last_sequence, self.checkpoint);
-        Ok(Held { agent, last_sequence, projection, checkpoint, next })
+        let (agent, last_sequence) = (self.agent, self.last_sequence);
+        let (checkpoint, project_source) = (self.checkpoint, self.project_source);
+        Ok(Held { agent, last_sequence, projection, checkpoint, project_source, next })
     }
 }
 

@@ -44,6 +44,7 @@ mod maintenance;
 mod org;
 mod org_key;
 mod outbox;
+mod project_source;
 mod quota;
 mod remembered;
 mod replay;
@@ -83,7 +84,7 @@ pub use crate::binding::{Binding, BindingError, NewBinding};
 pub use crate::blob::BlobRow;
 pub use crate::blob_deletion::{Deletions, DueDeletion, GRACE as BLOB_GRACE};
 pub use crate::browser_session::BrowserSession;
-pub use crate::byok::{ByokKey, NewByokKey, SealedByokKey, byok_aad};
+pub use crate::byok::{ByokError, ByokKey, NewByokKey, NewByokSecret, SealedByokKey, byok_aad};
 pub use crate::call::{Call, CallError, Called, CalledTrigger};
 pub use crate::change::ChangeError;
 pub use crate::channel::{Channel, ChannelChange, NewChannel};
@@ -92,7 +93,9 @@ pub use crate::command::{Command, EnqueueError, Enqueued, NewCommand};
 pub use crate::compaction::{CompactError, Compacted, CompactionPage};
 pub use crate::cursor::{BehindCursor, NewDelivery};
 pub use crate::data_key::{Rewrapped, SealedCount, SealedPlace, SealedTable, WrappedKey};
-pub use crate::delivery::{ClaimedDelivery, Claims, Delivery, Intervention, Outcome, Settlement, UnknownDelivery};
+pub use crate::delivery::{
+    ClaimedDelivery, Claims, Delivery, DeliverySweep, Intervention, Outcome, Settlement, UnknownDelivery,
+};
 pub use crate::diagnostics::{Backlog, KeyVersion};
 pub use crate::error::{ConnectError, StoreError};
 pub use crate::event::Append;
@@ -109,6 +112,7 @@ pub use crate::maintenance::Maintenance;
 pub use crate::org::{FirstOrg, Org};
 pub use crate::org_key::{OrgKey, org_key_aad};
 pub use crate::outbox::{Effect, OutboxBacklog, Outboxed, SettledAs};
+pub use crate::project_source::{NewProjectSource, ProjectSource, ProjectSourceError};
 pub use crate::quota::{OF_TURNS as QUOTAS_OF_TURNS, Quota, QuotaRemoval, QuotaUse, UsedUp};
 pub use crate::replay::{
     Beginning, DeliveriesReplayed, DeliveryNote, Extent, Lost, Notes, Other, OtherNote, Remembered, Replay, Replayed,

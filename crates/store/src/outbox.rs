@@ -62,6 +62,12 @@ pub enum Effect {
         org: OrgId,
         key: ByokKeyId,
     },
+    /// The secrets of before of a key that a user brought are replaced.
+    ByokKeyRotated {
+        org: OrgId,
+        key: ByokKeyId,
+        number: i32,
+    },
     /// Signatures under the trigger's older secrets are not believed any more.
     TriggerSecretRotated {
         org: OrgId,

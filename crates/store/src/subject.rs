@@ -21,7 +21,7 @@ use sqlx::PgConnection;
 use crate::outbox::{self, Effect};
 use crate::wake::Wake;
 use crate::wall::Reach;
-use crate::{Store, StoreError, audit};
+use crate::{Store, StoreError, audit, project_source};
 
 /// An erasure, finished or not.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -214,12 +214,14 @@ impl Store {
             return Ok(ErasureStep::More);
         }
         forget_in_audit(tx, account).await?;
+        let blobs = project_source::erase(tx, account, self.sources.now()).await?;
         sqlx::query!(
             "-- subject_erasure_finish
             WITH answers AS (DELETE FROM idempotency_keys WHERE account_id = $1)
-            UPDATE subject_erasures SET state = 'erased', finished_at = $2 WHERE account_id = $1",
+            UPDATE subject_erasures SET state = 'erased', finished_at = $2, blobs = blobs + $3 WHERE account_id = $1",
             account as AccountId,
             self.sources.now(),
+            i64::try_from(blobs).unwrap_or(i64::MAX),
         )
         .execute(tx)
         .await?;

@@ -1,4 +1,4 @@
-//! Uploads: files that people send in parts.
+//! Uploads: files that people send in parts, to a session or to be a project source.
 //!
 //! A part is a blob, durable before its row. When all are there and their content is what was declared, it is stored as one
 //! object, and one transaction makes it an artifact and dooms the parts. What nobody completes is forgotten a day after it
@@ -27,7 +27,8 @@ const SWEEP: i64 = 100;
 #[derive(Debug, Clone)]
 pub struct NewUpload {
     pub org: OrgId,
-    pub session: SessionId,
+    /// `None`: it is to be a project source.
+    pub session: Option<SessionId>,
     pub name: String,
     pub media_type: String,
     /// Bytes of the whole.
@@ -40,7 +41,8 @@ pub struct NewUpload {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Upload {
     pub upload_id: UploadId,
-    pub session_id: SessionId,
+    /// `None`: it is to be a project source.
+    pub session_id: Option<SessionId>,
     pub name: String,
     pub media_type: String,
     pub size: i64,
@@ -71,6 +73,8 @@ pub enum UploadError {
     TooMany,
     #[error("the upload is complete")]
     Complete,
+    #[error("the upload belongs to no session")]
+    NoSession,
     #[error("this part was sent with another content")]
     OtherContent,
     #[error(transparent)]
@@ -84,19 +88,11 @@ impl Store {
         let now = self.sources.now();
         let upload: UploadId = self.sources.id();
         let mut tx = self.begin_of(new.org).await.map_err(during())?;
+        if let Some(session) = new.session {
+            lock_session(&mut tx, new.org, session).await.map_err(during())?.ok_or(UploadError::NoSuchSession)?;
+        }
         // Uploads to one session come one after the other here; those of several may be a few more than allowed.
-        let row = sqlx::query!(
-            r#"-- upload_create_lock
-            SELECT (SELECT count(*) FROM uploads WHERE uploads.org_id = $1 AND artifact_id IS NULL) AS "open!"
-            FROM sessions WHERE org_id = $1 AND session_id = $2 FOR NO KEY UPDATE"#,
-            new.org as OrgId,
-            new.session as SessionId,
-        )
-        .fetch_optional(&mut *tx)
-        .await
-        .map_err(during())?
-        .ok_or(UploadError::NoSuchSession)?;
-        if row.open >= OPEN_UPLOADS_MAX {
+        if open(&mut tx, new.org).await.map_err(during())? >= OPEN_UPLOADS_MAX {
             return Err(UploadError::TooMany);
         }
         // No audit record does it for this one: it is no artifact yet.
@@ -107,7 +103,7 @@ impl Store {
             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
             new.org as OrgId,
             upload as UploadId,
-            new.session as SessionId,
+            new.session as Option<SessionId>,
             new.name,
             new.media_type,
             new.size,
@@ -190,7 +186,8 @@ impl Store {
         if let Some(artifact) = found.artifact_id {
             return Ok(artifact);
         }
-        artifact::insert(&mut tx, &self.sources, org, found.session_id, new).await.map_err(during())?;
+        let session = found.session_id.ok_or(UploadError::NoSession)?;
+        artifact::insert(&mut tx, &self.sources, org, session, new).await.map_err(during())?;
         sqlx::query!(
             "-- upload_complete
             UPDATE uploads SET artifact_id = $3 WHERE org_id = $1 AND upload_id = $2",
@@ -202,7 +199,7 @@ impl Store {
         .await
         .map_err(during())?;
         take_parts(&mut tx, org, &[upload], self.sources.now()).await.map_err(during())?;
-        let (target, detail) = (format!("artifact:{}", new.artifact), json!({"session_id": found.session_id}));
+        let (target, detail) = (format!("artifact:{}", new.artifact), json!({"session_id": session}));
         let recorded = audit::record(&mut tx, &self.sources, org, actor, "artifact.upload", &target, detail);
         recorded.await.map_err(during())?;
         tx.commit().await.map_err(during())?;
@@ -259,8 +256,31 @@ pub(crate) async fn erase(
     forget(tx, org, &uploads, now).await
 }
 
+async fn lock_session(tx: &mut PgConnection, org: OrgId, session: SessionId) -> Result<Option<()>, sqlx::Error> {
+    let found = sqlx::query!(
+        "-- upload_create_lock
+        SELECT 1 AS one FROM sessions WHERE org_id = $1 AND session_id = $2 FOR NO KEY UPDATE",
+        org as OrgId,
+        session as SessionId,
+    )
+    .fetch_optional(tx)
+    .await?;
+    Ok(found.map(|_| ()))
+}
+
+/// Uploads of the org that are not complete.
+async fn open(tx: &mut PgConnection, org: OrgId) -> Result<i64, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"-- upload_count_open
+        SELECT count(*) AS "open!" FROM uploads WHERE org_id = $1 AND artifact_id IS NULL"#,
+        org as OrgId,
+    )
+    .fetch_one(tx)
+    .await
+}
+
 /// The upload without its parts, locked against everybody who would change it.
-async fn load(tx: &mut PgConnection, org: OrgId, upload: UploadId) -> Result<Option<Upload>, sqlx::Error> {
+pub(crate) async fn load(tx: &mut PgConnection, org: OrgId, upload: UploadId) -> Result<Option<Upload>, sqlx::Error> {
     let row = sqlx::query!(
         r#"-- upload_load
         SELECT session_id AS "session_id: SessionId", name, media_type, size, sha256,
@@ -299,7 +319,12 @@ async fn parts(tx: &mut PgConnection, org: OrgId, upload: UploadId) -> Result<Ve
     Ok(rows.into_iter().map(|row| part(row.part, row.blob_key, row.size, row.sha256)).collect())
 }
 
-async fn forget(tx: &mut PgConnection, org: OrgId, uploads: &[UploadId], now: Timestamp) -> Result<u64, sqlx::Error> {
+pub(crate) async fn forget(
+    tx: &mut PgConnection,
+    org: OrgId,
+    uploads: &[UploadId],
+    now: Timestamp,
+) -> Result<u64, sqlx::Error> {
     let blobs = take_parts(tx, org, uploads, now).await?;
     let uploads: Vec<uuid::Uuid> = uploads.iter().map(|upload| (*upload).into()).collect();
     sqlx::query!(
@@ -344,7 +369,7 @@ mod tests {
     async fn begun(world: &World) -> UploadId {
         let session = world.session().await;
         let (name, media_type) = ("a".to_owned(), "text/plain".to_owned());
-        let new = NewUpload { org: world.org, session, name, media_type, size: 1, sha256: vec![7; 32] };
+        let new = NewUpload { org: world.org, session: Some(session), name, media_type, size: 1, sha256: vec![7; 32] };
         world.store.upload_create(&new).await.unwrap().upload_id
     }
 

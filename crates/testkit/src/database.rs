@@ -37,6 +37,23 @@ impl TestDatabase {
         Self { name, options, pool, server }
     }
 
+    /// Another one with the same rows. Whoever is connected to this one is cut off, and finds out with their next statement.
+    ///
+    /// # Panics
+    /// If somebody connects all the time.
+    pub async fn copy(&self) -> Self {
+        let id: Uuid = system_sources().id();
+        let name = format!("test_{}", id.simple());
+        let admin = PgConnectOptions::from_str(&self.server.url()).expect("the server's url is one");
+        let ours = &self.name;
+        let cut = format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{ours}'");
+        run(&admin, cut).await.expect("cut connections");
+        run(&admin, format!("CREATE DATABASE {name} TEMPLATE {ours}")).await.expect("copy a test database");
+        let options = admin.database(&name);
+        let pool = PgPoolOptions::new().max_connections(MAX_CONNECTIONS).connect_lazy_with(options.clone());
+        Self { name, options, pool, server: self.server.clone() }
+    }
+
     /// Its URL, for whatever takes one: sqlx, a role's configuration, Postgres' own tools.
     #[must_use]
     pub fn url(&self) -> String {

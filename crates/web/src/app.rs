@@ -6,6 +6,7 @@ use chrono::TimeDelta;
 use domain::egress::Egress;
 use effects::Effects;
 use objects::Objects;
+use providers::Providers;
 use secrets::{ConfiguredSecrets, CookieKeys, Kms, SecretBytes, SecretReader};
 use store::{Generation, Store};
 use tokio_util::sync::CancellationToken;
@@ -34,6 +35,8 @@ pub struct App {
     pub sign_in: Option<SignIn>,
     /// Where channels may lead. The gateway is told the same, and asks again when it connects.
     pub egress: Egress,
+    /// Whom keys that users bring are from. A drill copy has none.
+    pub providers: Providers,
     pub rates: RateLimits,
     pub metrics: Exposition,
     /// The newest events of sessions that are followed.

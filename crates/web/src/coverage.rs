@@ -105,6 +105,7 @@ impl Furnished {
             assert!(made.status.is_success(), "{path}: {}", String::from_utf8_lossy(&made.body));
             ids[id] = made.json()[id].clone();
         }
+        ids["project_source_id"] = crate::project_sources::tests::made(&world).await["project_source_id"].clone();
         ids["delivery_id"] = delivery(&world, &ids).await;
         ids["browser_session_id"] = browser_session(&world).await;
         Self { world, ids }

@@ -36,6 +36,7 @@ mod orgs;
 mod page;
 mod probes;
 mod problem;
+mod project_sources;
 mod quotas;
 mod rate;
 mod roles;

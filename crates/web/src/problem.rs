@@ -72,6 +72,11 @@ impl Problem {
         Self::new(status, "destination_refused", "The destination is not called from here", detail)
     }
 
+    /// An archive has what no workspace gets; `detail` says what and where.
+    pub(crate) fn archive_refused(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "archive_refused", "The archive is refused", detail)
+    }
+
     pub(crate) fn unauthenticated() -> Self {
         let detail =
             "send a valid API token as `Authorization: Bearer cow_...`, or sign in with a browser at /auth/sign-in";

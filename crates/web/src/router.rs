@@ -13,8 +13,8 @@ use crate::app::App;
 use crate::problem::Problem;
 use crate::{
     artifacts, audit, auth, bindings, bounds, browser_sessions, byok_keys, channels, commands, deliveries, diagnostics,
-    events, gate, idempotency, invitations, maintenance, members, metrics, observe, openapi, orgs, quotas, rate, roles,
-    sessions, sign_in, subjects, tokens, uploads, usage, workflows, workspace,
+    events, gate, idempotency, invitations, maintenance, members, metrics, observe, openapi, orgs, project_sources,
+    quotas, rate, roles, sessions, sign_in, subjects, tokens, uploads, usage, workflows, workspace,
 };
 
 /// Bytes of a request's body. Larger ones are refused with 413 before they are read.
@@ -60,6 +60,7 @@ pub(crate) fn described() -> OpenApiRouter<App> {
         .merge(metrics::routes())
         .merge(openapi::routes())
         .merge(orgs::routes())
+        .merge(project_sources::routes())
         .merge(roles::routes())
         .merge(sessions::routes())
         .merge(subjects::routes())

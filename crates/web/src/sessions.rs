@@ -10,7 +10,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use clock::Timestamp;
 use domain::projection::SessionState;
-use ids::{CheckpointId, OrgId, SessionId};
+use ids::{CheckpointId, OrgId, ProjectSourceId, SessionId};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use store::{NewSession, Session, StoredProjection};
@@ -97,6 +97,8 @@ struct Create {
     #[serde(default = "scripted")]
     #[schema(inline)]
     agent: Word,
+    /// What its workspace begins with. Without one: an empty folder.
+    project_source: Option<ProjectSourceId>,
 }
 
 /// The agent of what names none.
@@ -111,7 +113,7 @@ pub(crate) fn scripted() -> Word {
     operation_id = "session_create",
     tag = "sessions",
     request_body = Create,
-    responses((status = 201, description = "It is there, and idle.", body = SessionView)),
+    responses((status = 201, description = "It is there, and idle.", body = SessionView), (status = 404, description = "The org has no such project source.")),
     security(("token" = ["sessions.write"])),
 )]
 async fn create(
@@ -121,8 +123,16 @@ async fn create(
 ) -> Result<(StatusCode, Json<SessionView>), Problem> {
     let title = new.title.trimmed();
     let agent = new.agent.trimmed();
+    let new_source = new.project_source;
     let new = NewSession { org: caller.org, created_by: Some(caller.account), title, agent };
-    let session = app.store.session_create(app.generation.generation, &new).await?;
+    let generation = app.generation.generation;
+    let session = match new_source {
+        None => app.store.session_create(generation, &new).await?,
+        Some(source) => {
+            let begun = app.store.session_create_from(generation, &new, source).await?;
+            begun.ok_or_else(|| Problem::not_found("project source"))?
+        }
+    };
     Ok((StatusCode::CREATED, Json(find(&app, caller.org, session).await?.into())))
 }
 

@@ -17,6 +17,7 @@ use domain::egress::Egress;
 use domain::tenancy::{Role, RoleName, Scope};
 use ids::{AccountId, OrgId, TokenId};
 use objects::Objects;
+use providers::Providers;
 use secrets::{ConfiguredSecrets, CookieKeys, SecretReader};
 use serde_json::Value;
 use store::{Credential, Environment, FirstOrg, Generation, NewMember, NewToken, Store};
@@ -96,6 +97,12 @@ impl World {
     /// Lets channels lead into a network that is not public from now on.
     pub(crate) fn allow(&mut self, network: &str) {
         self.app.egress = Egress::allowing(vec![network.parse().unwrap()]);
+        self.router = crate::router(self.app.clone());
+    }
+
+    /// Has others asked about keys from now on.
+    pub(crate) fn ask(&mut self, providers: Providers) {
+        self.app.providers = providers;
         self.router = crate::router(self.app.clone());
     }
 
@@ -238,6 +245,7 @@ async fn app(store: Store, folder: &std::path::Path) -> App {
         ledger_retention: chrono::TimeDelta::days(30),
         sign_in: None,
         egress: Egress::default(),
+        providers: Providers::none(),
         rates: RateLimits::per_minute(0),
         metrics: Exposition::new(String::new),
         tails: crate::events::tails::Tails::default(),

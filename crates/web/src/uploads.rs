@@ -1,4 +1,4 @@
-//! Uploads: files that people send to a session in parts, until they are artifacts.
+//! Uploads: files that people send in parts, to a session until they are artifacts, or by themselves until they are project sources.
 //!
 //! Whoever begins says how large the file is and which SHA-256 it has. Parts of 1 MiB may come in any order, several at once, and
 //! again; what is there is asked for by who resumes. The hash is compared before the file becomes an artifact.
@@ -33,6 +33,7 @@ use crate::text::{Name, Word};
 pub(crate) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
         .routes(routes!(create))
+        .routes(routes!(create_alone))
         .routes(routes!(view, delete))
         .routes(routes!(put_part))
         .routes(routes!(complete))
@@ -42,7 +43,8 @@ pub(crate) fn routes() -> OpenApiRouter<App> {
 #[schema(as = Upload)]
 struct UploadView {
     upload_id: UploadId,
-    session_id: SessionId,
+    /// `null`: it is to be a project source.
+    session_id: Option<SessionId>,
     name: String,
     media_type: String,
     /// Bytes.
@@ -114,6 +116,9 @@ impl From<UploadError> for Problem {
                 "the org has {OPEN_UPLOADS_MAX} uploads that are not complete: complete or delete some first"
             )),
             UploadError::Complete => Self::conflict("the upload is complete: begin another one"),
+            UploadError::NoSession => {
+                Self::conflict("the upload belongs to no session and becomes no artifact: make a project source of it")
+            }
             UploadError::OtherContent => Self::other_content(),
             UploadError::Store(error) => error.into(),
         }
@@ -142,6 +147,33 @@ async fn create(
     Path(session): Path<SessionId>,
     Json(new): Json<Create>,
 ) -> Result<(StatusCode, Json<UploadView>), Problem> {
+    begin(&app, &caller, Some(session), new).await
+}
+
+/// Begins an upload that is to be a project source.
+#[utoipa::path(
+    post,
+    path = "/api/uploads",
+    operation_id = "upload_create_alone",
+    tag = "artifacts",
+    request_body = Create,
+    responses((status = 201, description = "Its parts can come.", body = UploadView), (status = 409, description = "The org has too many uploads that are not complete.")),
+    security(("token" = ["artifacts.write"])),
+)]
+async fn create_alone(
+    State(app): State<App>,
+    caller: Caller,
+    Json(new): Json<Create>,
+) -> Result<(StatusCode, Json<UploadView>), Problem> {
+    begin(&app, &caller, None, new).await
+}
+
+async fn begin(
+    app: &App,
+    caller: &Caller,
+    session: Option<SessionId>,
+    new: Create,
+) -> Result<(StatusCode, Json<UploadView>), Problem> {
     let name = new.name.trimmed();
     let media_type = new.media_type.trimmed();
     if !(0..=SIZE_MAX).contains(&new.size) {
@@ -154,7 +186,7 @@ async fn create(
     Ok((StatusCode::CREATED, Json(upload.into())))
 }
 
-async fn find(app: &App, org: OrgId, upload: UploadId) -> Result<Upload, Problem> {
+pub(crate) async fn find(app: &App, org: OrgId, upload: UploadId) -> Result<Upload, Problem> {
     app.store.upload_get(org, upload).await?.ok_or_else(|| Problem::not_found("upload"))
 }
 
@@ -241,9 +273,10 @@ async fn become_artifact(app: &App, caller: &Caller, upload: Upload) -> Result<A
         let there = upload.parts.len();
         return Err(Problem::conflict(format!("{there} of {wanted} parts are there: send the others first")));
     }
+    let session = upload.session_id.ok_or(UploadError::NoSession)?;
     let artifact: ArtifactId = app.store.sources().id();
     let keys = ObjectKeys { org: caller.org, generation: app.generation.generation };
-    let key = keys.artifact(upload.session_id, artifact);
+    let key = keys.artifact(session, artifact);
     let blob = BlobRow { key: key.clone(), size: upload.size, sha256: upload.sha256.clone() };
     store_whole(app, &blob, &upload.parts).await?;
     let new = NewArtifact { artifact, name: upload.name, media_type: upload.media_type, blob };
@@ -269,7 +302,7 @@ async fn store_whole(app: &App, whole: &BlobRow, parts: &[UploadPart]) -> Result
     })
 }
 
-fn named(row: &BlobRow) -> Result<Blob, ObjectsError> {
+pub(crate) fn named(row: &BlobRow) -> Result<Blob, ObjectsError> {
     let wrong = || ObjectsError::Mismatch(row.key.clone());
     let (size, sha256) = (u64::try_from(row.size), row.sha256.clone().try_into());
     Ok(Blob { key: row.key.clone(), size: size.map_err(|_| wrong())?, sha256: sha256.map_err(|_| wrong())? })

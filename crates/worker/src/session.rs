@@ -5,7 +5,7 @@ use std::sync::Arc;
 use chrono::TimeDelta;
 use domain::command::{CommandState, Wish, wait_after_loss};
 use domain::event::{Event, TurnOutcome};
-use ids::CheckpointId;
+use ids::{CheckpointId, ProjectSourceId};
 use serde_json::Value;
 use store::{Held, Lease, NewCheckpoint, NextCommand, QUOTAS_OF_TURNS, StoreError};
 
@@ -23,6 +23,8 @@ pub(crate) struct Session {
     pub(crate) journal: Journal,
     pub(crate) agent: String,
     pub(crate) checkpoint: Option<CheckpointId>,
+    /// What the workspace begins with, as long as there is no checkpoint.
+    pub(crate) project_source: Option<ProjectSourceId>,
     /// What the agent left behind; `None`: it is still in the checkpoint.
     pub(crate) state: Option<Value>,
     /// How often the command in hand was started. For the wait before the next time.
@@ -44,6 +46,7 @@ pub(crate) async fn advance(context: Arc<Context>, lease: Lease, held: Result<He
         journal,
         agent: held.agent,
         checkpoint: held.checkpoint,
+        project_source: held.project_source,
         state: None,
         attempt: 0,
     };

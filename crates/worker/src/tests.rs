@@ -1,5 +1,6 @@
 //! Stories of a worker with a real database and a real folder of objects.
 
 mod recovery;
+mod sources;
 mod turns;
 mod world;

@@ -11,6 +11,7 @@ use domain::event::TurnOutcome;
 use ids::CheckpointId;
 use objects::checkpoint::{self, CheckpointName, OpenError, SaveError, Saved};
 use objects::{Blob, CheckpointKey, ObjectsError};
+use projects::UnpackError;
 use secrets::KmsError;
 use serde_json::Value;
 use store::{BlobRow, Checkpoint, NewCheckpoint, NextCommand};
@@ -114,7 +115,7 @@ impl Session {
     async fn restore(&mut self, key: &CheckpointKey, workspace: &Path) -> Result<Value, Unready> {
         let found = self.context.workspaces.unmark(workspace, self.checkpoint).await?;
         let Some(checkpoint) = self.checkpoint else {
-            workspace::empty(workspace).await?;
+            self.begin_workspace(workspace).await?;
             return Ok(Value::Null);
         };
         if let (Found::AtCheckpoint, Some(state)) = (found, self.state.take()) {
@@ -129,6 +130,22 @@ impl Session {
             Found::Elsewhere => checkpoint::open(objects, key, name, &manifest, workspace).await,
         };
         Ok(saved.map_err(unopened)?.state)
+    }
+
+    /// Makes the workspace of a session that has saved none, anew each time: half of a lost turn may be there.
+    async fn begin_workspace(&self, workspace: &Path) -> Result<(), Unready> {
+        workspace::empty(workspace).await?;
+        let Some(source) = self.project_source else { return Ok(()) };
+        let parts = &self.context.parts;
+        let row = parts.store.project_source_blob(self.hold.lease.org, source).await?;
+        let row = row.ok_or_else(|| Unready::Broken(sourceless("it was deleted")))?;
+        let blob = blob(&row).ok_or_else(|| Unready::Broken(sourceless("its row can't be read")))?;
+        let content = parts.objects.get_blob(&blob).await.map_err(unread)?;
+        let folder = workspace.to_owned();
+        match tokio::task::spawn_blocking(move || projects::unpack(&content, &folder)).await? {
+            Err(UnpackError::Damaged(why)) => Err(Unready::Broken(sourceless(&why))),
+            unpacked => Ok(unpacked?),
+        }
     }
 
     fn name(&self, checkpoint: CheckpointId) -> CheckpointName {
@@ -274,9 +291,24 @@ impl Drop for Abandoned {
 }
 
 pub(crate) fn manifest(row: &Checkpoint) -> Result<Blob, Unready> {
-    let BlobRow { key, size, sha256 } = &row.manifest;
-    let blob = || Some(Blob { key: key.clone(), size: (*size).try_into().ok()?, sha256: sha256[..].try_into().ok()? });
-    blob().ok_or_else(|| Unready::Broken(broken("its row can't be read")))
+    blob(&row.manifest).ok_or_else(|| Unready::Broken(broken("its row can't be read")))
+}
+
+fn blob(row: &BlobRow) -> Option<Blob> {
+    let BlobRow { key, size, sha256 } = row;
+    Some(Blob { key: key.clone(), size: (*size).try_into().ok()?, sha256: sha256[..].try_into().ok()? })
+}
+
+fn sourceless(why: &str) -> String {
+    format!("the project source that the session begins with can't be used: {why}; begin another session")
+}
+
+/// Tells damage, which stays, from a store that fails just now.
+fn unread(error: ObjectsError) -> Unready {
+    match error {
+        ObjectsError::Store { .. } | ObjectsError::Folder { .. } => error.into(),
+        error => Unready::Broken(sourceless(&chain(&error))),
+    }
 }
 
 fn broken(why: &str) -> String {

@@ -15,8 +15,9 @@ use gateway::{ChannelSecret, GatewayConfig};
 use ids::InstanceId;
 use ledger::Compaction;
 use objects::Objects;
+use providers::{NoClient, Providers};
 use secrets::{ConfiguredSecrets, CookieKeys, Kms, SecretBytes, SecretReader};
-use store::{Generation, Store};
+use store::{Environment, Generation, Store};
 use telemetry::Metrics;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
@@ -35,6 +36,9 @@ const TURNS_DRAIN: Duration = Duration::from_secs(10);
 
 /// How long a lost turn waits at first. With what it grows to, an outage of the object store of 14 s costs no command.
 const LOST_TURN_BACKOFF: Duration = Duration::from_millis(200);
+
+/// How long a provider may take to say whether it takes a key. Somebody waits for it.
+const PROVIDER_TIMEOUT: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
 pub(crate) enum Role {
@@ -62,6 +66,8 @@ pub(crate) struct Parts {
     /// `None`: nobody signs in with a browser.
     pub(crate) sign_in: Option<SignIn>,
     pub(crate) generation: Generation,
+    /// Who is asked about keys that users bring.
+    pub(crate) providers: Providers,
     pub(crate) instance: InstanceId,
     pub(crate) metrics: Metrics,
     pub(crate) shutdown: CancellationToken,
@@ -143,6 +149,15 @@ impl Role {
                         Ok(())
                     });
                 }
+                if let Some(days) = config.retention.deliveries_days {
+                    let kept = TimeDelta::days(days.into());
+                    let retention =
+                        scheduler::run_delivery_retention(parts.store.clone(), kept, parts.shutdown.clone());
+                    tasks.spawn(async move {
+                        retention.await;
+                        Ok(())
+                    });
+                }
                 let seals = scheduler::run_seals(parts.store.clone(), parts.shutdown.clone());
                 tasks.spawn(async move {
                     seals.await;
@@ -193,6 +208,7 @@ fn app(parts: &Parts, config: &Config) -> App {
         ledger_retention: oldest::retention(&config.ledger),
         sign_in: parts.sign_in.clone(),
         egress: egress(config),
+        providers: parts.providers.clone(),
         rates: RateLimits::per_minute(config.web.requests_per_minute),
         metrics: exposition(parts),
         tails: Tails::default(),
@@ -266,10 +282,30 @@ pub(crate) fn egress(config: &Config) -> Egress {
     Egress::allowing(config.gateway.allowed_networks.clone())
 }
 
+/// A drill copy has real keys, and tells them to nobody.
+pub(crate) fn providers(environment: Environment, config: &Config) -> Result<Providers, NoClient> {
+    match environment {
+        Environment::Production => Providers::over_http(PROVIDER_TIMEOUT, &egress(config)),
+        Environment::Drill => Ok(Providers::none()),
+    }
+}
+
 fn wrong_environment(error: impl std::error::Error + Send + Sync + 'static) -> Failure {
     Failure::could_not(
         "The gateway may not start in this environment.",
         error,
         "A drill copy needs gateway.redirect_to, and a system in production must not have it.",
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_drill_copy_tells_no_provider_a_key() {
+        let config = Config::default();
+        assert_eq!(providers(Environment::Drill, &config).unwrap().names().count(), 0);
+        assert!(providers(Environment::Production, &config).unwrap().names().count() > 0);
+    }
 }

@@ -17,6 +17,7 @@ pub(crate) const METRICS: &[&str] = &[
     "cowork_commands_pending",
     "cowork_deliveries_dead",
     "cowork_deliveries_dead_total",
+    "cowork_deliveries_deleted_total",
     "cowork_deliveries_pending",
     "cowork_deliveries_refused_total",
     "cowork_deliveries_sent_total",

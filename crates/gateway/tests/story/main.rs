@@ -4,6 +4,7 @@ mod calls;
 mod deliveries;
 mod door;
 mod environment;
+mod forgetting;
 mod guard;
 mod inbound;
 mod remembering;

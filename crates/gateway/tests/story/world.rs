@@ -89,10 +89,36 @@ impl World {
 
     /// Stops a gateway, and starts one that may call sinks in its place.
     pub(crate) async fn restart(&mut self, gateway: JoinHandle<Result<(), StartError>>) {
+        self.stop(gateway).await;
+        self.gateway();
+    }
+
+    /// Sends until `count` deliveries are sent, and stops.
+    pub(crate) async fn send(&mut self, count: usize) {
+        let gateway = self.gateway();
+        self.until(DeliveryState::Sent, count).await;
+        self.stop(gateway).await;
+    }
+
+    /// Has a gateway render all that was said, and stops it.
+    pub(crate) async fn render(&mut self) {
+        let gateway = self.gateway();
+        self.rendered().await;
+        self.stop(gateway).await;
+    }
+
+    async fn stop(&mut self, gateway: JoinHandle<Result<(), StartError>>) {
         self.shutdown.cancel();
         gateway.await.unwrap().unwrap();
         self.shutdown = CancellationToken::new();
-        self.gateway();
+    }
+
+    /// The same system in a generation of its own, on the rows of `database`.
+    pub(crate) fn living_on(&self, database: TestDatabase, store: Store, generation: Generation) -> Self {
+        let objects = Objects::over(self.ledger.clone());
+        let effects = effects(&store, &generation, objects, &self.secret, Duration::from_millis(300));
+        let (ledger, secret, shutdown) = (self.ledger.clone(), self.secret.clone(), CancellationToken::new());
+        Self { store, ledger, effects, generation, org: self.org, shutdown, secret, database }
     }
 
     pub(crate) async fn channel(&self, destination: &str) -> ChannelId {

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::testing::World;
-use crate::{NewByokKey, OrgKey};
+use crate::{NewByokKey, NewByokSecret, OrgKey};
 
 async fn byok(world: &World, wrapped: &[u8]) -> ByokKeyId {
     let byok_key_id: ByokKeyId = world.store.sources().id();
@@ -10,10 +10,12 @@ async fn byok(world: &World, wrapped: &[u8]) -> ByokKeyId {
         byok_key_id,
         provider: "anthropic".into(),
         label: "team".into(),
-        last_four: "1234".into(),
-        ciphertext: b"sealed".to_vec(),
-        wrapped_key: wrapped.to_vec(),
-        key_version: "1".into(),
+        secret: NewByokSecret {
+            last_four: "1234".into(),
+            ciphertext: b"sealed".to_vec(),
+            wrapped_key: wrapped.to_vec(),
+            key_version: "1".into(),
+        },
     };
     world.store.byok_create(world.org, &new, "role:test").await.unwrap();
     byok_key_id

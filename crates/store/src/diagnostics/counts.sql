@@ -45,6 +45,7 @@ UNION ALL SELECT 'subject_erasures', count(*) FROM subject_erasures
 UNION ALL SELECT 'subscriptions', count(*) FROM subscriptions
 UNION ALL SELECT 'trigger_calls', count(*) FROM trigger_calls
 UNION ALL SELECT 'triggers', count(*) FROM triggers
+UNION ALL SELECT 'project_sources', count(*) FROM project_sources
 UNION ALL SELECT 'upload_parts', count(*) FROM upload_parts
 UNION ALL SELECT 'uploads', count(*) FROM uploads
 UNION ALL SELECT 'usage_counters', count(*) FROM usage_counters

@@ -83,7 +83,7 @@ async fn an_upload_that_was_begun_is_not_begun_again() {
     let (account, session) = (account(&world).await, world.session().await);
     let attempt = taken(&world, account).await;
     let (name, media_type) = ("a.txt".to_owned(), "text/plain".to_owned());
-    let new = NewUpload { org: world.org, session, name, media_type, size: 1, sha256: vec![7; 32] };
+    let new = NewUpload { org: world.org, session: Some(session), name, media_type, size: 1, sha256: vec![7; 32] };
     attempt.clone().carry_out(world.store.upload_create(&new)).await.unwrap();
     assert!(!world.store.idempotency_release(&attempt).await.unwrap(), "it had an effect");
     world.clock.advance(HELD);

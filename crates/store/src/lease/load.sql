@@ -1,6 +1,7 @@
 -- lease_load
 SELECT held.org_id AS "org!: OrgId", held.session_id AS "session!: SessionId", agent, last_sequence,
-    checkpoint_id AS "checkpoint: CheckpointId", content AS "content: Json<serde_json::Value>",
+    checkpoint_id AS "checkpoint: CheckpointId", project_source_id AS "project_source: ProjectSourceId",
+    content AS "content: Json<serde_json::Value>",
     next.command_id AS "command_id?: CommandId", next.ordinal AS "ordinal?", next.kind AS "kind?",
     next.payload AS "payload?", next.attempt AS "attempt?",
     next.traceparent AS "traceparent?"

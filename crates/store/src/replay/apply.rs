@@ -167,7 +167,7 @@ impl Statements<'_> {
         let mut attention: Vec<String> = keys
             .into_iter()
             .map(|(key, version)| {
-                format!("the BYOK key {key} was replaced by its version {version} after the backup; it is out of force: bring it again")
+                format!("the BYOK key {key} was given its secret number {version} after the backup; it is out of force: bring it again")
             })
             .collect();
         let adapter: Option<String> =
@@ -236,12 +236,16 @@ const KEYS: &str = "-- replay_keys
     WHERE told.kind = 'key' AND byok_keys.org_id = told.org_id AND byok_keys.byok_key_id = told.id
         AND byok_keys.revoked_at IS NULL";
 
-/// The backup has the value from before. Using it would be using a key that its owner has replaced.
+/// The backup has a secret from before. Using it would be using a key that its owner has replaced. A version that is no number is
+/// of another build: nobody knows here which is newer, so the key is out of force, too.
 const KEYS_ROTATED: &str = "-- replay_keys_rotated
-    UPDATE byok_keys SET revoked_at = $1, ciphertext = '', wrapped_key = '' FROM replay_others AS told
-    WHERE told.kind = 'key_rotated' AND byok_keys.org_id = told.org_id AND byok_keys.byok_key_id = told.id
-        AND byok_keys.revoked_at IS NULL AND byok_keys.key_version <> told.label
-    RETURNING byok_keys.byok_key_id, told.label";
+    UPDATE byok_keys SET revoked_at = $1, ciphertext = '', wrapped_key = '' FROM (
+        SELECT org_id, id, label, CASE WHEN label ~ '^[0-9]{1,10}$' THEN label::bigint END AS number FROM replay_others
+        WHERE kind = 'key_rotated'
+    ) AS told
+    WHERE byok_keys.org_id = told.org_id AND byok_keys.byok_key_id = told.id AND byok_keys.revoked_at IS NULL
+        AND (told.number IS NULL OR byok_keys.secret_number < told.number)
+    RETURNING byok_keys.byok_key_id, ltrim(told.label, '0')";
 
 const CHANNELS: &str = "-- replay_channels
     UPDATE channels SET secret_version = told.label FROM replay_others AS told

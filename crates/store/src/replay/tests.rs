@@ -3,6 +3,7 @@ use std::collections::HashMap;
 use domain::channel::{ChannelKind, DeliveryState};
 use domain::schedule::OverlapPolicy;
 use domain::tenancy::{Role, Scope};
+use domain::version::Expected;
 use ids::{BindingId, SessionId};
 use ledger::{DeliveryFact, DeliveryVerdict};
 use serde_json::json;
@@ -10,7 +11,10 @@ use uuid::Uuid;
 
 use super::*;
 use crate::testing::World;
-use crate::{Call, Called, ErasedFor, ErasureStep, NewBinding, NewChannel, NewMember, NewSignIn, NewToken};
+use crate::{
+    ByokError, Call, Called, ErasedFor, ErasureStep, NewBinding, NewByokKey, NewByokSecret, NewChannel, NewMember,
+    NewSignIn, NewToken,
+};
 
 struct Restored {
     world: World,
@@ -284,6 +288,38 @@ async fn the_secrets_of_a_trigger_that_were_void_stay_so_and_newer_ones_are_not_
     assert_eq!(restored.replay(3, &notes).await.triggers_rotated, 0);
     let numbers = [store.call_find(one).await.unwrap(), store.call_find(other).await.unwrap()];
     assert_eq!(numbers.map(|found| found.unwrap().secret.number), [10, 4]);
+}
+
+#[tokio::test]
+async fn a_key_whose_secret_was_replaced_is_out_of_force_and_one_that_is_as_new_is_not_touched() {
+    let restored = restored().await;
+    let (store, org) = (&restored.world.store, restored.world.org);
+    let secret = || NewByokSecret {
+        last_four: "abcd".into(),
+        ciphertext: vec![1],
+        wrapped_key: vec![2],
+        key_version: "1".into(),
+    };
+    let mut keys = Vec::new();
+    for label in ["old", "new"] {
+        let byok_key_id: ByokKeyId = store.sources().id();
+        let new = NewByokKey { byok_key_id, provider: "openai".into(), label: label.into(), secret: secret() };
+        store.byok_create(org, &new, "role:test").await.unwrap();
+        keys.push(byok_key_id);
+    }
+    let [old, new] = [keys[0], keys[1]];
+    store.byok_rotate(org, new, &secret(), &Expected::Anything, "role:test").await.unwrap();
+    let rotated = |key, version: &str| restored.other(Other::KeyRotated { org, key, version: version.to_owned() });
+    let others = vec![rotated(old, "0000000003"), rotated(old, "0000000002"), rotated(new, "0000000002")];
+    let notes = Notes { others, ..Notes::default() };
+    let attention = restored.replay(2, &notes).await.attention;
+    assert_eq!(attention.len(), 1, "{attention:?}");
+    assert!(attention[0].contains(&old.to_string()) && attention[0].contains("number 3 "), "{attention:?}");
+    assert_eq!(restored.replay(3, &notes).await.attention, Vec::<String>::new());
+    let in_force = store.byok_sealed_list(None, 10).await.unwrap();
+    assert_eq!(in_force.iter().map(|key| key.byok_key_id).collect::<Vec<_>>(), [new]);
+    let again = store.byok_rotate(org, old, &secret(), &Expected::Anything, "role:test").await;
+    assert!(matches!(again, Err(ByokError::Revoked)));
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@
 use clock::{Sources, Timestamp};
 use domain::details::{Tags, terms};
 use domain::version::{Expected, RowVersion};
-use ids::{OrgId, SessionId};
+use ids::{OrgId, ProjectSourceId, SessionId};
 use serde_json::json;
 use sqlx::PgConnection;
 
@@ -21,6 +21,8 @@ pub struct SessionDetails {
     pub title: String,
     pub tags: Vec<String>,
     pub archived_at: Option<Timestamp>,
+    /// What its workspace began with. `None`: an empty folder. Never changes.
+    pub project_source_id: Option<ProjectSourceId>,
     pub version: RowVersion,
 }
 
@@ -36,6 +38,7 @@ struct Row {
     title: String,
     tags: Vec<String>,
     archived_at: Option<Timestamp>,
+    project_source_id: Option<ProjectSourceId>,
     created_at: Timestamp,
     version: i64,
 }
@@ -43,7 +46,8 @@ struct Row {
 impl Row {
     fn read(self, session_id: SessionId) -> SessionDetails {
         let version = RowVersion { since: self.created_at, version: self.version };
-        SessionDetails { session_id, title: self.title, tags: self.tags, archived_at: self.archived_at, version }
+        let Self { title, tags, archived_at, project_source_id, .. } = self;
+        SessionDetails { session_id, title, tags, archived_at, project_source_id, version }
     }
 }
 
@@ -51,8 +55,9 @@ impl Store {
     pub async fn session_details(&self, org: OrgId, session: SessionId) -> Result<Option<SessionDetails>, StoreError> {
         let row = sqlx::query_as!(
             Row,
-            "-- session_details
-            SELECT title, tags, archived_at, created_at, version FROM sessions WHERE org_id = $1 AND session_id = $2",
+            r#"-- session_details
+            SELECT title, tags, archived_at, project_source_id AS "project_source_id: ProjectSourceId", created_at, version
+            FROM sessions WHERE org_id = $1 AND session_id = $2"#,
             org as OrgId,
             session as SessionId,
         )
@@ -116,9 +121,9 @@ async fn lock(
 ) -> Result<Option<SessionDetails>, sqlx::Error> {
     let row = sqlx::query_as!(
         Row,
-        "-- session_details_lock
-        SELECT title, tags, archived_at, created_at, version FROM sessions
-        WHERE org_id = $1 AND session_id = $2 FOR NO KEY UPDATE",
+        r#"-- session_details_lock
+        SELECT title, tags, archived_at, project_source_id AS "project_source_id: ProjectSourceId", created_at, version
+        FROM sessions WHERE org_id = $1 AND session_id = $2 FOR NO KEY UPDATE"#,
         org as OrgId,
         session as SessionId,
     )

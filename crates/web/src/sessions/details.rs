@@ -7,7 +7,7 @@ use axum::response::Response;
 use clock::Timestamp;
 use domain::details::Tags;
 use domain::version::RowVersion;
-use ids::SessionId;
+use ids::{ProjectSourceId, SessionId};
 use serde::{Deserialize, Serialize};
 use store::{SessionChange, SessionDetails};
 use utoipa::ToSchema;
@@ -29,6 +29,8 @@ pub(super) struct DetailsView {
     /// Since when it takes no prompts. `null`: it does.
     #[schema(value_type = Option<String>, format = DateTime)]
     archived_at: Option<Timestamp>,
+    /// What its workspace began with. `null`: an empty folder.
+    project_source_id: Option<ProjectSourceId>,
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
@@ -44,8 +46,8 @@ pub(super) struct Change {
 }
 
 fn shown(details: SessionDetails) -> (RowVersion, DetailsView) {
-    let SessionDetails { session_id, title, tags, archived_at, version } = details;
-    (version, DetailsView { session_id, title, tags, archived_at })
+    let SessionDetails { session_id, title, tags, archived_at, project_source_id, version } = details;
+    (version, DetailsView { session_id, title, tags, archived_at, project_source_id })
 }
 
 /// What people say of a session.

@@ -3,8 +3,7 @@
 //! The HTTP client connects to the addresses that it is given and looks nothing up by itself, so a name that leads elsewhere
 //! the next time is judged again the next time. A connection that is used again was judged when it was made.
 //!
-//! Not here: which addresses may be called (`domain::egress`), addresses that a URL names, which are never looked up
-//! (`webhook`).
+//! Not here: which addresses may be called (`domain::egress`), addresses that a URL names, which are never looked up.
 
 use std::io;
 use std::net::SocketAddr;
@@ -62,10 +61,8 @@ mod tests {
     use std::time::Duration;
 
     use domain::egress::{Network, Refused};
-    use reqwest::Client;
 
     use super::*;
-    use crate::{SendError, describe};
 
     fn check(found: &[&str]) -> Result<Vec<String>, Unresolved> {
         let found = found.iter().map(|address| SocketAddr::new(address.parse().unwrap(), 0));
@@ -84,20 +81,19 @@ mod tests {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
         let url = format!("http://localhost:{}/", listener.local_addr().unwrap().port());
-        let client = Client::builder().no_proxy().timeout(Duration::from_millis(300)).dns_resolver(Guard::new(egress));
-        let answer = client.build().unwrap().get(url).send().await;
+        let client = crate::guarded(Duration::from_millis(300), egress).build().unwrap();
+        let answer = client.get(url).send().await;
         (answer, listener.accept().is_ok())
     }
 
     #[tokio::test]
     async fn no_connection_is_made_to_where_a_name_must_not_lead() {
         let (answer, called) = call(Egress::default()).await;
-        let error = describe::transport(&answer.unwrap_err());
-        assert!(matches!(error, SendError::Refused(Refused { network: Network::Loopback })), "{error:?}");
+        assert_eq!(crate::refusal(&answer.unwrap_err()), Some(Refused { network: Network::Loopback }));
         assert!(!called);
         // The same name, where it may be called: nobody answers, but somebody was called.
         let (answer, called) = call(Egress::allowing(vec!["127.0.0.0/8".parse().unwrap()])).await;
-        assert!(matches!(describe::transport(&answer.unwrap_err()), SendError::Ambiguous { .. }));
+        assert_eq!(crate::refusal(&answer.unwrap_err()), None);
         assert!(called);
     }
 }

@@ -1,0 +1,82 @@
+//! Deletes deliveries that were finished longer ago than the retention.
+//!
+//! A reconciler: each pass walks over the oldest deliveries of every org, a stretch in a transaction, and takes no other input. It
+//! may be repeated, cut short by a kill, or run in several replicas at once: what two of them both see, one of them deletes.
+//!
+//! Not promised: that a delivery goes as soon as it is old enough. It goes at the first pass after it.
+//!
+//! Not here: which may go (`store::delivery::sweep`), how long they are kept (the configuration).
+
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use clock::Timestamp;
+use ids::OrgId;
+use metrics::counter;
+use store::{Store, StoreError};
+use tokio_util::sync::CancellationToken;
+
+use crate::chain;
+
+/// Between two passes. Retention is told in days.
+const POLL: Duration = Duration::from_secs(3_600);
+/// After a pass that could not go on.
+const AGAIN: Duration = Duration::from_secs(300);
+/// Deliveries of one stretch.
+const STRETCH: i64 = 500;
+/// Orgs that are read at a time.
+const ORGS: i64 = 500;
+
+/// Makes passes until `shutdown`. Deliveries that were finished longer than `kept` ago are deleted.
+pub async fn run_delivery_retention(store: Store, kept: TimeDelta, shutdown: CancellationToken) {
+    metrics::describe_counter!(
+        "cowork_deliveries_deleted_total",
+        "deliveries that were finished long ago, and are gone"
+    );
+    while !shutdown.is_cancelled() {
+        let pause = match pass(&store, kept, &shutdown).await {
+            Ok(0) => POLL,
+            Ok(deliveries) => {
+                tracing::info!(deliveries, "deliveries that were finished long ago were deleted");
+                POLL
+            }
+            Err(error) => {
+                tracing::error!(error = chain(&error), "deliveries that were finished long ago can't be deleted");
+                counter!("cowork_retention_errors_total").increment(1);
+                AGAIN
+            }
+        };
+        tokio::select! {
+            () = shutdown.cancelled() => {}
+            () = tokio::time::sleep(pause) => {}
+        }
+    }
+}
+
+/// One walk over all orgs. Gives back how many deliveries are gone.
+async fn pass(store: &Store, kept: TimeDelta, shutdown: &CancellationToken) -> Result<i64, StoreError> {
+    let before = store.sources().now() - kept;
+    let (mut after, mut deleted) = (None, 0);
+    loop {
+        let orgs = store.org_list(after, ORGS).await?;
+        let Some(last) = orgs.last() else { return Ok(deleted) };
+        after = Some(last.org_id);
+        for org in &orgs {
+            deleted += sweep(store, org.org_id, before, shutdown).await?;
+        }
+    }
+}
+
+async fn sweep(store: &Store, org: OrgId, before: Timestamp, shutdown: &CancellationToken) -> Result<i64, StoreError> {
+    let (mut after, mut deleted) = (None, 0);
+    while !shutdown.is_cancelled() {
+        let sweep = store.delivery_sweep(org, after, before, STRETCH).await?;
+        counter!("cowork_deliveries_deleted_total").increment(sweep.deleted.unsigned_abs());
+        deleted += sweep.deleted;
+        after = sweep.last;
+        if after.is_none() {
+            break;
+        }
+    }
+    Ok(deleted)
+}
