@@ -45,7 +45,7 @@ pub use crate::page::Page;
 pub use crate::quotas::{Quota, QuotaUse};
 pub use crate::sessions::{
     Acknowledged, Command, Event, Projection, ProjectionStatus, RebuiltProjection, Session, SessionChange,
-    SessionDetails, SessionSearch, SessionView, Wish,
+    SessionDetails, SessionSearch, SessionView, WhileRunning, Wish,
 };
 pub use crate::subjects::Erasure;
 pub use crate::uploads::{NewUpload, Upload};

@@ -111,6 +111,19 @@ pub enum Wish {
     Reject { request_id: String },
 }
 
+/// What becomes of a prompt while its session is at work.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WhileRunning {
+    /// It waits.
+    #[default]
+    Queue,
+    /// It is refused: the problem `busy`.
+    Reject,
+    /// The turn is aborted, and it goes before what waits.
+    Interrupt,
+}
+
 /// The answer to a command that was taken.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Acknowledged {
@@ -217,6 +230,19 @@ impl Client {
         wish: &Wish,
     ) -> Result<Acknowledged, Error> {
         self.post_once(&format!("/api/sessions/{session}/commands"), idempotency_key, wish).await
+    }
+
+    /// Prompts, and says what becomes of it while the session is at work. Another `while_running` is another request: it takes
+    /// another key.
+    pub async fn prompt_submit(
+        &self,
+        session: SessionId,
+        idempotency_key: &str,
+        text: &str,
+        while_running: WhileRunning,
+    ) -> Result<Acknowledged, Error> {
+        let prompt = json!({"kind": "prompt", "payload": {"text": text, "while_running": while_running}});
+        self.post_once(&format!("/api/sessions/{session}/commands"), idempotency_key, &prompt).await
     }
 
     pub async fn command_get(&self, session: SessionId, command: CommandId) -> Result<Command, Error> {

@@ -50,6 +50,12 @@ impl Problem {
         Self::new(StatusCode::CONFLICT, "archived", "The session is archived", detail)
     }
 
+    pub(crate) fn busy() -> Self {
+        let detail = "a turn runs or waits for a person, or commands wait; ask again when the session is idle, or leave \
+            `while_running` out to have the prompt wait";
+        Self::new(StatusCode::CONFLICT, "busy", "The session is at work", detail)
+    }
+
     /// What `If-Match` or `If-None-Match` named is not what is there.
     pub(crate) fn stale() -> Self {
         let detail = "somebody changed it meanwhile: read it again, and repeat the change with its new ETag";

@@ -70,6 +70,11 @@ WITH session AS (
     UPDATE commands SET state = 'done', outcome = 'the turn was aborted', finished_at = $7 FROM session
     WHERE $16::boolean AND commands.org_id = session.org_id AND commands.session_id = session.session_id
         AND state = 'pending' AND kind = 'abort' AND command_id <> $11
+        -- One that makes way for a later prompt than the next one that interrupts is for that next one to hear.
+        AND (while_running IS NULL OR ordinal < coalesce((
+            SELECT min(ordinal) FROM commands
+            WHERE org_id = $1 AND session_id = $2 AND state = 'pending' AND while_running = 'interrupt' AND kind = 'prompt'
+                AND command_id <> $11), ordinal + 1))
 ), origin AS (
     -- The prompt that began the turn which the command ends: itself, or the last one before it that was carried out.
     SELECT command_id FROM commands
@@ -92,6 +97,10 @@ WITH session AS (
     FROM session JOIN commands USING (org_id, session_id)
     WHERE commands.state = 'pending' AND commands.command_id <> $11
         AND (session.blocked_on IS NULL OR commands.kind <> 'prompt') AND NOT ($16 AND commands.kind = 'abort')
+        AND (commands.kind = 'abort' OR commands.ordinal >= coalesce((
+            SELECT min(ordinal) FROM commands AS ahead
+            WHERE org_id = $1 AND session_id = $2 AND state = 'pending' AND while_running = 'interrupt'
+                AND command_id <> $11 AND NOT ($16 AND kind = 'abort')), 0))
     ORDER BY commands.ordinal LIMIT 1
 ), ended AS (
     DELETE FROM session_leases USING session
