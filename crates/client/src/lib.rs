@@ -44,8 +44,8 @@ pub use crate::orgs::{Member, NewToken, Org, Role, Token};
 pub use crate::page::Page;
 pub use crate::quotas::{Quota, QuotaUse};
 pub use crate::sessions::{
-    Acknowledged, Command, Event, Projection, ProjectionStatus, RebuiltProjection, Session, SessionChange,
-    SessionDetails, SessionSearch, SessionView, WhileRunning, Wish,
+    Acknowledged, Command, Event, ImportSession, ImportedMessage, Projection, ProjectionStatus, RebuiltProjection,
+    Session, SessionChange, SessionDetails, SessionSearch, SessionView, WhileRunning, Wish,
 };
 pub use crate::subjects::Erasure;
 pub use crate::uploads::{NewUpload, Upload};

@@ -100,6 +100,28 @@ pub struct Projection {
     pub content: Value,
 }
 
+/// A conversation that took place elsewhere, to begin a session with.
+#[derive(Debug, Clone, Serialize)]
+pub struct ImportSession {
+    pub title: String,
+    pub agent: String,
+    pub tags: Vec<String>,
+    /// Where it comes from, for people.
+    pub source: String,
+    /// In their order.
+    pub messages: Vec<ImportedMessage>,
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub struct ImportedMessage {
+    /// `user` or `assistant`.
+    pub role: String,
+    pub text: String,
+    /// When it was said: of all messages, or of none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub at: Option<DateTime<Utc>>,
+}
+
 /// What is asked of a session.
 #[derive(Debug, Clone, Serialize)]
 #[serde(tag = "kind", content = "payload", rename_all = "snake_case")]
@@ -165,6 +187,11 @@ pub struct FeedEvent {
 impl Client {
     pub async fn session_create(&self, title: &str, agent: &str) -> Result<Session, Error> {
         self.post("/api/sessions", &json!({"title": title, "agent": agent})).await
+    }
+
+    /// Begins a session with what was said elsewhere.
+    pub async fn session_import(&self, import: &ImportSession) -> Result<Session, Error> {
+        self.post("/api/sessions/import", import).await
     }
 
     /// One page of the org's sessions; at most `limit` (1 to 200).

@@ -15,6 +15,7 @@ pub mod erasure;
 pub mod event;
 pub mod feed;
 pub mod fold;
+pub mod import;
 pub mod permission;
 pub mod projection;
 pub mod quota;

@@ -117,8 +117,8 @@ pub use crate::replay::{
 pub use crate::role::{CustomRole, RoleDeletion};
 pub use crate::run::Run;
 pub use crate::session::{
-    NewSession, ProjectionStatus, RebuildError, Rebuilt, Session, SessionChange, SessionDetails, SessionSearch,
-    StoredProjection,
+    NewImport, NewSession, ProjectionStatus, RebuildError, Rebuilt, Session, SessionChange, SessionDetails,
+    SessionSearch, StoredProjection,
 };
 pub use crate::sign_in::{NewSignIn, SignInError, SignedIn};
 pub use crate::slot::Slot;

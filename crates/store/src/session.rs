@@ -3,10 +3,12 @@
 //! A session's row is also the place that all its writers meet at: who changes its commands or events locks this row
 //! first. Lock order everywhere: `sessions`, then whatever hangs from it.
 //!
-//! Not here: making a projection anew (`projection`), the lease (`lease`), commands (`command`), events (`event`), what people say of a session (`details`), finding
+//! Not here: making a projection anew (`projection`), the lease (`lease`), commands (`command`), events (`event`), what people say of a session (`details`), one that
+//! begins with what was said elsewhere (`import`), finding
 //! one (`search`).
 
 mod details;
+mod import;
 mod projection;
 mod search;
 
@@ -23,6 +25,7 @@ use crate::{Store, StoreError, audit};
 
 pub(crate) use self::details::bring_back;
 pub use self::details::{SessionChange, SessionDetails};
+pub use self::import::NewImport;
 pub use self::projection::{ProjectionStatus, RebuildError, Rebuilt};
 pub use self::search::SessionSearch;
 

@@ -3,6 +3,7 @@
 //! Not here: what is asked of them (`commands`), what happens in them (`events`), carrying it out (`worker`).
 
 mod details;
+mod import;
 mod projection;
 mod search;
 
@@ -27,6 +28,7 @@ use crate::text::{Name, Word};
 pub(crate) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
         .routes(routes!(search::list, create))
+        .routes(routes!(import::import))
         .routes(routes!(view))
         .routes(routes!(details::view, details::change))
         .routes(routes!(projection::status))

@@ -1,9 +1,12 @@
 //! What a worker does with commands.
 
 use domain::command::{CommandState, MAX_ATTEMPTS, WhileRunning, Wish};
-use domain::event::{Event, TurnOutcome};
+use domain::details::Tags;
+use domain::event::{Event, MessageRole, TurnOutcome};
+use domain::import::{History, Said};
 use domain::quota::{QuotaPeriod, UsageKind};
 use domain::version::Expected;
+use store::{NewImport, NewSession};
 
 use super::world::World;
 
@@ -175,6 +178,26 @@ async fn a_prompt_that_interrupts_ends_a_turn_that_waits_for_a_person() {
     world.at_rest(session).await;
     let said = world.said(session).await;
     assert_eq!(said[1..], ["say now", "now", "say waited", "waited"]);
+}
+
+#[tokio::test]
+async fn an_imported_session_goes_on_like_any_other() {
+    let world = World::new().await;
+    let said = |role, text: &str| Said { role, text: text.into(), at: None };
+    let messages = vec![said(MessageRole::User, "hi"), said(MessageRole::Agent, "hello")];
+    let history = History::new("elsewhere".into(), messages, world.store.sources().now()).unwrap();
+    let session = NewSession { org: world.org, created_by: None, title: "Plan".into(), agent: "scripted".into() };
+    let new = NewImport { session, tags: Tags::default(), history };
+    let session = world.store.session_import(world.generation, &new, "role:test").await.unwrap();
+    let prompt = world.prompt(session, "note a.txt kept\nread a.txt").await;
+    let worker = world.worker();
+    assert_eq!(world.finished(session, prompt).await.state, CommandState::Done);
+    worker.stop().await;
+    world.at_rest(session).await;
+    assert_eq!(world.said(session).await[..3], ["hi", "hello", "note a.txt kept\nread a.txt"]);
+    let usage = world.store.usage_totals(world.org).await.unwrap();
+    let turns = usage.iter().find(|total| total.kind == UsageKind::Turns.as_str()).unwrap();
+    assert_eq!(turns.quantity, 1);
 }
 
 #[tokio::test]
