@@ -17,6 +17,7 @@ pub mod feed;
 pub mod fold;
 pub mod import;
 pub mod permission;
+pub mod profile;
 pub mod projection;
 pub mod quota;
 pub mod rate;

@@ -44,6 +44,7 @@ mod maintenance;
 mod org;
 mod org_key;
 mod outbox;
+mod profile;
 mod quota;
 mod remembered;
 mod replay;
@@ -101,7 +102,7 @@ pub use crate::generation::{Environment, Generation, RestoreMark};
 pub use crate::idempotency::{Attempt, Begun, IDEMPOTENCY_KEPT, KeptAnswer, SealedAnswer, aad as idempotency_aad};
 pub use crate::identities::{Credential, Identity};
 pub use crate::inbound::{InboundError, InboundMessage, Received};
-pub use crate::instance::{Instance, InstanceKeys, RoleCount};
+pub use crate::instance::{Instance, InstanceKeys, Offer, OfferedAgent, RoleCount};
 pub use crate::invitation::{Invitation, NewInvitation};
 pub use crate::key_rotation::KeyRotation;
 pub use crate::lease::{Held, Lease, NextCommand};
@@ -109,6 +110,7 @@ pub use crate::maintenance::Maintenance;
 pub use crate::org::{FirstOrg, Org};
 pub use crate::org_key::{OrgKey, org_key_aad};
 pub use crate::outbox::{Effect, OutboxBacklog, Outboxed, SettledAs};
+pub use crate::profile::Profile;
 pub use crate::quota::{OF_TURNS as QUOTAS_OF_TURNS, Quota, QuotaRemoval, QuotaUse, UsedUp};
 pub use crate::replay::{
     Beginning, DeliveriesReplayed, DeliveryNote, Extent, Lost, Notes, Other, OtherNote, Remembered, Replay, Replayed,

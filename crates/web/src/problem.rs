@@ -78,6 +78,12 @@ impl Problem {
         Self::new(status, "destination_refused", "The destination is not called from here", detail)
     }
 
+    /// No worker can run it, of those that there are.
+    pub(crate) fn unknown_agent(there: &[&str]) -> Self {
+        let detail = format!("no worker has this agent; there are: {}", there.join(", "));
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "unknown_agent", "No worker has this agent", detail)
+    }
+
     pub(crate) fn unauthenticated() -> Self {
         let detail =
             "send a valid API token as `Authorization: Bearer cow_...`, or sign in with a browser at /auth/sign-in";

@@ -10,6 +10,7 @@ mod search;
 use axum::extract::State;
 use axum::http::StatusCode;
 use clock::Timestamp;
+use domain::profile::ProfileName;
 use domain::projection::SessionState;
 use ids::{CheckpointId, OrgId, SessionId};
 use serde::{Deserialize, Serialize};
@@ -23,6 +24,7 @@ use crate::app::App;
 use crate::auth::Caller;
 use crate::extract::{Json, Path};
 use crate::problem::Problem;
+use crate::profiles;
 use crate::text::{Name, Word};
 
 pub(crate) fn routes() -> OpenApiRouter<App> {
@@ -96,9 +98,12 @@ struct ProjectionView {
 struct Create {
     #[schema(inline)]
     title: Name,
-    #[serde(default = "scripted")]
+    /// Without it that of the profile, or `scripted`.
     #[schema(inline)]
-    agent: Word,
+    agent: Option<Word>,
+    /// The session takes its agent, if none is named, and its tags.
+    #[schema(inline)]
+    profile: Option<ProfileName>,
 }
 
 /// The agent of what names none.
@@ -113,7 +118,7 @@ pub(crate) fn scripted() -> Word {
     operation_id = "session_create",
     tag = "sessions",
     request_body = Create,
-    responses((status = 201, description = "It is there, and idle.", body = SessionView)),
+    responses((status = 201, description = "It is there, and idle.", body = SessionView), (status = 422, description = "No worker has this agent (`unknown_agent`), or the request can't be carried out as it is written otherwise; `detail` says what to change.")),
     security(("token" = ["sessions.write"])),
 )]
 async fn create(
@@ -122,9 +127,9 @@ async fn create(
     Json(new): Json<Create>,
 ) -> Result<(StatusCode, Json<SessionView>), Problem> {
     let title = new.title.trimmed();
-    let agent = new.agent.trimmed();
+    let (agent, tags) = profiles::resolve(&app, caller.org, new.agent.as_ref(), new.profile.as_ref()).await?;
     let new = NewSession { org: caller.org, created_by: Some(caller.account), title, agent };
-    let session = app.store.session_create(app.generation.generation, &new).await?;
+    let session = app.store.session_create_tagged(app.generation.generation, &new, &tags).await?;
     Ok((StatusCode::CREATED, Json(find(&app, caller.org, session).await?.into())))
 }
 

@@ -13,6 +13,7 @@ use store::{NewImport, NewSession};
 use utoipa::ToSchema;
 
 use super::{SessionView, find, scripted};
+use crate::agents;
 use crate::app::App;
 use crate::auth::Caller;
 use crate::extract::Json;
@@ -96,7 +97,7 @@ impl From<Imported> for Said {
     operation_id = "session_import",
     tag = "sessions",
     request_body = Import,
-    responses((status = 201, description = "It is there, and idle.", body = SessionView)),
+    responses((status = 201, description = "It is there, and idle.", body = SessionView), (status = 422, description = "No worker has this agent (`unknown_agent`), or the request can't be carried out as it is written otherwise; `detail` says what to change.")),
     security(("token" = ["sessions.write"])),
 )]
 pub(super) async fn import(
@@ -109,6 +110,7 @@ pub(super) async fn import(
     let history = History::new(new.source.trimmed(), messages, app.store.sources().now());
     let history = history.map_err(|error| Problem::invalid(error.to_string()))?;
     let (title, agent) = (new.title.trimmed(), new.agent.trimmed());
+    agents::must_be_offered(&app, &agent).await?;
     let session = NewSession { org: caller.org, created_by: Some(caller.account), title, agent };
     let new = NewImport { session, tags, history };
     let session = app.store.session_import(app.generation.generation, &new, &caller.actor()).await?;
