@@ -34,19 +34,21 @@ async fn furnished(operator: &Client) -> Vec<(&'static str, String)> {
     let upload = NewUpload { name: "b.txt".into(), media_type: "text/plain".into(), size: 8, sha256: "0".repeat(64) };
     let upload = operator.upload_create(session, &upload).await.unwrap();
     let channel = operator.channel_create("ops", "http://127.0.0.1:9/hook").await.unwrap();
-    operator.binding_create(channel.channel_id, "general", session).await.unwrap();
+    let binding = operator.binding_create(channel.channel_id, "general", session).await.unwrap();
     let workflow = operator.workflow_create(&by_hand()).await.unwrap();
     let trigger = operator.trigger_create(workflow.workflow_id, &NewTrigger::Webhook {}).await.unwrap();
     let member = operator.member_create("bob@example.org", "Bob", "member").await.unwrap();
     let invitation = operator.invitation_create("carol@example.org", "viewer").await.unwrap();
     // Of a provider that nobody knows: it is not told keys that a test makes up.
     let key = operator.byok_key_create("somebody", "team", &"k".repeat(40)).await.unwrap();
+    operator.profile_put("research", "scripted", &["ops"], None).await.unwrap();
     operator.role_put("on-call", &["channels.read"], None).await.unwrap();
     vec![
         ("session_id", session.to_string()),
         ("command_id", command.to_string()),
         ("artifact_id", artifact.artifact_id.to_string()),
         ("upload_id", upload.upload_id.to_string()),
+        ("binding_id", binding.binding_id.to_string()),
         ("project_source_id", project_source(operator).await.to_string()),
         ("workflow_id", workflow.workflow_id.to_string()),
         ("trigger_id", trigger.trigger_id.to_string()),
@@ -54,6 +56,7 @@ async fn furnished(operator: &Client) -> Vec<(&'static str, String)> {
         ("invitation_id", invitation.invitation_id.to_string()),
         ("byok_key_id", key.byok_key_id.to_string()),
         ("role", "on-call".to_owned()),
+        ("profile", "research".to_owned()),
     ]
 }
 

@@ -99,6 +99,11 @@ impl Client {
         self.get_page("/api/bindings", cursor, limit).await
     }
 
+    /// Leads the binding's thread nowhere any more.
+    pub async fn binding_remove(&self, binding: BindingId) -> Result<(), Error> {
+        self.delete(&format!("/api/bindings/{binding}")).await
+    }
+
     /// Deliveries of the org, of one state if it is given.
     pub async fn delivery_list(
         &self,

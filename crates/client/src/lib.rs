@@ -5,6 +5,7 @@
 //!
 //! Not here: anything that is not public. What the API does not show, this does not know.
 
+mod agents;
 mod artifacts;
 mod browser_sessions;
 mod byok;
@@ -15,6 +16,7 @@ mod invitations;
 mod operations;
 mod orgs;
 mod page;
+mod profiles;
 mod project_sources;
 mod quotas;
 mod sessions;
@@ -30,6 +32,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+pub use crate::agents::{Agent, Agents};
 pub use crate::artifacts::Artifact;
 pub use crate::browser_sessions::BrowserSession;
 pub use crate::byok::ByokKey;
@@ -43,11 +46,12 @@ pub use crate::operations::{
 };
 pub use crate::orgs::{Member, NewToken, Org, Role, Token};
 pub use crate::page::Page;
+pub use crate::profiles::Profile;
 pub use crate::project_sources::{LeftOut, ProjectSource};
 pub use crate::quotas::{Quota, QuotaUse};
 pub use crate::sessions::{
-    Acknowledged, Command, Event, Projection, ProjectionStatus, RebuiltProjection, Session, SessionChange,
-    SessionDetails, SessionSearch, SessionView, Wish,
+    Acknowledged, Command, Event, ImportSession, ImportedMessage, Projection, ProjectionStatus, RebuiltProjection,
+    Session, SessionChange, SessionDetails, SessionSearch, SessionView, WhileRunning, Wish,
 };
 pub use crate::subjects::Erasure;
 pub use crate::uploads::{NewUpload, Upload};

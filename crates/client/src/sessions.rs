@@ -100,6 +100,28 @@ pub struct Projection {
     pub content: Value,
 }
 
+/// A conversation that took place elsewhere, to begin a session with.
+#[derive(Debug, Clone, Serialize)]
+pub struct ImportSession {
+    pub title: String,
+    pub agent: String,
+    pub tags: Vec<String>,
+    /// Where it comes from, for people.
+    pub source: String,
+    /// In their order.
+    pub messages: Vec<ImportedMessage>,
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub struct ImportedMessage {
+    /// `user` or `assistant`.
+    pub role: String,
+    pub text: String,
+    /// When it was said: of all messages, or of none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub at: Option<DateTime<Utc>>,
+}
+
 /// What is asked of a session.
 #[derive(Debug, Clone, Serialize)]
 #[serde(tag = "kind", content = "payload", rename_all = "snake_case")]
@@ -109,6 +131,19 @@ pub enum Wish {
     Answer { request_id: String, answer: String },
     Approve { request_id: String },
     Reject { request_id: String },
+}
+
+/// What becomes of a prompt while its session is at work.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WhileRunning {
+    /// It waits.
+    #[default]
+    Queue,
+    /// It is refused: the problem `busy`.
+    Reject,
+    /// The turn is aborted, and it goes before what waits.
+    Interrupt,
 }
 
 /// The answer to a command that was taken.
@@ -152,6 +187,11 @@ pub struct FeedEvent {
 impl Client {
     pub async fn session_create(&self, title: &str, agent: &str) -> Result<Session, Error> {
         self.post("/api/sessions", &json!({"title": title, "agent": agent})).await
+    }
+
+    /// Begins a session with what was said elsewhere.
+    pub async fn session_import(&self, import: &ImportSession) -> Result<Session, Error> {
+        self.post("/api/sessions/import", import).await
     }
 
     /// One page of the org's sessions; at most `limit` (1 to 200).
@@ -217,6 +257,19 @@ impl Client {
         wish: &Wish,
     ) -> Result<Acknowledged, Error> {
         self.post_once(&format!("/api/sessions/{session}/commands"), idempotency_key, wish).await
+    }
+
+    /// Prompts, and says what becomes of it while the session is at work. Another `while_running` is another request: it takes
+    /// another key.
+    pub async fn prompt_submit(
+        &self,
+        session: SessionId,
+        idempotency_key: &str,
+        text: &str,
+        while_running: WhileRunning,
+    ) -> Result<Acknowledged, Error> {
+        let prompt = json!({"kind": "prompt", "payload": {"text": text, "while_running": while_running}});
+        self.post_once(&format!("/api/sessions/{session}/commands"), idempotency_key, &prompt).await
     }
 
     pub async fn command_get(&self, session: SessionId, command: CommandId) -> Result<Command, Error> {

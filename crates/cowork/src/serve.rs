@@ -41,7 +41,7 @@ use crate::process::Process;
 use crate::serve::listeners::Listeners;
 use crate::serve::ready_file::ReadyFile;
 pub(crate) use crate::serve::roles::{BUILD, egress};
-use crate::serve::roles::{Parts, Role, providers};
+use crate::serve::roles::{Parts, Role, agents_offered, providers};
 
 /// How long a drain may take, turns in hand included. What is not done by then is left to others.
 const DRAIN_LIMIT: Duration = Duration::from_secs(20);
@@ -115,6 +115,7 @@ async fn serve(
         generation: parts.generation.generation,
         started_at: parts.store.sources().now(),
         key_versions: parts.configured.adapter_key_versions(),
+        agents: roles.contains(&Role::Worker).then(agents_offered),
     };
     let heartbeat =
         heartbeat::start(parts.store.clone(), parts.effects.clone(), instance, parts.metrics.clone()).await?;

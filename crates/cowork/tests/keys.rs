@@ -190,6 +190,7 @@ async fn a_role_that_does_not_follow_holds_a_rotation_up() {
         generation: 1,
         started_at: sources.now(),
         key_versions: Vec::new(),
+        agents: None,
     };
     place.beat(&mut web, &["1"]).await;
     assert!(expect(&place.run(&["keys", "rotate"]), 1).contains("could not open"));

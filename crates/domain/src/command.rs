@@ -1,4 +1,4 @@
-//! Commands: wishes addressed to a session, carried out in the order of their ordinals.
+//! Commands: wishes addressed to a session, carried out in the order of their ordinals, but for prompts that interrupt.
 //!
 //! Not here: carrying them out (`worker`), storing them (`store::command`).
 
@@ -51,6 +51,32 @@ impl Wish {
     #[must_use]
     pub fn speaks_to_a_waiting_turn(&self) -> bool {
         !matches!(self, Self::Prompt { .. })
+    }
+}
+
+/// What becomes of a prompt whose session is at work: a turn runs or waits for a person, or commands wait.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum WhileRunning {
+    /// It is carried out after what came before it.
+    #[default]
+    Queue,
+    /// It is refused.
+    Reject,
+    /// The turn is aborted, and it goes before what waits.
+    Interrupt,
+}
+
+impl WhileRunning {
+    /// As it is stored. `None`: it waits, as everything does that is no prompt.
+    #[must_use]
+    pub fn column(self) -> Option<&'static str> {
+        match self {
+            Self::Queue => None,
+            Self::Reject => Some("reject"),
+            Self::Interrupt => Some("interrupt"),
+        }
     }
 }
 

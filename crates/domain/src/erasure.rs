@@ -22,6 +22,7 @@ pub fn without_content(event: &Event) -> Event {
     let mut event = event.clone();
     match &mut event {
         Event::SessionCreated { title: text, .. }
+        | Event::HistoryImported { source: text, .. }
         | Event::MessageAppended { text, .. }
         | Event::ApprovalRequested { title: text, .. }
         | Event::QuestionAsked { question: text, .. }
@@ -130,6 +131,7 @@ mod tests {
         let private = || "private".to_owned();
         vec![
             Event::SessionCreated { title: private(), agent: "scripted".into() },
+            Event::HistoryImported { source: private(), messages: 1 },
             Event::TurnStarted { command_id: command(1), attempt: 1 },
             Event::MessageAppended { message_id: "m".into(), role: MessageRole::User, text: private() },
             Event::ToolCallUpserted {

@@ -35,6 +35,12 @@ pub enum Event {
         title: String,
         agent: String,
     },
+    /// The messages that follow, so many, were said elsewhere and imported. Their time is when they were said, if that is known.
+    HistoryImported {
+        /// Where they come from, in the words of whoever imported them.
+        source: String,
+        messages: i64,
+    },
     /// A worker began to carry out a command. Seen again with a higher `attempt` if an earlier one was lost.
     TurnStarted {
         command_id: CommandId,

@@ -147,6 +147,8 @@ impl Projection {
                 self.title.clone_from(title);
                 self.agent.clone_from(agent);
             }
+            // The messages themselves follow.
+            Event::HistoryImported { .. } => {}
             Event::TurnStarted { .. } => self.state = SessionState::Running,
             Event::MessageAppended { message_id, role, text } => self.append_message(message_id, *role, text),
             Event::ToolCallUpserted { tool_call_id, title, status, output } => {

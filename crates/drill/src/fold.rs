@@ -152,6 +152,7 @@ impl Fold {
                 self.title = need(fields.title, "title")?.into_owned();
                 self.agent = need(fields.agent, "agent")?.into_owned();
             }
+            "history_imported" => {}
             "turn_started" => self.state = "running",
             "message_appended" => self.message(fields)?,
             "tool_call_upserted" => self.tool_call(fields)?,

@@ -88,7 +88,10 @@ pub const BACKUP_SPEC: BackupSpec = BackupSpec {
         probe!("triggers", true),
     ],
     groups: &[
-        BackupGroup { name: "sessions", tables: &["sessions", "session_terms", "commands", "session_leases"] },
+        BackupGroup {
+            name: "sessions",
+            tables: &["sessions", "session_terms", "commands", "session_leases", "profiles"],
+        },
         BackupGroup { name: "events", tables: &["events"] },
         BackupGroup { name: "projections", tables: &["projections"] },
         BackupGroup { name: "workflows", tables: &["workflows", "triggers", "slots", "runs", "trigger_calls"] },

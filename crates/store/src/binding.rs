@@ -1,11 +1,17 @@
-//! Bindings: channel threads tied to sessions. Each has a delivery cursor from its first moment.
+//! Bindings: channel threads tied to sessions. Each has a delivery cursor from its first moment to its last.
+//!
+//! An unbound binding stays, without thread and cursor: its deliveries name it, and an erasure finds them by it.
+//!
+//! Not promised: that a thread stays unbound over a restore to a backup from before.
 //!
 //! Not here: moving the cursor (`cursor`).
 
 use clock::{Sources, Timestamp};
-use ids::{BindingId, ChannelId, OrgId, SessionId};
+use ids::{BindingId, ChannelId, DeliveryId, OrgId, SessionId};
+use serde_json::json;
 use sqlx::PgConnection;
 
+use crate::outbox::{self, Effect, SettledAs};
 use crate::{Store, StoreError, audit};
 
 /// A thread to be tied to a session.
@@ -98,14 +104,34 @@ impl Store {
     pub async fn binding_create(&self, new: &NewBinding, actor: &str) -> Result<Binding, BindingError> {
         let mut tx = self.begin_of(new.org).await?;
         let binding = insert(&mut tx, &self.sources, new).await?;
-        let detail = serde_json::json!({"channel_id": new.channel, "session_id": new.session});
+        let detail = json!({"channel_id": new.channel, "session_id": new.session});
         let target = format!("binding:{}", binding.binding_id);
         audit::record(&mut tx, &self.sources, new.org, actor, "binding.create", &target, detail).await?;
         tx.commit().await?;
         Ok(binding)
     }
 
-    /// In the order that they were made.
+    /// Leads the thread nowhere any more: nothing is rendered there, and what waits to be sent is set aside, but for what a
+    /// gateway has in hand. The next message in the thread begins a session. Unbinding twice changes nothing. `false`: the
+    /// org has no such binding.
+    pub async fn binding_remove(&self, org: OrgId, binding: BindingId, actor: &str) -> Result<bool, StoreError> {
+        let during = || StoreError::during("binding_remove");
+        let mut tx = self.begin_of(org).await.map_err(during())?;
+        // In the order of whoever renders or settles: cursor, deliveries, binding.
+        let Some(session) = remove_cursor(&mut tx, org, binding).await.map_err(during())? else {
+            return exists(&mut tx, org, binding).await.map_err(during());
+        };
+        let dropped = set_aside(&mut tx, org, binding, self.sources.now()).await.map_err(during())?;
+        outbox::insert(&mut tx, &self.sources, &dropped).await.map_err(during())?;
+        let channel = forget_thread(&mut tx, org, binding).await.map_err(during())?;
+        let detail = json!({"channel_id": channel, "session_id": session, "set_aside": dropped.len()});
+        let target = format!("binding:{binding}");
+        audit::record(&mut tx, &self.sources, org, actor, "binding.remove", &target, detail).await.map_err(during())?;
+        tx.commit().await.map_err(during())?;
+        Ok(true)
+    }
+
+    /// Those in force, in the order that they were made.
     pub async fn binding_list(
         &self,
         org: OrgId,
@@ -116,7 +142,7 @@ impl Store {
             Binding,
             r#"-- binding_list
             SELECT bindings.binding_id AS "binding_id: BindingId", bindings.channel_id AS "channel_id: ChannelId",
-                bindings.thread, bindings.session_id AS "session_id: SessionId",
+                bindings.thread AS "thread!", bindings.session_id AS "session_id: SessionId",
                 delivery_cursors.sequence AS cursor_sequence, bindings.created_at
             FROM bindings JOIN delivery_cursors USING (org_id, binding_id)
             WHERE bindings.org_id = $1 AND ($2::uuid IS NULL OR bindings.binding_id > $2)
@@ -130,3 +156,76 @@ impl Store {
         .map_err(StoreError::during("binding_list"))
     }
 }
+
+/// `None`: the binding is unbound, or there is none.
+async fn remove_cursor(
+    connection: &mut PgConnection,
+    org: OrgId,
+    binding: BindingId,
+) -> Result<Option<SessionId>, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"-- binding_remove_cursor
+        DELETE FROM delivery_cursors WHERE org_id = $1 AND binding_id = $2 RETURNING session_id AS "session: SessionId""#,
+        org as OrgId,
+        binding as BindingId,
+    )
+    .fetch_optional(connection)
+    .await
+}
+
+/// Makes dead letters of what waits and nobody is sending at this moment.
+async fn set_aside(
+    connection: &mut PgConnection,
+    org: OrgId,
+    binding: BindingId,
+    now: Timestamp,
+) -> Result<Vec<Effect>, sqlx::Error> {
+    let rows = sqlx::query!(
+        r#"-- binding_set_aside
+        UPDATE deliveries
+        SET state = 'dead', sendings = sendings + 1, finished_at = $3, fencing_counter = fencing_counter + 1,
+            leased_until = NULL, last_error = 'its thread was unbound'
+        WHERE org_id = $1 AND binding_id = $2 AND state = 'pending'
+            AND (leased_until IS NULL OR leased_until <= $3
+                OR generation < (SELECT max(generation) FROM generations))
+        RETURNING delivery_id AS "delivery: DeliveryId", sendings"#,
+        org as OrgId,
+        binding as BindingId,
+        now,
+    )
+    .fetch_all(connection)
+    .await?;
+    let outcome = SettledAs::Dead;
+    let settled = |delivery, sending| Effect::DeliverySettled { org, delivery, sending, outcome };
+    Ok(rows.into_iter().map(|row| settled(row.delivery, row.sendings)).collect())
+}
+
+async fn forget_thread(
+    connection: &mut PgConnection,
+    org: OrgId,
+    binding: BindingId,
+) -> Result<ChannelId, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"-- binding_forget_thread
+        UPDATE bindings SET thread = NULL WHERE org_id = $1 AND binding_id = $2
+        RETURNING channel_id AS "channel: ChannelId""#,
+        org as OrgId,
+        binding as BindingId,
+    )
+    .fetch_one(connection)
+    .await
+}
+
+async fn exists(connection: &mut PgConnection, org: OrgId, binding: BindingId) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"-- binding_exists
+        SELECT EXISTS (SELECT FROM bindings WHERE org_id = $1 AND binding_id = $2) AS "exists!""#,
+        org as OrgId,
+        binding as BindingId,
+    )
+    .fetch_one(connection)
+    .await
+}
+
+#[cfg(test)]
+mod tests;

@@ -3,10 +3,15 @@
 //! Enqueueing locks the session's row first and so does the transaction that ends a turn: a command that arrives while
 //! the last one is being acknowledged is seen by one of the two, never by neither.
 //!
+//! They are carried out in the order of their ordinals. A prompt that interrupts goes before those that wait, behind an abort of its
+//! own: the turn that runs hears it, and so does a command that was about to begin. What a worker has begun goes first in any
+//! case, and a session's first command is not overtaken: it is what a run waits for. Of several prompts that interrupt, each
+//! aborts the one before it.
+//!
 //! Not here: carrying them out (`lease`, and the crate `worker`).
 
 use clock::{Sources, Timestamp};
-use domain::command::{CommandState, Wish};
+use domain::command::{CommandState, WhileRunning, Wish};
 use domain::quota::{QuotaPeriod, UsageKind};
 use ids::{AccountId, CommandId, OrgId, SessionId};
 use serde_json::{Value, json};
@@ -48,6 +53,9 @@ pub enum EnqueueError {
     NoSuchSession,
     #[error("the session is archived")]
     Archived,
+    /// The prompt was to be refused then.
+    #[error("the session is at work")]
+    Busy,
     #[error("the org has used its quota of {} up", .0.kind)]
     OverQuota(UsedUp),
     /// Before a restore that forgot it: what it set off has happened.
@@ -146,7 +154,8 @@ async fn by_key(connection: &mut PgConnection, new: &NewCommand) -> Result<Optio
     let mut wish = serde_json::to_value(&new.wish).expect("a wish is plain data");
     let row = sqlx::query!(
         "-- command_by_key
-        SELECT command_id AS \"command_id: CommandId\", ordinal, state, kind = $4 AND payload = $5 AS \"same!\"
+        SELECT command_id AS \"command_id: CommandId\", ordinal, state,
+            kind = $4 AND payload = $5 AND while_running IS NULL AS \"same!\"
         FROM commands WHERE org_id = $1 AND session_id = $2 AND idempotency_key = $3",
         new.org as OrgId,
         new.session as SessionId,
@@ -173,7 +182,8 @@ fn wish(kind: &str, payload: &Value, command: CommandId) -> Result<Wish, StoreEr
     wish.map_err(StoreError::unreadable("commands", "payload", command.to_string()))
 }
 
-/// The command that a session carries out next, if one can run. A turn that waits for a person goes before prompts.
+/// The command that a session carries out next, if one can run. A turn that waits for a person goes before prompts. What was begun
+/// goes first, then what interrupts.
 pub(crate) async fn next(
     connection: &mut PgConnection,
     org: OrgId,
@@ -184,6 +194,10 @@ pub(crate) async fn next(
         SELECT command_id AS "command_id: CommandId", ordinal, kind, payload, attempt, traceparent
         FROM commands JOIN sessions USING (org_id, session_id)
         WHERE org_id = $1 AND session_id = $2 AND state = 'pending' AND (blocked_on IS NULL OR kind <> 'prompt')
+            AND (kind = 'abort' OR ordinal = 1 OR ordinal >= coalesce((
+                SELECT coalesce(min(ordinal) FILTER (WHERE attempt > 0), min(ordinal)) FROM commands
+                WHERE org_id = $1 AND session_id = $2 AND state = 'pending'
+                    AND (attempt > 0 OR while_running = 'interrupt')), 0))
         ORDER BY ordinal LIMIT 1"#,
         org as OrgId,
         session as SessionId,
@@ -243,6 +257,7 @@ pub struct Command {
     pub ordinal: i64,
     pub kind: String,
     pub state: CommandState,
+    pub while_running: WhileRunning,
     pub attempt: i32,
     /// One sentence; `None`: it is not finished.
     pub outcome: Option<String>,
@@ -255,6 +270,7 @@ struct CommandRow {
     ordinal: i64,
     kind: String,
     state: String,
+    while_running: Option<String>,
     attempt: i32,
     outcome: Option<String>,
     created_at: Timestamp,
@@ -263,9 +279,12 @@ struct CommandRow {
 
 impl CommandRow {
     fn read(self) -> Result<Command, StoreError> {
-        let unreadable = StoreError::unreadable("commands", "state", self.command_id.to_string());
+        let id = self.command_id.to_string();
+        let while_running = self.while_running.map(|text| serde_json::from_value(text.into())).transpose();
+        let while_running = while_running.map_err(StoreError::unreadable("commands", "while_running", id.clone()))?;
         Ok(Command {
-            state: state(&self.state).map_err(unreadable)?,
+            state: state(&self.state).map_err(StoreError::unreadable("commands", "state", id))?,
+            while_running: while_running.unwrap_or_default(),
             command_id: self.command_id,
             ordinal: self.ordinal,
             kind: self.kind,
@@ -280,23 +299,25 @@ impl CommandRow {
 impl Store {
     /// Writes a command down, once per idempotency key. What a person approved or rejected is in the audit trail, too.
     pub async fn command_enqueue(&self, new: &NewCommand) -> Result<Enqueued, EnqueueError> {
-        self.command_speak(new, None).await
+        self.command_speak(new, WhileRunning::Queue, None).await
     }
 
-    /// As [`Self::command_enqueue`]; `interaction` is what the recovery ledger calls the request that the wish speaks to.
+    /// As [`Self::command_enqueue`]; `while_running` is of prompts, and `interaction` is what the recovery ledger calls the request
+    /// that the wish speaks to.
     pub async fn command_speak(
         &self,
         new: &NewCommand,
+        while_running: WhileRunning,
         interaction: Option<[u8; 32]>,
     ) -> Result<Enqueued, EnqueueError> {
         let audited = matches!(new.wish, Wish::Approve { .. } | Wish::Reject { .. });
         let enqueued = if audited || interaction.is_some() {
             self.enqueue_with_effects(new, interaction).await?
         } else {
-            self.enqueue_alone(new).await?
+            self.enqueue_alone(new, while_running).await?
         };
         self.wakes.tell(Wake::Work);
-        if matches!(new.wish, Wish::Abort {}) {
+        if matches!(new.wish, Wish::Abort {}) || while_running == WhileRunning::Interrupt {
             self.wakes.tell(Wake::Abort);
         }
         Ok(enqueued)
@@ -327,19 +348,23 @@ impl Store {
     }
 
     /// In one statement.
-    async fn enqueue_alone(&self, new: &NewCommand) -> Result<Enqueued, EnqueueError> {
-        match self.enqueue_once(new).await {
+    async fn enqueue_alone(&self, new: &NewCommand, while_running: WhileRunning) -> Result<Enqueued, EnqueueError> {
+        match self.enqueue_once(new, while_running).await {
             // Somebody wrote the same key at the same time, and is through.
             Err(EnqueueError::Database(sqlx::Error::Database(error))) if error.is_unique_violation() => {
-                self.enqueue_once(new).await
+                self.enqueue_once(new, while_running).await
             }
-            // Its own first one may have been written before somebody archived the session, or the quota was used up.
-            Err(EnqueueError::Archived | EnqueueError::OverQuota(_)) => self.enqueue_once(new).await,
+            // Its own first one may have been written before somebody archived the session, or the quota was used up, or be what
+            // the session is at work on.
+            Err(EnqueueError::Archived | EnqueueError::OverQuota(_) | EnqueueError::Busy) => {
+                self.enqueue_once(new, while_running).await
+            }
             enqueued => enqueued,
         }
     }
 
-    async fn enqueue_once(&self, new: &NewCommand) -> Result<Enqueued, EnqueueError> {
+    async fn enqueue_once(&self, new: &NewCommand, while_running: WhileRunning) -> Result<Enqueued, EnqueueError> {
+        let makes_way = (while_running == WhileRunning::Interrupt).then(|| self.sources.id::<CommandId>());
         let mut payload = serde_json::to_value(&new.wish).expect("a wish is plain data");
         let row = sqlx::query_file!(
             "src/command/enqueue.sql",
@@ -356,10 +381,12 @@ impl Store {
             matches!(new.wish, Wish::Prompt { .. }),
             self.sources.now().date_naive(),
             traces::carried(),
+            while_running.column(),
+            makes_way as Option<CommandId>,
         )
         .fetch_optional(self.of(new.org))
         .await?;
-        let Some(row) = row else { return Err(self.refused(new).await?) };
+        let Some(row) = row else { return Err(self.refused(new, while_running).await?) };
         if !row.same {
             return Err(EnqueueError::OtherWish);
         }
@@ -368,7 +395,7 @@ impl Store {
     }
 
     /// Why a command was not taken down that nobody had taken down before.
-    async fn refused(&self, new: &NewCommand) -> Result<EnqueueError, EnqueueError> {
+    async fn refused(&self, new: &NewCommand, while_running: WhileRunning) -> Result<EnqueueError, EnqueueError> {
         let archived = sqlx::query_scalar!(
             r#"-- command_refused
             SELECT archived_at IS NOT NULL AS "archived!" FROM sessions WHERE org_id = $1 AND session_id = $2"#,
@@ -380,16 +407,21 @@ impl Store {
         Ok(match archived {
             None => EnqueueError::NoSuchSession,
             Some(true) => EnqueueError::Archived,
-            Some(false) => EnqueueError::OverQuota(self.used_up(new.org).await?),
+            Some(false) => {
+                let found = self.quota_used_up(new.org, &QUOTAS_OF_TURNS).await;
+                let found = found.map_err(|error| EnqueueError::Database(sqlx::Error::Decode(error.into())))?;
+                match found {
+                    None if while_running == WhileRunning::Reject => EnqueueError::Busy,
+                    found => EnqueueError::OverQuota(found.unwrap_or_else(|| self.raised_since())),
+                }
+            }
         })
     }
 
-    /// The quota that a prompt was refused for. If somebody has raised it since, it ends now.
-    async fn used_up(&self, org: OrgId) -> Result<UsedUp, EnqueueError> {
-        let found = self.quota_used_up(org, &QUOTAS_OF_TURNS).await;
-        let found = found.map_err(|error| EnqueueError::Database(sqlx::Error::Decode(error.into())))?;
+    /// For a prompt that was refused for a quota that somebody has raised since: it ends now.
+    fn raised_since(&self) -> UsedUp {
         let (kind, period, now) = (UsageKind::Turns, QuotaPeriod::Day, self.sources.now());
-        Ok(found.unwrap_or(UsedUp { kind, period, ends_at: now, seen_at: now }))
+        UsedUp { kind, period, ends_at: now, seen_at: now }
     }
 
     pub async fn command_by_id(
@@ -401,7 +433,8 @@ impl Store {
         let row = sqlx::query_as!(
             CommandRow,
             r#"-- command_by_id
-            SELECT command_id AS "command_id: CommandId", ordinal, kind, state, attempt, outcome, created_at, finished_at
+            SELECT command_id AS "command_id: CommandId", ordinal, kind, state, while_running, attempt, outcome, created_at,
+                finished_at
             FROM commands WHERE org_id = $1 AND session_id = $2 AND command_id = $3"#,
             org as OrgId,
             session as SessionId,
@@ -424,7 +457,8 @@ impl Store {
         let rows = sqlx::query_as!(
             CommandRow,
             r#"-- commands_list
-            SELECT command_id AS "command_id: CommandId", ordinal, kind, state, attempt, outcome, created_at, finished_at
+            SELECT command_id AS "command_id: CommandId", ordinal, kind, state, while_running, attempt, outcome, created_at,
+                finished_at
             FROM commands WHERE org_id = $1 AND session_id = $2 AND ordinal > $3 ORDER BY ordinal LIMIT $4"#,
             org as OrgId,
             session as SessionId,

@@ -46,7 +46,7 @@ impl Store {
             BehindCursor,
             r#"-- cursor_behind
             SELECT cursors.org_id AS "org: OrgId", cursors.binding_id AS "binding_id: BindingId",
-                bindings.channel_id AS "channel_id: ChannelId", bindings.thread,
+                bindings.channel_id AS "channel_id: ChannelId", bindings.thread AS "thread!",
                 cursors.session_id AS "session_id: SessionId", cursors.sequence
             FROM delivery_cursors AS cursors JOIN bindings USING (org_id, binding_id)
             WHERE cursors.behind AND cursors.updated_at <= $1

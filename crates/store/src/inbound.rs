@@ -184,9 +184,10 @@ async fn thread(
     message: &InboundMessage,
 ) -> Result<Option<(BindingId, SessionId)>, sqlx::Error> {
     let row = sqlx::query!(
+        // Locked, so that the message comes before an unbinding or after it.
         r#"-- inbound_thread
         SELECT binding_id AS "binding: BindingId", session_id AS "session: SessionId" FROM bindings
-        WHERE org_id = $1 AND channel_id = $2 AND thread = $3"#,
+        WHERE org_id = $1 AND channel_id = $2 AND thread = $3 FOR KEY SHARE"#,
         channel.org as OrgId,
         channel.channel_id as ChannelId,
         message.thread,

@@ -17,6 +17,24 @@ pub struct Instance {
     pub started_at: Timestamp,
     /// Versions of the adapter key that it has, the one that it seals under first.
     pub key_versions: Vec<String>,
+    /// Names of the agents that it can run. `None`: it is no worker.
+    pub agents: Option<Vec<String>>,
+}
+
+/// An agent, and how many workers can run it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OfferedAgent {
+    pub name: String,
+    pub workers: i64,
+}
+
+/// What workers offer.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Offer {
+    /// By name.
+    pub agents: Vec<OfferedAgent>,
+    /// Workers of an older release, which don't say.
+    pub silent: i64,
 }
 
 /// Which versions of the adapter key a process has.
@@ -39,8 +57,8 @@ impl Store {
     pub async fn instance_beat(&self, instance: &Instance) -> Result<(), StoreError> {
         sqlx::query!(
             "-- instance_beat
-            INSERT INTO role_instances (instance_id, roles, generation, started_at, heartbeat_at, key_versions)
-            VALUES ($1, $2, $3, $4, $5, $6)
+            INSERT INTO role_instances (instance_id, roles, generation, started_at, heartbeat_at, key_versions, agents)
+            VALUES ($1, $2, $3, $4, $5, $6, $7)
             ON CONFLICT (instance_id) DO UPDATE SET heartbeat_at = EXCLUDED.heartbeat_at",
             instance.instance as InstanceId,
             &instance.roles,
@@ -48,6 +66,7 @@ impl Store {
             instance.started_at,
             self.sources.now(),
             &instance.key_versions,
+            instance.agents.as_deref(),
         )
         .execute(self.everywhere())
         .await
@@ -82,6 +101,30 @@ impl Store {
         .fetch_all(self.everywhere())
         .await
         .map_err(StoreError::during("instance_counts"))
+    }
+
+    /// The agents of workers that belong to `generation` and were alive after `since`.
+    pub async fn instance_agents(&self, generation: i64, since: Timestamp) -> Result<Offer, StoreError> {
+        let rows = sqlx::query!(
+            r#"-- instance_agents
+            SELECT agent AS "agent?", count(*) AS "workers!"
+            FROM role_instances LEFT JOIN LATERAL unnest(agents) AS agent ON true
+            WHERE generation = $1 AND heartbeat_at > $2 AND 'worker' = ANY (roles)
+            GROUP BY agent ORDER BY agent"#,
+            generation,
+            since,
+        )
+        .fetch_all(self.everywhere())
+        .await
+        .map_err(StoreError::during("instance_agents"))?;
+        let mut offer = Offer::default();
+        for row in rows {
+            match row.agent {
+                Some(name) => offer.agents.push(OfferedAgent { name, workers: row.workers }),
+                None => offer.silent = row.workers,
+            }
+        }
+        Ok(offer)
     }
 
     /// The keys of each process that belongs to `generation` and was alive after `since`.

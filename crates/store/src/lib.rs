@@ -44,6 +44,7 @@ mod maintenance;
 mod org;
 mod org_key;
 mod outbox;
+mod profile;
 mod project_source;
 mod quota;
 mod remembered;
@@ -104,7 +105,7 @@ pub use crate::generation::{Environment, Generation, RestoreMark};
 pub use crate::idempotency::{Attempt, Begun, IDEMPOTENCY_KEPT, KeptAnswer, SealedAnswer, aad as idempotency_aad};
 pub use crate::identities::{Credential, Identity};
 pub use crate::inbound::{InboundError, InboundMessage, Received};
-pub use crate::instance::{Instance, InstanceKeys, RoleCount};
+pub use crate::instance::{Instance, InstanceKeys, Offer, OfferedAgent, RoleCount};
 pub use crate::invitation::{Invitation, NewInvitation};
 pub use crate::key_rotation::KeyRotation;
 pub use crate::lease::{Held, Lease, NextCommand};
@@ -112,6 +113,7 @@ pub use crate::maintenance::Maintenance;
 pub use crate::org::{FirstOrg, Org};
 pub use crate::org_key::{OrgKey, org_key_aad};
 pub use crate::outbox::{Effect, OutboxBacklog, Outboxed, SettledAs};
+pub use crate::profile::Profile;
 pub use crate::project_source::{NewProjectSource, ProjectSource, ProjectSourceError};
 pub use crate::quota::{OF_TURNS as QUOTAS_OF_TURNS, Quota, QuotaRemoval, QuotaUse, UsedUp};
 pub use crate::replay::{
@@ -121,8 +123,8 @@ pub use crate::replay::{
 pub use crate::role::{CustomRole, RoleDeletion};
 pub use crate::run::Run;
 pub use crate::session::{
-    NewSession, ProjectionStatus, RebuildError, Rebuilt, Session, SessionChange, SessionDetails, SessionSearch,
-    StoredProjection,
+    NewImport, NewSession, ProjectionStatus, RebuildError, Rebuilt, Session, SessionChange, SessionDetails,
+    SessionSearch, StoredProjection,
 };
 pub use crate::sign_in::{NewSignIn, SignInError, SignedIn};
 pub use crate::slot::Slot;

@@ -6,6 +6,7 @@
 //! Not here: reading and packing archives (crate `projects`), unpacking them (`worker`).
 
 use clock::{Sources, Timestamp};
+use domain::details::Tags;
 use domain::quota::UsageKind;
 use ids::{AccountId, OrgId, ProjectSourceId, SessionId, UploadId};
 use serde_json::json;
@@ -232,6 +233,7 @@ impl Store {
         &self,
         generation: i64,
         new: &NewSession,
+        tags: &Tags,
         source: ProjectSourceId,
     ) -> Result<Option<SessionId>, StoreError> {
         let during = || StoreError::during("session_create_from");
@@ -239,7 +241,7 @@ impl Store {
         if !share(&mut tx, new.org, source).await.map_err(during())? {
             return Ok(None);
         }
-        let session = session::insert(&mut tx, &self.sources, generation, new).await.map_err(during())?;
+        let session = session::insert_tagged(&mut tx, &self.sources, generation, new, tags).await.map_err(during())?;
         sqlx::query!(
             "-- session_create_from
             UPDATE sessions SET project_source_id = $3 WHERE org_id = $1 AND session_id = $2",

@@ -3,14 +3,17 @@
 //! A session's row is also the place that all its writers meet at: who changes its commands or events locks this row
 //! first. Lock order everywhere: `sessions`, then whatever hangs from it.
 //!
-//! Not here: making a projection anew (`projection`), the lease (`lease`), commands (`command`), events (`event`), what people say of a session (`details`), finding
+//! Not here: making a projection anew (`projection`), the lease (`lease`), commands (`command`), events (`event`), what people say of a session (`details`), one that
+//! begins with what was said elsewhere (`import`), finding
 //! one (`search`).
 
 mod details;
+mod import;
 mod projection;
 mod search;
 
 use clock::{Sources, Timestamp};
+use domain::details::{Tags, terms};
 use domain::event::Event;
 use domain::projection::{Projection, SessionState};
 use ids::{AccountId, CheckpointId, OrgId, SessionId};
@@ -23,6 +26,7 @@ use crate::{Store, StoreError, audit};
 
 pub(crate) use self::details::bring_back;
 pub use self::details::{SessionChange, SessionDetails};
+pub use self::import::NewImport;
 pub use self::projection::{ProjectionStatus, RebuildError, Rebuilt};
 pub use self::search::SessionSearch;
 
@@ -72,12 +76,23 @@ impl StoredProjection {
     }
 }
 
-/// Writes the session, its first event and its projection at sequence 1.
+/// As [`insert_tagged`], without tags.
 pub(crate) async fn insert(
     connection: &mut PgConnection,
     sources: &Sources,
     generation: i64,
     new: &NewSession,
+) -> Result<SessionId, sqlx::Error> {
+    insert_tagged(connection, sources, generation, new, &Tags::default()).await
+}
+
+/// Writes the session, its first event and its projection at sequence 1.
+pub(crate) async fn insert_tagged(
+    connection: &mut PgConnection,
+    sources: &Sources,
+    generation: i64,
+    new: &NewSession,
+    tags: &Tags,
 ) -> Result<SessionId, sqlx::Error> {
     let session: SessionId = sources.id();
     let created = Event::SessionCreated { title: new.title.clone(), agent: new.agent.clone() };
@@ -87,8 +102,8 @@ pub(crate) async fn insert(
         "-- session_insert
         WITH session AS (
             INSERT INTO sessions (org_id, session_id, created_by, title, agent, last_sequence, last_ordinal, generation,
-                fencing_counter, created_at, updated_at, feed_position)
-            VALUES ($1, $2, $3, $4, $5, 1, 0, $6, 0, $7, $7, ($6::bigint << 48) + pg_current_xact_id()::text::bigint)
+                fencing_counter, created_at, updated_at, feed_position, tags)
+            VALUES ($1, $2, $3, $4, $5, 1, 0, $6, 0, $7, $7, ($6::bigint << 48) + pg_current_xact_id()::text::bigint, $12)
             RETURNING feed_position
         ), event AS (
             INSERT INTO events (org_id, session_id, sequence, kind, payload, created_at, feed_position)
@@ -107,7 +122,8 @@ pub(crate) async fn insert(
         row.kind,
         row.payload,
         Json(projection) as Json<Projection>,
-        &domain::details::terms(&new.title, &[]),
+        &terms(&new.title, tags.as_slice()),
+        tags.as_slice(),
     )
     .execute(connection)
     .await?;
@@ -147,9 +163,19 @@ impl SessionRow {
 impl Store {
     /// Begins a session, with an entry in the audit trail if a person did.
     pub async fn session_create(&self, generation: i64, new: &NewSession) -> Result<SessionId, StoreError> {
+        self.session_create_tagged(generation, new, &Tags::default()).await
+    }
+
+    /// As [`Self::session_create`], with tags from its first moment.
+    pub async fn session_create_tagged(
+        &self,
+        generation: i64,
+        new: &NewSession,
+        tags: &Tags,
+    ) -> Result<SessionId, StoreError> {
         let during = || StoreError::during("session_create");
         let mut tx = self.begin_of(new.org).await.map_err(during())?;
-        let session = insert(&mut tx, &self.sources, generation, new).await.map_err(during())?;
+        let session = insert_tagged(&mut tx, &self.sources, generation, new, tags).await.map_err(during())?;
         if let Some(account) = new.created_by {
             let (actor, target) = (format!("account:{account}"), format!("session:{session}"));
             let detail = serde_json::json!({"title": new.title, "agent": new.agent});

@@ -162,6 +162,7 @@ fn cause(error: EnqueueError) -> sqlx::Error {
         // The session and the key were made a moment ago, in this transaction.
         EnqueueError::NoSuchSession
         | EnqueueError::Archived
+        | EnqueueError::Busy
         | EnqueueError::OverQuota(_)
         | EnqueueError::SpokenTo
         | EnqueueError::OtherWish => sqlx::Error::RowNotFound,

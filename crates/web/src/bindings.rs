@@ -1,6 +1,7 @@
 //! Bindings: channel threads tied to sessions, each with its delivery cursor.
 //!
-//! A new binding's cursor stands at the session's newest event: what was said before is not told in the thread.
+//! A new binding's cursor stands at the session's newest event: what was said before is not told in the thread. An unbound
+//! thread is told nothing more.
 //!
 //! Not here: rendering and moving the cursor (`gateway`).
 
@@ -17,13 +18,13 @@ use utoipa_axum::routes;
 
 use crate::app::App;
 use crate::auth::Caller;
-use crate::extract::{Json, Query};
+use crate::extract::{Json, Path, Query};
 use crate::page::{Page, Paging};
 use crate::problem::Problem;
 use crate::text::Text;
 
 pub(crate) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(list, create))
+    OpenApiRouter::new().routes(routes!(list, create)).routes(routes!(remove))
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -89,7 +90,7 @@ async fn create(
     Ok((StatusCode::CREATED, Json(binding.into())))
 }
 
-/// The bindings of the org, oldest first.
+/// The bindings of the org that are in force, oldest first.
 #[utoipa::path(
     get,
     path = "/api/bindings",
@@ -106,6 +107,23 @@ async fn list(
 ) -> Result<Json<Page<BindingView>>, Problem> {
     let bindings = app.store.binding_list(caller.org, paging.cursor, paging.limit()).await?;
     Ok(Json(Page::of(bindings, paging.limit(), |binding| binding.binding_id).map(BindingView::from)))
+}
+
+/// Leads a thread nowhere any more. Its session stays, and the next message in the thread begins another one.
+///
+/// What its turns said and the thread was not told yet, it is not told: deliveries that wait become dead letters, which can be
+/// sent all the same (`retry`); one that is being sent at this moment is sent, with its attempts. Unbinding twice changes nothing.
+#[utoipa::path(
+    delete,
+    path = "/api/bindings/{binding_id}",
+    operation_id = "binding_remove",
+    tag = "channels",
+    responses((status = 204, description = "It leads nowhere any more.")),
+    security(("token" = ["channels.write"])),
+)]
+async fn remove(State(app): State<App>, caller: Caller, Path(binding): Path<BindingId>) -> Result<StatusCode, Problem> {
+    let found = app.store.binding_remove(caller.org, binding, &caller.actor()).await?;
+    if found { Ok(StatusCode::NO_CONTENT) } else { Err(Problem::not_found("binding")) }
 }
 
 #[cfg(test)]
@@ -135,6 +153,29 @@ mod tests {
         assert_eq!(bound["cursor_sequence"], 1);
         world.post("/api/bindings", new).await.expect_problem(409, "conflict");
         assert_eq!(world.get("/api/bindings").await.expect(200)["items"], json!([bound]));
+    }
+
+    #[tokio::test]
+    async fn an_unbound_thread_can_be_bound_to_another_session() {
+        let world = World::new().await;
+        let (channel, session, next) =
+            (channel(&world).await, session(&world, world.org).await, session(&world, world.org).await);
+        let new = |session| json!({"channel_id": channel, "thread": "general", "session_id": session});
+        let bound = world.post("/api/bindings", new(session)).await.expect(201);
+        let path = format!("/api/bindings/{}", bound["binding_id"].as_str().unwrap());
+        let (_, stranger) = world.other_org().await;
+        world.delete_as(&stranger, &path).await.expect_problem(404, "not_found");
+        for _ in 0..2 {
+            world.delete(&path).await.expect(204);
+        }
+        assert_eq!(world.get("/api/bindings").await.expect(200)["items"], json!([]));
+        let again = world.post("/api/bindings", new(next)).await.expect(201);
+        assert_eq!(world.get("/api/bindings").await.expect(200)["items"], json!([again]));
+
+        let audit = world.get("/api/audit?limit=200").await.expect(200);
+        let removed = audit["items"].as_array().unwrap().iter().filter(|one| one["action"] == "binding.remove");
+        let removed: Vec<_> = removed.map(|one| &one["detail"]).collect();
+        assert_eq!(removed, [&json!({"channel_id": channel, "session_id": session, "set_aside": 0})]);
     }
 
     #[tokio::test]

@@ -1,11 +1,11 @@
 //! Commands: wishes addressed to a session. Taking one down is not carrying it out: the answer is 202.
 //!
-//! Not here: carrying them out (`worker`).
+//! Not here: carrying them out (`worker`), in which order they are carried out (`store::command`).
 
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use clock::Timestamp;
-use domain::command::{CommandState, Wish};
+use domain::command::{CommandState, WhileRunning, Wish};
 use domain::permission::Permission;
 use ids::{CommandId, SessionId};
 use serde::{Deserialize, Serialize};
@@ -47,6 +47,8 @@ struct CommandView {
     ordinal: i64,
     kind: String,
     state: CommandState,
+    /// Of a prompt; an abort that makes way for one has its `interrupt`.
+    while_running: WhileRunning,
     attempt: i32,
     outcome: Option<String>,
     #[schema(value_type = String, format = DateTime)]
@@ -57,19 +59,24 @@ struct CommandView {
 
 impl From<Command> for CommandView {
     fn from(command: Command) -> Self {
-        let Command { command_id, ordinal, kind, state, attempt, outcome, created_at, finished_at } = command;
-        Self { command_id, ordinal, kind, state, attempt, outcome, created_at, finished_at }
+        let Command { command_id, ordinal, kind, state, while_running, attempt, outcome, created_at, finished_at } =
+            command;
+        Self { command_id, ordinal, kind, state, while_running, attempt, outcome, created_at, finished_at }
     }
 }
 
 /// Asks something of a session.
+///
+/// A prompt says what becomes of it while a turn runs or waits for a person, or commands wait (`while_running`): it waits for
+/// its turn (`queue`), is refused (`reject`), or aborts the turn and goes before what waits (`interrupt`). With `interrupt` an
+/// abort is taken down before the prompt, at once with it; a command that was about to begin hears it, too.
 #[utoipa::path(
     post,
     path = "/api/sessions/{session_id}/commands",
     operation_id = "command_enqueue",
     tag = "sessions",
     request_body = Asked,
-    responses((status = 202, description = "It is taken down, and will be carried out in its turn.", body = EnqueuedView), (status = 409, description = "The session is archived and takes no prompts (`archived`), or the present state does not allow it otherwise."), (status = 429, description = "A quota of the org is used up (`over_quota`); `Retry-After` says when it begins anew.")),
+    responses((status = 202, description = "It is taken down, and will be carried out in its turn.", body = EnqueuedView), (status = 409, description = "The session is archived and takes no prompts (`archived`), is at work and the prompt was to be refused then (`busy`), or the present state does not allow it otherwise."), (status = 429, description = "A quota of the org is used up (`over_quota`); `Retry-After` says when it begins anew.")),
     security(("token" = ["sessions.write"]), ("token" = ["sessions.approve"])),
 )]
 async fn enqueue(
@@ -79,6 +86,7 @@ async fn enqueue(
     headers: HeaderMap,
     Json(asked): Json<Asked>,
 ) -> Result<(StatusCode, Json<EnqueuedView>), Problem> {
+    let while_running = asked.while_running();
     let wish = Wish::from(asked);
     let permission = if spoken_to(&wish).is_some() { Permission::SessionsApprove } else { Permission::SessionsWrite };
     if !caller.may(permission) {
@@ -88,9 +96,10 @@ async fn enqueue(
     let (org, created_by) = (caller.org, Some(caller.account));
     let new = NewCommand { org, session, wish, idempotency_key, created_by };
     let interaction = spoken_to(&new.wish).map(|request| app.effects.interaction(session, request));
-    let enqueued = app.store.command_speak(&new, interaction).await.map_err(|error| match error {
+    let enqueued = app.store.command_speak(&new, while_running, interaction).await.map_err(|error| match error {
         EnqueueError::NoSuchSession => Problem::not_found("session"),
         EnqueueError::Archived => Problem::archived(),
+        EnqueueError::Busy => Problem::busy(),
         EnqueueError::OverQuota(used_up) => Problem::over_quota(&used_up),
         EnqueueError::SpokenTo => Problem::conflict(
             "somebody spoke to this request before the system was restored; abort the turn or send a new prompt",
@@ -132,6 +141,10 @@ enum Asked {
     Prompt {
         #[schema(inline)]
         text: Prompt,
+        /// What becomes of it while the session is at work.
+        #[serde(default)]
+        #[schema(inline)]
+        while_running: WhileRunning,
     },
     Abort {},
     Answer {
@@ -150,10 +163,16 @@ enum Asked {
     },
 }
 
+impl Asked {
+    fn while_running(&self) -> WhileRunning {
+        if let Self::Prompt { while_running, .. } = self { *while_running } else { WhileRunning::Queue }
+    }
+}
+
 impl From<Asked> for Wish {
     fn from(asked: Asked) -> Self {
         match asked {
-            Asked::Prompt { text } => Self::Prompt { text: text.whole() },
+            Asked::Prompt { text, .. } => Self::Prompt { text: text.whole() },
             Asked::Abort {} => Self::Abort {},
             Asked::Answer { request_id, answer } => {
                 Self::Answer { request_id: request_id.whole(), answer: answer.whole() }
@@ -254,15 +273,78 @@ mod tests {
         other.expect_problem(422, "idempotency_key_reused");
     }
 
+    async fn prompt_while(world: &World, session: &str, key: &str, while_running: &str) -> Answer {
+        let path = format!("/api/sessions/{session}/commands");
+        let body = json!({"kind": "prompt", "payload": {"text": "say hi", "while_running": while_running}});
+        let request = request("POST", &path, &world.operator).header("content-type", "application/json");
+        world.send(request.header("idempotency-key", key).body(Body::from(body.to_string())).unwrap()).await
+    }
+
+    /// Kind, what it was to do while the session is at work, and state of each command.
+    async fn listed(world: &World, session: &str) -> Vec<String> {
+        let listed = world.get(&format!("/api/sessions/{session}/commands")).await.expect(200);
+        let told = |one: &Value| {
+            let text = |name: &str| one[name].as_str().unwrap().to_owned();
+            format!("{} {} {}", text("kind"), text("while_running"), text("state"))
+        };
+        listed["items"].as_array().unwrap().iter().map(told).collect()
+    }
+
+    #[tokio::test]
+    async fn a_prompt_can_be_refused_while_another_waits() {
+        let world = World::new().await;
+        let session = session(&world).await;
+        let first = prompt_while(&world, &session, "k1", "reject").await.expect(202);
+        prompt_while(&world, &session, "k2", "reject").await.expect_problem(409, "busy");
+        assert_eq!(prompt_while(&world, &session, "k1", "reject").await.expect(202)["command_id"], first["command_id"]);
+        prompt_while(&world, &session, "k1", "queue").await.expect_problem(422, "idempotency_key_reused");
+        prompt(&world, &session, "k1").await.expect_problem(422, "idempotency_key_reused");
+        prompt(&world, &session, "k3").await.expect(202);
+        assert_eq!(listed(&world, &session).await, ["prompt reject pending", "prompt queue pending"]);
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn of_prompts_that_come_at_once_and_are_to_be_refused_then_one_is_taken() {
+        let world = World::new().await;
+        for _ in 0..5 {
+            let session = session(&world).await;
+            let keys: Vec<String> = (0..8).map(|n| format!("k{n}")).collect();
+            let answers = keys.iter().map(|key| prompt_while(&world, &session, key, "reject"));
+            let answers = futures::future::join_all(answers).await;
+            let (taken, refused): (Vec<_>, Vec<_>) = answers.iter().partition(|answer| answer.status == 202);
+            assert_eq!(taken.len(), 1);
+            refused.iter().for_each(|answer| drop(answer.expect_problem(409, "busy")));
+            assert_eq!(listed(&world, &session).await, ["prompt reject pending"]);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_prompt_that_interrupts_is_taken_down_with_an_abort_if_there_is_something_to_abort() {
+        let world = World::new().await;
+        let session = session(&world).await;
+        assert_eq!(prompt_while(&world, &session, "k1", "interrupt").await.expect(202)["ordinal"], 1);
+        let second = prompt_while(&world, &session, "k2", "interrupt").await.expect(202);
+        assert_eq!(second["ordinal"], 3);
+        assert_eq!(
+            prompt_while(&world, &session, "k2", "interrupt").await.expect(202)["command_id"],
+            second["command_id"]
+        );
+        prompt(&world, &session, "k2").await.expect_problem(422, "idempotency_key_reused");
+        let expected = ["prompt interrupt pending", "abort interrupt pending", "prompt interrupt pending"];
+        assert_eq!(listed(&world, &session).await, expected);
+    }
+
     #[tokio::test]
     async fn a_wish_that_can_not_be_read_is_refused() {
         let world = World::new().await;
         let path = format!("/api/sessions/{}/commands", session(&world).await);
-        let wishes: [Value; 5] = [
+        let wishes: [Value; 7] = [
             json!({"kind": "prompt", "payload": {}}),
             json!({"kind": "dance", "payload": {}}),
             json!({"kind": "prompt", "payload": {"text": ""}}),
             json!({"kind": "prompt", "payload": {"text": "a\u{0}b"}}),
+            json!({"kind": "prompt", "payload": {"text": "a", "while_running": "dance"}}),
+            json!({"kind": "abort", "payload": {"while_running": "queue"}}),
             json!({"kind": "approve", "payload": {"request_id": "", "extra": 1}}),
         ];
         for wish in wishes {

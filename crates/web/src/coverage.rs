@@ -5,6 +5,7 @@
 
 use axum::body::Body;
 use axum::http::Request;
+use domain::details::Tags;
 use domain::permission::Permission;
 use domain::tenancy::{RoleName, Scope};
 use domain::version::Expected;
@@ -84,10 +85,13 @@ impl Furnished {
         let world = World::new().await;
         let (artifact, _) = crate::artifacts::tests::published(&world).await;
         let artifact = artifact.rsplit('/').next().unwrap();
-        let mut ids =
-            json!({"account_id": world.owner, "artifact_id": artifact, "role": "ours", "part": "1", "kind": "turns"});
+        let mut ids = json!({
+            "account_id": world.owner, "artifact_id": artifact, "role": "ours", "profile": "ours", "part": "1", "kind": "turns",
+        });
         let ours = [Permission::AuditRead].into_iter().collect();
         world.app.store.role_put(world.org, "ours", ours, &Expected::Anything, "role:test").await.unwrap();
+        let (store, name, tags) = (&world.app.store, "ours".parse().unwrap(), Tags::default());
+        store.profile_put(world.org, &name, "scripted", &tags, &Expected::Anything, "role:test").await.unwrap();
         for (path, id) in [
             ("/api/sessions", "session_id"),
             ("/api/sessions/{session_id}/commands", "command_id"),

@@ -23,7 +23,7 @@ use crate::maintenance::MaintenanceView;
 use crate::problem::Problem;
 
 /// A process that has been silent for longer counts as gone. Heartbeats come every 5 seconds.
-const ALIVE_WITHIN: TimeDelta = TimeDelta::seconds(15);
+pub(crate) const ALIVE_WITHIN: TimeDelta = TimeDelta::seconds(15);
 
 /// Every role, so that one without a process shows as 0.
 const ROLES: [&str; 4] = ["web", "worker", "scheduler", "gateway"];
@@ -265,7 +265,14 @@ mod tests {
             world
                 .app
                 .store
-                .instance_beat(&Instance { instance, roles, generation, started_at, key_versions: vec!["1".into()] })
+                .instance_beat(&Instance {
+                    instance,
+                    roles,
+                    generation,
+                    started_at,
+                    key_versions: vec!["1".into()],
+                    agents: None,
+                })
                 .await
                 .unwrap();
         };

@@ -5,6 +5,7 @@
 //!
 //! Not here: listening and draining (the binary), SQL (`store`), messages from channels (`gateway`).
 
+mod agents;
 mod api_token;
 mod app;
 mod artifacts;
@@ -36,6 +37,7 @@ mod orgs;
 mod page;
 mod probes;
 mod problem;
+mod profiles;
 mod project_sources;
 mod quotas;
 mod rate;

@@ -50,6 +50,12 @@ impl Problem {
         Self::new(StatusCode::CONFLICT, "archived", "The session is archived", detail)
     }
 
+    pub(crate) fn busy() -> Self {
+        let detail = "a turn runs or waits for a person, or commands wait; ask again when the session is idle, or leave \
+            `while_running` out to have the prompt wait";
+        Self::new(StatusCode::CONFLICT, "busy", "The session is at work", detail)
+    }
+
     /// What `If-Match` or `If-None-Match` named is not what is there.
     pub(crate) fn stale() -> Self {
         let detail = "somebody changed it meanwhile: read it again, and repeat the change with its new ETag";
@@ -75,6 +81,12 @@ impl Problem {
     /// An archive has what no workspace gets; `detail` says what and where.
     pub(crate) fn archive_refused(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, "archive_refused", "The archive is refused", detail)
+    }
+
+    /// No worker can run it, of those that there are.
+    pub(crate) fn unknown_agent(there: &[&str]) -> Self {
+        let detail = format!("no worker has this agent; there are: {}", there.join(", "));
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "unknown_agent", "No worker has this agent", detail)
     }
 
     pub(crate) fn unauthenticated() -> Self {

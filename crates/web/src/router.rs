@@ -12,9 +12,10 @@ use utoipa_axum::router::OpenApiRouter;
 use crate::app::App;
 use crate::problem::Problem;
 use crate::{
-    artifacts, audit, auth, bindings, bounds, browser_sessions, byok_keys, channels, commands, deliveries, diagnostics,
-    events, gate, idempotency, invitations, maintenance, members, metrics, observe, openapi, orgs, project_sources,
-    quotas, rate, roles, sessions, sign_in, subjects, tokens, uploads, usage, workflows, workspace,
+    agents, artifacts, audit, auth, bindings, bounds, browser_sessions, byok_keys, channels, commands, deliveries,
+    diagnostics, events, gate, idempotency, invitations, maintenance, members, metrics, observe, openapi, orgs,
+    profiles, project_sources, quotas, rate, roles, sessions, sign_in, subjects, tokens, uploads, usage, workflows,
+    workspace,
 };
 
 /// Bytes of a request's body. Larger ones are refused with 413 before they are read.
@@ -44,6 +45,7 @@ pub fn router(app: App) -> Router {
 /// Every route with its description. There is no other way into the router.
 pub(crate) fn described() -> OpenApiRouter<App> {
     OpenApiRouter::new()
+        .merge(agents::routes())
         .merge(artifacts::routes())
         .merge(audit::routes())
         .merge(bindings::routes())
@@ -60,6 +62,7 @@ pub(crate) fn described() -> OpenApiRouter<App> {
         .merge(metrics::routes())
         .merge(openapi::routes())
         .merge(orgs::routes())
+        .merge(profiles::routes())
         .merge(project_sources::routes())
         .merge(roles::routes())
         .merge(sessions::routes())

@@ -3,12 +3,14 @@
 //! Not here: what is asked of them (`commands`), what happens in them (`events`), carrying it out (`worker`).
 
 mod details;
+mod import;
 mod projection;
 mod search;
 
 use axum::extract::State;
 use axum::http::StatusCode;
 use clock::Timestamp;
+use domain::profile::ProfileName;
 use domain::projection::SessionState;
 use ids::{CheckpointId, OrgId, ProjectSourceId, SessionId};
 use serde::{Deserialize, Serialize};
@@ -22,11 +24,13 @@ use crate::app::App;
 use crate::auth::Caller;
 use crate::extract::{Json, Path};
 use crate::problem::Problem;
+use crate::profiles;
 use crate::text::{Name, Word};
 
 pub(crate) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
         .routes(routes!(search::list, create))
+        .routes(routes!(import::import))
         .routes(routes!(view))
         .routes(routes!(details::view, details::change))
         .routes(routes!(projection::status))
@@ -94,9 +98,12 @@ struct ProjectionView {
 struct Create {
     #[schema(inline)]
     title: Name,
-    #[serde(default = "scripted")]
+    /// Without it that of the profile, or `scripted`.
     #[schema(inline)]
-    agent: Word,
+    agent: Option<Word>,
+    /// The session takes its agent, if none is named, and its tags.
+    #[schema(inline)]
+    profile: Option<ProfileName>,
     /// What its workspace begins with. Without one: an empty folder.
     project_source: Option<ProjectSourceId>,
 }
@@ -113,7 +120,7 @@ pub(crate) fn scripted() -> Word {
     operation_id = "session_create",
     tag = "sessions",
     request_body = Create,
-    responses((status = 201, description = "It is there, and idle.", body = SessionView), (status = 404, description = "The org has no such project source.")),
+    responses((status = 201, description = "It is there, and idle.", body = SessionView), (status = 422, description = "No worker has this agent (`unknown_agent`), or the request can't be carried out as it is written otherwise; `detail` says what to change.")),
     security(("token" = ["sessions.write"])),
 )]
 async fn create(
@@ -122,14 +129,13 @@ async fn create(
     Json(new): Json<Create>,
 ) -> Result<(StatusCode, Json<SessionView>), Problem> {
     let title = new.title.trimmed();
-    let agent = new.agent.trimmed();
-    let new_source = new.project_source;
+    let (agent, tags) = profiles::resolve(&app, caller.org, new.agent.as_ref(), new.profile.as_ref()).await?;
+    let (source, generation) = (new.project_source, app.generation.generation);
     let new = NewSession { org: caller.org, created_by: Some(caller.account), title, agent };
-    let generation = app.generation.generation;
-    let session = match new_source {
-        None => app.store.session_create(generation, &new).await?,
+    let session = match source {
+        None => app.store.session_create_tagged(generation, &new, &tags).await?,
         Some(source) => {
-            let begun = app.store.session_create_from(generation, &new, source).await?;
+            let begun = app.store.session_create_from(generation, &new, &tags, source).await?;
             begun.ok_or_else(|| Problem::not_found("project source"))?
         }
     };

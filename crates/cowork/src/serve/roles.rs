@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use agents::Agent;
 use axum::Router;
 use chrono::TimeDelta;
 use clap::ValueEnum;
@@ -235,10 +236,20 @@ fn worker_parts(parts: &Parts) -> worker::Parts {
         store: parts.store.clone(),
         objects: parts.objects.clone(),
         kms: parts.kms.clone(),
-        agents: vec![Arc::new(agents::Scripted)],
+        agents: agents(),
         instance: parts.instance,
         generation: parts.generation.generation,
     }
+}
+
+/// What a worker of this build can run.
+fn agents() -> Vec<Arc<dyn Agent>> {
+    vec![Arc::new(agents::Scripted)]
+}
+
+/// By name.
+pub(crate) fn agents_offered() -> Vec<String> {
+    agents().iter().map(|agent| agent.name().to_owned()).collect()
 }
 
 fn worker_config(config: &Config) -> worker::Config {

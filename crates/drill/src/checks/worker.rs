@@ -85,8 +85,9 @@ pub(crate) async fn smoke(inquiry: &mut Inquiry, client: &Client, smoke: &Smoke,
 }
 
 /// The kinds of events, in ARCHITECTURE.md's order.
-const KINDS: [&str; 13] = [
+const KINDS: [&str; 14] = [
     "session_created",
+    "history_imported",
     "turn_started",
     "message_appended",
     "tool_call_upserted",

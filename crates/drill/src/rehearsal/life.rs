@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, anyhow, bail};
 use chrono::TimeDelta;
-use client::{Client, NewTrigger, NewWorkflow, Wish, Workflow, WorkflowAction};
+use client::{Client, ImportSession, ImportedMessage, NewTrigger, NewWorkflow, Wish, Workflow, WorkflowAction};
 use clock::{Sources, Timestamp};
 use futures::{StreamExt as _, TryStreamExt as _};
 use ids::{CommandId, OrgId, SessionId, WorkflowId};
@@ -162,6 +162,7 @@ impl Life {
         let special = async {
             tokio::try_join!(
                 self.dialogue(),
+                self.imported(),
                 self.approvals(),
                 self.question(),
                 self.failure(),
@@ -337,6 +338,21 @@ impl Life {
         let remembers = Some((file.to_owned(), hex::encode(Sha256::digest(content))));
         self.memory().smoke = Some(Smoke { org, session, remembers });
         Ok(())
+    }
+
+    /// A conversation that took place elsewhere, and goes on here.
+    async fn imported(&self) -> anyhow::Result<()> {
+        let (_, client) = self.client(1);
+        let said = |role: &str, text: &str| ImportedMessage { role: role.into(), text: text.into(), at: None };
+        let import = ImportSession {
+            title: "From elsewhere".into(),
+            agent: "scripted".into(),
+            tags: vec!["imported".into()],
+            source: "export of another system".into(),
+            messages: vec![said("user", "what is due?"), said("assistant", "a report · отчёт"), said("user", "thanks")],
+        };
+        let session = persist(async || client.session_import(&import).await).await?.session_id;
+        self.prompt(&client, session, "say as before").await
     }
 
     /// One approved, one rejected, one left waiting.

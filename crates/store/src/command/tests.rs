@@ -33,3 +33,83 @@ async fn a_session_of_another_org_can_not_be_asked() {
     let new = NewCommand { org: other, ..world.prompt(session, "k") };
     assert!(matches!(world.store.command_enqueue(&new).await, Err(EnqueueError::NoSuchSession)));
 }
+
+/// What would be carried out next, in order, if each turn ended as it should.
+async fn order(world: &World, session: SessionId) -> Vec<(i64, String)> {
+    let mut order = Vec::new();
+    loop {
+        let mut tx = world.store.begin_of(world.org).await.unwrap();
+        let Some(found) = next(&mut tx, world.org, session).await.unwrap() else { return order };
+        tx.commit().await.unwrap();
+        let done = "UPDATE commands SET state = 'done' WHERE command_id = $1";
+        sqlx::query(done).bind(found.command.as_uuid()).execute(&world.store.pool).await.unwrap();
+        order.push((found.ordinal, found.wish.kind().to_owned()));
+    }
+}
+
+async fn prompt(world: &World, session: SessionId, key: &str, while_running: WhileRunning) -> Enqueued {
+    world.store.command_speak(&world.prompt(session, key), while_running, None).await.unwrap()
+}
+
+fn kinds(order: &[(i64, String)]) -> Vec<(i64, &str)> {
+    order.iter().map(|(ordinal, kind)| (*ordinal, kind.as_str())).collect()
+}
+
+#[tokio::test]
+async fn a_prompt_that_interrupts_goes_before_those_that_wait_and_after_the_first() {
+    let world = World::new().await;
+    let session = world.session().await;
+    for key in ["first", "second"] {
+        prompt(&world, session, key, WhileRunning::Queue).await;
+    }
+    prompt(&world, session, "now", WhileRunning::Interrupt).await;
+    prompt(&world, session, "later", WhileRunning::Queue).await;
+    let order = order(&world, session).await;
+    assert_eq!(kinds(&order), [(1, "prompt"), (3, "abort"), (4, "prompt"), (2, "prompt"), (5, "prompt")]);
+}
+
+#[tokio::test]
+async fn what_was_begun_goes_before_a_prompt_that_interrupts() {
+    let world = World::new().await;
+    let session = world.session().await;
+    for key in ["first", "second"] {
+        prompt(&world, session, key, WhileRunning::Queue).await;
+    }
+    sqlx::query("UPDATE commands SET state = 'done' WHERE ordinal = 1").execute(&world.store.pool).await.unwrap();
+    sqlx::query("UPDATE commands SET attempt = 1 WHERE ordinal = 2").execute(&world.store.pool).await.unwrap();
+    prompt(&world, session, "now", WhileRunning::Interrupt).await;
+    let order = order(&world, session).await;
+    assert_eq!(kinds(&order), [(2, "prompt"), (3, "abort"), (4, "prompt")]);
+}
+
+#[tokio::test]
+async fn a_prompt_that_interrupts_a_turn_which_waits_for_a_person_wakes_its_session() {
+    let world = World::new().await;
+    let session = world.session().await;
+    sqlx::query("UPDATE sessions SET blocked_on = 'answer'").execute(&world.store.pool).await.unwrap();
+    let busy = world.store.command_speak(&world.prompt(session, "k"), WhileRunning::Reject, None).await;
+    assert!(matches!(busy, Err(EnqueueError::Busy)));
+    prompt(&world, session, "waits", WhileRunning::Queue).await;
+    assert!(world.claim(1).await.is_empty());
+    prompt(&world, session, "now", WhileRunning::Interrupt).await;
+    let lease = world.claim(1).await.remove(0);
+    let held = world.store.lease_load(&lease).await.unwrap();
+    assert_eq!(held.next.unwrap().wish, Wish::Abort {});
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn prompts_that_interrupt_at_once_leave_no_hole_and_each_but_the_first_aborts() {
+    let world = World::new().await;
+    for _ in 0..5 {
+        let session = world.session().await;
+        let new: Vec<NewCommand> = (0..8).map(|n| world.prompt(session, &format!("k{n}"))).collect();
+        let asked = new.iter().map(|new| world.store.command_speak(new, WhileRunning::Interrupt, None));
+        assert!(futures::future::join_all(asked).await.iter().all(Result::is_ok));
+        let listed = world.store.commands_list(world.org, session, 0, 100).await.unwrap();
+        let ordinals: Vec<i64> = listed.iter().map(|command| command.ordinal).collect();
+        assert_eq!(ordinals, (1..=15).collect::<Vec<_>>());
+        let kinds: Vec<&str> = listed.iter().map(|command| command.kind.as_str()).collect();
+        assert!(kinds.iter().skip(1).step_by(2).all(|kind| *kind == "abort"), "{kinds:?}");
+        assert!(kinds.iter().step_by(2).all(|kind| *kind == "prompt"), "{kinds:?}");
+    }
+}

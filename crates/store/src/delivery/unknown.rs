@@ -38,7 +38,8 @@ impl Store {
             r#"-- delivery_list_unknown
             SELECT deliveries.org_id AS "org: OrgId", delivery_id AS "delivery_id: DeliveryId",
                 channels.channel_id AS "channel_id: ChannelId", channels.name AS channel, channels.destination,
-                bindings.thread, bindings.session_id AS "session_id: SessionId", deliveries.sequence,
+                coalesce(bindings.thread, payload -> 'data' ->> 'thread', '') AS "thread!",
+                bindings.session_id AS "session_id: SessionId", deliveries.sequence,
                 deliveries.created_at, deliveries.finished_at AS since, deliveries.last_error AS reason
             FROM deliveries
                 JOIN bindings ON bindings.org_id = deliveries.org_id AND bindings.binding_id = deliveries.binding_id

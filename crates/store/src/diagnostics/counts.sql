@@ -29,6 +29,7 @@ UNION ALL SELECT 'maintenance', count(*) FROM maintenance
 UNION ALL SELECT 'memberships', count(*) FROM memberships
 UNION ALL SELECT 'org_keys', count(*) FROM org_keys
 UNION ALL SELECT 'orgs', count(*) FROM orgs
+UNION ALL SELECT 'profiles', count(*) FROM profiles
 UNION ALL SELECT 'projections', count(*) FROM projections
 UNION ALL SELECT 'quotas', count(*) FROM quotas
 UNION ALL SELECT 'remembered_effects', count(*) FROM remembered_effects

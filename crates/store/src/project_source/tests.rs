@@ -1,3 +1,4 @@
+use domain::details::Tags;
 use domain::tenancy::Role;
 use testkit::wait_until;
 
@@ -84,12 +85,12 @@ async fn a_source_outlives_every_session_that_waits_for_it_and_then_its_object_g
     let world = World::new().await;
     let by = person(&world).await;
     let source = made(&world, by).await;
-    let begun = world.store.session_create_from(1, &session(&world), source).await.unwrap().unwrap();
+    let begun = world.store.session_create_from(1, &session(&world), &Tags::default(), source).await.unwrap().unwrap();
     let refused = world.store.project_source_delete(world.org, source, "role:test").await;
     assert!(matches!(refused, Err(ProjectSourceError::Needed)));
     has_saved(&world, begun).await;
     world.store.project_source_delete(world.org, source, "role:test").await.unwrap();
-    assert_eq!(world.store.session_create_from(1, &session(&world), source).await.unwrap(), None);
+    assert_eq!(world.store.session_create_from(1, &session(&world), &Tags::default(), source).await.unwrap(), None);
     let details = world.store.session_details(world.org, begun).await.unwrap().unwrap();
     assert_eq!(details.project_source_id, Some(source), "it is still known what it began with");
     assert_eq!(doomed(&world).await, ["packed"]);
@@ -120,7 +121,7 @@ async fn an_erasure_takes_the_sources_that_the_person_made() {
     let world = World::new().await;
     let by = person(&world).await;
     let source = made(&world, by).await;
-    world.store.session_create_from(1, &session(&world), source).await.unwrap().unwrap();
+    world.store.session_create_from(1, &session(&world), &Tags::default(), source).await.unwrap().unwrap();
     world.store.subject_erase(by, ErasedFor::Installation, "role:test").await.unwrap();
     world.store.subject_erasure_carry_out(by).await.unwrap();
     assert_eq!(world.store.project_source_get(world.org, source).await.unwrap(), None);

@@ -180,3 +180,32 @@ async fn a_search_reads_no_more_than_its_stretch() {
         }
     }
 }
+
+fn imported(world: &World) -> NewImport {
+    use domain::event::MessageRole;
+    use domain::import::{History, Said};
+    let said = |role, text: &str| Said { role, text: text.into(), at: None };
+    let messages = vec![said(MessageRole::User, "what do we need?"), said(MessageRole::Agent, "milk")];
+    let history = History::new("elsewhere".into(), messages, world.store.sources().now()).unwrap();
+    let session = NewSession { org: world.org, created_by: None, title: "Groceries".into(), agent: "scripted".into() };
+    NewImport { session, tags: Tags::new(["home"]).unwrap(), history }
+}
+
+#[tokio::test]
+async fn an_imported_session_is_what_its_events_add_up_to() {
+    let world = World::new().await;
+    let session = world.store.session_import(1, &imported(&world), "account:1").await.unwrap();
+    let events = world.store.events_after(world.org, session, 0, 100).await.unwrap();
+    assert_eq!(events.iter().map(|event| event.sequence).collect::<Vec<_>>(), [1, 2, 3, 4]);
+    let (found, stored) = world.store.session_view(world.org, session).await.unwrap().unwrap();
+    let projection = Projection::rebuild(events.iter().map(|event| &event.event));
+    assert_eq!((found.last_sequence, stored.sequence), (4, 4));
+    assert_eq!(stored.to_value(), serde_json::to_value(projection).unwrap());
+    assert_eq!(world.found(Some("groceries"), &["home"]).await, [session]);
+    assert!(world.claim(1).await.is_empty(), "there is nothing to do");
+
+    world.store.command_enqueue(&world.prompt(session, "k")).await.unwrap();
+    let lease = world.claim(1).await.remove(0);
+    let held = world.store.lease_load(&lease).await.unwrap();
+    assert_eq!((held.last_sequence, held.projection.message_count), (4, 2));
+}

@@ -72,6 +72,11 @@ WITH session AS (
     UPDATE commands SET state = 'done', outcome = 'the turn was aborted', finished_at = $7
     WHERE $16::boolean AND org_id = $1 AND session_id = $2 AND state = 'pending' AND kind = 'abort'
         AND command_id <> $11 AND EXISTS (SELECT FROM session)
+        -- One that makes way for a later prompt than the next one that interrupts is for that next one to hear.
+        AND (while_running IS NULL OR ordinal < coalesce((
+            SELECT min(ordinal) FROM commands
+            WHERE org_id = $1 AND session_id = $2 AND state = 'pending' AND while_running = 'interrupt' AND kind = 'prompt'
+                AND command_id <> $11), ordinal + 1))
 ), origin AS (
     -- The prompt that began the turn which the command ends: itself, or the last one before it that was carried out.
     SELECT command_id FROM commands
@@ -93,6 +98,10 @@ WITH session AS (
     WHERE org_id = $1 AND session_id = $2 AND state = 'pending' AND command_id <> $11
         AND EXISTS (SELECT FROM session) AND ((SELECT blocked_on FROM session) IS NULL OR kind <> 'prompt')
         AND NOT ($16 AND kind = 'abort')
+        AND (kind = 'abort' OR ordinal >= coalesce((
+            SELECT min(ordinal) FROM commands AS ahead
+            WHERE org_id = $1 AND session_id = $2 AND state = 'pending' AND while_running = 'interrupt'
+                AND command_id <> $11 AND NOT ($16 AND kind = 'abort')), 0))
     ORDER BY ordinal LIMIT 1
 ), ended AS (
     DELETE FROM session_leases

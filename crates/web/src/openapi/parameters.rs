@@ -2,6 +2,7 @@
 //!
 //! Not here: who reads them (`auth`, `idempotency`, `etag`).
 
+use domain::profile::ProfileName;
 use domain::quota::UsageKind;
 use domain::tenancy::RoleName;
 use domain::upload::{SIZE_MAX, parts};
@@ -36,6 +37,7 @@ fn id(name: &str) -> Parameter {
         "part" => part().into(),
         "kind" => UsageKind::schema(),
         "role" => RoleName::schema(),
+        "profile" => ProfileName::schema(),
         _ => uuid().into(),
     };
     ParameterBuilder::new()

@@ -5,6 +5,7 @@ use std::error::Error;
 use axum::extract::State;
 use axum::http::StatusCode;
 use clock::Timestamp;
+use domain::profile::ProfileName;
 use domain::schedule::{
     MAX_MISSED_WINDOW_S, MAX_TRIGGERS, MissedPolicy, NewTrigger, OverlapPolicy, ScheduleError, TriggerSpec,
     WorkflowState,
@@ -20,6 +21,7 @@ use crate::app::App;
 use crate::auth::Caller;
 use crate::extract::Json;
 use crate::problem::Problem;
+use crate::profiles;
 use crate::text::{Name, Text, Word};
 
 /// The longest prompt, in characters.
@@ -37,9 +39,12 @@ pub(super) type Prompt = Text<1, MAX_PROMPT>;
 pub(super) struct Create {
     #[schema(inline)]
     name: Name,
-    #[serde(default = "crate::sessions::scripted")]
+    /// Without it that of the profile, or `scripted`.
     #[schema(inline)]
-    agent: Word,
+    agent: Option<Word>,
+    /// The workflow takes its agent, if none is named.
+    #[schema(inline)]
+    profile: Option<ProfileName>,
     #[schema(inline)]
     prompt: Prompt,
     #[serde(default = "skip_missed")]
@@ -94,7 +99,7 @@ impl From<Beginning> for WorkflowState {
     operation_id = "workflow_create",
     tag = "workflows",
     request_body = Create,
-    responses((status = 201, description = "It is there. The signing secrets of its webhook triggers are shown only here.", body = WorkflowView)),
+    responses((status = 201, description = "It is there. The signing secrets of its webhook triggers are shown only here.", body = WorkflowView), (status = 422, description = "No worker has this agent (`unknown_agent`), or the request can't be carried out as it is written otherwise; `detail` says what to change.")),
     security(("token" = ["workflows.write"])),
 )]
 pub(super) async fn create(
@@ -102,8 +107,9 @@ pub(super) async fn create(
     caller: Caller,
     Json(new): Json<Create>,
 ) -> Result<(StatusCode, Json<WorkflowView>), Problem> {
+    let (agent, _) = profiles::resolve(&app, caller.org, new.agent.as_ref(), new.profile.as_ref()).await?;
     let secret_version = app.secrets.configured.channel.version.clone();
-    let new = new.check(caller.org, secret_version, app.store.sources().now())?;
+    let new = new.check(caller.org, agent, secret_version, app.store.sources().now())?;
     let workflow = app.store.workflow_create(&new, &caller.actor()).await?;
     let made = app.store.workflow_get(caller.org, workflow).await?.ok_or_else(|| Problem::not_found("workflow"))?;
     let shown = made.triggers.iter().cloned().map(|trigger| triggers::with_secret(&app, trigger)).collect();
@@ -111,12 +117,12 @@ pub(super) async fn create(
 }
 
 impl Create {
-    fn check(self, org: OrgId, secret_version: String, now: Timestamp) -> Result<NewWorkflow, Problem> {
+    fn check(self, org: OrgId, agent: String, secret_version: String, now: Timestamp) -> Result<NewWorkflow, Problem> {
         check_window(self.missed_window_s)?;
         Ok(NewWorkflow {
             org,
             name: self.name.trimmed(),
-            agent: self.agent.trimmed(),
+            agent,
             prompt: self.prompt.trimmed(),
             state: self.state.into(),
             missed_policy: self.missed_policy,

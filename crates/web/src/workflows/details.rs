@@ -14,6 +14,7 @@ use store::{Workflow, WorkflowChange};
 use utoipa::ToSchema;
 
 use super::create::{Prompt, check_window};
+use crate::agents;
 use crate::app::App;
 use crate::auth::Caller;
 use crate::etag;
@@ -83,7 +84,7 @@ pub(super) async fn view(
     operation_id = "workflow_change",
     tag = "workflows",
     request_body = Change,
-    responses((status = 200, description = "As it is now.", body = DetailsView, headers(("ETag" = String, description = "Of the new state."))), (status = 409, description = "It is archived."), (status = 412, description = "It is not in the state that `If-Match` names.")),
+    responses((status = 200, description = "As it is now.", body = DetailsView, headers(("ETag" = String, description = "Of the new state."))), (status = 409, description = "It is archived."), (status = 412, description = "It is not in the state that `If-Match` names."), (status = 422, description = "No worker has this agent (`unknown_agent`), or the request can't be carried out as it is written otherwise; `detail` says what to change.")),
     security(("token" = ["workflows.write"])),
 )]
 pub(super) async fn change(
@@ -95,6 +96,9 @@ pub(super) async fn change(
 ) -> Result<Response, Problem> {
     let expected = etag::expected(&app, &request)?;
     change.missed_window_s.map(check_window).transpose()?;
+    if let Some(agent) = &change.agent {
+        agents::must_be_offered(&app, &agent.trimmed()).await?;
+    }
     let change = WorkflowChange {
         name: change.name.map(|name| name.trimmed()),
         agent: change.agent.map(|agent| agent.trimmed()),

@@ -4,6 +4,7 @@ use std::io::{Cursor, Write as _};
 use std::path::PathBuf;
 
 use domain::command::CommandState;
+use domain::details::Tags;
 use ids::{ProjectSourceId, SessionId};
 use objects::ObjectKeys;
 use store::{BlobRow, NewProjectSource, NewSession, NewUpload};
@@ -46,7 +47,7 @@ impl World {
 
     async fn session_from(&self, source: ProjectSourceId) -> SessionId {
         let new = NewSession { org: self.org, created_by: None, title: "Plan".into(), agent: "scripted".into() };
-        self.store.session_create_from(self.generation, &new, source).await.unwrap().unwrap()
+        self.store.session_create_from(self.generation, &new, &Tags::default(), source).await.unwrap().unwrap()
     }
 
     fn workspace(&self, session: SessionId) -> PathBuf {

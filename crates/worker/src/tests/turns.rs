@@ -1,9 +1,12 @@
 //! What a worker does with commands.
 
-use domain::command::{CommandState, MAX_ATTEMPTS, Wish};
-use domain::event::{Event, TurnOutcome};
+use domain::command::{CommandState, MAX_ATTEMPTS, WhileRunning, Wish};
+use domain::details::Tags;
+use domain::event::{Event, MessageRole, TurnOutcome};
+use domain::import::{History, Said};
 use domain::quota::{QuotaPeriod, UsageKind};
 use domain::version::Expected;
+use store::{NewImport, NewSession};
 
 use super::world::World;
 
@@ -121,6 +124,80 @@ async fn a_running_turn_hears_an_abort_and_the_next_prompt_does_not() {
     assert_eq!(world.finished(session, next).await.outcome.unwrap(), "the turn is complete");
     worker.stop().await;
     world.at_rest(session).await;
+}
+
+#[tokio::test]
+async fn a_prompt_that_interrupts_ends_the_turn_and_runs_before_those_that_wait() {
+    let world = World::new().await;
+    let session = world.session().await;
+    let running = world.prompt(session, "say on\nsleep 600000\nsay never").await;
+    let waiting = world.prompt(session, "say waited").await;
+    let worker = world.worker_that_waits_to_be_told();
+    world.happened(session, |event| matches!(event, Event::MessageAppended { text, .. } if text == "on")).await;
+    let now = world.prompt_while(session, "say now", WhileRunning::Interrupt).await;
+    assert_eq!(world.finished(session, running).await.outcome.unwrap(), "the turn was aborted");
+    assert_eq!(world.finished(session, now).await.outcome.unwrap(), "the turn is complete");
+    assert_eq!(world.finished(session, waiting).await.outcome.unwrap(), "the turn is complete");
+    worker.stop().await;
+    world.at_rest(session).await;
+    let said = world.said(session).await;
+    assert_eq!(said[1..], ["on", "say now", "now", "say waited", "waited"]);
+}
+
+#[tokio::test]
+async fn of_prompts_that_interrupt_the_last_is_carried_out() {
+    let world = World::new().await;
+    let session = world.session().await;
+    let running = world.prompt(session, "sleep 600000").await;
+    let first = world.prompt_while(session, "sleep 600000", WhileRunning::Interrupt).await;
+    let last = world.prompt_while(session, "say last", WhileRunning::Interrupt).await;
+    let worker = world.worker();
+    for aborted in [running, first] {
+        assert_eq!(world.finished(session, aborted).await.outcome.unwrap(), "the turn was aborted");
+    }
+    assert_eq!(world.finished(session, last).await.outcome.unwrap(), "the turn is complete");
+    worker.stop().await;
+    world.at_rest(session).await;
+    let commands = world.store.commands_list(world.org, session, 0, 10).await.unwrap();
+    assert!(commands.iter().all(|command| command.state == CommandState::Done), "{commands:?}");
+}
+
+#[tokio::test]
+async fn a_prompt_that_interrupts_ends_a_turn_that_waits_for_a_person() {
+    let world = World::new().await;
+    let session = world.session().await;
+    let asking = world.prompt(session, "ask which?\nsay never").await;
+    let worker = world.worker();
+    world.finished(session, asking).await;
+    let waiting = world.prompt(session, "say waited").await;
+    let now = world.prompt_while(session, "say now", WhileRunning::Interrupt).await;
+    for command in [now, waiting] {
+        assert_eq!(world.finished(session, command).await.outcome.unwrap(), "the turn is complete");
+    }
+    worker.stop().await;
+    world.at_rest(session).await;
+    let said = world.said(session).await;
+    assert_eq!(said[1..], ["say now", "now", "say waited", "waited"]);
+}
+
+#[tokio::test]
+async fn an_imported_session_goes_on_like_any_other() {
+    let world = World::new().await;
+    let said = |role, text: &str| Said { role, text: text.into(), at: None };
+    let messages = vec![said(MessageRole::User, "hi"), said(MessageRole::Agent, "hello")];
+    let history = History::new("elsewhere".into(), messages, world.store.sources().now()).unwrap();
+    let session = NewSession { org: world.org, created_by: None, title: "Plan".into(), agent: "scripted".into() };
+    let new = NewImport { session, tags: Tags::default(), history };
+    let session = world.store.session_import(world.generation, &new, "role:test").await.unwrap();
+    let prompt = world.prompt(session, "note a.txt kept\nread a.txt").await;
+    let worker = world.worker();
+    assert_eq!(world.finished(session, prompt).await.state, CommandState::Done);
+    worker.stop().await;
+    world.at_rest(session).await;
+    assert_eq!(world.said(session).await[..3], ["hi", "hello", "note a.txt kept\nread a.txt"]);
+    let usage = world.store.usage_totals(world.org).await.unwrap();
+    let turns = usage.iter().find(|total| total.kind == UsageKind::Turns.as_str()).unwrap();
+    assert_eq!(turns.quantity, 1);
 }
 
 #[tokio::test]

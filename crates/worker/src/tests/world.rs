@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use agents::Scripted;
 use clock::Sources;
-use domain::command::Wish;
+use domain::command::{WhileRunning, Wish};
 use domain::event::{Event, Recorded};
 use domain::projection::Projection;
 use ids::{OrgId, SessionId};
@@ -113,6 +113,18 @@ impl World {
         let idempotency_key = self.store.sources().id::<uuid::Uuid>().to_string();
         let new = NewCommand { org: self.org, session, wish, idempotency_key, created_by: None };
         self.store.command_enqueue(&new).await.unwrap().command
+    }
+
+    pub(super) async fn prompt_while(
+        &self,
+        session: SessionId,
+        text: &str,
+        while_running: WhileRunning,
+    ) -> ids::CommandId {
+        let idempotency_key = self.store.sources().id::<uuid::Uuid>().to_string();
+        let wish = Wish::Prompt { text: text.into() };
+        let new = NewCommand { org: self.org, session, wish, idempotency_key, created_by: None };
+        self.store.command_speak(&new, while_running, None).await.unwrap().command
     }
 
     pub(super) async fn prompt(&self, session: SessionId, text: &str) -> ids::CommandId {
