@@ -143,7 +143,6 @@ enum Asked {
         text: Prompt,
         /// What becomes of it while the session is at work.
         #[serde(default)]
-        #[schema(inline)]
         while_running: WhileRunning,
     },
     Abort {},

@@ -63,7 +63,7 @@ impl From<Option<Maintenance>> for MaintenanceView {
 #[schema(example = json!({"reason": "the database is moved"}))]
 #[serde(deny_unknown_fields)]
 struct BeginMaintenance {
-    /// Shown to everybody who is refused.
+    // Shown to everybody who is refused.
     #[schema(inline)]
     reason: Name,
 }

@@ -46,6 +46,22 @@ fn every_reference_leads_somewhere() {
     assert!(lost.is_empty() && named.len() > 50, "{lost:?} of {}", named.len());
 }
 
+/// A sentence beside a field whose schema stands inline makes an object of its own, which no text is.
+#[test]
+fn no_value_has_to_be_a_text_and_an_object_at_once() {
+    let document = json();
+    let mut seen = 0;
+    walk(&document, &mut |name, value| {
+        if name == "allOf" {
+            let parts = value.as_array().unwrap();
+            let objects = parts.iter().all(|part| part.get("$ref").is_some() || part["type"] == "object");
+            assert!(objects, "{value}");
+            seen += 1;
+        }
+    });
+    assert!(seen > 5, "{seen}");
+}
+
 #[test]
 fn no_operation_takes_a_parameter_twice() {
     let document = json();

@@ -46,7 +46,7 @@ pub(super) struct Import {
     #[serde(default)]
     #[schema(max_items = 20, example = json!(["ops"]))]
     tags: Vec<String>,
-    /// Where the messages come from, for people. The event `history_imported` says it.
+    // Where the messages come from, for people.
     #[schema(inline)]
     source: Source,
     /// In the order in which they were said; 500,000 characters at most, all together.
@@ -88,7 +88,7 @@ impl From<Imported> for Said {
 
 /// Begins a session with what was said elsewhere.
 ///
-/// It is there whole, and idle: an event `session_created`, one `history_imported`, then the messages. Nothing of it is metered, and
+/// It is there whole, and idle: an event `session_created`, one `history_imported`, which says where they come from (`source`), then the messages. Nothing of it is metered, and
 /// no channel is told. It is prompted as any other; the agent begins with an empty workspace and no state of its own. Files come
 /// as uploads.
 #[utoipa::path(
