@@ -7,7 +7,7 @@
 //! Not here: what a request may hold (`web::bounds`) and how many one caller may make (`web::rate`). No TLS and no HTTP/2: a
 //! proxy in front has both.
 
-use std::io::{Error, ErrorKind};
+use std::io::ErrorKind;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
-use nix::sys::socket::{setsockopt, sockopt};
+use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 /// Bytes that are read ahead of a connection. The head of a request has to fit in; `web` refuses much smaller ones with a problem.
 const BUFFER: usize = 64 * 1024;
 /// How long a peer may leave what was sent to it without an answer. The kernel ends the connection then.
-const UNANSWERED_MS: u32 = 60_000;
+const UNANSWERED: Duration = Duration::from_secs(60);
 /// Before accepting is tried again, when the process has no more files.
 const NO_FILES: Duration = Duration::from_secs(1);
 
@@ -94,7 +94,7 @@ async fn accepted(listener: &TcpListener) -> TcpStream {
 fn prepare(stream: &TcpStream) {
     // Without it a small answer after a small answer waits for the peer's delayed acknowledgement: 40 ms on Linux.
     let undelayed = stream.set_nodelay(true);
-    let bounded = setsockopt(stream, sockopt::TcpUserTimeout, &UNANSWERED_MS).map_err(Error::from);
+    let bounded = SockRef::from(stream).set_tcp_user_timeout(Some(UNANSWERED));
     if let Err(error) = undelayed.and(bounded) {
         tracing::debug!(%error, "a connection was not set up");
     }
