@@ -19,7 +19,7 @@ mod rows;
 mod stats;
 mod world;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, ensure};
 
@@ -78,18 +78,25 @@ async fn main() -> anyhow::Result<()> {
     }
     let results = asked.out.clone().unwrap_or_else(|| "bench/results/control-plane.json".into());
     let mut report = Report::read(&results);
+    let measured = measure(&asked, &mut report, &results).await;
+    world::clear();
+    measured?;
+    print!("{}", report.table());
+    Ok(())
+}
+
+async fn measure(asked: &Asked, report: &mut Report, results: &Path) -> anyhow::Result<()> {
     for group in rows::GROUPS.iter().filter(|group| asked.wants(group.name)) {
         eprintln!("measuring: {}", group.name);
         let begun = machine::Usage::now();
-        let rows: Vec<Row> = (group.measure)(&asked).await.with_context(|| format!("measuring {}", group.name))?;
+        let rows: Vec<Row> = (group.measure)(asked).await.with_context(|| format!("measuring {}", group.name))?;
         let others = begun.others_since();
         for row in &rows {
             eprintln!("  {}", row.line());
         }
         eprintln!("  others took {:.0} % of the machine", others * 100.0);
         report.replace(&rows);
-        report.write(&results)?;
+        report.write(results)?;
     }
-    print!("{}", report.table());
     Ok(())
 }

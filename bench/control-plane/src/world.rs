@@ -1,11 +1,12 @@
 //! A system to be measured: a private Postgres that keeps what was committed, and roles as processes of their own.
 //!
-//! Everything is gone when it is dropped.
+//! Its processes are gone when it is dropped, its files when all worlds are over.
 
 use std::fs::File;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
@@ -48,8 +49,16 @@ pub(crate) struct World {
     token: String,
     pub(crate) org: String,
     pub(crate) cluster: Cluster,
-    /// Removed last.
-    scratch: TempDir,
+    scratch: Arc<TempDir>,
+}
+
+/// Folders of worlds that are over. They stay until all is measured ([`clear`]): for minutes after files were removed, ext4 makes
+/// new ones slowly, and the next world would pay for the last one's end.
+static OVER: Mutex<Vec<Arc<TempDir>>> = Mutex::new(Vec::new());
+
+/// Removes what all worlds have left.
+pub(crate) fn clear() {
+    OVER.lock().expect("no holder of this lock can panic").clear();
 }
 
 /// A role's process, killed when dropped.
@@ -61,7 +70,8 @@ pub(crate) struct Role {
 
 impl World {
     pub(crate) async fn make(setup: Setup) -> anyhow::Result<Self> {
-        let scratch = tempfile::Builder::new().prefix("cowork-control-plane-").tempdir()?;
+        let scratch = Arc::new(tempfile::Builder::new().prefix("cowork-control-plane-").tempdir()?);
+        OVER.lock().expect("no holder of this lock can panic").push(scratch.clone());
         open_to_postgres(scratch.path())?;
         let binaries = binaries()?;
         let cluster = Cluster::temporary_with(&binaries, scratch.path(), Options::safe())?;

@@ -211,13 +211,9 @@ impl Store {
         after: Option<SessionId>,
         limit: i64,
     ) -> Result<Vec<Session>, StoreError> {
-        let rows = sqlx::query_as!(
+        let rows = sqlx::query_file_as!(
             SessionRow,
-            r#"-- sessions_list
-            SELECT session_id AS "session_id: SessionId", title, agent, projections.state, last_sequence,
-                checkpoint_id AS "checkpoint_id: CheckpointId", tags, archived_at, created_at, sessions.updated_at
-            FROM sessions JOIN projections USING (org_id, session_id)
-            WHERE org_id = $1 AND session_id > $2 ORDER BY session_id LIMIT $3"#,
+            "src/session/list.sql",
             org as OrgId,
             after.unwrap_or(uuid::Uuid::nil().into()) as SessionId,
             limit.clamp(1, 200),

@@ -17,12 +17,12 @@ const SESSIONS: usize = 2_000;
 const CONNECTIONS: usize = 16;
 
 /// As `store::session` has them.
-const VIEW: &str = "SELECT session_id, title, agent, last_sequence, checkpoint_id, created_at, sessions.updated_at, \
-    projections.sequence, content FROM sessions JOIN projections USING (org_id, session_id) \
+const VIEW: &str = "SELECT title, agent, projections.state, last_sequence, checkpoint_id, tags, archived_at, created_at, \
+    sessions.updated_at, sequence, content FROM sessions JOIN projections USING (org_id, session_id) \
     WHERE org_id = :org AND session_id = :session";
-const LIST: &str = "SELECT session_id, title, agent, projections.state, last_sequence, checkpoint_id, created_at, \
-    sessions.updated_at FROM sessions JOIN projections USING (org_id, session_id) \
-    WHERE org_id = :org AND session_id > :session ORDER BY session_id LIMIT 50";
+const LIST: &str = "SELECT session_id, title, agent, (SELECT state FROM projections WHERE projections.org_id = sessions.org_id \
+    AND projections.session_id = sessions.session_id) AS state, last_sequence, checkpoint_id, tags, archived_at, created_at, \
+    updated_at FROM sessions WHERE org_id = :org AND session_id > :session ORDER BY session_id LIMIT 50";
 
 pub(crate) async fn measure(asked: &Asked) -> anyhow::Result<Vec<Row>> {
     let world = World::make(Setup::default()).await?;

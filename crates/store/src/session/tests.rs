@@ -181,6 +181,27 @@ async fn a_search_reads_no_more_than_its_stretch() {
     }
 }
 
+#[tokio::test]
+async fn a_list_reads_no_more_than_its_page() {
+    let world = World::new().await;
+    furnish(&world, 20_000).await;
+    let sql = include_str!("list.sql").replace(": SessionId", "").replace(": CheckpointId", "");
+    let mut connection = world.store.pool.acquire().await.unwrap();
+    for statement in [format!("PREPARE page (uuid, uuid, bigint) AS {sql}"), "SET plan_cache_mode = force_generic_plan".into()] {
+        sqlx::raw_sql(AssertSqlSafe(statement)).execute(&mut *connection).await.unwrap();
+    }
+    let explain = format!(
+        "EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF)
+         EXECUTE page ('{}', lpad(to_hex(9999), 32, '0')::uuid, 50)",
+        world.org
+    );
+    let rows = sqlx::raw_sql(AssertSqlSafe(explain)).fetch_all(&mut *connection).await.unwrap();
+    let plan: Vec<String> = rows.iter().map(|row| sqlx::Row::get(row, 0)).collect();
+    let scans: Vec<&String> = plan.iter().filter(|line| line.contains("Scan")).collect();
+    assert_eq!(scans.len(), 2, "{plan:#?}");
+    assert!(scans[0].contains("rows=50 loops=1") && scans[1].contains("rows=1 loops=50"), "{plan:#?}");
+}
+
 fn imported(world: &World) -> NewImport {
     use domain::event::MessageRole;
     use domain::import::{History, Said};
