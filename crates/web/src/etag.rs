@@ -167,7 +167,7 @@ mod tests {
         assert_eq!(expects(&world.app, IF_MATCH, b"*"), Expected::Something);
         assert_eq!(expects(&world.app, IF_NONE_MATCH, b"*"), Expected::Nothing);
         assert!(expected(&world.app, &request(IF_NONE_MATCH, tag.as_bytes())).is_err());
-        world.app.generation.generation += 1;
+        world.app.parts_mut().generation.generation += 1;
         assert_eq!(expects(&world.app, IF_MATCH, tag.as_bytes()), Expected::OneOf(vec![]));
     }
 }

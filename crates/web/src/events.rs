@@ -130,7 +130,8 @@ fn stream(app: App, org: OrgId, session: SessionId, last: i64, after: i64) -> im
         }
     };
     let tail = app.tails.sessions.follow((org, session), last, move || wakes.session(session), look);
-    follow(app.shutdown, tail, after, move |after| page(app.store.clone(), org, session, after))
+    let shutdown = app.shutdown.clone();
+    follow(shutdown, tail, after, move |after| page(app.store.clone(), org, session, after))
 }
 
 /// `None`: there is none, though there should be, or the database does not answer. The reader comes back.

@@ -56,7 +56,7 @@ mod workflows;
 mod workspace;
 
 pub use crate::api_token::ApiToken;
-pub use crate::app::{App, AppSecrets};
+pub use crate::app::{App, AppParts, AppSecrets};
 pub use crate::events::tails::Tails;
 pub use crate::metrics::Exposition;
 pub use crate::openapi::text as openapi;

@@ -25,7 +25,7 @@ use testkit::{FaultyStore, TestDatabase};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
-use crate::{ApiToken, App, AppSecrets, Exposition, RateLimits, SignIn, SignInSettings};
+use crate::{ApiToken, App, AppParts, AppSecrets, Exposition, RateLimits, SignIn, SignInSettings};
 
 /// An installation with one org, its owner, and an operator's token of that owner.
 #[derive(Debug)]
@@ -80,7 +80,8 @@ impl World {
 
     /// Lets people sign in with a browser from now on.
     pub(crate) fn sign_in(&mut self, settings: SignInSettings) {
-        self.app.sign_in = Some(SignIn::new(settings, self.app.store.sources().clone()).unwrap());
+        let sign_in = Some(SignIn::new(settings, self.app.store.sources().clone()).unwrap());
+        self.app.parts_mut().sign_in = sign_in;
         self.router = crate::router(self.app.clone());
     }
 
@@ -89,26 +90,27 @@ impl World {
         let store = Arc::new(FaultyStore::new(1));
         let millis = Duration::from_millis;
         let settings = ledger::Settings { patience: millis(100), pause: millis(10), ..ledger::Settings::default() };
-        self.app.effects = effects(&self.app.store, &self.app.generation, Objects::over(store.clone()), settings);
+        let effects = effects(&self.app.store, &self.app.generation, Objects::over(store.clone()), settings);
+        self.app.parts_mut().effects = effects;
         self.router = crate::router(self.app.clone());
         store
     }
 
     /// Lets channels lead into a network that is not public from now on.
     pub(crate) fn allow(&mut self, network: &str) {
-        self.app.egress = Egress::allowing(vec![network.parse().unwrap()]);
+        self.app.parts_mut().egress = Egress::allowing(vec![network.parse().unwrap()]);
         self.router = crate::router(self.app.clone());
     }
 
     /// Has others asked about keys from now on.
     pub(crate) fn ask(&mut self, providers: Providers) {
-        self.app.providers = providers;
+        self.app.parts_mut().providers = providers;
         self.router = crate::router(self.app.clone());
     }
 
     /// Lets each token make so many requests a minute from now on.
     pub(crate) fn limit(&mut self, per_minute: u32) {
-        self.app.rates = RateLimits::per_minute(per_minute);
+        self.app.parts_mut().rates = RateLimits::per_minute(per_minute);
         self.router = crate::router(self.app.clone());
     }
 
@@ -230,7 +232,7 @@ async fn app(store: Store, folder: &std::path::Path) -> App {
     let resolved = configured.resolve_all(&reader).unwrap();
     let generation = store.generation_initialise(Environment::Production).await.unwrap();
     let remembering = Objects::open_folder(&folder.join("ledger")).unwrap();
-    App {
+    App::new(AppParts {
         effects: effects(&store, &generation, remembering, ledger::Settings::default()),
         generation,
         objects: Objects::open_folder(folder).unwrap(),
@@ -251,7 +253,7 @@ async fn app(store: Store, folder: &std::path::Path) -> App {
         tails: crate::events::tails::Tails::default(),
         shutdown: CancellationToken::new(),
         store,
-    }
+    })
 }
 
 fn effects(store: &Store, generation: &Generation, objects: Objects, settings: ledger::Settings) -> effects::Effects {

@@ -1,5 +1,6 @@
 //! A worker is killed in mid-turn: when another goes on, and whether a command that was acknowledged is lost.
 
+use anyhow::ensure;
 use nix::sys::signal::Signal;
 use tokio::time::Instant;
 
@@ -9,6 +10,8 @@ use crate::rows::throughput::sessions;
 use crate::world::{Setup, World};
 
 const SESSIONS: usize = 100;
+/// Longer than it takes to send the commands that come before the kill.
+const LONG: &str = "say one\nsleep 30000\nsay two";
 
 pub(crate) async fn measure(asked: &Asked) -> anyhow::Result<Vec<Row>> {
     let world = World::make(Setup::default()).await?;
@@ -18,11 +21,16 @@ pub(crate) async fn measure(asked: &Asked) -> anyhow::Result<Vec<Row>> {
     let mut caller = api.connect().await?;
     let long = caller.create_session("long").await?;
     let mut events = api.follow(&long, 0).await?;
-    caller.prompt(&long, "say one\nsleep 3000\nsay two").await?;
+    caller.prompt(&long, LONG).await?;
     events.until("turn_started").await?;
     // Read while prompts are sent: a stream that nobody reads is ended.
     let again = tokio::spawn(async move {
-        let again = events.until("turn_started").await?.at;
+        let mut again = events.next().await?;
+        while again.kind != "turn_started" {
+            ensure!(again.kind != "turn_ended", "the turn ended before its worker was killed");
+            again = events.next().await?;
+        }
+        let again = again.at;
         events.until("turn_ended").await?;
         anyhow::Ok(again)
     });

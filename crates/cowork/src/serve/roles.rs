@@ -23,7 +23,7 @@ use telemetry::Metrics;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use web::{App, AppSecrets, Exposition, Probes, RateLimits, SignIn, Tails};
+use web::{App, AppParts, AppSecrets, Exposition, Probes, RateLimits, SignIn, Tails};
 
 use crate::archive::oldest;
 use crate::failure::Failure;
@@ -198,7 +198,7 @@ fn app(parts: &Parts, config: &Config) -> App {
         channel: parts.channel_secret.clone(),
         cookie: parts.cookie_keys.clone(),
     };
-    App {
+    App::new(AppParts {
         store: parts.store.clone(),
         effects: parts.effects.clone(),
         objects: parts.objects.clone(),
@@ -214,7 +214,7 @@ fn app(parts: &Parts, config: &Config) -> App {
         metrics: exposition(parts),
         tails: Tails::default(),
         shutdown: parts.shutdown.clone(),
-    }
+    })
 }
 
 fn probes(parts: &Parts) -> Probes {

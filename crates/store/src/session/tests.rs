@@ -187,7 +187,9 @@ async fn a_list_reads_no_more_than_its_page() {
     furnish(&world, 20_000).await;
     let sql = include_str!("list.sql").replace(": SessionId", "").replace(": CheckpointId", "");
     let mut connection = world.store.pool.acquire().await.unwrap();
-    for statement in [format!("PREPARE page (uuid, uuid, bigint) AS {sql}"), "SET plan_cache_mode = force_generic_plan".into()] {
+    for statement in
+        [format!("PREPARE page (uuid, uuid, bigint) AS {sql}"), "SET plan_cache_mode = force_generic_plan".into()]
+    {
         sqlx::raw_sql(AssertSqlSafe(statement)).execute(&mut *connection).await.unwrap();
     }
     let explain = format!(

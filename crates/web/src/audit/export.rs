@@ -98,7 +98,7 @@ pub(super) async fn export(
         (header::CACHE_CONTROL, "no-store"),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
     ];
-    let pieces = pieces(app.store, caller.org, wanted.format, after, last);
+    let pieces = pieces(app.store.clone(), caller.org, wanted.format, after, last);
     Ok((headers, Body::from_stream(pieces)).into_response())
 }
 

@@ -122,8 +122,9 @@ fn feed(app: App, org: OrgId, present: FeedPlace, after: Option<FeedPlace>) -> i
     };
     let tail = app.tails.feeds.follow(org, present, move || wakes.org(org), look);
     let told = after.is_none().then(|| Bytes::from(format!("id: {present}\n\n")));
+    let shutdown = app.shutdown.clone();
     let page = move |after| page(app.store.clone(), generation, org, after);
-    stream::iter(told).chain(follow(app.shutdown, tail, after.unwrap_or(present), page))
+    stream::iter(told).chain(follow(shutdown, tail, after.unwrap_or(present), page))
 }
 
 fn next(page: &FeedPage) -> Next {

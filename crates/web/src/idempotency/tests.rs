@@ -153,7 +153,9 @@ async fn a_client_that_goes_away_finds_the_answer_when_it_comes_back() {
     let kms = Arc::new(Gated { inner: world.app.kms.clone(), open: Semaphore::new(0), reached: Notify::new() });
     let request = request("POST", "/api/orgs", &world.operator).header("content-type", "application/json");
     let request = request.header(KEY, "k").body(Body::from(body.to_string())).unwrap();
-    let call = tokio::spawn(crate::router(App { kms: kms.clone(), ..world.app.clone() }).oneshot(request));
+    let mut app = world.app.clone();
+    app.parts_mut().kms = kms.clone();
+    let call = tokio::spawn(crate::router(app).oneshot(request));
     kms.reached.notified().await;
     post(&world, &world.operator, "/api/orgs", "k", &body).await.expect_problem(409, "in_progress");
     call.abort();

@@ -426,7 +426,7 @@ async fn where_nobody_signs_in_a_cookie_counts_for_nothing() {
     let signing = Signing::new().await;
     let mut browser = signing.signed_in(ada()).await;
     let mut world = signing.world;
-    world.app.sign_in = None;
+    world.app.parts_mut().sign_in = None;
     world.limit(0);
     browser.get(&world, "/auth/sign-in").await.expect_problem(404, "not_found");
     browser.get(&world, "/auth/callback?code=1&state=1").await.expect_problem(404, "not_found");
