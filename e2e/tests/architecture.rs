@@ -85,7 +85,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ),
     ("e2e", &["client", "ids", "localpg"]),
     ("bench-chaos", &["client", "clock", "domain", "e2e", "ids", "localpg", "testkit"]),
-    ("bench-control-plane", &["clock", "localpg", "store"]),
+    ("bench-control-plane", &["clock", "drill", "localpg", "store"]),
     (
         "bench-disasters",
         &[
