@@ -20,9 +20,10 @@ const CONNECTIONS: usize = 16;
 const VIEW: &str = "SELECT title, agent, projections.state, last_sequence, checkpoint_id, tags, archived_at, created_at, \
     sessions.updated_at, sequence, content FROM sessions JOIN projections USING (org_id, session_id) \
     WHERE org_id = :org AND session_id = :session";
-const LIST: &str = "SELECT session_id, title, agent, (SELECT state FROM projections WHERE projections.org_id = sessions.org_id \
-    AND projections.session_id = sessions.session_id) AS state, last_sequence, checkpoint_id, tags, archived_at, created_at, \
-    updated_at FROM sessions WHERE org_id = :org AND session_id > :session ORDER BY session_id LIMIT 50";
+const LIST: &str = "SELECT session_id, title, agent, found.state, last_sequence, checkpoint_id, tags, archived_at, created_at, \
+    updated_at FROM sessions CROSS JOIN LATERAL (SELECT state FROM projections \
+    WHERE projections.org_id = sessions.org_id AND projections.session_id = sessions.session_id OFFSET 0) AS found \
+    WHERE org_id = :org AND session_id > :session ORDER BY session_id LIMIT 50";
 
 pub(crate) async fn measure(asked: &Asked) -> anyhow::Result<Vec<Row>> {
     let world = World::make(Setup::default()).await?;
