@@ -8,7 +8,6 @@ use std::path::Path;
 use anyhow::{Context as _, bail};
 use attest::{EvidenceFolder, RunKey};
 use clock::Sources;
-use serde::Deserialize;
 
 use crate::backup::Backup;
 use crate::checks::{Inquiry, parity, reading};
@@ -20,14 +19,8 @@ use crate::rigging::Rigging;
 pub struct Reread {
     /// Events that were folded, of all sessions.
     pub events: i64,
-    pub sessions: usize,
+    pub projections: usize,
     pub verdict: Verdict,
-}
-
-/// A line of the probe `sessions`, as far as it matters here.
-#[derive(Deserialize)]
-struct SessionRow {
-    last_sequence: i64,
 }
 
 /// A backup whose database can be reread.
@@ -44,7 +37,7 @@ impl Standard {
     /// Reads the database, and judges its projections by this backup of it. `evidence` is an existing folder for what was seen.
     ///
     /// # Errors
-    /// If the database can't be read, or the backup's own record of its sessions.
+    /// If the database can't be read.
     pub async fn reread(&self, database_url: &str, evidence: &Path, sources: &Sources) -> anyhow::Result<Reread> {
         let evidence = EvidenceFolder::new(evidence, RunKey::unknown(sources.bytes()));
         let mut inquiry = Inquiry::begin(CheckId::SessionProjectionParity, sources, &evidence, &Rigging::default());
@@ -52,10 +45,9 @@ impl Standard {
         if reading.digests.iter().any(Option::is_none) {
             bail!("a table of the backup can't be read");
         }
-        parity::judge(&mut inquiry, &self.0, &reading.parity.context("events can't be folded")?);
-        let sessions: Vec<SessionRow> = self.0.probe("sessions")?;
-        let events = sessions.iter().map(|session| session.last_sequence).sum();
+        let read = reading.parity.context("events can't be folded")?;
+        parity::judge(&mut inquiry, &self.0, &read);
         let verdict = inquiry.conclude("every projection is what its events add up to").verdict();
-        Ok(Reread { events, sessions: sessions.len(), verdict })
+        Ok(Reread { events: read.events(), projections: read.projections(), verdict })
     }
 }

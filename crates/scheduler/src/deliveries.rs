@@ -7,8 +7,6 @@
 //!
 //! Not here: which may go (`store::delivery::sweep`), how long they are kept (the configuration).
 
-use std::time::Duration;
-
 use chrono::TimeDelta;
 use clock::Timestamp;
 use ids::OrgId;
@@ -16,12 +14,8 @@ use metrics::counter;
 use store::{Store, StoreError};
 use tokio_util::sync::CancellationToken;
 
-use crate::chain;
+use crate::retention::repeat;
 
-/// Between two passes. Retention is told in days.
-const POLL: Duration = Duration::from_secs(3_600);
-/// After a pass that could not go on.
-const AGAIN: Duration = Duration::from_secs(300);
 /// Deliveries of one stretch.
 const STRETCH: i64 = 500;
 /// Orgs that are read at a time.
@@ -33,24 +27,12 @@ pub async fn run_delivery_retention(store: Store, kept: TimeDelta, shutdown: Can
         "cowork_deliveries_deleted_total",
         "deliveries that were finished long ago, and are gone"
     );
-    while !shutdown.is_cancelled() {
-        let pause = match pass(&store, kept, &shutdown).await {
-            Ok(0) => POLL,
-            Ok(deliveries) => {
-                tracing::info!(deliveries, "deliveries that were finished long ago were deleted");
-                POLL
-            }
-            Err(error) => {
-                tracing::error!(error = chain(&error), "deliveries that were finished long ago can't be deleted");
-                counter!("cowork_retention_errors_total").increment(1);
-                AGAIN
-            }
-        };
-        tokio::select! {
-            () = shutdown.cancelled() => {}
-            () = tokio::time::sleep(pause) => {}
-        }
-    }
+    let pass = || pass(&store, kept, &shutdown);
+    let (done, not_done) = (
+        "deliveries that were finished long ago were deleted",
+        "deliveries that were finished long ago can't be deleted",
+    );
+    repeat(&shutdown, pass, done, not_done).await;
 }
 
 /// One walk over all orgs. Gives back how many deliveries are gone.

@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::chain;
 
-/// Between two passes. Retention is told in days; a walk looks at two events of each session.
+/// Between two passes. Retention is told in days; a walk looks at two events of each session, or at what is old.
 const POLL: Duration = Duration::from_secs(3_600);
 /// After a pass that could not go on.
 const AGAIN: Duration = Duration::from_secs(300);
@@ -29,15 +29,26 @@ const STRETCH: i64 = 500;
 pub async fn run_retention(store: Store, kept: TimeDelta, shutdown: CancellationToken) {
     metrics::describe_counter!("cowork_events_compacted_total", "events that a base took the place of");
     metrics::describe_counter!("cowork_retention_errors_total", "passes, or sessions, that could not be done");
+    let pass = || pass(&store, kept, &shutdown);
+    repeat(&shutdown, pass, "sessions were compacted", "sessions can't be looked at for compacting").await;
+}
+
+/// Makes passes until `shutdown`, for whoever deletes what is old. A pass gives back how much is gone.
+pub(crate) async fn repeat<F: Future<Output = Result<i64, StoreError>>>(
+    shutdown: &CancellationToken,
+    pass: impl Fn() -> F,
+    done: &'static str,
+    not_done: &'static str,
+) {
     while !shutdown.is_cancelled() {
-        let pause = match pass(&store, kept, &shutdown).await {
+        let pause = match pass().await {
             Ok(0) => POLL,
-            Ok(events) => {
-                tracing::info!(events, "sessions were compacted");
+            Ok(count) => {
+                tracing::info!(count, "{done}");
                 POLL
             }
             Err(error) => {
-                failed(&error, "sessions can't be looked at for compacting");
+                failed(&error, not_done);
                 AGAIN
             }
         };

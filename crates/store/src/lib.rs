@@ -124,7 +124,7 @@ pub use crate::role::{CustomRole, RoleDeletion};
 pub use crate::run::Run;
 pub use crate::session::{
     NewImport, NewSession, ProjectionStatus, RebuildError, Rebuilt, Session, SessionChange, SessionDetails,
-    SessionSearch, StoredProjection,
+    SessionSearch, SessionStart, StoredProjection,
 };
 pub use crate::sign_in::{NewSignIn, SignInError, SignedIn};
 pub use crate::slot::Slot;

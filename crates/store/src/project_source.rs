@@ -6,7 +6,6 @@
 //! Not here: reading and packing archives (crate `projects`), unpacking them (`worker`).
 
 use clock::{Sources, Timestamp};
-use domain::details::Tags;
 use domain::quota::UsageKind;
 use ids::{AccountId, OrgId, ProjectSourceId, SessionId, UploadId};
 use serde_json::json;
@@ -14,8 +13,6 @@ use sqlx::PgConnection;
 use sqlx::types::Json;
 
 use crate::blob::{self, BlobRow};
-use crate::session::{self, NewSession};
-use crate::wake::Wake;
 use crate::{Store, StoreError, audit, blob_deletion, upload, usage};
 
 /// A project source whose blob is durable.
@@ -227,41 +224,6 @@ impl Store {
             .map_err(during())?;
         Ok(tx.commit().await.map_err(during())?)
     }
-
-    /// Begins a session whose workspace begins with a project source. `None`: the org has no such source.
-    pub async fn session_create_from(
-        &self,
-        generation: i64,
-        new: &NewSession,
-        tags: &Tags,
-        source: ProjectSourceId,
-    ) -> Result<Option<SessionId>, StoreError> {
-        let during = || StoreError::during("session_create_from");
-        let mut tx = self.begin_of(new.org).await.map_err(during())?;
-        if !share(&mut tx, new.org, source).await.map_err(during())? {
-            return Ok(None);
-        }
-        let session = session::insert_tagged(&mut tx, &self.sources, generation, new, tags).await.map_err(during())?;
-        sqlx::query!(
-            "-- session_create_from
-            UPDATE sessions SET project_source_id = $3 WHERE org_id = $1 AND session_id = $2",
-            new.org as OrgId,
-            session as SessionId,
-            source as ProjectSourceId,
-        )
-        .execute(&mut *tx)
-        .await
-        .map_err(during())?;
-        if let Some(account) = new.created_by {
-            let (actor, target) = (format!("account:{account}"), format!("session:{session}"));
-            let detail = json!({"title": new.title, "agent": new.agent, "project_source_id": source});
-            let recorded = audit::record(&mut tx, &self.sources, new.org, &actor, "session.create", &target, detail);
-            recorded.await.map_err(during())?;
-        }
-        tx.commit().await.map_err(during())?;
-        self.wakes.tell(Wake::Events(new.org, session));
-        Ok(Some(session))
-    }
 }
 
 async fn insert(
@@ -297,7 +259,7 @@ async fn insert(
 }
 
 /// Keeps it from being deleted until the transaction ends. `false`: there is no such source.
-async fn share(tx: &mut PgConnection, org: OrgId, source: ProjectSourceId) -> Result<bool, sqlx::Error> {
+pub(crate) async fn share(tx: &mut PgConnection, org: OrgId, source: ProjectSourceId) -> Result<bool, sqlx::Error> {
     let found = sqlx::query!(
         "-- project_source_share
         SELECT 1 AS one FROM project_sources WHERE org_id = $1 AND project_source_id = $2 FOR KEY SHARE",
@@ -307,6 +269,25 @@ async fn share(tx: &mut PgConnection, org: OrgId, source: ProjectSourceId) -> Re
     .fetch_optional(tx)
     .await?;
     Ok(found.is_some())
+}
+
+/// Has the workspace of a session that just began begin with it.
+pub(crate) async fn put_under(
+    tx: &mut PgConnection,
+    org: OrgId,
+    session: SessionId,
+    source: ProjectSourceId,
+) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "-- project_source_put_under
+            UPDATE sessions SET project_source_id = $3 WHERE org_id = $1 AND session_id = $2",
+        org as OrgId,
+        session as SessionId,
+        source as ProjectSourceId,
+    )
+    .execute(tx)
+    .await?;
+    Ok(())
 }
 
 async fn delete(

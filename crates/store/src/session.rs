@@ -16,13 +16,13 @@ use clock::{Sources, Timestamp};
 use domain::details::{Tags, terms};
 use domain::event::Event;
 use domain::projection::{Projection, SessionState};
-use ids::{AccountId, CheckpointId, OrgId, SessionId};
+use ids::{AccountId, CheckpointId, OrgId, ProjectSourceId, SessionId};
 use serde_json::value::RawValue;
 use sqlx::PgConnection;
 use sqlx::types::Json;
 
 use crate::wake::Wake;
-use crate::{Store, StoreError, audit};
+use crate::{Store, StoreError, audit, project_source};
 
 pub(crate) use self::details::bring_back;
 pub use self::details::{SessionChange, SessionDetails};
@@ -39,6 +39,14 @@ pub struct NewSession {
     pub title: String,
     /// The name of an agent runtime, such as `scripted`.
     pub agent: String,
+}
+
+/// What a session has from its first moment, besides an empty workspace and no tags.
+#[derive(Debug, Clone, Default)]
+pub struct SessionStart {
+    pub tags: Tags,
+    /// What its workspace begins with.
+    pub source: Option<ProjectSourceId>,
 }
 
 /// A session as a list shows it.
@@ -163,28 +171,40 @@ impl SessionRow {
 impl Store {
     /// Begins a session, with an entry in the audit trail if a person did.
     pub async fn session_create(&self, generation: i64, new: &NewSession) -> Result<SessionId, StoreError> {
-        self.session_create_tagged(generation, new, &Tags::default()).await
+        let session = self.session_begin(generation, new, &SessionStart::default()).await?;
+        Ok(session.expect("it names no project source"))
     }
 
-    /// As [`Self::session_create`], with tags from its first moment.
-    pub async fn session_create_tagged(
+    /// As [`Self::session_create`]. `None`: the org has no such project source.
+    pub async fn session_begin(
         &self,
         generation: i64,
         new: &NewSession,
-        tags: &Tags,
-    ) -> Result<SessionId, StoreError> {
-        let during = || StoreError::during("session_create");
+        with: &SessionStart,
+    ) -> Result<Option<SessionId>, StoreError> {
+        let during = || StoreError::during("session_begin");
         let mut tx = self.begin_of(new.org).await.map_err(during())?;
-        let session = insert_tagged(&mut tx, &self.sources, generation, new, tags).await.map_err(during())?;
+        if let Some(source) = with.source
+            && !project_source::share(&mut tx, new.org, source).await.map_err(during())?
+        {
+            return Ok(None);
+        }
+        let session = insert_tagged(&mut tx, &self.sources, generation, new, &with.tags).await.map_err(during())?;
+        if let Some(source) = with.source {
+            project_source::put_under(&mut tx, new.org, session, source).await.map_err(during())?;
+        }
         if let Some(account) = new.created_by {
             let (actor, target) = (format!("account:{account}"), format!("session:{session}"));
-            let detail = serde_json::json!({"title": new.title, "agent": new.agent});
+            let mut detail = serde_json::json!({"title": new.title, "agent": new.agent});
+            if let Some(source) = with.source {
+                detail["project_source_id"] = serde_json::json!(source);
+            }
             let recorded = audit::record(&mut tx, &self.sources, new.org, &actor, "session.create", &target, detail);
             recorded.await.map_err(during())?;
         }
         tx.commit().await.map_err(during())?;
         self.wakes.tell(Wake::Events(new.org, session));
-        Ok(session)
+        Ok(Some(session))
     }
 
     pub async fn session_by_id(&self, org: OrgId, session: SessionId) -> Result<Option<Session>, StoreError> {

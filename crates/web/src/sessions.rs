@@ -15,7 +15,7 @@ use domain::projection::SessionState;
 use ids::{CheckpointId, OrgId, ProjectSourceId, SessionId};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use store::{NewSession, Session, StoredProjection};
+use store::{NewSession, Session, SessionStart, StoredProjection};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -130,15 +130,10 @@ async fn create(
 ) -> Result<(StatusCode, Json<SessionView>), Problem> {
     let title = new.title.trimmed();
     let (agent, tags) = profiles::resolve(&app, caller.org, new.agent.as_ref(), new.profile.as_ref()).await?;
-    let (source, generation) = (new.project_source, app.generation.generation);
+    let with = SessionStart { tags, source: new.project_source };
     let new = NewSession { org: caller.org, created_by: Some(caller.account), title, agent };
-    let session = match source {
-        None => app.store.session_create_tagged(generation, &new, &tags).await?,
-        Some(source) => {
-            let begun = app.store.session_create_from(generation, &new, &tags, source).await?;
-            begun.ok_or_else(|| Problem::not_found("project source"))?
-        }
-    };
+    let begun = app.store.session_begin(app.generation.generation, &new, &with).await?;
+    let session = begun.ok_or_else(|| Problem::not_found("project source"))?;
     Ok((StatusCode::CREATED, Json(find(&app, caller.org, session).await?.into())))
 }
 

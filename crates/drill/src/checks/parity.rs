@@ -68,6 +68,16 @@ impl Read {
         Ok(())
     }
 
+    /// Events that were folded, of all sessions.
+    pub(crate) fn events(&self) -> i64 {
+        self.refolded.values().map(|refolded| refolded.events).sum()
+    }
+
+    /// How many sessions have a stored projection.
+    pub(crate) fn projections(&self) -> usize {
+        self.stored.len()
+    }
+
     /// Says that no row will come any more.
     pub(crate) fn finish(&mut self) {
         self.refolded.values_mut().for_each(Refolded::finish);
@@ -129,10 +139,9 @@ impl Refolded {
 pub(crate) fn judge(inquiry: &mut Inquiry, backup: &Backup, read: &Read) {
     let sessions: Vec<SessionRow> =
         inquiry.learn("the backup's sessions", backup.probe("sessions")).unwrap_or_default();
-    let events: i64 = read.refolded.values().map(|refolded| refolded.events).sum();
     inquiry.record(
         "parity",
-        &facts!({"sessions": sessions.len(), "projections": read.stored.len(), "events_folded": events}),
+        &facts!({"sessions": sessions.len(), "projections": read.projections(), "events_folded": read.events()}),
     );
     for session in &sessions {
         judge_session(inquiry, session, read);

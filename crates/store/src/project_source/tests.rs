@@ -1,10 +1,9 @@
-use domain::details::Tags;
 use domain::tenancy::Role;
 use testkit::wait_until;
 
 use super::*;
 use crate::testing::World;
-use crate::{ErasedFor, NewMember, NewUpload, UploadError};
+use crate::{ErasedFor, NewMember, NewSession, NewUpload, SessionStart, UploadError};
 
 async fn person(world: &World) -> AccountId {
     let new = NewMember { email: "ada@example.org".into(), display_name: "Ada".into(), role: Role::Member.into() };
@@ -56,6 +55,10 @@ async fn has_saved(world: &World, session: SessionId) {
     tx.commit().await.unwrap();
 }
 
+fn from(source: ProjectSourceId) -> SessionStart {
+    SessionStart { source: Some(source), ..SessionStart::default() }
+}
+
 #[tokio::test]
 async fn a_source_takes_the_place_of_its_upload_once() {
     let world = World::new().await;
@@ -85,12 +88,12 @@ async fn a_source_outlives_every_session_that_waits_for_it_and_then_its_object_g
     let world = World::new().await;
     let by = person(&world).await;
     let source = made(&world, by).await;
-    let begun = world.store.session_create_from(1, &session(&world), &Tags::default(), source).await.unwrap().unwrap();
+    let begun = world.store.session_begin(1, &session(&world), &from(source)).await.unwrap().unwrap();
     let refused = world.store.project_source_delete(world.org, source, "role:test").await;
     assert!(matches!(refused, Err(ProjectSourceError::Needed)));
     has_saved(&world, begun).await;
     world.store.project_source_delete(world.org, source, "role:test").await.unwrap();
-    assert_eq!(world.store.session_create_from(1, &session(&world), &Tags::default(), source).await.unwrap(), None);
+    assert_eq!(world.store.session_begin(1, &session(&world), &from(source)).await.unwrap(), None);
     let details = world.store.session_details(world.org, begun).await.unwrap().unwrap();
     assert_eq!(details.project_source_id, Some(source), "it is still known what it began with");
     assert_eq!(doomed(&world).await, ["packed"]);
@@ -108,7 +111,7 @@ async fn a_source_is_not_deleted_under_a_session_that_is_just_beginning() {
     let waits = "SELECT count(*) FROM pg_locks WHERE NOT granted";
     let waiting = async || sqlx::query_scalar::<_, i64>(waits).fetch_one(&world.store.pool).await.unwrap() > 0;
     wait_until("the deletion waits", waiting).await;
-    let id = session::insert(&mut beginning, &world.store.sources, 1, &session(&world)).await.unwrap();
+    let id = crate::session::insert(&mut beginning, &world.store.sources, 1, &session(&world)).await.unwrap();
     let named = "UPDATE sessions SET project_source_id = $2 WHERE session_id = $1";
     let named = sqlx::query(named).bind(uuid::Uuid::from(id)).bind(uuid::Uuid::from(source));
     named.execute(&mut *beginning).await.unwrap();
@@ -121,7 +124,7 @@ async fn an_erasure_takes_the_sources_that_the_person_made() {
     let world = World::new().await;
     let by = person(&world).await;
     let source = made(&world, by).await;
-    world.store.session_create_from(1, &session(&world), &Tags::default(), source).await.unwrap().unwrap();
+    world.store.session_begin(1, &session(&world), &from(source)).await.unwrap().unwrap();
     world.store.subject_erase(by, ErasedFor::Installation, "role:test").await.unwrap();
     world.store.subject_erasure_carry_out(by).await.unwrap();
     assert_eq!(world.store.project_source_get(world.org, source).await.unwrap(), None);

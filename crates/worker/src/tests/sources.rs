@@ -4,10 +4,9 @@ use std::io::{Cursor, Write as _};
 use std::path::PathBuf;
 
 use domain::command::CommandState;
-use domain::details::Tags;
 use ids::{ProjectSourceId, SessionId};
 use objects::ObjectKeys;
-use store::{BlobRow, NewProjectSource, NewSession, NewUpload};
+use store::{BlobRow, NewProjectSource, NewSession, NewUpload, SessionStart};
 
 use super::world::World;
 
@@ -47,7 +46,8 @@ impl World {
 
     async fn session_from(&self, source: ProjectSourceId) -> SessionId {
         let new = NewSession { org: self.org, created_by: None, title: "Plan".into(), agent: "scripted".into() };
-        self.store.session_create_from(self.generation, &new, &Tags::default(), source).await.unwrap().unwrap()
+        let from = SessionStart { source: Some(source), ..SessionStart::default() };
+        self.store.session_begin(self.generation, &new, &from).await.unwrap().unwrap()
     }
 
     fn workspace(&self, session: SessionId) -> PathBuf {
