@@ -5,11 +5,13 @@
 use clock::Timestamp;
 use domain::event::{Event, Recorded};
 use domain::projection::Projection;
+use domain::session::FencingToken;
 use ids::{CommandId, OrgId, SessionId};
 use serde_json::{Value, json};
 use sqlx::PgExecutor;
-use sqlx::types::Json;
+use uuid::Uuid;
 
+use crate::batcher::{Locked, Write, Written};
 use crate::lease::{Lease, NextCommand};
 use crate::{Store, StoreError};
 
@@ -44,47 +46,171 @@ impl Append<'_> {
     pub fn last(&self) -> i64 {
         self.after + i64::try_from(self.events.len()).expect("a batch is small")
     }
+}
 
-    /// Kinds and payloads of the events.
-    pub(crate) fn columns(&self) -> (Vec<String>, Vec<Value>) {
-        let rows = self.events.iter().map(EventRow::from);
-        rows.map(|row| (row.kind, row.payload)).unzip()
+/// What is written of one session under a lease, whatever else goes with it.
+#[derive(Debug)]
+pub(crate) struct Fenced {
+    pub(crate) session: SessionId,
+    pub(crate) token: FencingToken,
+    /// The session's newest sequence, before and afterwards.
+    before: i64,
+    after: i64,
+    projection: String,
+    events: Vec<(String, String)>,
+}
+
+impl Fenced {
+    pub(crate) fn new(lease: &Lease, append: &Append<'_>) -> Self {
+        let rows = append.events.iter().map(EventRow::from);
+        Self {
+            session: lease.session,
+            token: lease.token,
+            before: append.after,
+            after: append.last(),
+            projection: serde_json::to_string(append.projection).expect("a projection is plain data"),
+            events: rows.map(|row| (row.kind, row.payload.to_string())).collect(),
+        }
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.projection.len() + self.events.iter().map(|(_, payload)| payload.len()).sum::<usize>()
     }
 }
 
-/// The fenced write: locks the session's row, compares the lease's token, then adds events and projection. Everything
-/// else that is written under a lease follows in the same transaction. Nothing is written if the token is not current.
-/// `begun`: the command whose turn begins with these events; the attempt is counted. Gives back whether somebody wants that
-/// turn to end already.
+/// Several of them, as columns.
+#[derive(Debug, Default)]
+pub(crate) struct FencedColumns<'a> {
+    pub(crate) sessions: Vec<Uuid>,
+    pub(crate) generations: Vec<i64>,
+    pub(crate) counters: Vec<i64>,
+    pub(crate) before: Vec<i64>,
+    pub(crate) after: Vec<i64>,
+    pub(crate) projections: Vec<&'a str>,
+    pub(crate) events: EventColumns<'a>,
+}
+
+/// Events of several sessions, each with the place of its own.
+#[derive(Debug, Default)]
+pub(crate) struct EventColumns<'a> {
+    pub(crate) places: Vec<i64>,
+    pub(crate) sequences: Vec<i64>,
+    pub(crate) kinds: Vec<&'a str>,
+    pub(crate) payloads: Vec<&'a str>,
+}
+
+impl<'a> FencedColumns<'a> {
+    pub(crate) fn of(all: impl Iterator<Item = &'a Fenced>) -> Self {
+        let mut columns = Self::default();
+        for (place, fenced) in (1..).zip(all) {
+            columns.sessions.push(fenced.session.into());
+            columns.generations.push(fenced.token.generation);
+            columns.counters.push(fenced.token.counter);
+            columns.before.push(fenced.before);
+            columns.after.push(fenced.after);
+            columns.projections.push(&fenced.projection);
+            for (sequence, (kind, payload)) in (fenced.before + 1..).zip(&fenced.events) {
+                columns.events.places.push(place);
+                columns.events.sequences.push(sequence);
+                columns.events.kinds.push(kind);
+                columns.events.payloads.push(payload);
+            }
+        }
+        columns
+    }
+}
+
+/// Events to be appended. `true`: somebody wants the turn that begins with them to end already.
+#[derive(Debug)]
+pub(crate) struct NewEvents {
+    fenced: Fenced,
+    /// The command whose turn begins, its attempt from now on, its ordinal.
+    begun: Option<(CommandId, i32, i64)>,
+}
+
+impl NewEvents {
+    pub(crate) fn new(lease: &Lease, append: &Append<'_>, begun: Option<&NextCommand>) -> Self {
+        let begun = begun.map(|command| (command.command, command.attempt + 1, command.ordinal));
+        Self { fenced: Fenced::new(lease, append), begun }
+    }
+}
+
+impl Write for NewEvents {
+    type Done = bool;
+
+    const STATEMENT: &'static str = "event_append";
+
+    fn bytes(&self) -> usize {
+        self.fenced.bytes()
+    }
+
+    async fn carry_out(
+        store: &Store,
+        org: OrgId,
+        writes: &[Self],
+        locked: Locked,
+    ) -> Result<Vec<Written<bool>>, sqlx::Error> {
+        write(store.of(org), org, writes, locked, store.sources().now()).await
+    }
+}
+
+/// The fenced write: locks the rows of sessions, compares the leases' tokens, then adds events and projections. Nothing is
+/// written of a session whose token is not current. If a turn begins with the events, the attempt is counted.
+async fn write(
+    executor: impl PgExecutor<'_>,
+    org: OrgId,
+    writes: &[NewEvents],
+    locked: Locked,
+    now: Timestamp,
+) -> Result<Vec<Written<bool>>, sqlx::Error> {
+    let columns = FencedColumns::of(writes.iter().map(|new| &new.fenced));
+    let rows = sqlx::query_file!(
+        "src/event/append.sql",
+        org as OrgId,
+        &columns.sessions,
+        &columns.generations,
+        &columns.counters,
+        &columns.before,
+        &columns.after,
+        &columns.projections as &[&str],
+        &writes.iter().map(|new| new.begun.map(|(command, ..)| command.into())).collect::<Vec<Option<Uuid>>>()
+            as &[Option<Uuid>],
+        &writes.iter().map(|new| new.begun.map(|(_, attempt, _)| attempt)).collect::<Vec<_>>() as &[Option<i32>],
+        &writes.iter().map(|new| new.begun.map(|(.., ordinal)| ordinal)).collect::<Vec<_>>() as &[Option<i64>],
+        now,
+        &columns.events.places,
+        &columns.events.sequences,
+        &columns.events.kinds as &[&str],
+        &columns.events.payloads as &[&str],
+        locked == Locked::WaitFor,
+    )
+    .fetch_all(executor)
+    .await?;
+    let written =
+        rows.into_iter().map(|row| (row.place, Written::read(row.locked, row.current, locked, || row.aborting)));
+    Ok(by_place(written))
+}
+
+/// Answers in the order of what was asked.
+pub(crate) fn by_place<D>(answers: impl Iterator<Item = (i64, D)>) -> Vec<D> {
+    let mut answers: Vec<_> = answers.collect();
+    answers.sort_by_key(|(place, _)| *place);
+    answers.into_iter().map(|(_, answer)| answer).collect()
+}
+
+/// Appends events in the middle of a turn, in a transaction with what else is written then.
 pub(crate) async fn append(
     executor: impl PgExecutor<'_>,
     lease: &Lease,
     append: &Append<'_>,
-    begun: Option<&NextCommand>,
     now: Timestamp,
-) -> Result<bool, StoreError> {
-    let (kinds, payloads) = append.columns();
-    let (command, attempt) = begun.map(|command| (command.command, command.attempt + 1)).unzip();
-    let appended = sqlx::query_file!(
-        "src/event/append.sql",
-        lease.org as OrgId,
-        lease.session as SessionId,
-        lease.token.generation,
-        lease.token.counter,
-        append.after,
-        append.last(),
-        now,
-        &kinds,
-        &payloads,
-        Json(append.projection) as Json<&Projection>,
-        command as Option<CommandId>,
-        attempt,
-        begun.map(|command| command.ordinal),
-    )
-    .fetch_optional(executor)
-    .await
-    .map_err(StoreError::during("event_append"))?;
-    appended.map(|row| row.aborting).ok_or(StoreError::LeaseLost)
+) -> Result<(), StoreError> {
+    let new = NewEvents::new(lease, append, None);
+    let written = write(executor, lease.org, &[new], Locked::WaitFor, now).await;
+    match written.map_err(StoreError::during("event_append"))?.pop() {
+        Some(Written::Done(_)) => Ok(()),
+        _ => Err(StoreError::LeaseLost),
+    }
 }
 
 pub(crate) struct RecordedRow {

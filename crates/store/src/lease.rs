@@ -211,10 +211,18 @@ impl Store {
         let Keys { orgs, sessions, generations, counters } = Keys::of(leases);
         sqlx::query_scalar!(
             r#"-- lease_renew
+            WITH held AS MATERIALIZED (
+                -- In the order in which ends of turns take them away, or two could wait for each other.
+                SELECT org_id, session_id
+                FROM unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::bigint[])
+                        AS held (org_id, session_id, generation, fencing_counter)
+                    JOIN sessions USING (org_id, session_id, generation, fencing_counter)
+                    JOIN session_leases USING (org_id, session_id)
+                ORDER BY org_id, session_id
+                FOR NO KEY UPDATE OF session_leases
+            )
             UPDATE session_leases SET leased_until = $5
-            FROM unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::bigint[])
-                AS held (org_id, session_id, generation, fencing_counter)
-            JOIN sessions USING (org_id, session_id, generation, fencing_counter)
+            FROM held
             WHERE session_leases.org_id = held.org_id AND session_leases.session_id = held.session_id
             RETURNING session_leases.session_id AS "session_id: SessionId""#,
             &orgs,

@@ -13,6 +13,7 @@ mod archive;
 mod artifact;
 mod audit;
 mod backup_spec;
+mod batcher;
 mod binding;
 mod blob;
 mod blob_deletion;
@@ -69,9 +70,12 @@ mod workflow;
 use clock::Sources;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 
+use crate::batcher::Batcher;
 use crate::connections::Connections;
+use crate::event::NewEvents;
 use crate::identities::Identities;
 use crate::maintenance::LastLook;
+use crate::turn::End;
 use crate::wall::Wall;
 
 pub use crate::account::{Member, NewMember, Removal};
@@ -152,6 +156,8 @@ pub struct Store {
     wakes: Wakes,
     identities: Identities,
     maintenance: LastLook,
+    appends: Batcher<NewEvents>,
+    ends: Batcher<End>,
 }
 
 /// Statements are prepared once per connection and planned once: ours are many-armed, so planning them costs more than
@@ -188,6 +194,8 @@ impl Store {
             wakes: Wakes::default(),
             identities: Identities::default(),
             maintenance: LastLook::default(),
+            appends: Batcher::default(),
+            ends: Batcher::default(),
         }
     }
 

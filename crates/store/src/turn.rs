@@ -10,16 +10,15 @@
 use clock::Timestamp;
 use domain::command::CommandState;
 use domain::event::TurnOutcome;
-use domain::projection::Projection;
 use domain::quota::UsageKind;
-use ids::{CheckpointId, CommandId, OrgId, SessionId, UsageId};
-use sqlx::types::Json;
+use ids::{CommandId, OrgId, UsageId};
 use uuid::Uuid;
 
 use crate::artifact::{self, NewArtifact};
+use crate::batcher::{Locked, Write, Written};
 use crate::blob::{BlobRow, SKEW};
 use crate::checkpoint::NewCheckpoint;
-use crate::event::{self, Append};
+use crate::event::{self, Append, Fenced, FencedColumns, NewEvents};
 use crate::lease::{Lease, NextCommand};
 use crate::wake::Wake;
 use crate::{Store, StoreError, command};
@@ -65,7 +64,7 @@ impl Store {
         append: &Append<'_>,
         begun: Option<&NextCommand>,
     ) -> Result<bool, StoreError> {
-        let aborting = event::append(self.of(lease.org), lease, append, begun, self.sources.now()).await?;
+        let aborting = self.appends.write(self, lease.org, NewEvents::new(lease, append, begun)).await?;
         self.wakes.tell(Wake::Events(lease.org, lease.session));
         Ok(aborting)
     }
@@ -79,7 +78,7 @@ impl Store {
     ) -> Result<(), StoreError> {
         let during = || StoreError::during("turn_publish");
         let mut tx = self.begin_of(lease.org).await.map_err(during())?;
-        event::append(&mut *tx, lease, append, None, self.sources.now()).await?;
+        event::append(&mut *tx, lease, append, self.sources.now()).await?;
         for new in artifacts {
             artifact::insert(&mut tx, &self.sources, lease.org, lease.session, new).await.map_err(during())?;
         }
@@ -95,9 +94,8 @@ impl Store {
         finish: &Finish<'_>,
         artifacts: &[NewArtifact],
     ) -> Result<Option<NextCommand>, StoreError> {
-        let during = || StoreError::during("turn_finish");
-        let finished = self.write_end(lease, finish, artifacts).await.map_err(during())?;
-        let Finished { ended, behind, next } = finished.ok_or(StoreError::LeaseLost)?;
+        let end = self.end(lease, finish, artifacts);
+        let Finished { ended, behind, next } = self.ends.write(self, lease.org, end).await?;
         self.wakes.tell(Wake::Events(lease.org, lease.session));
         if behind {
             self.wakes.tell(Wake::Cursor);
@@ -109,66 +107,23 @@ impl Store {
         }
     }
 
-    /// `None`: the token is not current, and nothing was written.
-    async fn write_end(
-        &self,
-        lease: &Lease,
-        finish: &Finish<'_>,
-        artifacts: &[NewArtifact],
-    ) -> Result<Option<Finished>, sqlx::Error> {
-        let now = self.sources.now();
-        let (kinds, payloads) = finish.append.columns();
-        let checkpoint = finish.checkpoint.as_ref();
-        let files = checkpoint.map(|new| &new.files[..]).unwrap_or_default();
-        let blobs = Blobs::of(checkpoint, artifacts, now);
-        let usage = self.metered(finish, artifacts);
+    fn end(&self, lease: &Lease, finish: &Finish<'_>, artifacts: &[NewArtifact]) -> End {
         let state = serde_json::to_value(finish.state).expect("a state is plain data");
-        let row = sqlx::query_file!(
-            "src/turn/finish.sql",
-            lease.org as OrgId,
-            lease.session as SessionId,
-            lease.token.generation,
-            lease.token.counter,
-            finish.append.after,
-            finish.append.last(),
-            now,
-            &kinds,
-            &payloads,
-            Json(finish.append.projection) as Json<&Projection>,
-            finish.command as CommandId,
-            state.as_str(),
-            finish.sentence,
-            finish.turn.is_some(),
-            finish.turn.and_then(blocked_on),
-            finish.turn == Some(TurnOutcome::Aborted),
-            finish.turn.and_then(run_state),
-            checkpoint.map(|new| new.checkpoint) as Option<CheckpointId>,
-            checkpoint.map(|new| &new.manifest.key),
-            &files.iter().map(|blob| blob.key.clone()).collect::<Vec<_>>(),
-            &blobs.keys,
-            &blobs.sizes,
-            &blobs.hashes,
-            &blobs.since,
-            &artifacts.iter().map(|new| new.artifact.into()).collect::<Vec<Uuid>>(),
-            &artifacts.iter().map(|new| new.name.clone()).collect::<Vec<_>>(),
-            &artifacts.iter().map(|new| new.media_type.clone()).collect::<Vec<_>>(),
-            &artifacts.iter().map(|new| new.blob.key.clone()).collect::<Vec<_>>(),
-            &usage.iter().map(|_| self.sources.id::<UsageId>().into()).collect::<Vec<Uuid>>(),
-            &usage.iter().map(|(source, ..)| *source).collect::<Vec<_>>(),
-            &usage.iter().map(|(_, kind, _)| kind.as_str().to_owned()).collect::<Vec<_>>(),
-            &usage.iter().map(|(.., quantity)| *quantity).collect::<Vec<_>>(),
-        )
-        .fetch_optional(self.of(lease.org))
-        .await?;
-        Ok(row.map(|row| Finished {
-            ended: row.ended,
-            behind: row.behind,
-            next: command::read_next(row.command_id, row.ordinal, row.kind, row.payload, row.attempt, row.traceparent),
-        }))
+        End {
+            fenced: Fenced::new(lease, &finish.append),
+            command: finish.command,
+            state: state.as_str().expect("a state is a word").to_owned(),
+            sentence: finish.sentence.clone(),
+            turn: finish.turn,
+            checkpoint: finish.checkpoint.clone(),
+            artifacts: artifacts.to_vec(),
+            usage: self.metered(finish, artifacts),
+            at: self.sources.now(),
+        }
     }
 
-    fn metered(&self, finish: &Finish<'_>, artifacts: &[NewArtifact]) -> Vec<(Uuid, UsageKind, i64)> {
-        let command = finish.command.into();
+    fn metered(&self, finish: &Finish<'_>, artifacts: &[NewArtifact]) -> Vec<Usage> {
+        let command: Uuid = finish.command.into();
         let of_turn = finish.turn.map(|_| {
             [
                 (command, UsageKind::Turns, 1),
@@ -178,12 +133,42 @@ impl Store {
         });
         let of_turn = of_turn.into_iter().flatten().filter(|(.., quantity)| *quantity > 0);
         let of_artifacts = artifacts.iter().map(|new| (new.artifact.into(), UsageKind::ArtifactBytes, new.blob.size));
-        of_turn.chain(of_artifacts).collect()
+        let all = of_turn.chain(of_artifacts);
+        all.map(|(source, kind, quantity)| {
+            let usage = self.sources.id::<UsageId>().into();
+            Usage { usage, source, kind: kind.as_str(), quantity }
+        })
+        .collect()
     }
 }
 
+/// The end of a command, ready to be written.
+#[derive(Debug)]
+pub(crate) struct End {
+    fenced: Fenced,
+    command: CommandId,
+    state: String,
+    sentence: String,
+    turn: Option<TurnOutcome>,
+    checkpoint: Option<NewCheckpoint>,
+    artifacts: Vec<NewArtifact>,
+    usage: Vec<Usage>,
+    /// When it was asked for: blobs of artifacts were saved before.
+    at: Timestamp,
+}
+
+/// Of the command or of an artifact, metered once.
+#[derive(Debug)]
+struct Usage {
+    usage: Uuid,
+    source: Uuid,
+    kind: &'static str,
+    quantity: i64,
+}
+
 /// What ending a command came to.
-struct Finished {
+#[derive(Debug)]
+pub(crate) struct Finished {
     /// The lease was given up.
     ended: bool,
     /// A thread is behind now.
@@ -191,31 +176,116 @@ struct Finished {
     next: Result<Option<NextCommand>, StoreError>,
 }
 
-/// Blobs as columns, sorted by key, so that two turns with common files can't deadlock.
-#[derive(Default)]
-struct Blobs {
-    keys: Vec<String>,
-    sizes: Vec<i64>,
-    hashes: Vec<Vec<u8>>,
-    since: Vec<Timestamp>,
+impl Write for End {
+    type Done = Finished;
+
+    const STATEMENT: &'static str = "turn_finish";
+
+    fn bytes(&self) -> usize {
+        let files = self.checkpoint.as_ref().map_or(0, |new| new.files.len());
+        // A file is a few lines of a hundred bytes.
+        self.fenced.bytes() + 256 * (files + self.artifacts.len())
+    }
+
+    async fn carry_out(
+        store: &Store,
+        org: OrgId,
+        writes: &[Self],
+        locked: Locked,
+    ) -> Result<Vec<Written<Finished>>, sqlx::Error> {
+        let columns = Columns::of(writes);
+        let Columns { fenced, files, blobs, artifacts, usage } = &columns;
+        let turns = || writes.iter().map(|end| end.turn);
+        let rows = sqlx::query_file!(
+            "src/turn/finish.sql",
+            org as OrgId,
+            &fenced.sessions,
+            &fenced.generations,
+            &fenced.counters,
+            &fenced.before,
+            &fenced.after,
+            &fenced.projections as &[&str],
+            &writes.iter().map(|end| end.command.into()).collect::<Vec<Uuid>>(),
+            &writes.iter().map(|end| &end.state[..]).collect::<Vec<_>>() as &[&str],
+            &writes.iter().map(|end| &end.sentence[..]).collect::<Vec<_>>() as &[&str],
+            &turns().map(|turn| turn.is_some()).collect::<Vec<_>>(),
+            &turns().map(|turn| turn.and_then(blocked_on)).collect::<Vec<_>>() as &[Option<&str>],
+            &turns().map(|turn| turn == Some(TurnOutcome::Aborted)).collect::<Vec<_>>(),
+            &turns().map(|turn| turn.and_then(run_state)).collect::<Vec<_>>() as &[Option<&str>],
+            &writes.iter().map(|end| end.checkpoint.as_ref().map(|new| new.checkpoint.into())).collect::<Vec<_>>()
+                as &[Option<Uuid>],
+            &writes.iter().map(|end| end.checkpoint.as_ref().map(|new| &new.manifest.key[..])).collect::<Vec<_>>()
+                as &[Option<&str>],
+            store.sources().now(),
+            &fenced.events.places,
+            &fenced.events.sequences,
+            &fenced.events.kinds as &[&str],
+            &fenced.events.payloads as &[&str],
+            &files.iter().map(|(place, _)| *place).collect::<Vec<_>>(),
+            &files.iter().map(|(_, file)| &file.key[..]).collect::<Vec<_>>() as &[&str],
+            &blobs.iter().map(|(place, ..)| *place).collect::<Vec<_>>(),
+            &blobs.iter().map(|(_, blob, _)| &blob.key[..]).collect::<Vec<_>>() as &[&str],
+            &blobs.iter().map(|(_, blob, _)| blob.size).collect::<Vec<_>>(),
+            &blobs.iter().map(|(_, blob, _)| &blob.sha256[..]).collect::<Vec<_>>() as &[&[u8]],
+            &blobs.iter().map(|(.., since)| *since - SKEW).collect::<Vec<_>>(),
+            &artifacts.iter().map(|(place, _)| *place).collect::<Vec<_>>(),
+            &artifacts.iter().map(|(_, new)| new.artifact.into()).collect::<Vec<Uuid>>(),
+            &artifacts.iter().map(|(_, new)| &new.name[..]).collect::<Vec<_>>() as &[&str],
+            &artifacts.iter().map(|(_, new)| &new.media_type[..]).collect::<Vec<_>>() as &[&str],
+            &artifacts.iter().map(|(_, new)| &new.blob.key[..]).collect::<Vec<_>>() as &[&str],
+            &usage.iter().map(|(place, _)| *place).collect::<Vec<_>>(),
+            &usage.iter().map(|(_, used)| used.usage).collect::<Vec<_>>(),
+            &usage.iter().map(|(_, used)| used.source).collect::<Vec<_>>(),
+            &usage.iter().map(|(_, used)| used.kind).collect::<Vec<_>>() as &[&str],
+            &usage.iter().map(|(_, used)| used.quantity).collect::<Vec<_>>(),
+            locked == Locked::WaitFor,
+        )
+        .fetch_all(store.of(org))
+        .await?;
+        let answers = rows.into_iter().map(|row| {
+            let finished = || Finished {
+                ended: row.ended,
+                behind: row.behind,
+                next: command::read_next(
+                    row.command_id,
+                    row.ordinal,
+                    row.kind,
+                    row.payload,
+                    row.attempt,
+                    row.traceparent,
+                ),
+            };
+            (row.place, Written::read(row.locked, row.current, locked, finished))
+        });
+        Ok(event::by_place(answers))
+    }
 }
 
-impl Blobs {
-    fn of(checkpoint: Option<&NewCheckpoint>, artifacts: &[NewArtifact], now: Timestamp) -> Self {
-        let saved = checkpoint.into_iter().flat_map(|new| {
-            let blobs = new.files.iter().chain([&new.manifest]);
-            blobs.map(|blob| (blob, new.since))
-        });
-        // An artifact's key is its own: nobody else ever stored it.
-        let mut all: Vec<(&BlobRow, Timestamp)> = saved.chain(artifacts.iter().map(|new| (&new.blob, now))).collect();
-        all.sort_by(|one, other| one.0.key.cmp(&other.0.key));
-        let mut columns = Self::default();
-        for (blob, since) in all {
-            columns.keys.push(blob.key.clone());
-            columns.sizes.push(blob.size);
-            columns.hashes.push(blob.sha256.clone());
-            columns.since.push(since - SKEW);
+/// Several ends, as what the statement takes. Each entry with the place of its end, from 1.
+#[derive(Default)]
+struct Columns<'a> {
+    fenced: FencedColumns<'a>,
+    files: Vec<(i64, &'a BlobRow)>,
+    /// Sorted by key, so that two statements with common files can't deadlock; with when their saving began.
+    blobs: Vec<(i64, &'a BlobRow, Timestamp)>,
+    artifacts: Vec<(i64, &'a NewArtifact)>,
+    usage: Vec<(i64, &'a Usage)>,
+}
+
+impl<'a> Columns<'a> {
+    fn of(ends: &'a [End]) -> Self {
+        let mut columns = Self { fenced: FencedColumns::of(ends.iter().map(|end| &end.fenced)), ..Self::default() };
+        for (place, end) in (1..).zip(ends) {
+            if let Some(new) = &end.checkpoint {
+                columns.files.extend(new.files.iter().map(|blob| (place, blob)));
+                columns.blobs.extend(new.files.iter().chain([&new.manifest]).map(|blob| (place, blob, new.since)));
+            }
+            // An artifact's key is its own: nobody else ever stored it.
+            columns.blobs.extend(end.artifacts.iter().map(|new| (place, &new.blob, end.at)));
+            columns.artifacts.extend(end.artifacts.iter().map(|new| (place, new)));
+            columns.usage.extend(end.usage.iter().map(|used| (place, used)));
         }
+        columns.blobs.sort_by(|one, other| one.1.key.cmp(&other.1.key));
         columns
     }
 }
@@ -236,3 +306,6 @@ fn run_state(outcome: TurnOutcome) -> Option<&'static str> {
         _ => Some("failed"),
     }
 }
+
+#[cfg(test)]
+mod tests;

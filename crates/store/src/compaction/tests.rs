@@ -363,7 +363,7 @@ async fn a_projection_is_left_to_the_worker_that_is_at_it_and_fenced_from_one_th
     world.store.projection_rebuild(world.org, session, "account:1").await.unwrap();
     let projection = Projection::default();
     let append = Append { after: 1, events: &[], projection: &projection };
-    let late = crate::event::append(world.store.everywhere(), &lease, &append, None, world.store.sources().now()).await;
+    let late = crate::event::append(world.store.everywhere(), &lease, &append, world.store.sources().now()).await;
     assert!(matches!(late, Err(StoreError::LeaseLost)), "{late:?}");
     let again = world.claim(1).await;
     assert_eq!(again.iter().map(|lease| lease.session).collect::<Vec<_>>(), [session]);

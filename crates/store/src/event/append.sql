@@ -1,25 +1,53 @@
 -- event_append
--- The fenced write. $11 the command whose turn begins with these events, or NULL; $12 its attempt, $13 its ordinal.
--- Rows are looked for by $1 and $2, not by joining `session`: see turn_finish.
-WITH session AS (
+-- The fenced write, of several sessions of one org at once. $1 org; one entry a session each: $2 sessions, $3 generations,
+-- $4 fencing counters, $5 newest sequences before, $6 and after, $7 projections as text, $8 the command whose turn begins
+-- with these events, or NULL, $9 its attempt, $10 its ordinal. $11 now. One entry an event each: $12 place of its session
+-- in those lists, $13 sequence, $14 kind, $15 payload as text. $16 whether to wait for sessions that somebody else has
+-- locked; they are left out otherwise.
+-- Rows are looked for by $1 and lists of keys, not by joining alone: see turn_finish.
+WITH asked AS (
+    SELECT place, session_id, generation, fencing_counter, before, after, content, command_id, attempt, ordinal
+    FROM unnest($2::uuid[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::text[], $8::uuid[], $9::int[], $10::bigint[])
+        WITH ORDINALITY AS asked (session_id, generation, fencing_counter, before, after, content, command_id, attempt, ordinal, place)
+), free AS (
+    SELECT session_id FROM sessions WHERE NOT $16::boolean AND org_id = $1 AND session_id = ANY ($2::uuid[])
+    FOR NO KEY UPDATE SKIP LOCKED
+), waited AS (
+    SELECT session_id FROM sessions WHERE $16 AND org_id = $1 AND session_id = ANY ($2)
+    FOR NO KEY UPDATE
+), locked AS (
+    SELECT session_id FROM free UNION ALL SELECT session_id FROM waited
+), session AS (
     UPDATE sessions
-    SET last_sequence = $6, updated_at = $7,
-        feed_position = greatest(feed_position, ($3::bigint << 48) + pg_current_xact_id()::text::bigint)
-    WHERE org_id = $1 AND session_id = $2 AND generation = $3 AND fencing_counter = $4 AND last_sequence = $5
-    RETURNING org_id, session_id, feed_position
+    SET last_sequence = asked.after, updated_at = $11,
+        feed_position = greatest(feed_position, (asked.generation << 48) + pg_current_xact_id()::text::bigint)
+    FROM asked JOIN locked USING (session_id)
+    WHERE sessions.org_id = $1 AND sessions.session_id = ANY ($2) AND sessions.session_id = asked.session_id
+        AND sessions.generation = asked.generation AND sessions.fencing_counter = asked.fencing_counter
+        AND last_sequence = asked.before
+    RETURNING asked.*, feed_position
 ), event AS (
     INSERT INTO events (org_id, session_id, sequence, kind, payload, created_at, feed_position)
-    SELECT org_id, session_id, $5 + new.place, new.kind, new.payload, $7, feed_position
-    FROM session, unnest($8::text[], $9::jsonb[]) WITH ORDINALITY AS new (kind, payload, place)
+    SELECT $1, session_id, new.sequence, new.kind, new.payload::jsonb, $11, feed_position
+    FROM unnest($12::bigint[], $13::bigint[], $14::text[], $15::text[]) AS new (place, sequence, kind, payload)
+        JOIN session USING (place)
 ), projection AS (
-    UPDATE projections SET sequence = $6, content = $10, updated_at = $7
-    WHERE org_id = $1 AND session_id = $2 AND EXISTS (SELECT FROM session)
+    UPDATE projections SET sequence = session.after, content = session.content::jsonb, updated_at = $11
+    FROM session
+    WHERE org_id = $1 AND projections.session_id = ANY ($2) AND projections.session_id = session.session_id
 ), command AS (
-    UPDATE commands SET attempt = $12
-    WHERE org_id = $1 AND command_id = $11::uuid AND EXISTS (SELECT FROM session)
+    UPDATE commands SET attempt = session.attempt
+    FROM session
+    WHERE org_id = $1 AND commands.command_id = ANY ($8) AND commands.command_id = session.command_id
 )
-SELECT EXISTS (
-    SELECT FROM commands
-    WHERE $11::uuid IS NOT NULL AND org_id = $1 AND session_id = $2 AND state = 'pending' AND kind = 'abort'
-        AND ordinal > $13) AS "aborting!"
-FROM session
+SELECT asked.place AS "place!", locked.session_id IS NOT NULL AS "locked!", session.place IS NOT NULL AS "current!",
+    aborting.one IS NOT NULL AS "aborting!"
+FROM asked
+    LEFT JOIN locked USING (session_id)
+    LEFT JOIN session ON session.place = asked.place
+    LEFT JOIN LATERAL (
+        SELECT 1 AS one FROM commands
+        WHERE session.command_id IS NOT NULL AND org_id = $1 AND session_id = session.session_id AND state = 'pending'
+            AND kind = 'abort' AND ordinal > session.ordinal
+        LIMIT 1
+    ) AS aborting ON true

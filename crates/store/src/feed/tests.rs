@@ -55,7 +55,7 @@ async fn a_reader_misses_nothing_of_transactions_that_commit_in_the_other_order(
     let mut late = world.store.begin_of(world.org).await.unwrap();
     let (events, projection) = (message(1), Projection::default());
     let append = Append { after: 1, events: &events, projection: &projection };
-    event::append(&mut *late, &slow, &append, None, world.store.sources().now()).await.unwrap();
+    event::append(&mut *late, &slow, &append, world.store.sources().now()).await.unwrap();
     said(&world, &fast, 1).await;
 
     let between = read(&world, start).await;
@@ -89,7 +89,7 @@ async fn events_of_one_session_stay_in_its_order_whatever_the_numbers_of_their_t
     said(&world, &one, 1).await;
     let (events, projection) = (message(2), Projection::default());
     let append = Append { after: 2, events: &events, projection: &projection };
-    event::append(&mut *early, &one, &append, None, world.store.sources().now()).await.unwrap();
+    event::append(&mut *early, &one, &append, world.store.sources().now()).await.unwrap();
     early.commit().await.unwrap();
     assert_eq!(seen(&settled(&world, 1, start).await), [(one.session, 2), (one.session, 3)]);
 }

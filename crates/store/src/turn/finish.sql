@@ -1,117 +1,159 @@
 -- turn_finish
--- $1 org, $2 session, $3 generation, $4 fencing counter, $5 newest sequence before, $6 and after, $7 now,
--- $8 kinds and $9 payloads of the events, $10 projection.
--- $11 command, $12 its state, $13 its outcome; $14 whether a turn ended with it, $15 what the session is blocked on then,
--- $16 whether it was aborted, $17 the state that a run has then; NULL: the turn goes on.
--- $18 checkpoint or NULL, $19 key of its manifest, $20 keys of its files.
--- $21 keys, $22 sizes and $23 hashes of blobs, sorted by key, $24 when their saving began, less the skew of clocks.
--- $25 ids, $26 names, $27 media types and $28 blob keys of artifacts.
--- $29 ids, $30 sources, $31 kinds and $32 quantities of what is metered.
+-- Of several sessions of one org at once. $1 org; one entry a session each: $2 sessions, $3 generations, $4 fencing
+-- counters, $5 newest sequences before, $6 and after, $7 projections as text, $8 commands, $9 their states, $10 their
+-- outcomes; $11 whether a turn ended with it, $12 what the session is blocked on then, $13 whether it was aborted, $14 the
+-- state that a run has then; NULL: the turn goes on. $15 checkpoint or NULL, $16 key of its manifest. $17 now.
+-- What follows names its session by the place in those lists.
+-- One entry an event each: $18 place, $19 sequence, $20 kind, $21 payload as text.
+-- Of files of checkpoints: $22 place, $23 key. Of blobs, sorted by key: $24 place, $25 key, $26 size, $27 hash, $28 when
+-- their saving began, less the skew of clocks. Of artifacts: $29 place, $30 id, $31 name, $32 media type, $33 blob key.
+-- Of what is metered: $34 place, $35 id, $36 source, $37 kind, $38 quantity.
+-- $39 whether to wait for sessions that somebody else has locked; they are left out otherwise.
 --
--- Everything hangs from `session`: if the token is not current, nothing is written. The snapshot may be older than the
--- lock on the session's row, if somebody else held it: a command that came meanwhile has raised last_ordinal, and then
--- the lease stays.
--- Rows are looked for by $1 and $2, not by joining `session`: where the server has no statistics yet, a join may read all
--- that the org has and filter (measured: 700 commands for each turn that ended).
-WITH session AS (
+-- Everything hangs from `session`: of a session whose token is not current nothing is written. The snapshot may be older
+-- than the lock on a session's row, if somebody else held it: a command that came meanwhile has raised last_ordinal, and
+-- then the lease stays.
+-- Rows are looked for by $1 and lists of keys, not by joining `session` alone: where the server has no statistics yet, a join
+-- may read all that the org has and filter (measured: 700 commands for each turn that ended).
+WITH asked AS (
+    SELECT place, session_id, generation, fencing_counter, before, after, content, command_id, state, outcome, ends,
+        blocks_on, aborted, run_state, checkpoint_id, manifest_key
+    FROM unnest($2::uuid[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::text[], $8::uuid[], $9::text[],
+            $10::text[], $11::boolean[], $12::text[], $13::boolean[], $14::text[], $15::uuid[], $16::text[])
+        WITH ORDINALITY AS asked (session_id, generation, fencing_counter, before, after, content, command_id, state, outcome, ends,
+            blocks_on, aborted, run_state, checkpoint_id, manifest_key, place)
+), free AS (
+    SELECT session_id FROM sessions WHERE NOT $39::boolean AND org_id = $1 AND session_id = ANY ($2::uuid[])
+    FOR NO KEY UPDATE SKIP LOCKED
+), waited AS (
+    SELECT session_id FROM sessions WHERE $39 AND org_id = $1 AND session_id = ANY ($2)
+    FOR NO KEY UPDATE
+), locked AS (
+    SELECT session_id FROM free UNION ALL SELECT session_id FROM waited
+), session AS (
     UPDATE sessions
-    SET last_sequence = $6, updated_at = $7,
-        feed_position = greatest(feed_position, ($3::bigint << 48) + pg_current_xact_id()::text::bigint),
-        checkpoint_id = coalesce($18::uuid, checkpoint_id),
-        blocked_on = CASE WHEN $14::boolean THEN $15 ELSE blocked_on END
-    WHERE org_id = $1 AND session_id = $2 AND generation = $3 AND fencing_counter = $4 AND last_sequence = $5
-    RETURNING org_id, session_id, last_ordinal, blocked_on, feed_position
+    SET last_sequence = asked.after, updated_at = $17,
+        feed_position = greatest(feed_position, (asked.generation << 48) + pg_current_xact_id()::text::bigint),
+        checkpoint_id = coalesce(asked.checkpoint_id, sessions.checkpoint_id),
+        blocked_on = CASE WHEN asked.ends THEN asked.blocks_on ELSE blocked_on END
+    FROM asked JOIN locked USING (session_id)
+    WHERE sessions.org_id = $1 AND sessions.session_id = ANY ($2) AND sessions.session_id = asked.session_id
+        AND sessions.generation = asked.generation AND sessions.fencing_counter = asked.fencing_counter
+        AND last_sequence = asked.before
+    RETURNING asked.*, last_ordinal, blocked_on, feed_position
 ), event AS (
     INSERT INTO events (org_id, session_id, sequence, kind, payload, created_at, feed_position)
-    SELECT org_id, session_id, $5 + new.place, new.kind, new.payload, $7, feed_position
-    FROM session, unnest($8::text[], $9::jsonb[]) WITH ORDINALITY AS new (kind, payload, place)
+    SELECT $1, session_id, new.sequence, new.kind, new.payload::jsonb, $17, feed_position
+    FROM unnest($18::bigint[], $19::bigint[], $20::text[], $21::text[]) AS new (place, sequence, kind, payload)
+        JOIN session USING (place)
 ), projection AS (
-    UPDATE projections SET sequence = $6, content = $10, updated_at = $7
-    WHERE org_id = $1 AND session_id = $2 AND EXISTS (SELECT FROM session)
+    UPDATE projections SET sequence = session.after, content = session.content::jsonb, updated_at = $17
+    FROM session
+    WHERE org_id = $1 AND projections.session_id = ANY ($2) AND projections.session_id = session.session_id
 ), doomed AS (
     SELECT blob_key, state, deleted_at FROM blob_deletions
-    WHERE org_id = $1 AND blob_key = ANY ($21::text[]) AND EXISTS (SELECT FROM session) ORDER BY blob_key FOR UPDATE
+    WHERE org_id = $1 AND blob_key = ANY ($25::text[]) AND EXISTS (SELECT FROM session) ORDER BY blob_key FOR UPDATE
 ), spared AS (
     DELETE FROM blob_deletions USING doomed
     WHERE org_id = $1 AND blob_deletions.blob_key = doomed.blob_key AND doomed.state = 'waiting'
 ), blob AS (
     INSERT INTO blobs (org_id, blob_key, size, sha256, created_at)
-    SELECT org_id, new.key, new.size, new.sha256, $7
-    FROM session, unnest($21::text[], $22::bigint[], $23::bytea[], $24::timestamptz[]) AS new (key, size, sha256, since)
-    WHERE NOT EXISTS (
+    SELECT $1, new.key, new.size, new.sha256, $17
+    FROM unnest($24::bigint[], $25, $26::bigint[], $27::bytea[], $28::timestamptz[]) AS new (place, key, size, sha256, since)
+    WHERE new.place IN (SELECT place FROM session) AND NOT EXISTS (
         SELECT FROM doomed WHERE doomed.blob_key = new.key AND (state = 'deleting' OR deleted_at >= new.since))
     ON CONFLICT (org_id, blob_key) DO NOTHING
 ), checkpoint AS (
     INSERT INTO checkpoints (org_id, checkpoint_id, session_id, sequence, manifest_key, created_at)
-    SELECT org_id, $18, session_id, $6, $19, $7 FROM session WHERE $18::uuid IS NOT NULL
+    SELECT $1, checkpoint_id, session_id, after, manifest_key, $17 FROM session WHERE checkpoint_id IS NOT NULL
 ), checkpoint_blob AS (
     INSERT INTO checkpoint_blobs (org_id, checkpoint_id, blob_key)
-    SELECT org_id, $18, key FROM session, unnest($20::text[]) AS key
+    SELECT $1, checkpoint_id, new.key
+    FROM unnest($22::bigint[], $23::text[]) AS new (place, key) JOIN session USING (place)
 ), artifact AS (
     INSERT INTO artifacts (org_id, artifact_id, session_id, name, media_type, blob_key, created_at)
-    SELECT org_id, new.artifact_id, session_id, new.name, new.media_type, new.blob_key, $7
-    FROM session, unnest($25::uuid[], $26::text[], $27::text[], $28::text[])
-        AS new (artifact_id, name, media_type, blob_key)
+    SELECT $1, new.artifact_id, session_id, new.name, new.media_type, new.blob_key, $17
+    FROM unnest($29::bigint[], $30::uuid[], $31::text[], $32::text[], $33::text[])
+        AS new (place, artifact_id, name, media_type, blob_key) JOIN session USING (place)
 ), metered AS (
     INSERT INTO usage_records (org_id, usage_id, source_id, kind, quantity, recorded_at)
-    SELECT org_id, new.usage_id, new.source_id, new.kind, new.quantity, $7
-    FROM session, unnest($29::uuid[], $30::uuid[], $31::text[], $32::bigint[])
-        AS new (usage_id, source_id, kind, quantity)
+    SELECT $1, new.usage_id, new.source_id, new.kind, new.quantity, $17
+    FROM unnest($34::bigint[], $35::uuid[], $36::uuid[], $37::text[], $38::bigint[])
+        AS new (place, usage_id, source_id, kind, quantity) JOIN session USING (place)
     ON CONFLICT (org_id, source_id, kind) DO NOTHING
-    RETURNING org_id, kind, quantity
+    RETURNING kind, quantity
 ), counted AS (
     INSERT INTO usage_counters (org_id, kind, day, stripe, quantity)
-    SELECT org_id, kind, ($7::timestamptz AT TIME ZONE 'UTC')::date, pg_backend_pid() & 31, sum(quantity)
-    FROM metered GROUP BY org_id, kind ORDER BY kind
+    SELECT $1, kind, ($17::timestamptz AT TIME ZONE 'UTC')::date, pg_backend_pid() & 31, sum(quantity)
+    FROM metered GROUP BY kind ORDER BY kind
     ON CONFLICT (org_id, kind, day, stripe) DO UPDATE SET quantity = usage_counters.quantity + excluded.quantity
 ), command AS (
-    UPDATE commands SET state = $12, outcome = $13, finished_at = $7
-    WHERE org_id = $1 AND command_id = $11 AND EXISTS (SELECT FROM session)
+    UPDATE commands SET state = session.state, outcome = session.outcome, finished_at = $17
+    FROM session
+    WHERE org_id = $1 AND commands.command_id = ANY ($8) AND commands.command_id = session.command_id
 ), heard AS (
     -- The wishes to abort that the turn was aborted for, so that they don't abort the next one, too.
-    UPDATE commands SET state = 'done', outcome = 'the turn was aborted', finished_at = $7
-    WHERE $16::boolean AND org_id = $1 AND session_id = $2 AND state = 'pending' AND kind = 'abort'
-        AND command_id <> $11 AND EXISTS (SELECT FROM session)
+    UPDATE commands SET state = 'done', outcome = 'the turn was aborted', finished_at = $17
+    FROM session
+    WHERE session.aborted AND org_id = $1
+        AND commands.session_id = ANY (ARRAY (SELECT session_id FROM asked WHERE aborted))
+        AND commands.session_id = session.session_id AND commands.state = 'pending' AND kind = 'abort'
+        AND commands.command_id <> session.command_id
         -- One that makes way for a later prompt than the next one that interrupts is for that next one to hear.
         AND (while_running IS NULL OR ordinal < coalesce((
-            SELECT min(ordinal) FROM commands
-            WHERE org_id = $1 AND session_id = $2 AND state = 'pending' AND while_running = 'interrupt' AND kind = 'prompt'
-                AND command_id <> $11), ordinal + 1))
+            SELECT min(ordinal) FROM commands AS ahead
+            WHERE ahead.org_id = $1 AND ahead.session_id = session.session_id AND ahead.state = 'pending'
+                AND while_running = 'interrupt' AND kind = 'prompt' AND ahead.command_id <> session.command_id), ordinal + 1))
 ), origin AS (
     -- The prompt that began the turn which the command ends: itself, or the last one before it that was carried out.
-    SELECT command_id FROM commands
-    WHERE $17::text IS NOT NULL AND org_id = $1 AND session_id = $2 AND kind = 'prompt'
-        AND (state <> 'pending' OR command_id = $11)
-        AND ordinal <= (SELECT ordinal FROM commands WHERE org_id = $1 AND command_id = $11)
-    ORDER BY ordinal DESC LIMIT 1
+    SELECT prompt.command_id, session.run_state
+    FROM session CROSS JOIN LATERAL (
+        SELECT command_id FROM commands
+        WHERE org_id = $1 AND session_id = session.session_id AND kind = 'prompt'
+            AND (state <> 'pending' OR command_id = session.command_id)
+            AND ordinal <= (SELECT ordinal FROM commands WHERE org_id = $1 AND command_id = session.command_id)
+        ORDER BY ordinal DESC LIMIT 1
+    ) AS prompt
+    WHERE session.run_state IS NOT NULL
 ), run AS (
-    UPDATE runs SET state = $17, finished_at = $7
-    WHERE org_id = $1 AND command_id = (SELECT command_id FROM origin) AND state = 'running'
-        AND EXISTS (SELECT FROM session)
+    UPDATE runs SET state = origin.run_state, finished_at = $17
+    FROM origin
+    WHERE org_id = $1 AND runs.command_id = ANY (ARRAY (SELECT command_id FROM origin))
+        AND runs.command_id = origin.command_id AND state = 'running'
 ), cursor AS (
     -- Also one that the snapshot shows as behind: a gateway may have brought it up while this waited for the session.
-    UPDATE delivery_cursors SET behind = true, updated_at = CASE WHEN behind THEN delivery_cursors.updated_at ELSE $7 END
-    WHERE $14 AND org_id = $1 AND session_id = $2 AND EXISTS (SELECT FROM session)
-    RETURNING 1
+    UPDATE delivery_cursors SET behind = true, updated_at = CASE WHEN behind THEN delivery_cursors.updated_at ELSE $17 END
+    WHERE org_id = $1 AND session_id = ANY (ARRAY (SELECT session_id FROM session WHERE ends))
+    RETURNING session_id
 ), next AS (
-    SELECT command_id, ordinal, kind, payload, attempt, traceparent FROM commands
-    WHERE org_id = $1 AND session_id = $2 AND state = 'pending' AND command_id <> $11
-        AND EXISTS (SELECT FROM session) AND ((SELECT blocked_on FROM session) IS NULL OR kind <> 'prompt')
-        AND NOT ($16 AND kind = 'abort')
-        AND (kind = 'abort' OR ordinal >= coalesce((
-            SELECT min(ordinal) FROM commands AS ahead
-            WHERE org_id = $1 AND session_id = $2 AND state = 'pending' AND while_running = 'interrupt'
-                AND command_id <> $11 AND NOT ($16 AND kind = 'abort')), 0))
-    ORDER BY ordinal LIMIT 1
+    SELECT session.place, command.command_id, command.ordinal, command.kind, command.payload, command.attempt,
+        command.traceparent
+    FROM session CROSS JOIN LATERAL (
+        SELECT command_id, ordinal, kind, payload, attempt, traceparent FROM commands
+        WHERE org_id = $1 AND session_id = session.session_id AND state = 'pending' AND command_id <> session.command_id
+            AND (session.blocked_on IS NULL OR kind <> 'prompt')
+            AND NOT (session.aborted AND kind = 'abort')
+            AND (kind = 'abort' OR ordinal >= coalesce((
+                SELECT min(ordinal) FROM commands AS ahead
+                WHERE org_id = $1 AND session_id = session.session_id AND state = 'pending' AND while_running = 'interrupt'
+                    AND command_id <> session.command_id AND NOT (session.aborted AND kind = 'abort')), 0))
+        ORDER BY ordinal LIMIT 1
+    ) AS command
+), idle AS (
+    SELECT session_id FROM session
+    WHERE place NOT IN (SELECT place FROM next) AND last_ordinal = (
+        SELECT ordinal FROM commands WHERE org_id = $1 AND commands.session_id = session.session_id
+        ORDER BY ordinal DESC LIMIT 1)
 ), ended AS (
-    DELETE FROM session_leases
-    WHERE org_id = $1 AND session_id = $2 AND NOT EXISTS (SELECT FROM next)
-        AND (SELECT last_ordinal FROM session) = (
-            SELECT ordinal FROM commands WHERE org_id = $1 AND session_id = $2 ORDER BY ordinal DESC LIMIT 1)
-    RETURNING 1
+    DELETE FROM session_leases WHERE org_id = $1 AND session_id = ANY (ARRAY (SELECT session_id FROM idle))
+    RETURNING session_id
 )
-SELECT EXISTS (SELECT FROM ended) AS "ended!", EXISTS (SELECT FROM cursor) AS "behind!",
+SELECT asked.place AS "place!", locked.session_id IS NOT NULL AS "locked!", session.place IS NOT NULL AS "current!",
+    ended.session_id IS NOT NULL AS "ended!", EXISTS (SELECT FROM cursor WHERE session_id = asked.session_id) AS "behind!",
     next.command_id AS "command_id?: CommandId", next.ordinal AS "ordinal?", next.kind AS "kind?",
-    next.payload AS "payload?", next.attempt AS "attempt?",
-    next.traceparent AS "traceparent?"
-FROM session LEFT JOIN next ON true
+    next.payload AS "payload?", next.attempt AS "attempt?", next.traceparent AS "traceparent?"
+FROM asked
+    LEFT JOIN locked USING (session_id)
+    LEFT JOIN session ON session.place = asked.place
+    LEFT JOIN next ON next.place = asked.place
+    LEFT JOIN ended ON ended.session_id = asked.session_id

@@ -1,0 +1,149 @@
+//! Writes that share a statement answer for themselves.
+
+use std::sync::{Arc, Mutex};
+
+use tokio::sync::Semaphore;
+use tokio::task::JoinHandle;
+
+use super::*;
+use crate::testing::World;
+
+/// Divides by its number, in a statement with the others of its batch.
+#[derive(Debug)]
+struct Divide {
+    by: i32,
+    bytes: usize,
+    /// Each statement takes a permit and keeps it.
+    permits: Arc<Semaphore>,
+    /// How many went with each statement.
+    batches: Arc<Mutex<Vec<usize>>>,
+}
+
+impl Write for Divide {
+    type Done = i32;
+
+    const STATEMENT: &'static str = "divide";
+
+    fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    async fn carry_out(
+        store: &Store,
+        _org: OrgId,
+        writes: &[Self],
+        _locked: Locked,
+    ) -> Result<Vec<Written<i32>>, sqlx::Error> {
+        let first = &writes[0];
+        first.batches.lock().unwrap().push(writes.len());
+        first.permits.acquire().await.unwrap().forget();
+        let numbers: Vec<i32> = writes.iter().map(|write| write.by).collect();
+        let sql = "SELECT 100 / number FROM unnest($1::int[]) WITH ORDINALITY AS asked (number, place) ORDER BY place";
+        let rows: Vec<i32> = sqlx::query_scalar(sql).bind(numbers).fetch_all(&store.pool).await?;
+        Ok(rows.into_iter().map(Written::Done).collect())
+    }
+}
+
+struct Divisions {
+    world: World,
+    batcher: Batcher<Divide>,
+    permits: Arc<Semaphore>,
+    batches: Arc<Mutex<Vec<usize>>>,
+}
+
+impl Divisions {
+    async fn new() -> Self {
+        let (permits, batches) = (Arc::new(Semaphore::new(0)), Arc::default());
+        Self { world: World::new().await, batcher: Batcher::default(), permits, batches }
+    }
+
+    fn divide(&self, by: i32, bytes: usize) -> JoinHandle<Result<i32, StoreError>> {
+        let (permits, batches) = (self.permits.clone(), self.batches.clone());
+        let (batcher, store, org) = (self.batcher.clone(), self.world.store.clone(), self.world.org);
+        tokio::spawn(async move { batcher.write(&store, org, Divide { by, bytes, permits, batches }).await })
+    }
+
+    fn batches(&self) -> Vec<usize> {
+        self.batches.lock().unwrap().clone()
+    }
+
+    fn waiting(&self) -> usize {
+        self.batcher.lines().get(&self.world.org).map_or(0, |line| line.waiting.len())
+    }
+
+    /// As many statements as may be under way are, and wait for permits.
+    async fn busy(&self) -> Vec<JoinHandle<Result<i32, StoreError>>> {
+        let mut busy = Vec::new();
+        for count in 1..=UNDER_WAY {
+            busy.push(self.divide(1, 0));
+            testkit::wait_until("it is under way", || async { self.batches().len() == count }).await;
+        }
+        busy
+    }
+}
+
+#[tokio::test]
+async fn what_is_asked_for_meanwhile_goes_with_the_next_statement() {
+    let divisions = Divisions::new().await;
+    let busy = divisions.busy().await;
+    let mut later = Vec::new();
+    for by in 1..=10 {
+        later.push(divisions.divide(by, 0));
+        testkit::wait_until("it waits", || async { divisions.waiting() == later.len() }).await;
+    }
+    divisions.permits.add_permits(3);
+    for (by, answer) in (1..).zip(later) {
+        assert_eq!(answer.await.unwrap().unwrap(), 100 / by);
+    }
+    for answer in busy {
+        assert_eq!(answer.await.unwrap().unwrap(), 100);
+    }
+    assert_eq!(divisions.batches(), [1, 1, 10]);
+    testkit::wait_until("the line is gone", || async { divisions.batcher.lines().is_empty() }).await;
+}
+
+#[tokio::test]
+async fn a_batch_ends_where_it_is_heavy() {
+    let divisions = Divisions::new().await;
+    let _busy = divisions.busy().await;
+    let heavy = [BYTES * 2, BYTES / 2, BYTES / 2, 1].map(|bytes| divisions.divide(1, bytes));
+    testkit::wait_until("they wait", || async { divisions.waiting() == 4 }).await;
+    divisions.permits.add_permits(100);
+    for answer in heavy {
+        answer.await.unwrap().unwrap();
+    }
+    let batches = divisions.batches();
+    assert!(batches.len() > UNDER_WAY + 2, "{batches:?}");
+}
+
+#[tokio::test]
+async fn one_that_the_server_refuses_takes_nothing_from_the_others() {
+    let divisions = Divisions::new().await;
+    let busy = divisions.busy().await;
+    let (good, bad) = (divisions.divide(5, 0), divisions.divide(0, 0));
+    testkit::wait_until("they wait", || async { divisions.waiting() == 2 }).await;
+    divisions.permits.add_permits(100);
+    assert_eq!(good.await.unwrap().unwrap(), 20);
+    let refused = bad.await.unwrap().unwrap_err();
+    assert!(matches!(refused, StoreError::Database { statement: "divide", .. }), "{refused}");
+    for answer in busy {
+        answer.await.unwrap().unwrap();
+    }
+    let mut batches = divisions.batches();
+    batches.sort_unstable();
+    assert_eq!(batches, [1, 1, 1, 1, 2]);
+}
+
+#[tokio::test]
+async fn when_nobody_answers_all_of_a_batch_are_told() {
+    let divisions = Divisions::new().await;
+    let busy = divisions.busy().await;
+    let later = [divisions.divide(1, 0), divisions.divide(2, 0)];
+    testkit::wait_until("they wait", || async { divisions.waiting() == 2 }).await;
+    divisions.world.store.close().await;
+    divisions.permits.add_permits(100);
+    for answer in busy.into_iter().chain(later) {
+        assert!(answer.await.unwrap().is_err());
+    }
+    assert_eq!(divisions.batches(), [1, 1, 2], "nobody asked again");
+}
