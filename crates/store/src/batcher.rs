@@ -26,7 +26,7 @@ use crate::{Store, StoreError};
 /// Statements of one kind that are under way at once for an org. With more, fewer writes share one.
 const UNDER_WAY: usize = 2;
 /// Writes that one statement carries out.
-const BATCH: usize = 64;
+const BATCH: usize = 64; // `asked` in the statements has the same bound.
 /// Where a batch ends that is heavy before it is long.
 const BYTES: usize = 1 << 20;
 

@@ -13,43 +13,45 @@
 -- Everything hangs from `session`: of a session whose token is not current nothing is written. The snapshot may be older
 -- than the lock on a session's row, if somebody else held it: a command that came meanwhile has raised last_ordinal, and
 -- then the lease stays.
--- Rows are looked for by $1 and lists of keys, not by joining `session` alone: where the server has no statistics yet, a join
--- may read all that the org has and filter (measured: 700 commands for each turn that ended).
+-- Where the server has no statistics yet, it may read all that the org has and filter (measured: 700 commands for each turn that
+-- ended). So `asked` brings the org as a column, by which nothing can be looked for ahead of the join, and its places have a
+-- bound, for which the server expects one of them. Where that is not enough, rows are looked for laterally.
 WITH asked AS (
-    SELECT place, session_id, generation, fencing_counter, before, after, content, command_id, state, outcome, ends,
+    SELECT $1::uuid AS org_id, place, session_id, generation, fencing_counter, before, after, content, command_id, state, outcome, ends,
         blocks_on, aborted, run_state, checkpoint_id, manifest_key
     FROM unnest($2::uuid[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::text[], $8::uuid[], $9::text[],
             $10::text[], $11::boolean[], $12::text[], $13::boolean[], $14::text[], $15::uuid[], $16::text[])
         WITH ORDINALITY AS asked (session_id, generation, fencing_counter, before, after, content, command_id, state, outcome, ends,
             blocks_on, aborted, run_state, checkpoint_id, manifest_key, place)
+    WHERE place BETWEEN 1 AND 64
 ), free AS (
-    SELECT session_id FROM sessions WHERE NOT $39::boolean AND org_id = $1 AND session_id = ANY ($2::uuid[])
-    FOR NO KEY UPDATE SKIP LOCKED
+    SELECT place FROM asked JOIN sessions USING (org_id, session_id) WHERE NOT $39::boolean
+    FOR NO KEY UPDATE OF sessions SKIP LOCKED
 ), waited AS (
-    SELECT session_id FROM sessions WHERE $39 AND org_id = $1 AND session_id = ANY ($2)
-    FOR NO KEY UPDATE
+    SELECT place FROM asked JOIN sessions USING (org_id, session_id) WHERE $39
+    FOR NO KEY UPDATE OF sessions
 ), locked AS (
-    SELECT session_id FROM free UNION ALL SELECT session_id FROM waited
+    SELECT place FROM free UNION ALL SELECT place FROM waited
 ), session AS (
     UPDATE sessions
     SET last_sequence = asked.after, updated_at = $17,
         feed_position = greatest(feed_position, (asked.generation << 48) + pg_current_xact_id()::text::bigint),
         checkpoint_id = coalesce(asked.checkpoint_id, sessions.checkpoint_id),
         blocked_on = CASE WHEN asked.ends THEN asked.blocks_on ELSE blocked_on END
-    FROM asked JOIN locked USING (session_id)
-    WHERE sessions.org_id = $1 AND sessions.session_id = ANY ($2) AND sessions.session_id = asked.session_id
+    FROM asked JOIN locked USING (place)
+    WHERE sessions.org_id = asked.org_id AND sessions.session_id = asked.session_id
         AND sessions.generation = asked.generation AND sessions.fencing_counter = asked.fencing_counter
         AND last_sequence = asked.before
     RETURNING asked.*, last_ordinal, blocked_on, feed_position
 ), event AS (
     INSERT INTO events (org_id, session_id, sequence, kind, payload, created_at, feed_position)
-    SELECT $1, session_id, new.sequence, new.kind, new.payload::jsonb, $17, feed_position
+    SELECT org_id, session_id, new.sequence, new.kind, new.payload::jsonb, $17, feed_position
     FROM unnest($18::bigint[], $19::bigint[], $20::text[], $21::text[]) AS new (place, sequence, kind, payload)
         JOIN session USING (place)
 ), projection AS (
     UPDATE projections SET sequence = session.after, content = session.content::jsonb, updated_at = $17
     FROM session
-    WHERE org_id = $1 AND projections.session_id = ANY ($2) AND projections.session_id = session.session_id
+    WHERE projections.org_id = session.org_id AND projections.session_id = session.session_id
 ), doomed AS (
     SELECT blob_key, state, deleted_at FROM blob_deletions
     WHERE org_id = $1 AND blob_key = ANY ($25::text[]) AND EXISTS (SELECT FROM session) ORDER BY blob_key FOR UPDATE
@@ -58,26 +60,27 @@ WITH asked AS (
     WHERE org_id = $1 AND blob_deletions.blob_key = doomed.blob_key AND doomed.state = 'waiting'
 ), blob AS (
     INSERT INTO blobs (org_id, blob_key, size, sha256, created_at)
-    SELECT $1, new.key, new.size, new.sha256, $17
+    SELECT org_id, new.key, new.size, new.sha256, $17
     FROM unnest($24::bigint[], $25, $26::bigint[], $27::bytea[], $28::timestamptz[]) AS new (place, key, size, sha256, since)
-    WHERE new.place IN (SELECT place FROM session) AND NOT EXISTS (
+        JOIN session USING (place)
+    WHERE NOT EXISTS (
         SELECT FROM doomed WHERE doomed.blob_key = new.key AND (state = 'deleting' OR deleted_at >= new.since))
     ON CONFLICT (org_id, blob_key) DO NOTHING
 ), checkpoint AS (
     INSERT INTO checkpoints (org_id, checkpoint_id, session_id, sequence, manifest_key, created_at)
-    SELECT $1, checkpoint_id, session_id, after, manifest_key, $17 FROM session WHERE checkpoint_id IS NOT NULL
+    SELECT org_id, checkpoint_id, session_id, after, manifest_key, $17 FROM session WHERE checkpoint_id IS NOT NULL
 ), checkpoint_blob AS (
     INSERT INTO checkpoint_blobs (org_id, checkpoint_id, blob_key)
-    SELECT $1, checkpoint_id, new.key
+    SELECT org_id, checkpoint_id, new.key
     FROM unnest($22::bigint[], $23::text[]) AS new (place, key) JOIN session USING (place)
 ), artifact AS (
     INSERT INTO artifacts (org_id, artifact_id, session_id, name, media_type, blob_key, created_at)
-    SELECT $1, new.artifact_id, session_id, new.name, new.media_type, new.blob_key, $17
+    SELECT org_id, new.artifact_id, session_id, new.name, new.media_type, new.blob_key, $17
     FROM unnest($29::bigint[], $30::uuid[], $31::text[], $32::text[], $33::text[])
         AS new (place, artifact_id, name, media_type, blob_key) JOIN session USING (place)
 ), metered AS (
     INSERT INTO usage_records (org_id, usage_id, source_id, kind, quantity, recorded_at)
-    SELECT $1, new.usage_id, new.source_id, new.kind, new.quantity, $17
+    SELECT org_id, new.usage_id, new.source_id, new.kind, new.quantity, $17
     FROM unnest($34::bigint[], $35::uuid[], $36::uuid[], $37::text[], $38::bigint[])
         AS new (place, usage_id, source_id, kind, quantity) JOIN session USING (place)
     ON CONFLICT (org_id, source_id, kind) DO NOTHING
@@ -90,23 +93,29 @@ WITH asked AS (
 ), command AS (
     UPDATE commands SET state = session.state, outcome = session.outcome, finished_at = $17
     FROM session
-    WHERE org_id = $1 AND commands.command_id = ANY ($8) AND commands.command_id = session.command_id
-), heard AS (
+    WHERE commands.org_id = session.org_id AND commands.command_id = session.command_id
+), hears AS (
     -- The wishes to abort that the turn was aborted for, so that they don't abort the next one, too.
+    SELECT org_id, abort.command_id
+    FROM session CROSS JOIN LATERAL (
+        SELECT command_id FROM commands
+        WHERE org_id = $1 AND session_id = session.session_id AND state = 'pending' AND kind = 'abort'
+            AND command_id <> session.command_id
+            -- One that makes way for a later prompt than the next one that interrupts is for that next one to hear.
+            AND (while_running IS NULL OR ordinal < coalesce((
+                SELECT min(ordinal) FROM commands
+                WHERE org_id = $1 AND session_id = session.session_id AND state = 'pending' AND while_running = 'interrupt'
+                    AND kind = 'prompt' AND command_id <> session.command_id), ordinal + 1))
+        OFFSET 0
+    ) AS abort
+    WHERE session.aborted
+), heard AS (
     UPDATE commands SET state = 'done', outcome = 'the turn was aborted', finished_at = $17
-    FROM session
-    WHERE session.aborted AND org_id = $1
-        AND commands.session_id = ANY (ARRAY (SELECT session_id FROM asked WHERE aborted))
-        AND commands.session_id = session.session_id AND commands.state = 'pending' AND kind = 'abort'
-        AND commands.command_id <> session.command_id
-        -- One that makes way for a later prompt than the next one that interrupts is for that next one to hear.
-        AND (while_running IS NULL OR ordinal < coalesce((
-            SELECT min(ordinal) FROM commands AS ahead
-            WHERE ahead.org_id = $1 AND ahead.session_id = session.session_id AND ahead.state = 'pending'
-                AND while_running = 'interrupt' AND kind = 'prompt' AND ahead.command_id <> session.command_id), ordinal + 1))
+    FROM hears
+    WHERE commands.org_id = hears.org_id AND commands.command_id = hears.command_id
 ), origin AS (
     -- The prompt that began the turn which the command ends: itself, or the last one before it that was carried out.
-    SELECT prompt.command_id, session.run_state
+    SELECT org_id, prompt.command_id, run_state
     FROM session CROSS JOIN LATERAL (
         SELECT command_id FROM commands
         WHERE org_id = $1 AND session_id = session.session_id AND kind = 'prompt'
@@ -118,13 +127,13 @@ WITH asked AS (
 ), run AS (
     UPDATE runs SET state = origin.run_state, finished_at = $17
     FROM origin
-    WHERE org_id = $1 AND runs.command_id = ANY (ARRAY (SELECT command_id FROM origin))
-        AND runs.command_id = origin.command_id AND state = 'running'
+    WHERE runs.org_id = origin.org_id AND runs.command_id = origin.command_id AND state = 'running'
 ), cursor AS (
     -- Also one that the snapshot shows as behind: a gateway may have brought it up while this waited for the session.
     UPDATE delivery_cursors SET behind = true, updated_at = CASE WHEN behind THEN delivery_cursors.updated_at ELSE $17 END
-    WHERE org_id = $1 AND session_id = ANY (ARRAY (SELECT session_id FROM session WHERE ends))
-    RETURNING session_id
+    FROM session
+    WHERE ends AND delivery_cursors.org_id = session.org_id AND delivery_cursors.session_id = session.session_id
+    RETURNING place
 ), next AS (
     SELECT session.place, command.command_id, command.ordinal, command.kind, command.payload, command.attempt,
         command.traceparent
@@ -140,20 +149,23 @@ WITH asked AS (
         ORDER BY ordinal LIMIT 1
     ) AS command
 ), idle AS (
-    SELECT session_id FROM session
+    -- In the order in which leases are renewed, or two could wait for each other.
+    SELECT org_id, session_id, place FROM session
     WHERE place NOT IN (SELECT place FROM next) AND last_ordinal = (
         SELECT ordinal FROM commands WHERE org_id = $1 AND commands.session_id = session.session_id
         ORDER BY ordinal DESC LIMIT 1)
+    ORDER BY session_id
 ), ended AS (
-    DELETE FROM session_leases WHERE org_id = $1 AND session_id = ANY (ARRAY (SELECT session_id FROM idle))
-    RETURNING session_id
+    DELETE FROM session_leases USING idle
+    WHERE session_leases.org_id = idle.org_id AND session_leases.session_id = idle.session_id
+    RETURNING place
 )
-SELECT asked.place AS "place!", locked.session_id IS NOT NULL AS "locked!", session.place IS NOT NULL AS "current!",
-    ended.session_id IS NOT NULL AS "ended!", EXISTS (SELECT FROM cursor WHERE session_id = asked.session_id) AS "behind!",
+SELECT place AS "place!", locked.place IS NOT NULL AS "locked!", session.place IS NOT NULL AS "current!",
+    ended.place IS NOT NULL AS "ended!", EXISTS (SELECT FROM cursor WHERE cursor.place = asked.place) AS "behind!",
     next.command_id AS "command_id?: CommandId", next.ordinal AS "ordinal?", next.kind AS "kind?",
     next.payload AS "payload?", next.attempt AS "attempt?", next.traceparent AS "traceparent?"
 FROM asked
-    LEFT JOIN locked USING (session_id)
-    LEFT JOIN session ON session.place = asked.place
-    LEFT JOIN next ON next.place = asked.place
-    LEFT JOIN ended ON ended.session_id = asked.session_id
+    LEFT JOIN locked USING (place)
+    LEFT JOIN session USING (place)
+    LEFT JOIN next USING (place)
+    LEFT JOIN ended USING (place)
