@@ -16,6 +16,7 @@ mod invitations;
 mod operations;
 mod orgs;
 mod page;
+mod policy;
 mod profiles;
 mod project_sources;
 mod quotas;
@@ -46,6 +47,7 @@ pub use crate::operations::{
 };
 pub use crate::orgs::{Member, NewToken, Org, Role, Token};
 pub use crate::page::Page;
+pub use crate::policy::{OrgPolicy, Policy};
 pub use crate::profiles::Profile;
 pub use crate::project_sources::{LeftOut, ProjectSource};
 pub use crate::quotas::{Quota, QuotaUse};

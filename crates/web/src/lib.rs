@@ -35,6 +35,7 @@ mod observe;
 mod openapi;
 mod orgs;
 mod page;
+mod policy;
 mod probes;
 mod problem;
 mod profiles;

@@ -6,6 +6,7 @@ use std::error::Error;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use chrono::SecondsFormat;
+use domain::policy::RefusedByPolicy;
 use serde::Serialize;
 use store::{ChangeError, StoreError, UsedUp};
 use utoipa::ToSchema;
@@ -81,6 +82,12 @@ impl Problem {
     /// An archive has what no workspace gets; `detail` says what and where.
     pub(crate) fn archive_refused(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, "archive_refused", "The archive is refused", detail)
+    }
+
+    /// A rule of the org is against it; `refused` says which, and where the rule stands.
+    pub(crate) fn refused_by_policy(refused: RefusedByPolicy) -> Self {
+        let title = "The org's policy does not allow it";
+        Self::new(StatusCode::FORBIDDEN, "refused_by_policy", title, refused.to_string())
     }
 
     /// No worker can run it, of those that there are.
@@ -220,6 +227,12 @@ impl From<ChangeError> for Problem {
             ChangeError::Stale(_) => Self::stale(),
             ChangeError::Store(error) => error.into(),
         }
+    }
+}
+
+impl From<RefusedByPolicy> for Problem {
+    fn from(refused: RefusedByPolicy) -> Self {
+        Self::refused_by_policy(refused)
     }
 }
 

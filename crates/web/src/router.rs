@@ -13,7 +13,7 @@ use crate::app::App;
 use crate::problem::Problem;
 use crate::{
     agents, artifacts, audit, auth, bindings, bounds, browser_sessions, byok_keys, channels, commands, deliveries,
-    diagnostics, events, gate, idempotency, invitations, maintenance, members, metrics, observe, openapi, orgs,
+    diagnostics, events, gate, idempotency, invitations, maintenance, members, metrics, observe, openapi, orgs, policy,
     profiles, project_sources, quotas, rate, roles, sessions, sign_in, subjects, tokens, uploads, usage, workflows,
     workspace,
 };
@@ -62,6 +62,7 @@ pub(crate) fn described() -> OpenApiRouter<App> {
         .merge(metrics::routes())
         .merge(openapi::routes())
         .merge(orgs::routes())
+        .merge(policy::routes())
         .merge(profiles::routes())
         .merge(project_sources::routes())
         .merge(roles::routes())
