@@ -21,6 +21,7 @@ mod commands;
 mod coverage;
 mod deliveries;
 mod diagnostics;
+mod drills;
 mod etag;
 mod events;
 mod extract;
@@ -58,6 +59,7 @@ mod workspace;
 
 pub use crate::api_token::ApiToken;
 pub use crate::app::{App, AppParts, AppSecrets};
+pub use crate::drills::DrillRecords;
 pub use crate::events::tails::Tails;
 pub use crate::metrics::Exposition;
 pub use crate::openapi::text as openapi;

@@ -96,6 +96,20 @@ impl Problem {
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, "unknown_agent", "No worker has this agent", detail)
     }
 
+    /// An operator has not said where it is; `key` of the configuration does.
+    pub(crate) fn not_configured(key: &str, what: &str) -> Self {
+        let detail = format!(
+            "this installation does not say where its {what} are; an operator sets {key} in the configuration of the web role, \
+             and starts it again"
+        );
+        Self::new(StatusCode::NOT_FOUND, "not_configured", "Not configured", detail)
+    }
+
+    /// What is there can't be understood; `reason` says why.
+    pub(crate) fn unreadable(reason: impl Into<String>) -> Self {
+        Self::new(StatusCode::CONFLICT, "unreadable", "It can't be understood", reason)
+    }
+
     pub(crate) fn unauthenticated() -> Self {
         let detail =
             "send a valid API token as `Authorization: Bearer cow_...`, or sign in with a browser at /auth/sign-in";
