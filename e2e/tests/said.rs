@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use attest::sha256_hex;
-use e2e::{CHECKS, Drill, Folder, cowork};
+use e2e::{CHECKS, Drill, Folder, Installation, Report, cowork};
 use serde_json::Value;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 use walkdir::WalkDir;
@@ -33,9 +33,11 @@ async fn the_text_of_a_row_gets_into_no_sentence_and_into_no_evidence() {
         ("restore", "postgres-restore", "table_digest", "sessions"),
         ("generation", "artifact-metadata", "artifact_metadata", "is not listed as the backup had it"),
     ];
+    let (reports, findings) = (folder.make("reports"), folder.path().join("findings.json"));
     for (stage, row, code, what) in found {
-        let (work, out) = (folder.make(&format!("work-{stage}")), folder.path().join(stage));
-        let options = ["--scale", "0", "--pause-after", stage, "--signing-key", &signing];
+        let (work, out) = (folder.make(&format!("work-{stage}")), reports.join(stage));
+        let noted = findings.to_str().unwrap();
+        let options = ["--scale", "0", "--pause-after", stage, "--signing-key", &signing, "--findings", noted];
         let mut drill = Drill::start(&work, &out, &options);
         let mut database = PgConnection::connect(&drill.wait_for_pause().database).await.unwrap();
         let planted = plant(&mut database).await;
@@ -49,6 +51,28 @@ async fn the_text_of_a_row_gets_into_no_sentence_and_into_no_evidence() {
         assert_eq!(files_with(&out, WORD), Vec::<String>::new());
         evidence_is_salted(&out, &ended.report.0, &signing);
     }
+    the_api_tells_of_drills_as_they_left_it(&folder).await;
+}
+
+/// Of the two from above; two drills less to wait for.
+async fn the_api_tells_of_drills_as_they_left_it(folder: &Folder) {
+    let at = folder.make("installation");
+    let records = "folder = \"../reports\"\nfindings_file = \"../findings.json\"\npublic_key = \"../key.pub\"\n";
+    let served = Installation::new(&at, &format!("\n[drills]\n{records}")).serve();
+    let operator = served.operator();
+    let listed = operator.drill_list(None, 10).await.unwrap().items;
+    for (drill, stage) in listed.iter().zip(["generation", "restore"]) {
+        let report = Report::read(&folder.path().join("reports").join(stage)).0;
+        assert_eq!(Value::from(drill.drill_id.to_string()), report["drill_id"]);
+        assert_eq!((drill.state.as_str(), drill.verdict.as_deref()), ("concluded", Some("failed")));
+        let seen = operator.drill_view(drill.drill_id).await.unwrap();
+        assert_eq!((seen.seal.state.as_str(), seen.checks.len()), ("verified", CHECKS.len()));
+        assert!(seen.checks.iter().map(|check| check.id.as_str()).eq(CHECKS));
+    }
+    assert_eq!(listed.len(), 2);
+    let findings = operator.finding_list(None, 200).await.unwrap().items;
+    assert!(findings.iter().any(|finding| finding.code == "table_digest" && finding.state == "open"), "{findings:?}");
+    served.kill();
 }
 
 /// Puts the word into every column that takes it. Gives back which those were.

@@ -48,6 +48,7 @@ pub struct Config {
     pub objects: Objects,
     pub ledger: Ledger,
     pub retention: Retention,
+    pub drills: Drills,
     /// `None`: the installation generates its own ([`Config::secret_references`]).
     pub secrets: Option<Secrets>,
     /// `None`: nobody signs in with a browser.
@@ -111,6 +112,18 @@ pub struct Retention {
     pub deliveries_days: Option<u32>,
 }
 
+/// Where drills of this system leave their records, for those who read them through the API.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Drills {
+    /// Of their reports. `None`: the API shows none.
+    pub folder: Option<PathBuf>,
+    /// What `cowork drill run --findings` writes. `None`: the API shows no findings.
+    pub findings_file: Option<PathBuf>,
+    /// The Ed25519 public key, in PEM, of whoever signs drills. `None`: seals are not checked.
+    pub public_key: Option<PathBuf>,
+}
+
 /// Where log lines go and which.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -145,6 +158,7 @@ impl Default for Config {
             objects: Objects::default(),
             ledger: Ledger::default(),
             retention: Retention::default(),
+            drills: Drills::default(),
             secrets: None,
             sign_in: None,
             web: Web::default(),

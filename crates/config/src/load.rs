@@ -43,6 +43,9 @@ impl Config {
         self.objects.folder = place(&base, &self.objects.folder, &self.data_dir, "objects");
         self.ledger.folder = place(&base, &self.ledger.folder, &self.data_dir, "ledger");
         self.worker.workspace_root = place(&base, &self.worker.workspace_root, &self.data_dir, "workspaces");
+        for path in [&mut self.drills.folder, &mut self.drills.findings_file, &mut self.drills.public_key] {
+            *path = path.take().map(|path| base.join(path));
+        }
         self.log.file = self.log.file.take().map(|file| base.join(file));
         self.base = base;
     }

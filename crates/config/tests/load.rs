@@ -128,7 +128,7 @@ fn an_unknown_key_is_refused_by_name() {
         "datadir = 'x'",
         &[],
         "datadir of cowork.toml cannot be used: there is no such key; use one of data_dir, database, objects, ledger, \
-         retention, secrets, sign_in, web, worker, scheduler, gateway, log, telemetry",
+         retention, drills, secrets, sign_in, web, worker, scheduler, gateway, log, telemetry",
     );
 }
 

@@ -18,11 +18,12 @@ mod ready_file;
 mod roles;
 mod signals;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use attest::PublicKey;
 use chrono::TimeDelta;
 use clap::Args;
 use config::Config;
@@ -32,7 +33,7 @@ use store::Instance;
 use telemetry::{LogConfig, Metrics, Telemetry, TraceConfig};
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
-use web::{SignIn, SignInSettings};
+use web::{DrillRecords, SignIn, SignInSettings};
 
 use crate::cli::ConfigArgs;
 use crate::failure::Failure;
@@ -102,7 +103,7 @@ async fn serve(
     shutdown: &CancellationToken,
 ) -> Result<(), Failure> {
     first_start::prepare(installation).await?;
-    let parts = parts(installation, metrics, shutdown).await?;
+    let parts = parts(installation, roles, metrics, shutdown).await?;
     for role in roles {
         role.check(&parts, &installation.config)?;
     }
@@ -139,7 +140,12 @@ async fn serve(
 
 /// Reads everything that roles are made of. Every secret must have a value, whether a role uses it or not: a system
 /// that was restored without one says so now.
-async fn parts(installation: &Installation, metrics: Metrics, shutdown: &CancellationToken) -> Result<Parts, Failure> {
+async fn parts(
+    installation: &Installation,
+    roles: &[Role],
+    metrics: Metrics,
+    shutdown: &CancellationToken,
+) -> Result<Parts, Failure> {
     let generation = installation.generation_to_serve().await?;
     let secrets = installation.secrets()?;
     for value in secrets.values() {
@@ -155,6 +161,7 @@ async fn parts(installation: &Installation, metrics: Metrics, shutdown: &Cancell
         reader: installation.reader.clone(),
         cookie_keys: CookieKeys::derive(&secrets.cookie),
         sign_in: sign_in(installation, secrets.oidc_client)?,
+        drills: drills(&installation.config.drills, roles)?,
         channel_secret: secrets.channel,
         instance: installation.store.sources().id(),
         store: installation.store.clone(),
@@ -186,6 +193,23 @@ fn sign_in(installation: &Installation, client_secret: SecretBytes) -> Result<Op
     made.map(Some).map_err(|error| {
         Failure::could_not("Nobody could sign in.", error, "Correct sign_in.redirect_url, or look at this machine.")
     })
+}
+
+/// Where the API reads of drills; other roles need not see the files. A key that can't be read is told now: without it every seal
+/// would look unchecked.
+fn drills(configured: &config::Drills, roles: &[Role]) -> Result<DrillRecords, Failure> {
+    let key = configured.public_key.as_deref().filter(|_| roles.contains(&Role::Web));
+    let key = key.map(public_key).transpose()?;
+    Ok(DrillRecords::new(configured.folder.clone(), configured.findings_file.clone(), key))
+}
+
+fn public_key(path: &Path) -> Result<PublicKey, Failure> {
+    let failed = |error: Box<dyn std::error::Error + Send + Sync>| {
+        let what = format!("The public key {} can't be used.", path.display());
+        Failure::could_not(what, error, "Correct drills.public_key: it names an Ed25519 public key in PEM.")
+    };
+    let text = std::fs::read_to_string(path).map_err(|error| failed(error.into()))?;
+    PublicKey::from_pem(&text).map_err(|error| failed(error.into()))
 }
 
 /// What a person wants to know when a process has started.

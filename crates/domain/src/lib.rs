@@ -18,6 +18,7 @@ pub mod feed;
 pub mod fold;
 pub mod import;
 pub mod permission;
+pub mod policy;
 pub mod profile;
 pub mod projection;
 pub mod quota;

@@ -108,6 +108,7 @@ fn refused(error: CallError) -> Problem {
         }
         CallError::Archived => Problem::not_now("archived", "the workflow is archived for ever and takes no calls"),
         CallError::OverQuota(used_up) => Problem::over_quota(&used_up),
+        CallError::AgentRefused => Problem::refused_by_policy(),
         CallError::Store(error) => internal(&error),
     }
 }

@@ -12,7 +12,7 @@ use axum::http::{HeaderMap, StatusCode};
 use domain::channel::{INBOUND_CHARS, THREAD_CHARS};
 use ids::{ChannelId, CommandId};
 use serde::{Deserialize, Serialize};
-use store::{Channel, InboundMessage};
+use store::{Channel, EnqueueError, InboundError, InboundMessage};
 use tracing::Instrument as _;
 
 use crate::Parts;
@@ -48,10 +48,17 @@ pub(crate) async fn receive(
     // A trace begins here: what a sender outside calls its own is not taken over.
     let span = tracing::info_span!("message", channel.id = %channel.channel_id, otel.kind = "server");
     let taken = parts.store.inbound_receive(parts.generation.generation, &channel, &message);
-    let received = taken.instrument(span).await.map_err(|error| internal(&error))?;
+    let received = taken.instrument(span).await.map_err(|error| refused(&error))?;
     count(received.duplicate);
     remembered(&parts).await?;
     Ok((StatusCode::ACCEPTED, Json(Received { command_id: received.command, duplicate: received.duplicate })))
+}
+
+fn refused(error: &InboundError) -> Problem {
+    match error {
+        InboundError::Enqueue(EnqueueError::AgentRefused) => Problem::refused_by_policy(),
+        error => internal(error),
+    }
 }
 
 fn verified(parts: &Parts, channel: &Channel, headers: &HeaderMap, body: &[u8]) -> Result<InboundMessage, Problem> {

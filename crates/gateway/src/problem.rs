@@ -44,6 +44,12 @@ impl Problem {
         Self::new(StatusCode::CONFLICT, code, "The present state does not allow it", detail)
     }
 
+    /// A person has to change the policy, or what the call is for.
+    pub(crate) fn refused_by_policy() -> Self {
+        let detail = "the org's policy does not allow the agent that would answer; nothing was taken";
+        Self::new(StatusCode::FORBIDDEN, "refused_by_policy", "The org's policy does not allow it", detail)
+    }
+
     pub(crate) fn too_many(retry_after_s: i64) -> Self {
         let detail = format!("this trigger was called more often than it may; go on in {retry_after_s} s");
         let problem = Self::new(StatusCode::TOO_MANY_REQUESTS, "too_many_requests", "Too many calls", detail);

@@ -14,9 +14,10 @@ use std::time::Duration;
 
 use channels::{Channel, Outgoing, SendError};
 use chrono::TimeDelta;
-use domain::channel::ChannelKind;
+use domain::channel::{ChannelKind, Destination};
+use domain::policy::Policy;
 use domain::retry::{Failure, Next, Patience, next};
-use store::{ClaimedDelivery, Outcome, Settlement};
+use store::{ClaimedDelivery, Environment, Outcome, Settlement};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -105,6 +106,7 @@ impl Sender {
         };
         let destination =
             claim.destination.parse().map_err(|_| permanent("the channel's destination can't be read"))?;
+        self.judge(claim, &destination)?;
         let signing_secret = self.signing_secret(claim)?;
         let outgoing = Outgoing {
             delivery_id: claim.delivery_id,
@@ -115,6 +117,19 @@ impl Sender {
         };
         channel.send(outgoing).await?;
         Ok(())
+    }
+
+    /// Holds the destination to the org's policy. In a drill copy nothing goes to destinations, and rules about them are not asked.
+    fn judge(&self, claim: &ClaimedDelivery, destination: &Destination) -> Result<(), SendError> {
+        let Some(hosts) = &claim.channel_hosts else { return Ok(()) };
+        if self.parts.generation.environment == Environment::Drill {
+            return Ok(());
+        }
+        let permanent = |reason: String| SendError::Permanent { reason };
+        let hosts: Result<_, _> = hosts.iter().map(|host| host.parse()).collect();
+        let hosts = hosts.map_err(|_| permanent("the org's policy can't be read".to_owned()))?;
+        let policy = Policy { channel_hosts: Some(hosts), ..Policy::default() };
+        policy.judge_destination(destination.url()).map_err(|refused| permanent(refused.to_string()))
     }
 
     /// A missing version may come back with a corrected configuration.

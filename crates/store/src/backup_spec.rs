@@ -128,6 +128,7 @@ pub const BACKUP_SPEC: BackupSpec = BackupSpec {
                 "invitations",
                 "idempotency_keys",
                 "org_keys",
+                "org_policies",
                 "key_rotations",
                 "subject_erasures",
                 "subject_erasure_sessions",

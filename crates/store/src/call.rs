@@ -22,7 +22,7 @@ use crate::slot::{self, Work};
 use crate::trigger::TriggerSecret;
 use crate::wake::Wake;
 use crate::workflow::word;
-use crate::{Store, StoreError, quota, remembered, run};
+use crate::{Store, StoreError, policy, quota, remembered, run};
 
 /// A trigger that takes calls, as its address finds it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,6 +66,8 @@ pub enum CallError {
     Archived,
     #[error("the org has used its quota of {} up", .0.kind)]
     OverQuota(UsedUp),
+    #[error("the org's policy does not allow the workflow's agent")]
+    AgentRefused,
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -146,6 +148,9 @@ impl Store {
         }
         if let Some(used_up) = quota::used_up(&mut *connection, org, &[UsageKind::Runs], now).await? {
             return Err(CallError::OverQuota(used_up));
+        }
+        if policy::refuses_agent(&mut *connection, org, &work.agent).await? {
+            return Err(CallError::AgentRefused);
         }
         let due_at = slot::at_once(connection, &work, SlotDecision::Fire, now).await.map_err(during())?;
         let run = slot::fire(connection, &self.sources, &work, due_at).await.map_err(during())?;

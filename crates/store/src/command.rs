@@ -58,6 +58,9 @@ pub enum EnqueueError {
     Busy,
     #[error("the org has used its quota of {} up", .0.kind)]
     OverQuota(UsedUp),
+    /// It takes no prompts then.
+    #[error("the org's policy does not allow the session's agent")]
+    AgentRefused,
     /// Before a restore that forgot it: what it set off has happened.
     #[error("somebody spoke to this request already, in the system that was restored")]
     SpokenTo,
@@ -80,7 +83,9 @@ pub(crate) async fn enqueue(
     let session = sqlx::query!(
         "-- command_enqueue_lock
         SELECT last_ordinal + 1 AS \"ordinal!\", blocked_on IS NOT NULL AS \"blocked!\",
-            archived_at IS NOT NULL AS \"archived!\"
+            archived_at IS NOT NULL AS \"archived!\",
+            EXISTS (SELECT FROM org_policies AS policy WHERE policy.org_id = sessions.org_id
+                AND NOT sessions.agent = ANY (policy.agents)) AS \"agent_refused!\"
         FROM sessions
         WHERE org_id = $1 AND session_id = $2 FOR NO KEY UPDATE",
         new.org as OrgId,
@@ -91,6 +96,9 @@ pub(crate) async fn enqueue(
     .ok_or(EnqueueError::NoSuchSession)?;
     if session.archived && !taken_by_an_archived_session(&new.wish) {
         return by_key(connection, new).await?.ok_or(EnqueueError::Archived);
+    }
+    if session.agent_refused && matches!(new.wish, Wish::Prompt { .. }) {
+        return by_key(connection, new).await?.ok_or(EnqueueError::AgentRefused);
     }
     let runnable = !session.blocked || new.wish.speaks_to_a_waiting_turn();
     match insert(connection, sources, new, session.ordinal, runnable).await? {
@@ -354,11 +362,11 @@ impl Store {
             Err(EnqueueError::Database(sqlx::Error::Database(error))) if error.is_unique_violation() => {
                 self.enqueue_once(new, while_running).await
             }
-            // Its own first one may have been written before somebody archived the session, or the quota was used up, or be what
-            // the session is at work on.
-            Err(EnqueueError::Archived | EnqueueError::OverQuota(_) | EnqueueError::Busy) => {
-                self.enqueue_once(new, while_running).await
-            }
+            // Its own first one may have been written before somebody archived the session, or the quota was used up, or the
+            // agent was refused, or be what the session is at work on.
+            Err(
+                EnqueueError::Archived | EnqueueError::OverQuota(_) | EnqueueError::AgentRefused | EnqueueError::Busy,
+            ) => self.enqueue_once(new, while_running).await,
             enqueued => enqueued,
         }
     }
@@ -396,18 +404,22 @@ impl Store {
 
     /// Why a command was not taken down that nobody had taken down before.
     async fn refused(&self, new: &NewCommand, while_running: WhileRunning) -> Result<EnqueueError, EnqueueError> {
-        let archived = sqlx::query_scalar!(
+        let session = sqlx::query!(
             r#"-- command_refused
-            SELECT archived_at IS NOT NULL AS "archived!" FROM sessions WHERE org_id = $1 AND session_id = $2"#,
+            SELECT archived_at IS NOT NULL AS "archived!",
+                EXISTS (SELECT FROM org_policies AS policy WHERE policy.org_id = sessions.org_id
+                    AND NOT sessions.agent = ANY (policy.agents)) AS "agent_refused!"
+            FROM sessions WHERE org_id = $1 AND session_id = $2"#,
             new.org as OrgId,
             new.session as SessionId,
         )
         .fetch_optional(self.of(new.org))
         .await?;
-        Ok(match archived {
+        Ok(match session {
             None => EnqueueError::NoSuchSession,
-            Some(true) => EnqueueError::Archived,
-            Some(false) => {
+            Some(session) if session.archived => EnqueueError::Archived,
+            Some(session) if session.agent_refused => EnqueueError::AgentRefused,
+            Some(_) => {
                 let found = self.quota_used_up(new.org, &QUOTAS_OF_TURNS).await;
                 let found = found.map_err(|error| EnqueueError::Database(sqlx::Error::Decode(error.into())))?;
                 match found {

@@ -16,7 +16,7 @@ use sqlx::PgConnection;
 
 use crate::outbox::{self, Effect};
 use crate::sign_in::SignInError;
-use crate::{Store, StoreError, audit, remembered};
+use crate::{Store, StoreError, audit, policy, remembered};
 
 /// How long one that is over is still listed.
 const LISTED: TimeDelta = TimeDelta::days(30);
@@ -98,6 +98,9 @@ pub(crate) async fn open(
     // It was settled in the life before a restore.
     if remembered::interaction(tx, row.org, hash).await.map_err(during())? {
         return Err(SignInError::NotInvited);
+    }
+    if policy::get(&mut *tx, row.org).await?.policy.judge_email(&row.email).is_err() {
+        return Err(SignInError::RefusedByPolicy);
     }
     Ok(Open { org: row.org, invitation: row.invitation, role: row.role })
 }

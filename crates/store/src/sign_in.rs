@@ -59,6 +59,9 @@ pub enum SignInError {
     /// There is no such invitation, it is over, or it is for another address.
     #[error("the invitation is not for this person, or is over")]
     NotInvited,
+    /// The invitation stays open.
+    #[error("the org's policy does not allow the address any more")]
+    RefusedByPolicy,
     #[error("this sign-in was completed before")]
     Used,
     #[error(transparent)]

@@ -22,7 +22,7 @@ use crate::session::{self, NewSession};
 use crate::trigger::SettledSlots;
 use crate::wake::Wake;
 use crate::workflow::word;
-use crate::{Store, StoreError, WorkflowError, quota, usage};
+use crate::{Store, StoreError, WorkflowError, policy, quota, usage};
 
 /// A slot that was settled.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -164,6 +164,7 @@ fn cause(error: EnqueueError) -> sqlx::Error {
         | EnqueueError::Archived
         | EnqueueError::Busy
         | EnqueueError::OverQuota(_)
+        | EnqueueError::AgentRefused
         | EnqueueError::SpokenTo
         | EnqueueError::OtherWish => sqlx::Error::RowNotFound,
     }
@@ -178,6 +179,9 @@ impl Store {
         let now = self.sources.now();
         if let Some(used_up) = quota::used_up(&mut *tx, org, &[UsageKind::Runs], now).await? {
             return Err(WorkflowError::OverQuota(used_up));
+        }
+        if policy::refuses_agent(&mut *tx, org, &work.agent).await? {
+            return Err(WorkflowError::AgentRefused);
         }
         let due_at = at_once(&mut tx, &work, SlotDecision::Fire, now).await.map_err(during())?;
         let run = fire(&mut tx, &self.sources, &work, due_at).await.map_err(during())?;

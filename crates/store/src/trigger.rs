@@ -10,7 +10,9 @@
 
 use chrono::TimeDelta;
 use clock::{Sources, Timestamp};
-use domain::schedule::{Due, NewTrigger, OverlapPolicy, Schedule, Settlement, SlotDecision, TriggerSpec, settle};
+use domain::schedule::{
+    Due, NewTrigger, OverlapPolicy, Schedule, Settlement, SkipReason, SlotDecision, TriggerSpec, settle,
+};
 use ids::{OrgId, TriggerId, WorkflowId};
 use sqlx::PgConnection;
 
@@ -18,7 +20,7 @@ use crate::outbox::{self, Effect};
 use crate::slot::{self, Work};
 use crate::wake::Wake;
 use crate::workflow::word;
-use crate::{Store, StoreError, quota, run};
+use crate::{Store, StoreError, policy, quota, run};
 
 mod change;
 
@@ -348,6 +350,9 @@ async fn decide(
     if settlement.slots.iter().any(|slot| slot.decision == SlotDecision::Fire) {
         let left = quota::runs_left(connection, org, now).await.map_err(StoreError::during("quota_runs_left"))?;
         settlement.allow(left);
+        if policy::refuses_agent(&mut *connection, org, &held.agent).await? {
+            settlement.refuse(SkipReason::AgentRefused);
+        }
     }
     let work = Work {
         org,

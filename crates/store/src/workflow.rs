@@ -73,6 +73,8 @@ pub enum WorkflowError {
     Stale,
     #[error("the org has used its quota of {} up", .0.kind)]
     OverQuota(UsedUp),
+    #[error("the org's policy does not allow the workflow's agent")]
+    AgentRefused,
     #[error(transparent)]
     Store(#[from] StoreError),
 }

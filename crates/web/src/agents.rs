@@ -6,9 +6,10 @@
 //! Not promised: that an agent that is refused is gone for ever, or that one that is taken can be run later. While no worker
 //! is alive, or one of an older release does not say, any name is taken.
 //!
-//! Not here: running them (`worker`), presets of them (`profiles`).
+//! Not here: running them (`worker`), presets of them (`profiles`), which of them an org allows (`policy`).
 
 use axum::extract::State;
+use ids::OrgId;
 use serde::Serialize;
 use store::{Offer, OfferedAgent, StoreError};
 use utoipa::ToSchema;
@@ -71,8 +72,9 @@ fn complete(offer: &Offer) -> bool {
     offer.silent == 0 && !offer.agents.is_empty()
 }
 
-/// Refuses an agent that no worker can run, as far as that is known.
-pub(crate) async fn must_be_offered(app: &App, agent: &str) -> Result<(), Problem> {
+/// Refuses an agent that the org's policy does not allow, or that no worker can run, as far as that is known.
+pub(crate) async fn must_be_usable(app: &App, org: OrgId, agent: &str) -> Result<(), Problem> {
+    app.store.policy_get(org).await?.policy.judge_agent(agent)?;
     let offer = offer(app).await?;
     if !complete(&offer) || offer.agents.iter().any(|offered| offered.name == agent) {
         return Ok(());

@@ -12,6 +12,7 @@ use secrets::{ConfiguredSecrets, CookieKeys, Kms, SecretBytes, SecretReader};
 use store::{Generation, Store};
 use tokio_util::sync::CancellationToken;
 
+use crate::drills::DrillRecords;
 use crate::events::tails::Tails;
 use crate::metrics::Exposition;
 use crate::problem::Problem;
@@ -63,6 +64,8 @@ pub struct AppParts {
     pub egress: Egress,
     /// Whom keys that users bring are from. A drill copy has none.
     pub providers: Providers,
+    /// What drills of this system left.
+    pub drills: DrillRecords,
     pub rates: RateLimits,
     pub metrics: Exposition,
     /// The newest events of sessions that are followed.

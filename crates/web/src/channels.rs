@@ -4,7 +4,7 @@
 //! it makes another channel.
 //!
 //! A destination that names an address where this system does not go is refused here; one that names a host is judged by what
-//! the name leads to, whenever the gateway connects.
+//! the name leads to, whenever the gateway connects. The org's policy is asked in both places.
 //!
 //! Not here: what goes through them (`gateway`), which addresses are called (`domain::egress`).
 
@@ -14,7 +14,7 @@ use axum::response::Response;
 use clock::Timestamp;
 use domain::channel::{ChannelKind, Destination, DestinationError};
 use domain::version::RowVersion;
-use ids::ChannelId;
+use ids::{ChannelId, OrgId};
 use secrets::derive_channel_secret;
 use serde::{Deserialize, Serialize};
 use store::{Channel, ChannelChange, NewChannel};
@@ -94,7 +94,7 @@ async fn create(
     caller: Caller,
     Json(new): Json<Create>,
 ) -> Result<(StatusCode, Json<CreatedChannel>), Problem> {
-    let destination = judged(&app, &new.destination)?;
+    let destination = judged(&app, caller.org, &new.destination).await?;
     let new = NewChannel {
         org: caller.org,
         kind: new.kind,
@@ -128,10 +128,11 @@ async fn list(
 }
 
 /// Where somebody wants a channel to lead, if it may.
-fn judged(app: &App, destination: &str) -> Result<Destination, Problem> {
+async fn judged(app: &App, org: OrgId, destination: &str) -> Result<Destination, Problem> {
     let destination: Destination =
         destination.parse().map_err(|error: DestinationError| Problem::invalid(error.to_string()))?;
     app.egress.judge_url(destination.url()).map_err(|refused| Problem::destination_refused(refused.to_string()))?;
+    app.store.policy_get(org).await?.policy.judge_destination(destination.url())?;
     Ok(destination)
 }
 
@@ -190,7 +191,10 @@ async fn change(
     Json(change): Json<Change>,
 ) -> Result<Response, Problem> {
     let expected = etag::expected(&app, &request)?;
-    let destination = change.destination.map(|destination| judged(&app, &destination)).transpose()?;
+    let destination = match &change.destination {
+        Some(destination) => Some(judged(&app, caller.org, destination).await?),
+        None => None,
+    };
     let change = ChannelChange { name: change.name.map(|name| name.trimmed()), destination };
     let changed = app.store.channel_change(caller.org, channel, &change, &expected, &caller.actor()).await?;
     let (version, view) = shown(changed);

@@ -7,6 +7,7 @@ use axum::http::{HeaderMap, StatusCode};
 use clock::Timestamp;
 use domain::command::{CommandState, WhileRunning, Wish};
 use domain::permission::Permission;
+use domain::policy::RefusedByPolicy;
 use ids::{CommandId, SessionId};
 use serde::{Deserialize, Serialize};
 use store::{Command, EnqueueError, NewCommand};
@@ -101,6 +102,7 @@ async fn enqueue(
         EnqueueError::Archived => Problem::archived(),
         EnqueueError::Busy => Problem::busy(),
         EnqueueError::OverQuota(used_up) => Problem::over_quota(&used_up),
+        EnqueueError::AgentRefused => RefusedByPolicy::Agent.into(),
         EnqueueError::SpokenTo => Problem::conflict(
             "somebody spoke to this request before the system was restored; abort the turn or send a new prompt",
         ),

@@ -112,6 +112,7 @@ impl Furnished {
         ids["project_source_id"] = crate::project_sources::tests::made(&world).await["project_source_id"].clone();
         ids["delivery_id"] = delivery(&world, &ids).await;
         ids["browser_session_id"] = browser_session(&world).await;
+        ids["drill_id"] = crate::drills::tests::left(&world.drill_folder().join("one"), 1).into();
         Self { world, ids }
     }
 }

@@ -100,6 +100,7 @@ async fn create(
         return Err(Problem::invalid("days is 1 to 30"));
     }
     caller.must_cover(members::known(&app, caller.org, &new.role).await?)?;
+    app.store.policy_get(caller.org).await?.policy.judge_email(&email)?;
     let secret = InvitationSecret::generate(app.store.sources());
     let expires_at = app.store.sources().now() + TimeDelta::days(days);
     let new = NewInvitation { email, role: new.role, token_hash: secret.hash(), expires_at };

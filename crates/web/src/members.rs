@@ -80,6 +80,7 @@ async fn add(
     let Email(email) = new.email;
     let display_name = new.display_name.trimmed();
     caller.must_cover(known(&app, caller.org, &new.role).await?)?;
+    app.store.policy_get(caller.org).await?.policy.judge_email(&email)?;
     let new = store::NewMember { email, display_name, role: new.role };
     let added = app.store.member_add(caller.org, &new, &caller.actor()).await?;
     let member = added.ok_or_else(|| Problem::conflict("this account is a member of the org already"))?;

@@ -6,6 +6,7 @@ use std::error::Error;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use chrono::SecondsFormat;
+use domain::policy::RefusedByPolicy;
 use serde::Serialize;
 use store::{ChangeError, StoreError, UsedUp};
 use utoipa::ToSchema;
@@ -83,10 +84,30 @@ impl Problem {
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, "archive_refused", "The archive is refused", detail)
     }
 
+    /// A rule of the org is against it; `refused` says which, and where the rule stands.
+    pub(crate) fn refused_by_policy(refused: RefusedByPolicy) -> Self {
+        let title = "The org's policy does not allow it";
+        Self::new(StatusCode::FORBIDDEN, "refused_by_policy", title, refused.to_string())
+    }
+
     /// No worker can run it, of those that there are.
     pub(crate) fn unknown_agent(there: &[&str]) -> Self {
         let detail = format!("no worker has this agent; there are: {}", there.join(", "));
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, "unknown_agent", "No worker has this agent", detail)
+    }
+
+    /// An operator has not said where it is; `key` of the configuration does.
+    pub(crate) fn not_configured(key: &str, what: &str) -> Self {
+        let detail = format!(
+            "this installation does not say where its {what} are; an operator sets {key} in the configuration of the web role, \
+             and starts it again"
+        );
+        Self::new(StatusCode::NOT_FOUND, "not_configured", "Not configured", detail)
+    }
+
+    /// What is there can't be understood; `reason` says why.
+    pub(crate) fn unreadable(reason: impl Into<String>) -> Self {
+        Self::new(StatusCode::CONFLICT, "unreadable", "It can't be understood", reason)
     }
 
     pub(crate) fn unauthenticated() -> Self {
@@ -220,6 +241,12 @@ impl From<ChangeError> for Problem {
             ChangeError::Stale(_) => Self::stale(),
             ChangeError::Store(error) => error.into(),
         }
+    }
+}
+
+impl From<RefusedByPolicy> for Problem {
+    fn from(refused: RefusedByPolicy) -> Self {
+        Self::refused_by_policy(refused)
     }
 }
 

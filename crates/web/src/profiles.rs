@@ -123,7 +123,7 @@ async fn put(
     })?;
     let tags = Tags::new(new.tags).map_err(|error| Problem::invalid(error.to_string()))?;
     let agent = new.agent.trimmed();
-    agents::must_be_offered(&app, &agent).await?;
+    agents::must_be_usable(&app, caller.org, &agent).await?;
     let put = app.store.profile_put(caller.org, &name, &agent, &tags, &expected, &caller.actor()).await?;
     Ok(etag::tagged(&app, put.version, ProfileView::from(put)))
 }
@@ -167,7 +167,7 @@ pub(crate) async fn resolve(
     };
     let (preset, tags) = profile.map(|profile| (profile.agent, profile.tags)).unzip();
     let agent = agent.map(Word::trimmed).or(preset).unwrap_or_else(|| scripted().trimmed());
-    agents::must_be_offered(app, &agent).await?;
+    agents::must_be_usable(app, org, &agent).await?;
     Ok((agent, tags.unwrap_or_default()))
 }
 

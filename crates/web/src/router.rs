@@ -13,9 +13,9 @@ use crate::app::App;
 use crate::problem::Problem;
 use crate::{
     agents, artifacts, audit, auth, bindings, bounds, browser_sessions, byok_keys, channels, commands, deliveries,
-    diagnostics, events, gate, idempotency, invitations, maintenance, members, metrics, observe, openapi, orgs,
-    profiles, project_sources, quotas, rate, roles, sessions, sign_in, subjects, tokens, uploads, usage, workflows,
-    workspace,
+    diagnostics, drills, events, gate, idempotency, invitations, maintenance, members, metrics, observe, openapi, orgs,
+    policy, profiles, project_sources, quotas, rate, roles, sessions, sign_in, subjects, tokens, uploads, usage,
+    workflows, workspace,
 };
 
 /// Bytes of a request's body. Larger ones are refused with 413 before they are read.
@@ -55,6 +55,7 @@ pub(crate) fn described() -> OpenApiRouter<App> {
         .merge(commands::routes())
         .merge(deliveries::routes())
         .merge(diagnostics::routes())
+        .merge(drills::routes())
         .merge(events::routes())
         .merge(invitations::routes())
         .merge(maintenance::routes())
@@ -62,6 +63,7 @@ pub(crate) fn described() -> OpenApiRouter<App> {
         .merge(metrics::routes())
         .merge(openapi::routes())
         .merge(orgs::routes())
+        .merge(policy::routes())
         .merge(profiles::routes())
         .merge(project_sources::routes())
         .merge(roles::routes())

@@ -267,6 +267,7 @@ fn refused(error: SignInError) -> Refusal {
         SignInError::NoSuchMember => Refusal::NoSuchMember,
         SignInError::LinkedToAnother => Refusal::LinkedToAnother,
         SignInError::NotInvited => Refusal::NotInvited,
+        SignInError::RefusedByPolicy => Refusal::RefusedByPolicy,
         SignInError::Used => Refusal::NotBegunHere,
         SignInError::Store(error) => Refusal::Failed(error.into()),
     }

@@ -5,6 +5,7 @@
 //! Not here: other roles. Nothing runs a command or sends a delivery.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
@@ -25,7 +26,7 @@ use testkit::{FaultyStore, TestDatabase};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
-use crate::{ApiToken, App, AppParts, AppSecrets, Exposition, RateLimits, SignIn, SignInSettings};
+use crate::{ApiToken, App, AppParts, AppSecrets, DrillRecords, Exposition, RateLimits, SignIn, SignInSettings};
 
 /// An installation with one org, its owner, and an operator's token of that owner.
 #[derive(Debug)]
@@ -37,7 +38,7 @@ pub(crate) struct World {
     /// Scopes read, write, operator.
     pub(crate) operator: String,
     router: Router,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
     _database: TestDatabase,
 }
 
@@ -73,7 +74,7 @@ impl World {
             org: org.org_id,
             owner: owner.account_id,
             operator: token.expose().to_owned(),
-            _folder: folder,
+            folder,
             _database: database,
         }
     }
@@ -106,6 +107,17 @@ impl World {
     pub(crate) fn ask(&mut self, providers: Providers) {
         self.app.parts_mut().providers = providers;
         self.router = crate::router(self.app.clone());
+    }
+
+    /// Has drills read as `records` say from now on.
+    pub(crate) fn drills(&mut self, records: DrillRecords) {
+        self.app.parts_mut().drills = records;
+        self.router = crate::router(self.app.clone());
+    }
+
+    /// Where drills are read from, and beside it the findings file.
+    pub(crate) fn drill_folder(&self) -> PathBuf {
+        self.folder.path().join("drills")
     }
 
     /// Lets each token make so many requests a minute from now on.
@@ -248,6 +260,7 @@ async fn app(store: Store, folder: &std::path::Path) -> App {
         sign_in: None,
         egress: Egress::default(),
         providers: Providers::none(),
+        drills: DrillRecords::new(Some(folder.join("drills")), Some(folder.join("findings.json")), None),
         rates: RateLimits::per_minute(0),
         metrics: Exposition::new(String::new),
         tails: crate::events::tails::Tails::default(),

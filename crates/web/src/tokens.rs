@@ -97,6 +97,7 @@ async fn create(
     if new.expires_at.is_some_and(|at| at <= now) {
         return Err(Problem::invalid("expires_at is in the future"));
     }
+    app.store.policy_get(caller.org).await?.policy.judge_token(new.expires_at, now)?;
     let token = ApiToken::generate(app.store.sources());
     let new = store::NewToken {
         account,

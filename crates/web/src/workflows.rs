@@ -5,6 +5,7 @@
 use axum::extract::State;
 use axum::http::StatusCode;
 use clock::Timestamp;
+use domain::policy::RefusedByPolicy;
 use domain::schedule::{MissedPolicy, OverlapPolicy, WorkflowState};
 use ids::{OrgId, WorkflowId};
 use serde::Serialize;
@@ -89,6 +90,7 @@ impl From<WorkflowError> for Problem {
             WorkflowError::NotCalled => Self::conflict("only a trigger of the kind `webhook` has a secret"),
             WorkflowError::Stale => Self::stale(),
             WorkflowError::OverQuota(used_up) => Self::over_quota(&used_up),
+            WorkflowError::AgentRefused => RefusedByPolicy::Agent.into(),
             WorkflowError::Store(error) => error.into(),
         }
     }

@@ -23,7 +23,7 @@ use telemetry::Metrics;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use web::{App, AppParts, AppSecrets, Exposition, Probes, RateLimits, SignIn, Tails};
+use web::{App, AppParts, AppSecrets, DrillRecords, Exposition, Probes, RateLimits, SignIn, Tails};
 
 use crate::archive::oldest;
 use crate::failure::Failure;
@@ -66,6 +66,7 @@ pub(crate) struct Parts {
     pub(crate) cookie_keys: CookieKeys,
     /// `None`: nobody signs in with a browser.
     pub(crate) sign_in: Option<SignIn>,
+    pub(crate) drills: DrillRecords,
     pub(crate) generation: Generation,
     /// Who is asked about keys that users bring.
     pub(crate) providers: Providers,
@@ -210,6 +211,7 @@ fn app(parts: &Parts, config: &Config) -> App {
         sign_in: parts.sign_in.clone(),
         egress: egress(config),
         providers: parts.providers.clone(),
+        drills: parts.drills.clone(),
         rates: RateLimits::per_minute(config.web.requests_per_minute),
         metrics: exposition(parts),
         tails: Tails::default(),

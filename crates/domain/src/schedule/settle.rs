@@ -51,6 +51,8 @@ pub enum SkipReason {
     Overlap,
     /// The org's quota of runs is used up.
     OverQuota,
+    /// The org's policy does not allow the workflow's agent.
+    AgentRefused,
 }
 
 impl SkipReason {
@@ -63,6 +65,7 @@ impl SkipReason {
             Self::BeyondWindow => "it was missed longer ago than the window looks back",
             Self::Overlap => "an earlier run was unfinished",
             Self::OverQuota => "the quota of runs was used up",
+            Self::AgentRefused => "the org's policy does not allow the agent",
         }
     }
 }
@@ -101,6 +104,13 @@ impl Settlement {
                 slot.decision = SlotDecision::Skip { reason: SkipReason::OverQuota, and_following: false };
             }
             left -= 1;
+        }
+    }
+
+    /// Fires none.
+    pub fn refuse(&mut self, reason: SkipReason) {
+        for slot in self.slots.iter_mut().filter(|slot| slot.decision == SlotDecision::Fire) {
+            slot.decision = SlotDecision::Skip { reason, and_following: false };
         }
     }
 }

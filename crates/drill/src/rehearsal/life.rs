@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, anyhow, bail};
 use chrono::TimeDelta;
-use client::{Client, ImportSession, ImportedMessage, NewTrigger, NewWorkflow, Wish, Workflow, WorkflowAction};
+use client::{Client, ImportSession, ImportedMessage, NewTrigger, NewWorkflow, Policy, Wish, Workflow, WorkflowAction};
 use clock::{Sources, Timestamp};
 use futures::{StreamExt as _, TryStreamExt as _};
 use ids::{CommandId, OrgId, SessionId, WorkflowId};
@@ -132,6 +132,7 @@ impl Life {
             let token = client.token_create("laptop", &["read", "write"], Some(member.account_id)).await?;
             canaries.add(CanaryClass::ApiToken, "a member's token", token.token.expose_secret());
             client.byok_key_create("openai", "team key", &planted.byok_key).await?;
+            client.policy_put(&policy(), None).await?;
         }
         let channels = open_channels(&operator.in_org(home), home, sink, planted, canaries).await?;
         let workflows = plan_workflows(&operator.in_org(home), home, sources, canaries).await?;
@@ -479,6 +480,11 @@ impl Life {
         })
         .await
     }
+}
+
+/// What an org allows: nothing that the life, or a judge of what is restored, does is against it.
+fn policy() -> Policy {
+    Policy { agents: Some(vec!["scripted".to_owned()]), ..Policy::default() }
 }
 
 async fn open_channels(

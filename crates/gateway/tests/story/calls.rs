@@ -185,3 +185,14 @@ async fn a_call_out_of_bounds_is_refused_and_only_signed_ones_count() {
     assert_eq!((status, &problem["code"]), (429, &json!("too_many_requests")));
     assert_eq!(called.runs().await.len(), 2);
 }
+
+#[tokio::test]
+async fn a_call_of_a_workflow_whose_agent_the_policy_does_not_allow_is_refused_and_may_come_again() {
+    let called = Called::new().await;
+    called.world.allow_agents(Some(Vec::new())).await;
+    let (status, problem) = called.call("e1", "{}").await;
+    assert_eq!((status, &problem["code"]), (403, &json!("refused_by_policy")));
+    assert!(called.runs().await.is_empty());
+    called.world.allow_agents(None).await;
+    assert_eq!(called.call("e1", "{}").await.1["duplicate"], false);
+}

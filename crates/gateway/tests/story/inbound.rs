@@ -125,3 +125,16 @@ async fn a_message_out_of_bounds_is_refused() {
     let nowhere = Door { url: door.url.replace("/hooks/", "/hooks/0"), ..door };
     assert_eq!(nowhere.post(&world, "m1", &message("general", "hi")).await.0, 404);
 }
+
+#[tokio::test]
+async fn a_message_to_an_agent_that_the_policy_does_not_allow_is_refused_and_may_come_again() {
+    let world = World::new().await;
+    let door = door_of(&world, world.channel("http://127.0.0.1:9/").await).await;
+    world.allow_agents(Some(Vec::new())).await;
+    let (status, problem) = door.post(&world, "m1", &message("general", "hi")).await;
+    assert_eq!((status, &problem["code"]), (403, &json!("refused_by_policy")));
+    assert_eq!(sessions(&world).await, 0);
+    world.allow_agents(None).await;
+    let (status, answer) = door.post(&world, "m1", &message("general", "hi")).await;
+    assert_eq!((status, &answer["duplicate"]), (202, &json!(false)));
+}

@@ -9,8 +9,10 @@ use domain::channel::{ChannelKind, DeliveryState};
 use domain::command::{CommandState, Wish};
 use domain::egress::Egress;
 use domain::event::{Event, MessageRole, TurnOutcome};
+use domain::policy::Policy;
 use domain::schedule::{MissedPolicy, NewTrigger, OverlapPolicy, TriggerSpec, WorkflowState};
 use domain::tenancy::{Role, Scope};
+use domain::version::Expected;
 use effects::Effects;
 use gateway::{ChannelSecret, GatewayConfig, Parts, StartError};
 use ids::{ChannelId, OrgId, SessionId, TriggerId, WorkflowId};
@@ -135,6 +137,12 @@ impl World {
             deduplicates,
         };
         self.store.channel_create(&new, "role:test").await.unwrap().channel_id
+    }
+
+    /// Has the org's policy allow these agents. `None`: any.
+    pub(crate) async fn allow_agents(&self, agents: Option<Vec<String>>) {
+        let policy = Policy { agents, ..Policy::default() };
+        self.store.policy_put(self.org, &policy, &Expected::Anything, "role:test").await.unwrap();
     }
 
     pub(crate) fn signing_secret(&self, channel: ChannelId) -> String {

@@ -1,6 +1,6 @@
 -- command_enqueue_alone
 -- $1 org, $2 session, $3 command, $4 kind, $5 payload, $6 idempotency key, $7 who, $8 now, $9 whether it speaks to a turn
--- that waits, $10 whether an archived session takes it, $11 whether it needs what quotas of turns allow, $12 today, $13 the span
+-- that waits, $10 whether an archived session takes it, $11 whether it is a prompt, which needs what quotas of turns and the policy allow, $12 today, $13 the span
 -- that writes it or NULL, $14 while_running, $15 id of the abort that makes way for it if it interrupts, or NULL.
 --
 -- Whether the session is at work is asked of its row as it is when it is locked, and of commands as the snapshot has them: one
@@ -25,6 +25,8 @@ WITH known AS (
                 SELECT coalesce(sum(quantity), 0) FROM usage_counters AS used
                 WHERE used.org_id = quotas.org_id AND used.kind = quotas.kind
                     AND used.day >= CASE period WHEN 'day' THEN $12::date ELSE date_trunc('month', $12::timestamp)::date END)))
+        AND NOT ($11 AND EXISTS (
+            SELECT FROM org_policies AS policy WHERE policy.org_id = $1 AND NOT sessions.agent = ANY (policy.agents)))
         AND NOT ($14 IS NOT DISTINCT FROM 'reject' AND (blocked_on IS NOT NULL
             OR EXISTS (SELECT FROM commands WHERE org_id = $1 AND session_id = $2 AND state = 'pending')
             OR last_ordinal > (SELECT coalesce(max(ordinal), 0) FROM commands WHERE org_id = $1 AND session_id = $2)))

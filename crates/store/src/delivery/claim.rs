@@ -41,6 +41,8 @@ pub struct ClaimedDelivery {
     pub secret_version: String,
     /// Whether the far side takes a repeat once.
     pub deduplicates: bool,
+    /// Where the org lets its channels lead, as it is stored; `None`: anywhere.
+    pub channel_hosts: Option<Vec<String>>,
     /// What is posted, whole.
     pub payload: Value,
     /// From 1; an operator's retry begins again.
@@ -86,6 +88,7 @@ struct ClaimRow {
     unknown: bool,
     /// Its org has used its quota up.
     put_off: bool,
+    channel_hosts: Option<Vec<String>>,
 }
 
 impl From<ClaimRow> for ClaimedDelivery {
@@ -98,6 +101,7 @@ impl From<ClaimRow> for ClaimedDelivery {
             destination: row.destination,
             secret_version: row.secret_version,
             deduplicates: row.deduplicates,
+            channel_hosts: row.channel_hosts,
             payload: row.payload,
             attempt: row.attempt,
             sending: row.sending,

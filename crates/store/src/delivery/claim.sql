@@ -38,7 +38,8 @@ WITH heads AS MATERIALIZED (
                 SELECT coalesce(sum(quantity), 0) FROM usage_counters AS used
                 WHERE used.org_id = quotas.org_id AND used.kind = quotas.kind
                     AND used.day >= CASE period WHEN 'day' THEN $6::date ELSE date_trunc('month', $6::timestamp)::date END)
-        ) END AS put_off_until
+        ) END AS put_off_until,
+        (SELECT channel_hosts FROM org_policies WHERE org_policies.org_id = due.org_id) AS channel_hosts
     FROM due JOIN deliveries USING (org_id, delivery_id)
         JOIN channels ON channels.org_id = deliveries.org_id AND channels.channel_id = deliveries.channel_id
 )
@@ -58,4 +59,5 @@ RETURNING deliveries.org_id AS "org: OrgId", deliveries.delivery_id AS "delivery
     judged.channel_id AS "channel_id: ChannelId", judged.kind, judged.destination, judged.secret_version,
     judged.deduplicates, deliveries.payload, deliveries.attempt,
     deliveries.sendings AS sending, deliveries.generation, deliveries.fencing_counter,
-    deliveries.created_at, deliveries.traceparent, judged.unknown AS "unknown!", judged.put_off_until IS NOT NULL AS "put_off!"
+    deliveries.created_at, deliveries.traceparent, judged.unknown AS "unknown!", judged.put_off_until IS NOT NULL AS "put_off!",
+    judged.channel_hosts AS "channel_hosts?"

@@ -28,6 +28,7 @@ UNION ALL SELECT 'ledger_outbox', count(*) FROM ledger_outbox
 UNION ALL SELECT 'maintenance', count(*) FROM maintenance
 UNION ALL SELECT 'memberships', count(*) FROM memberships
 UNION ALL SELECT 'org_keys', count(*) FROM org_keys
+UNION ALL SELECT 'org_policies', count(*) FROM org_policies
 UNION ALL SELECT 'orgs', count(*) FROM orgs
 UNION ALL SELECT 'profiles', count(*) FROM profiles
 UNION ALL SELECT 'projections', count(*) FROM projections

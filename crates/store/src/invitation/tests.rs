@@ -1,5 +1,7 @@
 use chrono::TimeDelta;
+use domain::policy::Policy;
 use domain::tenancy::Role;
+use domain::version::Expected;
 
 use super::*;
 use crate::testing::World;
@@ -116,4 +118,21 @@ async fn nothing_of_who_is_erased_is_left_of_their_invitations() {
     invite(&world, "bob@example.org", [201; 32]).await;
     world.store.subject_erase(bob, ErasedFor::Installation, "role:test").await.unwrap();
     assert_eq!(world.store.diagnostics_counts().await.unwrap()["invitations"], 0);
+}
+
+#[tokio::test]
+async fn an_invitation_lets_nobody_in_while_the_policy_does_not_allow_the_address() {
+    let world = World::new().await;
+    invite(&world, "carol@example.com", TOKEN).await;
+    let put = async |domains: Option<&[&str]>| {
+        let patterns = |domains: &[&str]| domains.iter().map(|domain| domain.parse().unwrap()).collect();
+        let policy = Policy { member_domains: domains.map(patterns), ..Policy::default() };
+        world.store.policy_put(world.org, &policy, &Expected::Anything, "role:test").await.unwrap();
+    };
+    put(Some(&["example.org"])).await;
+    let refused = come(&world, "carol@example.com", Some(TOKEN)).await;
+    assert!(matches!(refused, Err(SignInError::RefusedByPolicy)), "{refused:?}");
+    assert!(world.store.member_list(world.org, None, 10).await.unwrap().is_empty());
+    put(None).await;
+    come(&world, "carol@example.com", Some(TOKEN)).await.unwrap();
 }

@@ -110,7 +110,7 @@ pub(super) async fn import(
     let history = History::new(new.source.trimmed(), messages, app.store.sources().now());
     let history = history.map_err(|error| Problem::invalid(error.to_string()))?;
     let (title, agent) = (new.title.trimmed(), new.agent.trimmed());
-    agents::must_be_offered(&app, &agent).await?;
+    agents::must_be_usable(&app, caller.org, &agent).await?;
     let session = NewSession { org: caller.org, created_by: Some(caller.account), title, agent };
     let new = NewImport { session, tags, history };
     let session = app.store.session_import(app.generation.generation, &new, &caller.actor()).await?;

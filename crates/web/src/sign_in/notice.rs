@@ -54,6 +54,7 @@ pub(crate) enum Refusal {
     NotVouchedFor,
     NoSuchMember,
     NotInvited,
+    RefusedByPolicy,
     LinkedToAnother,
     Unavailable(Option<Cause>),
     Failed(Cause),
@@ -70,6 +71,7 @@ impl Refusal {
             Self::NotVouchedFor => "sign_in_not_vouched_for",
             Self::NoSuchMember => "sign_in_not_a_member",
             Self::NotInvited => "sign_in_not_invited",
+            Self::RefusedByPolicy => "refused_by_policy",
             Self::LinkedToAnother => "sign_in_linked_to_another",
             Self::Unavailable(_) => "unavailable",
             Self::Failed(_) => "internal",
@@ -118,6 +120,10 @@ impl Refusal {
                 "This invitation does not let you in",
                 "It is for another address than the verified one that the provider has of you, was used or taken back, or is \
                 too old. Ask whoever invited you for another, for the address that the provider has.",
+            ),
+            Self::RefusedByPolicy => (
+                "This invitation does not hold any more",
+                "The org does not take members with addresses of this domain. Ask an owner or admin of the org.",
             ),
             Self::LinkedToAnother => (
                 "This address is somebody else's here",

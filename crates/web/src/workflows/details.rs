@@ -97,7 +97,7 @@ pub(super) async fn change(
     let expected = etag::expected(&app, &request)?;
     change.missed_window_s.map(check_window).transpose()?;
     if let Some(agent) = &change.agent {
-        agents::must_be_offered(&app, &agent.trimmed()).await?;
+        agents::must_be_usable(&app, caller.org, &agent.trimmed()).await?;
     }
     let change = WorkflowChange {
         name: change.name.map(|name| name.trimmed()),
