@@ -34,6 +34,7 @@ use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 use web::{SignIn, SignInSettings};
 
+use crate::billing;
 use crate::cli::ConfigArgs;
 use crate::failure::Failure;
 use crate::installation::Installation;
@@ -155,6 +156,7 @@ async fn parts(installation: &Installation, metrics: Metrics, shutdown: &Cancell
         reader: installation.reader.clone(),
         cookie_keys: CookieKeys::derive(&secrets.cookie),
         sign_in: sign_in(installation, secrets.oidc_client)?,
+        billing: billing::open(&installation.config, &installation.reader, generation.environment)?,
         channel_secret: secrets.channel,
         instance: installation.store.sources().id(),
         store: installation.store.clone(),

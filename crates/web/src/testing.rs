@@ -11,9 +11,11 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, Request, StatusCode};
+use billing::Billing;
 use bytes::Bytes;
 use clock::{ManualClock, Sources};
 use domain::egress::Egress;
+use domain::plan::Plans;
 use domain::tenancy::{Role, RoleName, Scope};
 use ids::{AccountId, OrgId, TokenId};
 use objects::Objects;
@@ -105,6 +107,12 @@ impl World {
     /// Has others asked about keys from now on.
     pub(crate) fn ask(&mut self, providers: Providers) {
         self.app.parts_mut().providers = providers;
+        self.router = crate::router(self.app.clone());
+    }
+
+    /// Offers other plans, and pays somebody else, from now on.
+    pub(crate) fn bill(&mut self, billing: Billing) {
+        self.app.parts_mut().billing = billing;
         self.router = crate::router(self.app.clone());
     }
 
@@ -248,6 +256,7 @@ async fn app(store: Store, folder: &std::path::Path) -> App {
         sign_in: None,
         egress: Egress::default(),
         providers: Providers::none(),
+        billing: Billing::manual(Plans::default(), chrono::TimeDelta::days(7)),
         rates: RateLimits::per_minute(0),
         metrics: Exposition::new(String::new),
         tails: crate::events::tails::Tails::default(),

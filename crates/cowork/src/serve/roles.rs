@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use agents::Agent;
 use axum::Router;
+use billing::Billing;
 use chrono::TimeDelta;
 use clap::ValueEnum;
 use config::Config;
@@ -67,6 +68,8 @@ pub(crate) struct Parts {
     /// `None`: nobody signs in with a browser.
     pub(crate) sign_in: Option<SignIn>,
     pub(crate) generation: Generation,
+    /// What is offered, and who is paid for it.
+    pub(crate) billing: Billing,
     /// Who is asked about keys that users bring.
     pub(crate) providers: Providers,
     pub(crate) instance: InstanceId,
@@ -159,6 +162,12 @@ impl Role {
                         Ok(())
                     });
                 }
+                let plans = parts.billing.plans.clone();
+                let subscriptions = scheduler::run_subscriptions(parts.store.clone(), plans, parts.shutdown.clone());
+                tasks.spawn(async move {
+                    subscriptions.await;
+                    Ok(())
+                });
                 let seals = scheduler::run_seals(parts.store.clone(), parts.shutdown.clone());
                 tasks.spawn(async move {
                     seals.await;
@@ -210,6 +219,7 @@ fn app(parts: &Parts, config: &Config) -> App {
         sign_in: parts.sign_in.clone(),
         egress: egress(config),
         providers: parts.providers.clone(),
+        billing: parts.billing.clone(),
         rates: RateLimits::per_minute(config.web.requests_per_minute),
         metrics: exposition(parts),
         tails: Tails::default(),
