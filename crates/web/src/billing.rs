@@ -173,7 +173,8 @@ async fn view(State(app): State<App>, caller: Caller, request: HeaderMap) -> Res
     etag::tagged_unless_known(&app, found.version, &request, SubscriptionView::from(found))
 }
 
-/// Sets the org's subscription by hand. A provider's news of another one are taken again when somebody buys.
+/// Sets the org's subscription by hand. One that was bought is ended at the provider first: news that it is active take this one's
+/// place again.
 #[utoipa::path(
     put,
     path = "/api/subscription",
