@@ -7,6 +7,7 @@
 
 mod agents;
 mod artifacts;
+mod billing;
 mod browser_sessions;
 mod byok;
 mod channels;
@@ -36,6 +37,7 @@ use serde::de::DeserializeOwned;
 
 pub use crate::agents::{Agent, Agents};
 pub use crate::artifacts::Artifact;
+pub use crate::billing::{Allowance, Plan, SubscriptionTerms};
 pub use crate::browser_sessions::BrowserSession;
 pub use crate::byok::ByokKey;
 pub use crate::channels::{Binding, Channel, ChannelChange, Delivery};

@@ -11,6 +11,8 @@ use crate::{Client, Error};
 /// A quota.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Quota {
+    /// `org`: its own; `plan`: its plan's; `subscription`: of one that has ended.
+    pub origin: String,
     /// `turns`, `input_tokens`, `output_tokens`, `artifact_bytes`, `deliveries` or `runs`.
     pub kind: String,
     /// `day` or `month`, of the calendar in UTC.

@@ -99,6 +99,8 @@ pub struct Trigger {
     pub path: Option<String>,
     /// Of a webhook. Only in the answer that makes it or rotates the secret.
     pub signing_secret: Option<SecretString>,
+    /// Until when the secret of before signs calls, too. `None`: it is void.
+    pub overlap_until: Option<DateTime<Utc>>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -187,8 +189,15 @@ impl Client {
     }
 
     /// Gives a webhook trigger another signing secret; the one before is void.
-    pub async fn trigger_rotate_secret(&self, workflow: WorkflowId, trigger: TriggerId) -> Result<Trigger, Error> {
-        self.post(&format!("/api/workflows/{workflow}/triggers/{trigger}/rotate-secret"), &json!({})).await
+    /// The secret of before signs calls for `overlap_s` more seconds.
+    pub async fn trigger_rotate_secret(
+        &self,
+        workflow: WorkflowId,
+        trigger: TriggerId,
+        overlap_s: u32,
+    ) -> Result<Trigger, Error> {
+        let path = format!("/api/workflows/{workflow}/triggers/{trigger}/rotate-secret?overlap_s={overlap_s}");
+        self.post(&path, &json!({})).await
     }
 
     /// Runs of all of the org's workflows, newest first.

@@ -1,7 +1,12 @@
 //! Every key of the configuration, for those who write and check documents about it.
 
-/// In the order of the alphabet. `secrets.NAME.previous` is a list of the same two keys.
+/// In the order of the alphabet. `secrets.NAME.previous` is a list of the same two keys; `plans` has a table
+/// for each plan.
 pub const KEYS: &[&str] = &[
+    "billing.grace_days",
+    "billing.stripe.api_key",
+    "billing.stripe.return_url",
+    "billing.stripe.webhook_secret",
     "data_dir",
     "database.max_connections",
     "database.url",
@@ -23,6 +28,7 @@ pub const KEYS: &[&str] = &[
     "log.file",
     "log.level",
     "objects.folder",
+    "plans",
     "retention.deliveries_days",
     "retention.session_events_days",
     "scheduler.listen",

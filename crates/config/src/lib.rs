@@ -13,10 +13,12 @@
 //!
 //! Not here: reading the environment (the binary does, once), resolving secrets, making folders.
 
+mod billing;
 mod database_url;
 mod environment;
 mod error;
 mod keys;
+mod lists;
 mod load;
 mod networks;
 mod roles;
@@ -26,8 +28,10 @@ mod validate;
 
 use std::path::PathBuf;
 
+use domain::plan::Plans;
 use serde::Deserialize;
 
+pub use billing::{Billing, Stripe};
 pub use database_url::DatabaseUrl;
 pub use error::ConfigError;
 pub use keys::KEYS;
@@ -53,6 +57,9 @@ pub struct Config {
     pub secrets: Option<Secrets>,
     /// `None`: nobody signs in with a browser.
     pub sign_in: Option<SignIn>,
+    /// By name. There is always one called `self-hosted`.
+    pub plans: Plans,
+    pub billing: Billing,
     pub web: Web,
     pub worker: Worker,
     pub scheduler: Scheduler,
@@ -161,6 +168,8 @@ impl Default for Config {
             drills: Drills::default(),
             secrets: None,
             sign_in: None,
+            plans: Plans::default(),
+            billing: Billing::default(),
             web: Web::default(),
             worker: Worker::default(),
             scheduler: Scheduler::default(),

@@ -1,48 +1,24 @@
-//! Lists of networks: in the file as a list, in the environment as one text with commas.
+//! Lists of networks (`lists`).
 //!
 //! Not here: what a network is allowed for (`domain::egress`).
 
-use std::fmt;
-
 use ipnet::IpNet;
-use serde::de::{Error, SeqAccess, Visitor};
-use serde::{Deserialize, Deserializer};
+use serde::Deserializer;
+use serde::de::Error;
+
+use crate::lists;
 
 /// More would be another way to write a firewall.
 const MOST: usize = 64;
 
 pub(crate) fn read<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<IpNet>, D::Error> {
-    let networks = deserializer.deserialize_any(Networks)?;
+    let texts = lists::texts(deserializer, "a list of networks such as 10.1.0.0/16")?;
+    let networks: Vec<IpNet> = texts.iter().map(|text| network(text)).collect::<Result<_, _>>()?;
     if networks.len() > MOST {
         return Err(D::Error::custom(format_args!("there are more than {MOST} networks")));
     }
     Ok(networks)
 }
-
-struct Networks;
-
-impl<'de> Visitor<'de> for Networks {
-    type Value = Vec<IpNet>;
-
-    fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str("a list of networks such as 10.1.0.0/16")
-    }
-
-    fn visit_str<E: Error>(self, text: &str) -> Result<Vec<IpNet>, E> {
-        text.split(',').map(str::trim).filter(|part| !part.is_empty()).map(network).collect()
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Vec<IpNet>, A::Error> {
-        let mut networks = Vec::new();
-        while let Some(Text(text)) = list.next_element()? {
-            networks.push(network(&text)?);
-        }
-        Ok(networks)
-    }
-}
-
-#[derive(Deserialize)]
-struct Text(String);
 
 /// One that does not begin where it says may be a slip of the pen that allows more than was meant.
 fn network<E: Error>(text: &str) -> Result<IpNet, E> {

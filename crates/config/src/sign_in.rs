@@ -5,8 +5,8 @@
 use serde::Deserialize;
 use url::{Host, Url};
 
-use crate::ConfigError;
 use crate::validate::{at_least, at_most, unusable};
+use crate::{ConfigError, lists};
 
 /// The path of the API's side of a sign-in. A provider is told the whole address.
 pub const CALLBACK_PATH: &str = "/auth/callback";
@@ -16,6 +16,8 @@ const LONGEST_IDLE_MINUTES: u64 = 60 * 24 * 90;
 const LONGEST_HOURS: u64 = 24 * 90;
 /// Bytes of an issuer and of a client's id.
 const TEXT_MAX: usize = 500;
+/// Domains that may be named. Each sign-in looks at all of them.
+const DOMAINS_MOST: u64 = 1_000;
 
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -26,7 +28,7 @@ pub struct SignIn {
     /// Where the provider sends people back to: this system's address as browsers know it, and [`CALLBACK_PATH`].
     pub redirect_url: String,
     /// Only people with a verified address in one of them are let in. Empty: any member.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lists::domains")]
     pub email_domains: Vec<String>,
     /// A session that is not used for so long ends.
     #[serde(default = "idle_minutes")]
@@ -64,6 +66,7 @@ impl SignIn {
                 "write what stands after the @, such as example.org",
             ));
         }
+        at_most("the number of sign_in.email_domains", self.email_domains.len() as u64, DOMAINS_MOST)?;
         at_least("sign_in.idle_minutes", self.idle_minutes, SHORTEST_IDLE_MINUTES)?;
         at_most("sign_in.idle_minutes", self.idle_minutes, LONGEST_IDLE_MINUTES)?;
         at_least("sign_in.max_hours", self.max_hours, 1)?;
@@ -72,7 +75,7 @@ impl SignIn {
 }
 
 /// Codes, tokens and cookies go there: over TLS, or never off this machine.
-fn address(key: &str, text: &str) -> Result<Url, ConfigError> {
+pub(crate) fn address(key: &str, text: &str) -> Result<Url, ConfigError> {
     let url = Url::parse(text).map_err(|_| unusable(key, "it is no address", "give it a URL"))?;
     let loopback = match url.host() {
         Some(Host::Domain(name)) => name == "localhost",

@@ -43,6 +43,7 @@ impl Config {
         if let Some(sign_in) = &self.sign_in {
             sign_in.validate()?;
         }
+        self.billing.validate(&self.plans)?;
         match &self.gateway.redirect_to {
             Some(url) if !url.starts_with("http://") && !url.starts_with("https://") => Err(unusable(
                 "gateway.redirect_to",

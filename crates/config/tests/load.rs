@@ -128,7 +128,7 @@ fn an_unknown_key_is_refused_by_name() {
         "datadir = 'x'",
         &[],
         "datadir of cowork.toml cannot be used: there is no such key; use one of data_dir, database, objects, ledger, \
-         retention, drills, secrets, sign_in, web, worker, scheduler, gateway, log, telemetry",
+         retention, drills, secrets, sign_in, plans, billing, web, worker, scheduler, gateway, log, telemetry",
     );
 }
 
@@ -211,6 +211,57 @@ fn networks_are_a_list_in_the_file_and_a_text_in_the_environment() {
     let environment = [("COWORK_GATEWAY__ALLOWED_NETWORKS", "127.0.0.0/8, ::1/128")];
     assert_eq!(read(&environment), ["127.0.0.0/8".parse().unwrap(), "::1/128".parse().unwrap()]);
     assert_eq!(read(&[("COWORK_GATEWAY__ALLOWED_NETWORKS", "")]), []);
+}
+
+#[test]
+fn domains_are_a_list_in_the_file_and_a_text_in_the_environment() {
+    let file = format!("{SIGN_IN}email_domains = ['example.org']\n");
+    let read = |environment: &[(&str, &str)]| load(&file, environment).1.unwrap().sign_in.unwrap().email_domains;
+    assert_eq!(read(&[]), ["example.org"]);
+    let environment = [("COWORK_SIGN_IN__EMAIL_DOMAINS", "example.com, example.net")];
+    assert_eq!(read(&environment), ["example.com", "example.net"]);
+    assert!(read(&[("COWORK_SIGN_IN__EMAIL_DOMAINS", "")]).is_empty());
+    let environment = [("COWORK_SIGN_IN__EMAIL_DOMAINS", "example.com,ada@example.org")];
+    let error = load(&file, &environment).1.unwrap_err().to_string();
+    assert!(error.contains("sign_in.email_domains cannot be used: one of them is no domain"), "{error}");
+}
+
+const PLANS: &str = "[plans.team]
+title = 'Team'
+price = 'price_1'
+quotas.turns = { period = 'month', quantity_max = 1000 }
+";
+
+#[test]
+fn plans_are_named_sets_of_quotas() {
+    let plans = load(PLANS, &[("COWORK_PLANS__TEAM__QUOTAS__TURNS__QUANTITY_MAX", "7")]).1.unwrap().plans;
+    assert_eq!(plans.of_price("price_1"), Some("team"));
+    assert_eq!(plans.get("team").unwrap().allows(), "turns 7/month");
+    assert!(plans.get("self-hosted").is_some(), "orgs begin with it");
+}
+
+#[test]
+fn a_plan_that_cannot_work_is_refused() {
+    refused(
+        "[plans.'A b']",
+        &[],
+        "configuration plans cannot be used: one of them has a name that can't be used; name it with up to 50 lower-case \
+         letters, digits and hyphens",
+    );
+    refused(
+        &format!("{PLANS}[plans.other]\nprice = 'price_1'"),
+        &[],
+        "configuration plans.team cannot be used: another plan has its price; give each plan a price of its own",
+    );
+    refused(
+        "[plans.team]\nquotas.turns = { period = 'month', quantity_max = -1 }",
+        &[],
+        "configuration plans.team.quotas cannot be used: a quantity_max is out of bounds; write 0 to 1000000000000000, or \
+         leave the quota out to allow any number",
+    );
+    let secret = "[billing.stripe]\napi_key = 'sk_1'\nwebhook_secret = 'env:B'\nreturn_url = 'https://a.example/'";
+    let error = load(secret, &[]).1.unwrap_err().to_string();
+    assert!(error.contains("api_key") && !error.contains("sk_1"), "{error}");
 }
 
 #[test]

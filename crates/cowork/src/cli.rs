@@ -11,8 +11,8 @@ use config::Config;
 use crate::failure::Failure;
 use crate::process::Process;
 use crate::{
-    admin, archive, audit, backup, deliveries, doctor, drill, findings, gate, keys, maintenance, openapi, quotas,
-    restore, scan, serve, subjects, validate,
+    admin, archive, audit, backup, billing, deliveries, doctor, drill, findings, gate, keys, maintenance, openapi,
+    quotas, restore, scan, serve, subjects, validate,
 };
 
 /// A self-hosted cloud for AI coworkers whose recovery is proven, not promised.
@@ -51,6 +51,9 @@ pub(crate) enum Command {
     /// How much the orgs may use
     #[command(subcommand)]
     Quotas(quotas::Quotas),
+    /// Which plans orgs are on
+    #[command(subcommand)]
+    Subscriptions(billing::Subscriptions),
     /// The audit trails
     #[command(subcommand)]
     Audit(audit::Audit),
@@ -96,6 +99,7 @@ impl Command {
             Self::Keys(keys) => keys.json(),
             Self::Maintenance(maintenance) => maintenance.json(),
             Self::Quotas(quotas) => quotas.json(),
+            Self::Subscriptions(subscriptions) => subscriptions.json(),
             Self::Subjects(subjects) => subjects.json(),
             Self::Drill(drill) => drill.json(),
             Self::Findings(findings) => findings.json(),
@@ -131,6 +135,7 @@ impl Command {
             Self::Keys(keys) => keys.run(process).await,
             Self::Maintenance(maintenance) => maintenance.run(process).await,
             Self::Quotas(quotas) => quotas.run(process).await,
+            Self::Subscriptions(subscriptions) => subscriptions.run(process).await,
             Self::Subjects(subjects) => subjects.run(process).await,
             Self::Drill(drill) => drill.run(process).await,
             Self::Findings(findings) => findings.run(&process),

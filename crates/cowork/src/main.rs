@@ -8,6 +8,7 @@ mod admin;
 mod archive;
 mod audit;
 mod backup;
+mod billing;
 mod cli;
 mod deliveries;
 mod doctor;

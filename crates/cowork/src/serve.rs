@@ -35,6 +35,7 @@ use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 use web::{DrillRecords, SignIn, SignInSettings};
 
+use crate::billing;
 use crate::cli::ConfigArgs;
 use crate::failure::Failure;
 use crate::installation::Installation;
@@ -162,6 +163,7 @@ async fn parts(
         cookie_keys: CookieKeys::derive(&secrets.cookie),
         sign_in: sign_in(installation, secrets.oidc_client)?,
         drills: drills(&installation.config.drills, roles)?,
+        billing: billing::open(&installation.config, &installation.reader, generation.environment)?,
         channel_secret: secrets.channel,
         instance: installation.store.sources().id(),
         store: installation.store.clone(),

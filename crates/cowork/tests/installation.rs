@@ -269,6 +269,14 @@ async fn maintenance_is_begun_and_ended_by_hand_and_the_doctor_tells_of_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn nobody_is_asked_about_subscriptions_where_nobody_is_paid() {
+    let place = Place::initialised().await;
+    let output = place.run(&["subscriptions", "reconcile"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("The billing provider was not asked."), "{}", text(&output.stderr));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn quotas_are_set_and_removed_by_hand() {
     let place = Place::initialised().await;
     let org = place.store().await.org_list(None, 1).await.unwrap()[0].org_id.to_string();

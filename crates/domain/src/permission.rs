@@ -73,6 +73,8 @@ permissions! {
     TokensManage = "tokens.manage",
     AuditRead = "audit.read",
     UsageRead = "usage.read",
+    /// Buy a plan for the org, and go to where it is paid.
+    BillingWrite = "billing.write",
     /// Diagnostics and metrics of the installation.
     InstallationRead = "installation.read",
     /// Orgs of the installation, and acting in any of them.

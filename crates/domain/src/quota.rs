@@ -36,6 +36,19 @@ pub enum QuotaPeriod {
     Month,
 }
 
+/// Where a quota comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum QuotaOrigin {
+    /// An operator set it for this org.
+    Org,
+    /// The plan that the org is on.
+    Plan,
+    /// The org's subscription has ended, or is not paid.
+    Subscription,
+}
+
 impl UsageKind {
     pub const ALL: [Self; 6] =
         [Self::Turns, Self::InputTokens, Self::OutputTokens, Self::ArtifactBytes, Self::Deliveries, Self::Runs];
@@ -106,6 +119,19 @@ impl FromStr for QuotaPeriod {
             .into_iter()
             .find(|period| period.as_str() == text)
             .ok_or_else(|| UnknownWord::new(text))
+    }
+}
+
+impl FromStr for QuotaOrigin {
+    type Err = UnknownWord;
+
+    fn from_str(text: &str) -> Result<Self, UnknownWord> {
+        match text {
+            "org" => Ok(Self::Org),
+            "plan" => Ok(Self::Plan),
+            "subscription" => Ok(Self::Subscription),
+            other => Err(UnknownWord::new(other)),
+        }
     }
 }
 

@@ -61,7 +61,7 @@ impl Calls {
         let body = whole(body)?;
         let found = parts.store.call_find(trigger.ok_or_else(missing)?).await.map_err(|error| internal(&error))?;
         let trigger = found.ok_or_else(missing)?;
-        let provider_event_id = self.caller(&trigger, headers, &body)?;
+        let (trigger, provider_event_id) = self.caller(trigger, headers, &body)?;
         self.admit(trigger.trigger)?;
         let data = CallData::read(&body).map_err(|error| Problem::invalid(error.to_string()))?;
         open(parts).await?;
@@ -72,10 +72,22 @@ impl Calls {
         Ok(called)
     }
 
-    /// The caller's id of the event.
-    fn caller(&self, trigger: &CalledTrigger, headers: &HeaderMap, body: &[u8]) -> Result<String, Problem> {
-        let secret = self.parts.channel_secret.of_trigger(trigger.trigger, &trigger.secret);
-        signed(secret.as_deref(), &format!("trigger:{}", trigger.trigger), headers, body)
+    /// The trigger by the secret that the call was signed with, and the caller's id of the event. While a rotation's overlap lasts
+    /// that may be the secret of before.
+    fn caller(
+        &self,
+        trigger: CalledTrigger,
+        headers: &HeaderMap,
+        body: &[u8],
+    ) -> Result<(CalledTrigger, String), Problem> {
+        let by = |trigger: &CalledTrigger| {
+            let secret = self.parts.channel_secret.of_trigger(trigger.trigger, &trigger.secret);
+            signed(secret.as_deref(), &format!("trigger:{}", trigger.trigger), headers, body)
+        };
+        match (by(&trigger), trigger.by_the_one_before()) {
+            (Err(refused), Some(before)) => by(&before).map(|event| (before, event)).map_err(|_| refused),
+            (signed, _) => signed.map(|event| (trigger, event)),
+        }
     }
 
     fn admit(&self, trigger: TriggerId) -> Result<(), Problem> {

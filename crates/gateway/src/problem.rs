@@ -4,6 +4,7 @@ use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use chrono::SecondsFormat;
+use domain::quota::QuotaOrigin;
 use store::UsedUp;
 
 #[derive(Debug, PartialEq, Eq)]
@@ -58,7 +59,13 @@ impl Problem {
 
     /// The org may start no more runs before the next period.
     pub(crate) fn over_quota(used_up: &UsedUp) -> Self {
-        let UsedUp { kind, period, ends_at, seen_at } = used_up;
+        let UsedUp { origin, kind, period, ends_at, seen_at } = used_up;
+        if *origin == QuotaOrigin::Subscription {
+            let detail = "the org's subscription has ended or is not paid, so nothing new begins; whoever runs the workflow has \
+                to have it renewed";
+            let title = "The subscription has ended";
+            return Self::new(StatusCode::PAYMENT_REQUIRED, "subscription_ended", title, detail);
+        }
         let (period, at) = (period.as_str(), ends_at.to_rfc3339_opts(SecondsFormat::Secs, true));
         let detail = format!("the org has used its quota of {kind} for this {period} up; it begins anew at {at}");
         let problem = Self::new(StatusCode::TOO_MANY_REQUESTS, "over_quota", "The quota is used up", detail);

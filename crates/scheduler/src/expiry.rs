@@ -1,5 +1,5 @@
-//! Forgets what was kept for a while: keys of requests with their answers, uploads that nobody completed, and browser
-//! sessions and invitations that ended long ago.
+//! Forgets what was kept for a while: keys of requests with their answers, uploads that nobody completed, ids of billing events, and
+//! browser sessions and invitations that ended long ago.
 //!
 //! A reconciler: each pass deletes what has expired. It may be repeated, cut short by a kill, or run in several replicas at
 //! once.
@@ -24,6 +24,7 @@ pub async fn run_expiries(store: Store, shutdown: CancellationToken) {
         sweep(&shutdown, "browser sessions that ended long ago could not be deleted", || store.browser_session_sweep())
             .await;
         sweep(&shutdown, "invitations that ended long ago could not be deleted", || store.invitation_sweep()).await;
+        sweep(&shutdown, "billing events of long ago could not be deleted", || store.billing_event_sweep()).await;
         sweep(&shutdown, "uploads whose time is over could not be deleted", || store.uploads_sweep()).await;
         tokio::select! {
             () = shutdown.cancelled() => {}

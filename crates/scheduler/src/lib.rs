@@ -16,6 +16,7 @@ mod erasure;
 mod expiry;
 mod retention;
 mod seals;
+mod subscriptions;
 
 use std::error::Error;
 use std::time::Duration;
@@ -37,6 +38,7 @@ pub use crate::erasure::run_erasures;
 pub use crate::expiry::run_expiries;
 pub use crate::retention::run_retention;
 pub use crate::seals::run_seals;
+pub use crate::subscriptions::run_subscriptions;
 
 /// Triggers read at once.
 const BATCH: i64 = 200;

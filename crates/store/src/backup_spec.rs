@@ -100,7 +100,10 @@ pub const BACKUP_SPEC: BackupSpec = BackupSpec {
             tables: &["channels", "bindings", "delivery_cursors", "deliveries", "due_threads", "inbound_messages"],
         },
         BackupGroup { name: "BYOK metadata", tables: &["byok_keys"] },
-        BackupGroup { name: "billing/usage", tables: &["subscriptions", "usage_records", "usage_counters", "quotas"] },
+        BackupGroup {
+            name: "billing/usage",
+            tables: &["subscriptions", "billing_events", "usage_records", "usage_counters", "quotas"],
+        },
         BackupGroup { name: "audit", tables: &["audit_records", "audit_heads"] },
         BackupGroup {
             name: "artifacts and checkpoints",

@@ -31,6 +31,16 @@ pub struct CalledTrigger {
     pub trigger: TriggerId,
     pub workflow: WorkflowId,
     pub secret: TriggerSecret,
+    /// The one of before, while a rotation's overlap lasts.
+    pub before: Option<TriggerSecret>,
+}
+
+impl CalledTrigger {
+    /// As it is for a call that was signed with the secret of before. `None`: that one is void.
+    #[must_use]
+    pub fn by_the_one_before(&self) -> Option<Self> {
+        Some(Self { secret: self.before.clone()?, ..self.clone() })
+    }
 }
 
 /// A call whose caller was verified.
@@ -85,16 +95,18 @@ impl Store {
         let row = sqlx::query!(
             r#"-- call_find
             SELECT org_id AS "org: OrgId", workflow_id AS "workflow: WorkflowId", secret_version AS "version!",
-                secret_number AS "number!"
+                secret_number AS "number!", CASE WHEN overlap_until > $2 THEN overlap_version END AS before
             FROM triggers WHERE trigger_id = $1 AND kind = 'webhook'"#,
             trigger as TriggerId,
+            self.sources.now(),
         )
         .fetch_optional(self.everywhere())
         .await
         .map_err(StoreError::during("call_find"))?;
         Ok(row.map(|row| {
             let secret = TriggerSecret { version: row.version, number: row.number };
-            CalledTrigger { org: row.org, trigger, workflow: row.workflow, secret }
+            let before = row.before.map(|version| TriggerSecret { version, number: row.number - 1 });
+            CalledTrigger { org: row.org, trigger, workflow: row.workflow, secret, before }
         }))
     }
 
@@ -107,7 +119,7 @@ impl Store {
     ) -> Result<Called, CallError> {
         let during = || StoreError::during("call_receive");
         let mut tx = self.begin_of(trigger.org).await.map_err(during())?;
-        let held = hold(&mut tx, generation, trigger, call).await?;
+        let held = hold(&mut tx, generation, trigger, call, self.sources.now()).await?;
         if let Some(called) = earlier(&mut tx, trigger, call).await? {
             return Ok(called);
         }
@@ -166,6 +178,7 @@ async fn hold(
     generation: i64,
     trigger: &CalledTrigger,
     call: &Call,
+    now: Timestamp,
 ) -> Result<Held, CallError> {
     let row = sqlx::query!(
         "-- call_hold
@@ -178,7 +191,7 @@ async fn hold(
     .await
     .map_err(StoreError::during("call_hold"))?
     .ok_or(CallError::NoSuchTrigger)?;
-    if !is_there(connection, trigger).await? {
+    if !is_there(connection, trigger, now).await? {
         return Err(CallError::NoSuchTrigger);
     }
     let workflow = trigger.workflow;
@@ -191,15 +204,17 @@ async fn hold(
 
 /// Whether the trigger is still there, with the secret that the call was verified with. Asked while the workflow is held, without
 /// which neither changes.
-async fn is_there(connection: &mut PgConnection, trigger: &CalledTrigger) -> Result<bool, StoreError> {
+async fn is_there(connection: &mut PgConnection, trigger: &CalledTrigger, now: Timestamp) -> Result<bool, StoreError> {
     sqlx::query_scalar!(
         r#"-- call_is_there
         SELECT EXISTS (
-            SELECT FROM triggers WHERE org_id = $1 AND trigger_id = $2 AND secret_number = $3
+            SELECT FROM triggers WHERE org_id = $1 AND trigger_id = $2
+                AND (secret_number = $3 OR secret_number = $3 + 1 AND overlap_until > $4)
         ) AS "there!""#,
         trigger.org as OrgId,
         trigger.trigger as TriggerId,
         trigger.secret.number,
+        now,
     )
     .fetch_one(connection)
     .await

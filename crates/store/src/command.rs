@@ -12,7 +12,7 @@
 
 use clock::{Sources, Timestamp};
 use domain::command::{CommandState, WhileRunning, Wish};
-use domain::quota::{QuotaPeriod, UsageKind};
+use domain::quota::{QuotaOrigin, QuotaPeriod, UsageKind};
 use ids::{AccountId, CommandId, OrgId, SessionId};
 use serde_json::{Value, json};
 use sqlx::PgConnection;
@@ -433,7 +433,7 @@ impl Store {
     /// For a prompt that was refused for a quota that somebody has raised since: it ends now.
     fn raised_since(&self) -> UsedUp {
         let (kind, period, now) = (UsageKind::Turns, QuotaPeriod::Day, self.sources.now());
-        UsedUp { kind, period, ends_at: now, seen_at: now }
+        UsedUp { origin: QuotaOrigin::Org, kind, period, ends_at: now, seen_at: now }
     }
 
     pub async fn command_by_id(

@@ -57,6 +57,7 @@ mod session;
 mod sign_in;
 mod slot;
 mod subject;
+mod subscription;
 #[cfg(test)]
 mod testing;
 mod token;
@@ -135,11 +136,12 @@ pub use crate::session::{
 pub use crate::sign_in::{NewSignIn, SignInError, SignedIn};
 pub use crate::slot::Slot;
 pub use crate::subject::{EraseError, ErasedFor, Erasure, ErasureStep};
+pub use crate::subscription::{NewSubscription, Subscription, SubscriptionChange};
 pub use crate::token::{NewToken, Token};
 pub use crate::trigger::{DueTrigger, PlannedSlots, SettledSlots, Trigger, TriggerSecret};
 pub use crate::turn::Finish;
 pub use crate::upload::{NewUpload, OPEN_UPLOADS_MAX, Upload, UploadError, UploadPart};
-pub use crate::usage::{Subscription, UsageTotal};
+pub use crate::usage::UsageTotal;
 pub use crate::wake::{EventsWaiter, Waiter, Wake, Wakes};
 pub use crate::wall::{ROLE as RUNTIME_ROLE, Walls};
 pub use crate::workflow::{NewWorkflow, Workflow, WorkflowChange, WorkflowError};

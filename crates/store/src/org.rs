@@ -3,6 +3,7 @@
 //! Not here: who belongs to an org (`account`), what it used (`usage`), its data key (`org_key`).
 
 use clock::{Sources, Timestamp};
+use domain::plan::SELF_HOSTED;
 use ids::{AccountId, OrgId};
 use serde_json::json;
 use sqlx::PgConnection;
@@ -10,9 +11,6 @@ use sqlx::PgConnection;
 use crate::account::{Member, NewMember};
 use crate::token::NewToken;
 use crate::{Store, StoreError, account, audit, token};
-
-/// The plan of an org whose operator runs the installation.
-const PLAN: &str = "self-hosted";
 
 /// A tenant.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,7 +39,7 @@ async fn insert(connection: &mut PgConnection, sources: &Sources, name: &str) ->
         org.org_id as OrgId,
         org.name,
         org.created_at,
-        PLAN,
+        SELF_HOSTED,
     )
     .execute(connection)
     .await?;

@@ -8,10 +8,14 @@
 //! Not guaranteed: that a quota is kept to the unit. Work that was begun is finished, so an org overshoots by what it has
 //! under way at once.
 //!
-//! Not here: counting (`usage`), periods (`domain::quota`).
+//! A quota is the org's own, or else its plan's: both stand in one row, with the one that is in force where all statements look
+//! ([`QuotaOrigin`]). While the org's subscription is refused, it has a third kind above both: no turns and no runs.
+//!
+//! Not here: counting (`usage`), periods (`domain::quota`), which plan an org is on (`subscription`).
 
 use clock::Timestamp;
-use domain::quota::{QuotaPeriod, UsageKind};
+use domain::plan::Plan;
+use domain::quota::{QuotaOrigin, QuotaPeriod, UsageKind};
 use domain::version::{Expected, RowVersion};
 use ids::OrgId;
 use serde_json::json;
@@ -24,9 +28,13 @@ use crate::{Store, StoreError, audit};
 pub const OF_TURNS: [UsageKind; 4] =
     [UsageKind::Turns, UsageKind::InputTokens, UsageKind::OutputTokens, UsageKind::ArtifactBytes];
 
+/// What nothing is left of while a subscription is refused: what was begun is finished, sent and read.
+const REFUSED: [UsageKind; 2] = [UsageKind::Turns, UsageKind::Runs];
+
 /// How much an org may use.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Quota {
+    pub origin: QuotaOrigin,
     pub kind: UsageKind,
     pub period: QuotaPeriod,
     /// As many are allowed.
@@ -47,6 +55,8 @@ pub struct QuotaUse {
 /// A quota that is used up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct UsedUp {
+    /// `Subscription`: the end of the period changes nothing.
+    pub origin: QuotaOrigin,
     pub kind: UsageKind,
     pub period: QuotaPeriod,
     /// When the next period begins.
@@ -58,13 +68,16 @@ pub struct UsedUp {
 /// What became of a quota that was to be removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum QuotaRemoval {
+    /// The plan's is in force from now on, if it has one.
     Done,
+    /// The org has none of its own.
     NoSuchQuota,
     /// It is in another state than was expected.
     Stale,
 }
 
 struct Row {
+    origin: String,
     kind: String,
     period: String,
     quantity_max: i64,
@@ -79,6 +92,7 @@ impl TryFrom<Row> for Quota {
     fn try_from(row: Row) -> Result<Self, StoreError> {
         let unreadable = || StoreError::unreadable("quotas", "kind", row.kind.clone());
         Ok(Self {
+            origin: row.origin.parse().map_err(unreadable())?,
             kind: row.kind.parse().map_err(unreadable())?,
             period: row.period.parse().map_err(unreadable())?,
             quantity_max: row.quantity_max,
@@ -88,7 +102,7 @@ impl TryFrom<Row> for Quota {
     }
 }
 
-/// Which of `kinds` are used up, of those that the org has a quota for.
+/// Which of `kinds` are used up, of those that the org has a quota for. A subscription that is refused comes before all.
 pub(crate) async fn used_up(
     connection: impl PgExecutor<'_>,
     org: OrgId,
@@ -98,7 +112,7 @@ pub(crate) async fn used_up(
     let kinds: Vec<String> = kinds.iter().map(ToString::to_string).collect();
     let rows = sqlx::query!(
         "-- quota_used_up
-        SELECT kind, period FROM quotas
+        SELECT kind, period, origin FROM quotas
         WHERE org_id = $1 AND kind = ANY ($2) AND quantity_max <= (
             SELECT coalesce(sum(quantity), 0) FROM usage_counters AS used
             WHERE used.org_id = quotas.org_id AND used.kind = quotas.kind
@@ -115,7 +129,11 @@ pub(crate) async fn used_up(
         let unreadable = || StoreError::unreadable("quotas", "kind", row.kind.clone());
         let period: QuotaPeriod = row.period.parse().map_err(unreadable())?;
         let kind = row.kind.parse().map_err(unreadable())?;
-        let found = UsedUp { kind, period, ends_at: period.ends_at(now), seen_at: now };
+        let origin = row.origin.parse().map_err(unreadable())?;
+        let found = UsedUp { origin, kind, period, ends_at: period.ends_at(now), seen_at: now };
+        if origin == QuotaOrigin::Subscription {
+            return Ok(Some(found));
+        }
         longest = Some(longest.filter(|longest| longest.ends_at >= found.ends_at).unwrap_or(found));
     }
     Ok(longest)
@@ -153,7 +171,7 @@ impl Store {
         let now = self.sources.now();
         let rows = sqlx::query!(
             r#"-- quota_list
-            SELECT kind, period, quantity_max, created_at, updated_at, version, (
+            SELECT origin, kind, period, quantity_max, created_at, updated_at, version, (
                 SELECT coalesce(sum(quantity), 0)::bigint FROM usage_counters AS used
                 WHERE used.org_id = quotas.org_id AND used.kind = quotas.kind
                     AND used.day >= CASE period WHEN 'day' THEN $2::date ELSE date_trunc('month', $2::timestamp)::date END
@@ -168,24 +186,15 @@ impl Store {
         let read = rows.into_iter().map(|row| {
             let used = row.used;
             let (created_at, updated_at, version) = (row.created_at, row.updated_at, row.version);
-            let (kind, period, quantity_max) = (row.kind, row.period, row.quantity_max);
-            let quota = Quota::try_from(Row { kind, period, quantity_max, created_at, updated_at, version })?;
+            let (origin, kind, period, quantity_max) = (row.origin, row.kind, row.period, row.quantity_max);
+            let quota = Quota::try_from(Row { origin, kind, period, quantity_max, created_at, updated_at, version })?;
             Ok(QuotaUse { used, ends_at: quota.period.ends_at(now), quota })
         });
         read.collect()
     }
 
     pub async fn quota_get(&self, org: OrgId, kind: UsageKind) -> Result<Option<Quota>, StoreError> {
-        let row = sqlx::query_as!(
-            Row,
-            "-- quota_get
-            SELECT kind, period, quantity_max, created_at, updated_at, version FROM quotas WHERE org_id = $1 AND kind = $2",
-            org as OrgId,
-            kind.as_str(),
-        )
-        .fetch_optional(self.of(org))
-        .await
-        .map_err(StoreError::during("quota_get"))?;
+        let row = get(self.of(org), org, kind).await.map_err(StoreError::during("quota_get"))?;
         row.map(Quota::try_from).transpose()
     }
 
@@ -201,25 +210,30 @@ impl Store {
     ) -> Result<Option<Quota>, StoreError> {
         let during = || StoreError::during("quota_put");
         let mut tx = self.begin_of(org).await.map_err(during())?;
-        if !expected.met_by(lock(&mut tx, org, kind).await.map_err(during())?) {
+        let found = lock(&mut tx, org, kind).await.map_err(during())?;
+        if !expected.met_by(found.as_ref().map(|found| found.version)) {
             return Ok(None);
         }
-        let row = sqlx::query_as!(
-            Row,
+        let now = self.sources.now();
+        sqlx::query!(
             "-- quota_put
-            INSERT INTO quotas (org_id, kind, period, quantity_max, created_at, updated_at) VALUES ($1, $2, $3, $4, $5, $5)
+            INSERT INTO quotas (org_id, kind, period, quantity_max, own_period, own_quantity_max, created_at, updated_at)
+            VALUES ($1, $2, $3, $4, $3, $4, $5, $5)
             ON CONFLICT (org_id, kind) DO UPDATE SET period = excluded.period, quantity_max = excluded.quantity_max,
-                updated_at = excluded.updated_at, version = quotas.version + 1
-            RETURNING kind, period, quantity_max, created_at, updated_at, version",
+                origin = 'org', own_period = excluded.period, own_quantity_max = excluded.quantity_max, updated_at = $5,
+                version = quotas.version + 1",
             org as OrgId,
             kind.as_str(),
             period.as_str(),
             quantity_max,
-            self.sources.now(),
+            now,
         )
-        .fetch_one(&mut *tx)
+        .execute(&mut *tx)
         .await
         .map_err(during())?;
+        settle(&mut tx, org, now).await.map_err(during())?;
+        let row = get(&mut *tx, org, kind).await.map_err(during())?;
+        let row = row.ok_or_else(|| during()(sqlx::Error::RowNotFound))?;
         let detail = json!({"period": period, "quantity_max": quantity_max});
         let target = format!("quota:{kind}");
         audit::record(&mut tx, &self.sources, org, actor, "quota.put", &target, detail).await.map_err(during())?;
@@ -229,7 +243,7 @@ impl Store {
         Ok(Some(row.try_into()?))
     }
 
-    /// Takes a quota away: the org may use any number.
+    /// Takes the org's own quota away: its plan's is in force, or it may use any number.
     pub async fn quota_remove(
         &self,
         org: OrgId,
@@ -240,21 +254,21 @@ impl Store {
         let during = || StoreError::during("quota_remove");
         let mut tx = self.begin_of(org).await.map_err(during())?;
         let found = lock(&mut tx, org, kind).await.map_err(during())?;
-        if found.is_none() {
-            return Ok(QuotaRemoval::NoSuchQuota);
-        }
-        if !expected.met_by(found) {
+        let Some(found) = found.filter(|found| found.own) else { return Ok(QuotaRemoval::NoSuchQuota) };
+        if !expected.met_by(Some(found.version)) {
             return Ok(QuotaRemoval::Stale);
         }
         sqlx::query!(
             "-- quota_remove
-            DELETE FROM quotas WHERE org_id = $1 AND kind = $2",
+            UPDATE quotas SET own_period = NULL, own_quantity_max = NULL, origin = 'plan', version = version + 1
+            WHERE org_id = $1 AND kind = $2",
             org as OrgId,
             kind.as_str(),
         )
         .execute(&mut *tx)
         .await
         .map_err(during())?;
+        settle(&mut tx, org, self.sources.now()).await.map_err(during())?;
         let target = format!("quota:{kind}");
         audit::record(&mut tx, &self.sources, org, actor, "quota.remove", &target, json!({})).await.map_err(during())?;
         wake(&mut tx, org, self.sources.now()).await.map_err(during())?;
@@ -262,6 +276,113 @@ impl Store {
         self.wakes.tell(Wake::Work);
         Ok(QuotaRemoval::Done)
     }
+}
+
+async fn get(connection: impl PgExecutor<'_>, org: OrgId, kind: UsageKind) -> Result<Option<Row>, sqlx::Error> {
+    sqlx::query_as!(
+        Row,
+        "-- quota_get
+        SELECT origin, kind, period, quantity_max, created_at, updated_at, version FROM quotas
+        WHERE org_id = $1 AND kind = $2",
+        org as OrgId,
+        kind.as_str(),
+    )
+    .fetch_optional(connection)
+    .await
+}
+
+/// Gives the org what `plan` allows, but for the kinds that it has quotas of its own for; without one, what it had of a plan stays.
+/// Its subscription's row is locked, and says whether it is refused.
+pub(crate) async fn apply(
+    connection: &mut PgConnection,
+    org: OrgId,
+    plan: Option<&Plan>,
+    now: Timestamp,
+) -> Result<(), sqlx::Error> {
+    lock_org(connection, org).await?;
+    if let Some(plan) = plan {
+        allow(connection, org, plan, now).await?;
+    }
+    settle(connection, org, now).await?;
+    wake(connection, org, now).await
+}
+
+/// Writes down what the plan allows, beside what the org has of its own.
+async fn allow(connection: &mut PgConnection, org: OrgId, plan: &Plan, now: Timestamp) -> Result<(), sqlx::Error> {
+    let kinds: Vec<String> = plan.quotas.keys().map(ToString::to_string).collect();
+    let periods: Vec<String> = plan.quotas.values().map(|allowance| allowance.period.as_str().to_owned()).collect();
+    let most: Vec<i64> = plan.quotas.values().map(|allowance| allowance.quantity_max).collect();
+    sqlx::query!(
+        "-- quota_allow
+        WITH gone AS (
+            UPDATE quotas SET plan_period = NULL, plan_quantity_max = NULL WHERE org_id = $1 AND kind <> ALL ($2)
+        )
+        INSERT INTO quotas (org_id, kind, period, quantity_max, origin, plan_period, plan_quantity_max, created_at, updated_at)
+        SELECT $1, kind, period, quantity_max, 'plan', period, quantity_max, $5, $5
+        FROM unnest($2::text[], $3::text[], $4::bigint[]) AS planned (kind, period, quantity_max)
+        ON CONFLICT (org_id, kind) DO UPDATE SET plan_period = excluded.plan_period,
+            plan_quantity_max = excluded.plan_quantity_max",
+        org as OrgId,
+        &kinds,
+        &periods,
+        &most,
+        now,
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Puts into force what has to be, of what the org, its plan and its subscription say. What nobody says goes.
+async fn settle(connection: &mut PgConnection, org: OrgId, now: Timestamp) -> Result<(), sqlx::Error> {
+    let refused = REFUSED.map(|kind| kind.to_string());
+    sqlx::query!(
+        "-- quota_refuse
+        INSERT INTO quotas (org_id, kind, period, quantity_max, origin, created_at, updated_at)
+        SELECT $1, kind, 'day', 0, 'subscription', $3, $3 FROM subscriptions, unnest($2::text[]) AS refused (kind)
+        WHERE org_id = $1 AND subscriptions.refused
+        ON CONFLICT (org_id, kind) DO NOTHING",
+        org as OrgId,
+        &refused,
+        now,
+    )
+    .execute(&mut *connection)
+    .await?;
+    sqlx::query!(
+        "-- quota_settle
+        WITH said AS (
+            SELECT kind, refused AND kind = ANY ($2) AS ends,
+                -- An older release sets what is in force, and nothing beside it.
+                CASE origin WHEN 'org' THEN period ELSE own_period END AS own_period,
+                CASE origin WHEN 'org' THEN quantity_max ELSE own_quantity_max END AS own_max
+            FROM quotas JOIN subscriptions USING (org_id) WHERE org_id = $1
+        ), judged AS (
+            SELECT said.*, CASE WHEN ends THEN 'subscription' WHEN own_period IS NOT NULL THEN 'org' ELSE 'plan' END AS origin
+            FROM said
+        ), unsaid AS (
+            DELETE FROM quotas USING said
+            WHERE quotas.org_id = $1 AND quotas.kind = said.kind
+                AND NOT ends AND said.own_period IS NULL AND plan_period IS NULL
+        )
+        UPDATE quotas SET origin = judged.origin, own_period = judged.own_period, own_quantity_max = judged.own_max,
+            period = CASE judged.origin WHEN 'subscription' THEN 'day' WHEN 'org' THEN judged.own_period
+                ELSE plan_period END,
+            quantity_max = CASE judged.origin WHEN 'subscription' THEN 0 WHEN 'org' THEN own_max ELSE plan_quantity_max END,
+            updated_at = $3, version = version + 1
+        FROM judged
+        WHERE quotas.org_id = $1 AND quotas.kind = judged.kind
+            AND (ends OR judged.own_period IS NOT NULL OR plan_period IS NOT NULL)
+            AND (quotas.origin, period, quantity_max) IS DISTINCT FROM (
+                judged.origin,
+                CASE judged.origin WHEN 'subscription' THEN 'day' WHEN 'org' THEN judged.own_period ELSE plan_period END,
+                CASE judged.origin WHEN 'subscription' THEN 0 WHEN 'org' THEN own_max ELSE plan_quantity_max END)",
+        org as OrgId,
+        &refused,
+        now,
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
 }
 
 /// What was put off is looked at again: it is put off once more if the new quota is used up, too. Work that waits for
@@ -282,20 +403,34 @@ async fn wake(connection: &mut PgConnection, org: OrgId, now: Timestamp) -> Resu
     Ok(())
 }
 
-/// Two who set a quota at once come one after the other; the org's row stands for those that are not there yet.
-async fn lock(connection: &mut PgConnection, org: OrgId, kind: UsageKind) -> Result<Option<RowVersion>, sqlx::Error> {
-    sqlx::query!("-- quota_lock_org\nSELECT org_id FROM orgs WHERE org_id = $1 FOR NO KEY UPDATE", org as OrgId)
-        .fetch_optional(&mut *connection)
-        .await?;
+/// A quota that nobody else changes meanwhile.
+struct Locked {
+    version: RowVersion,
+    /// Whether the org has one of its own.
+    own: bool,
+}
+
+async fn lock(connection: &mut PgConnection, org: OrgId, kind: UsageKind) -> Result<Option<Locked>, sqlx::Error> {
+    lock_org(connection, org).await?;
     let row = sqlx::query!(
-        "-- quota_lock
-        SELECT created_at, version FROM quotas WHERE org_id = $1 AND kind = $2 FOR UPDATE",
+        r#"-- quota_lock
+        SELECT created_at, version, own_quantity_max IS NOT NULL OR origin = 'org' AS "own!"
+        FROM quotas WHERE org_id = $1 AND kind = $2 FOR UPDATE"#,
         org as OrgId,
         kind.as_str(),
     )
     .fetch_optional(connection)
     .await?;
-    Ok(row.map(|row| RowVersion { since: row.created_at, version: row.version }))
+    let locked = |since, version, own| Locked { version: RowVersion { since, version }, own };
+    Ok(row.map(|row| locked(row.created_at, row.version, row.own)))
+}
+
+/// Two who set quotas at once come one after the other; the org's row stands for those that are not there yet.
+async fn lock_org(connection: &mut PgConnection, org: OrgId) -> Result<(), sqlx::Error> {
+    sqlx::query!("-- quota_lock_org\nSELECT org_id FROM orgs WHERE org_id = $1 FOR NO KEY UPDATE", org as OrgId)
+        .fetch_optional(connection)
+        .await?;
+    Ok(())
 }
 
 #[cfg(test)]

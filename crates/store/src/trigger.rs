@@ -34,6 +34,8 @@ pub struct Trigger {
     pub next_due_at: Option<Timestamp>,
     /// `None`: it takes no calls.
     pub secret: Option<TriggerSecret>,
+    /// Until when the secret of before signs calls, too. `None`: it is void.
+    pub overlap_until: Option<Timestamp>,
 }
 
 /// What the signing secret of a trigger that takes calls is derived from.
@@ -41,7 +43,7 @@ pub struct Trigger {
 pub struct TriggerSecret {
     /// Of the configured channel secret.
     pub version: String,
-    /// From 1. The next one makes every older secret of the trigger void.
+    /// From 1. The next one makes every older secret of the trigger void, the last of them when its overlap is over.
     pub number: i32,
 }
 
@@ -117,6 +119,7 @@ pub(crate) async fn insert(
         spec: new.spec.clone(),
         next_due_at: new.first_due_at,
         secret: takes_calls.then(|| TriggerSecret { version: secret_version.to_owned(), number: 1 }),
+        overlap_until: None,
     };
     sqlx::query!(
         "-- trigger_insert
@@ -202,7 +205,7 @@ impl Store {
         let rows = sqlx::query!(
             r#"-- trigger_list
             SELECT trigger_id AS "trigger_id: TriggerId", workflow_id AS "workflow_id: WorkflowId", kind, spec,
-                next_due_at, secret_version, secret_number
+                next_due_at, secret_version, secret_number, overlap_until
             FROM triggers WHERE org_id = $1 AND workflow_id = ANY ($2) ORDER BY trigger_id"#,
             org as OrgId,
             &ids,
@@ -217,6 +220,7 @@ impl Store {
                 spec: read(row.trigger_id, row.kind, row.spec)?,
                 next_due_at: row.next_due_at,
                 secret: row.secret_version.zip(row.secret_number).map(TriggerSecret::from),
+                overlap_until: row.overlap_until,
             })
         });
         triggers.collect()

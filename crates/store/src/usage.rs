@@ -1,13 +1,14 @@
-//! Metered quantities, and the plan they are metered for. Each source counts once per kind, however often its work is
+//! Metered quantities. Each source counts once per kind, however often its work is
 //! repeated.
 //!
 //! What is recorded is also added up by day (`usage_counters`), by the same statement: a record that was there already adds
 //! nothing. Statements that stand alone spread over stripes, so that an org's turns don't wait for each other; a transaction that
 //! records several times uses one stripe, so that two of them can't wait for each other crosswise.
 //!
-//! Not here: comparing with quotas (`quota`), prices. A self-hosted installation has none.
+//! Not here: comparing with quotas (`quota`), the plan that they are of (`subscription`), prices, which are the billing
+//! provider's.
 
-use clock::{Sources, Timestamp};
+use clock::Sources;
 use domain::quota::UsageKind;
 use ids::{OrgId, UsageId};
 use sqlx::PgConnection;
@@ -53,15 +54,6 @@ pub struct UsageTotal {
     pub quantity: i64,
 }
 
-/// The plan that an org is on.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Subscription {
-    pub plan: String,
-    /// `active` or `cancelled`.
-    pub state: String,
-    pub started_at: Timestamp,
-}
-
 impl Store {
     /// Totals by kind; kinds that were never used are absent.
     pub async fn usage_totals(&self, org: OrgId) -> Result<Vec<UsageTotal>, StoreError> {
@@ -75,17 +67,5 @@ impl Store {
         .fetch_all(self.of(org))
         .await
         .map_err(StoreError::during("usage_totals"))
-    }
-
-    pub async fn subscription_get(&self, org: OrgId) -> Result<Option<Subscription>, StoreError> {
-        sqlx::query_as!(
-            Subscription,
-            "-- subscription_get
-            SELECT plan, state, started_at FROM subscriptions WHERE org_id = $1",
-            org as OrgId,
-        )
-        .fetch_optional(self.of(org))
-        .await
-        .map_err(StoreError::during("subscription_get"))
     }
 }

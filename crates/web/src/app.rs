@@ -3,6 +3,7 @@
 use std::ops::Deref;
 use std::sync::Arc;
 
+use billing::Billing;
 use chrono::TimeDelta;
 use domain::egress::Egress;
 use effects::Effects;
@@ -66,6 +67,8 @@ pub struct AppParts {
     pub providers: Providers,
     /// What drills of this system left.
     pub drills: DrillRecords,
+    /// What is offered, and who is paid for it. A drill copy pays nobody.
+    pub billing: Billing,
     pub rates: RateLimits,
     pub metrics: Exposition,
     /// The newest events of sessions that are followed.

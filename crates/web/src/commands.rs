@@ -77,7 +77,7 @@ impl From<Command> for CommandView {
     operation_id = "command_enqueue",
     tag = "sessions",
     request_body = Asked,
-    responses((status = 202, description = "It is taken down, and will be carried out in its turn.", body = EnqueuedView), (status = 409, description = "The session is archived and takes no prompts (`archived`), is at work and the prompt was to be refused then (`busy`), or the present state does not allow it otherwise."), (status = 429, description = "A quota of the org is used up (`over_quota`); `Retry-After` says when it begins anew.")),
+    responses((status = 202, description = "It is taken down, and will be carried out in its turn.", body = EnqueuedView), (status = 409, description = "The session is archived and takes no prompts (`archived`), is at work and the prompt was to be refused then (`busy`), or the present state does not allow it otherwise."), (status = 402, description = "The org's subscription has ended or is not paid (`subscription_ended`)."), (status = 429, description = "A quota of the org is used up (`over_quota`); `Retry-After` says when it begins anew.")),
     security(("token" = ["sessions.write"]), ("token" = ["sessions.approve"])),
 )]
 async fn enqueue(

@@ -5,6 +5,8 @@
 
 use axum::body::Body;
 use axum::http::Request;
+use axum::http::request::Builder;
+use bytes::Bytes;
 use domain::details::Tags;
 use domain::permission::Permission;
 use domain::tenancy::{RoleName, Scope};
@@ -12,8 +14,12 @@ use domain::version::Expected;
 use serde_json::{Value, json};
 use store::{BehindCursor, NewDelivery, NewSignIn};
 
+use crate::router::BODY_LIMIT;
 use crate::sign_in::tests::{Signing, ada};
 use crate::testing::{Answer, World, request};
+
+/// Bytes of a body that come at once.
+const PIECE: usize = 64 * 1024;
 
 /// An operation of the document.
 #[derive(Debug)]
@@ -24,6 +30,10 @@ struct Route {
     permissions: Vec<Permission>,
     /// An example of its body, where it has one.
     body: Option<Value>,
+    /// What its body is, where it has one.
+    media_type: Option<String>,
+    /// The statuses that it is described with.
+    statuses: Vec<String>,
 }
 
 impl Route {
@@ -37,7 +47,15 @@ impl Route {
                 let permissions = needs.map(|name| name.as_str().unwrap().parse().unwrap()).collect();
                 let schema = &operation["requestBody"]["content"]["application/json"]["schema"];
                 let body = schema.is_object().then(|| example(&document, schema));
-                routes.push(Self { method: method.to_uppercase(), path: path.clone(), permissions, body });
+                let media_types = operation["requestBody"]["content"].as_object();
+                routes.push(Self {
+                    method: method.to_uppercase(),
+                    path: path.clone(),
+                    permissions,
+                    body,
+                    media_type: media_types.and_then(|types| types.keys().next().cloned()),
+                    statuses: operation["responses"].as_object().unwrap().keys().cloned().collect(),
+                });
             }
         }
         routes
@@ -181,6 +199,53 @@ async fn no_route_answers_somebody_without_a_token() {
         let request = Request::builder().method(&*route.method).uri(filled(&route.path, &ids));
         let answer = world.send(request.body(Body::empty()).unwrap()).await;
         assert_eq!(answer.status, 401, "{route:?}");
+    }
+}
+
+/// Asks `route` for something, changed by `change`, and expects a refusal that its description has.
+async fn refused(
+    (world, route, path): (&World, &Route, &str),
+    (status, code): (u16, &str),
+    change: impl FnOnce(Builder) -> Request<Body>,
+) -> Answer {
+    let answer = world.send(change(request(&route.method, path, &world.operator))).await;
+    let said = String::from_utf8_lossy(&answer.body);
+    assert_eq!(answer.status.as_u16(), status, "{route:?}: {said}");
+    answer.expect_problem(status, code);
+    assert!(route.statuses.contains(&status.to_string()), "{route:?} is not described with {status}");
+    answer
+}
+
+#[tokio::test]
+async fn every_route_refuses_what_is_beyond_its_limits_as_it_says() {
+    let Furnished { mut world, ids } = Furnished::new().await;
+    let plain = |request: Builder| request.body(Body::empty()).unwrap();
+    let mut measured = 0;
+    for route in &Route::all() {
+        let path = filled(&route.path, &ids);
+        let asked = |path| (&world, route, path);
+        let long = format!("{path}?{}", "x".repeat(8 * 1024));
+        refused(asked(&*long), (414, "address_too_long"), plain).await;
+        let filler = |request: Builder| plain(request.header("x-filler", "x".repeat(16 * 1024)));
+        refused(asked(&*path), (431, "headers_too_large"), filler).await;
+        let announced = |request: Builder| plain(request.header("content-length", BODY_LIMIT + 1));
+        refused(asked(&*path), (413, "too_large"), announced).await;
+        if let Some(media_type) = &route.media_type {
+            // Nobody says how long it is.
+            let pieces = (0..=BODY_LIMIT / PIECE).map(|_| Ok::<_, std::io::Error>(Bytes::from_static(&[b' '; PIECE])));
+            let streamed = Body::from_stream(futures::stream::iter(pieces));
+            let streams = |request: Builder| request.header("content-type", media_type).body(streamed).unwrap();
+            refused(asked(&*path), (413, "too_large"), streams).await;
+            measured += 1;
+        }
+    }
+    assert!(measured > 20, "{measured}");
+    world.limit(1);
+    world.get("/api/usage").await.expect(200);
+    for route in &Route::all() {
+        let path = filled(&route.path, &ids);
+        let answer = refused((&world, route, &path), (429, "too_many_requests"), plain).await;
+        assert!(answer.headers.contains_key("retry-after"), "{route:?}");
     }
 }
 

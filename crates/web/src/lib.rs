@@ -11,6 +11,7 @@ mod app;
 mod artifacts;
 mod audit;
 mod auth;
+mod billing;
 mod bindings;
 mod bounds;
 mod browser_sessions;

@@ -55,6 +55,7 @@ pub(crate) async fn measure(request: Request, next: Next) -> Response {
 pub(crate) fn describe() {
     metrics::describe_counter!("cowork_http_requests_total", "requests answered, by route and status");
     metrics::describe_counter!("cowork_sign_ins_total", "browsers that came back from the provider, by outcome");
+    metrics::describe_counter!("cowork_billing_events_total", "events of the billing provider, by what became of them");
     metrics::describe_histogram!("cowork_http_request_ms", "from a request to its answer's head, in milliseconds");
 }
 

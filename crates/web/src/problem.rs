@@ -7,6 +7,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use chrono::SecondsFormat;
 use domain::policy::RefusedByPolicy;
+use domain::quota::QuotaOrigin;
 use serde::Serialize;
 use store::{ChangeError, StoreError, UsedUp};
 use utoipa::ToSchema;
@@ -178,14 +179,47 @@ impl Problem {
         Self { retry_after: Some(60), ..problem }
     }
 
-    /// The org may use no more of this before the next period.
+    /// The org may use no more of this before the next period, or not at all.
     pub(crate) fn over_quota(used_up: &UsedUp) -> Self {
-        let UsedUp { kind, period, ends_at, seen_at } = used_up;
+        let UsedUp { origin, kind, period, ends_at, seen_at } = used_up;
+        if *origin == QuotaOrigin::Subscription {
+            return Self::subscription_ended();
+        }
         let (period, at) = (period.as_str(), ends_at.to_rfc3339_opts(SecondsFormat::Secs, true));
         let detail = format!("the org has used its quota of {kind} for this {period} up; it begins anew at {at}");
         let problem = Self::new(StatusCode::TOO_MANY_REQUESTS, "over_quota", "The quota is used up", detail);
         let seconds = (*ends_at - *seen_at).num_seconds().max(1);
         Self { retry_after: Some(seconds.try_into().unwrap_or(u32::MAX)), ..problem }
+    }
+
+    /// Nothing new begins. No time is named: only somebody who pays, or an operator, changes it.
+    fn subscription_ended() -> Self {
+        let detail = "the org's subscription has ended or is not paid, so nothing new begins; nothing is deleted, and all can be \
+            read. Pay it (POST /api/subscription/portal), buy a plan (POST /api/subscription/checkout), or ask whoever runs \
+            this installation";
+        Self::new(StatusCode::PAYMENT_REQUIRED, "subscription_ended", "The subscription has ended", detail)
+    }
+
+    pub(crate) fn not_offered() -> Self {
+        let detail = "this can't be bought or paid here; ask whoever runs this installation for the plan";
+        Self::new(StatusCode::CONFLICT, "not_offered", "Not offered here", detail)
+    }
+
+    /// The cause goes to the log.
+    pub(crate) fn billing_provider(cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        let detail = "the billing provider did not do it; try again, and nothing was bought by this";
+        let problem = Self::new(StatusCode::BAD_GATEWAY, "billing_provider", "The billing provider failed", detail);
+        problem.because(cause.into())
+    }
+
+    /// A message of the billing provider, or of somebody else.
+    pub(crate) fn bad_signature(detail: &str) -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, "bad_signature", "The message is not signed", detail)
+    }
+
+    pub(crate) fn event_too_large() -> Self {
+        let detail = "an event has at most 256 KiB";
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", "The body is too large", detail)
     }
 
     pub(crate) fn headers_too_large() -> Self {

@@ -7,7 +7,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use clock::Timestamp;
-use domain::quota::{QuotaPeriod, UsageKind};
+use domain::quota::{QuotaOrigin, QuotaPeriod, UsageKind};
 use serde::{Deserialize, Serialize};
 use store::{Quota, QuotaRemoval, QuotaUse};
 use utoipa::ToSchema;
@@ -30,6 +30,8 @@ pub(crate) fn routes() -> OpenApiRouter<App> {
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Quota)]
 struct QuotaView {
+    /// Whether it is the org's own, its plan's, or that of a subscription that has ended.
+    origin: QuotaOrigin,
     kind: UsageKind,
     period: QuotaPeriod,
     /// As many are allowed in a period.
@@ -67,8 +69,8 @@ struct Put {
 
 impl From<Quota> for QuotaView {
     fn from(quota: Quota) -> Self {
-        let Quota { kind, period, quantity_max, updated_at, version: _ } = quota;
-        Self { kind, period, quantity_max, updated_at }
+        let Quota { origin, kind, period, quantity_max, updated_at, version: _ } = quota;
+        Self { origin, kind, period, quantity_max, updated_at }
     }
 }
 
@@ -111,7 +113,7 @@ async fn view(
     etag::tagged_unless_known(&app, quota.version, &request, QuotaView::from(quota))
 }
 
-/// Sets how much the org may use of a kind. What waits since a smaller quota was used up goes on.
+/// Sets how much the org may use of a kind, whatever its plan says. What waits since a smaller quota was used up goes on.
 #[utoipa::path(
     put,
     path = "/api/quotas/{kind}",
@@ -139,7 +141,7 @@ async fn put(
     Ok(etag::tagged(&app, quota.version, QuotaView::from(quota)))
 }
 
-/// Takes a quota away: the org may use any number.
+/// Takes the org's own quota away: its plan's is in force, or it may use any number.
 #[utoipa::path(
     delete,
     path = "/api/quotas/{kind}",
@@ -207,6 +209,7 @@ mod tests {
             {
               "ends_at": "2024-11-01T00:00:00Z",
               "kind": "turns",
+              "origin": "org",
               "period": "month",
               "quantity_max": 0,
               "updated_at": "2024-10-04T00:00:00Z",

@@ -12,16 +12,17 @@ use utoipa_axum::router::OpenApiRouter;
 use crate::app::App;
 use crate::problem::Problem;
 use crate::{
-    agents, artifacts, audit, auth, bindings, bounds, browser_sessions, byok_keys, channels, commands, deliveries,
-    diagnostics, drills, events, gate, idempotency, invitations, maintenance, members, metrics, observe, openapi, orgs,
-    policy, profiles, project_sources, quotas, rate, roles, sessions, sign_in, subjects, tokens, uploads, usage,
-    workflows, workspace,
+    agents, artifacts, audit, auth, billing, bindings, bounds, browser_sessions, byok_keys, channels, commands,
+    deliveries, diagnostics, drills, events, gate, idempotency, invitations, maintenance, members, metrics, observe,
+    openapi, orgs, policy, profiles, project_sources, quotas, rate, roles, sessions, sign_in, subjects, tokens,
+    uploads, usage, workflows, workspace,
 };
 
 /// Bytes of a request's body. Larger ones are refused with 413 before they are read.
 pub(crate) const BODY_LIMIT: usize = 1024 * 1024;
 
-/// The whole API. Everything under `/api` needs a token or a browser session; signing in does not.
+/// The whole API. Everything under `/api` needs a token or a browser session; signing in does not, nor does the billing provider's
+/// webhook, which is signed.
 pub fn router(app: App) -> Router {
     observe::describe();
     let routes = Router::from(described())
@@ -32,6 +33,7 @@ pub fn router(app: App) -> Router {
         .route_layer(from_fn_with_state(app.clone(), auth::authenticate));
     routes
         .merge(sign_in::routes())
+        .merge(billing::webhook())
         .fallback(|| async { Problem::not_found("page") })
         .method_not_allowed_fallback(|| async { Problem::method_not_allowed() })
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
@@ -48,6 +50,7 @@ pub(crate) fn described() -> OpenApiRouter<App> {
         .merge(agents::routes())
         .merge(artifacts::routes())
         .merge(audit::routes())
+        .merge(billing::routes())
         .merge(bindings::routes())
         .merge(browser_sessions::routes())
         .merge(byok_keys::routes())

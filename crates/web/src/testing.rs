@@ -12,9 +12,11 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, Request, StatusCode};
+use billing::Billing;
 use bytes::Bytes;
 use clock::{ManualClock, Sources};
 use domain::egress::Egress;
+use domain::plan::Plans;
 use domain::tenancy::{Role, RoleName, Scope};
 use ids::{AccountId, OrgId, TokenId};
 use objects::Objects;
@@ -118,6 +120,12 @@ impl World {
     /// Where drills are read from, and beside it the findings file.
     pub(crate) fn drill_folder(&self) -> PathBuf {
         self.folder.path().join("drills")
+    }
+
+    /// Offers other plans, and pays somebody else, from now on.
+    pub(crate) fn bill(&mut self, billing: Billing) {
+        self.app.parts_mut().billing = billing;
+        self.router = crate::router(self.app.clone());
     }
 
     /// Lets each token make so many requests a minute from now on.
@@ -261,6 +269,7 @@ async fn app(store: Store, folder: &std::path::Path) -> App {
         egress: Egress::default(),
         providers: Providers::none(),
         drills: DrillRecords::new(Some(folder.join("drills")), Some(folder.join("findings.json")), None),
+        billing: Billing::manual(Plans::default(), chrono::TimeDelta::days(7)),
         rates: RateLimits::per_minute(0),
         metrics: Exposition::new(String::new),
         tails: crate::events::tails::Tails::default(),

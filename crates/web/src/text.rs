@@ -1,11 +1,15 @@
 //! Texts of a request, with their bounds in their type: what is taken, what is refused, and what the description of the API
 //! says of it come from the same two numbers.
 //!
+//! A media type has the grammar of RFC 9110 besides (8.3.1), so that it can stand in a `Content-Type`.
+//!
 //! Not here: texts with a grammar of their own (names of roles, tags, addresses of channels).
 
 use std::borrow::Cow;
+use std::sync::LazyLock;
 
 use domain::tenancy::{EMAIL_CHARS, normal_email};
+use regex::Regex;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 use utoipa::openapi::{ObjectBuilder, RefOr, Schema, Type};
@@ -18,7 +22,7 @@ pub(crate) struct Text<const MIN: usize, const MAX: usize>(String);
 
 /// What is shown in lists.
 pub(crate) type Name = Text<1, 200>;
-/// A short word that a program gave something: an agent, a provider, a media type.
+/// A short word that a program gave something: an agent, a provider.
 pub(crate) type Word = Text<1, 100>;
 
 impl<const MIN: usize, const MAX: usize> Text<MIN, MAX> {
@@ -72,6 +76,45 @@ impl<const MIN: usize, const MAX: usize> ToSchema for Text<MIN, MAX> {
     }
 }
 
+/// Bytes of a media type.
+const MEDIA_TYPE_MAX: usize = 200;
+
+/// `type/subtype`, and parameters behind it (RFC 9110, 8.3.1).
+#[derive(Debug)]
+pub(crate) struct MediaType(pub(crate) String);
+
+static MEDIA_TYPE: LazyLock<Regex> = LazyLock::new(|| Regex::new(&MediaType::pattern()).expect("it is one"));
+
+impl MediaType {
+    fn new(text: String) -> Option<Self> {
+        (text.len() <= MEDIA_TYPE_MAX && MEDIA_TYPE.is_match(&text)).then_some(Self(text))
+    }
+
+    /// Of texts in ASCII only: what stands beyond it in a quoted text is obsolete.
+    fn pattern() -> String {
+        let token = "[!#$%&'*+.^_`|~0-9A-Za-z-]+";
+        let quoted = r#""([\t !#-\[\]-~]|\\[\t -~])*""#;
+        format!(r"^{token}/{token}([ \t]*;[ \t]*({token}=({token}|{quoted}))?)*$")
+    }
+}
+
+impl<'de> Deserialize<'de> for MediaType {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let refused =
+            || D::Error::custom("it is no media type: write type/subtype, such as text/csv; at most 200 bytes");
+        Self::new(String::deserialize(deserializer)?).ok_or_else(refused)
+    }
+}
+
+impl PartialSchema for MediaType {
+    fn schema() -> RefOr<Schema> {
+        let text = ObjectBuilder::new().schema_type(Type::String).min_length(Some(3)).max_length(Some(MEDIA_TYPE_MAX));
+        text.pattern(Some(Self::pattern())).examples(["text/csv"]).build().into()
+    }
+}
+
+impl ToSchema for MediaType {}
+
 /// An email address, as accounts are found by it.
 #[derive(Debug)]
 pub(crate) struct Email(pub(crate) String);
@@ -96,6 +139,36 @@ impl ToSchema for Email {}
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_media_type_has_the_grammar_that_a_header_asks_of_it() {
+        for taken in [
+            "text/csv",
+            "application/vnd.api+json",
+            "text/plain;charset=utf-8",
+            "text/plain ; charset=\"utf 8\\\"\" ; a=b",
+            "text/plain;",
+            "x-a/*",
+        ] {
+            assert!(MediaType::new(taken.to_owned()).is_some(), "{taken}");
+        }
+        let long = format!("text/{}", "x".repeat(MEDIA_TYPE_MAX));
+        for refused in [
+            "",
+            "text",
+            "text/",
+            "/csv",
+            "text/csv\n",
+            "te xt/csv",
+            "text/csv; charset",
+            "text/csv; a=\"b",
+            "text/é",
+            "a/b/c",
+            &*long,
+        ] {
+            assert!(MediaType::new(refused.to_owned()).is_none(), "{refused}");
+        }
+    }
 
     #[test]
     fn a_text_is_bounded_as_it_came_and_as_it_is_kept() {

@@ -28,7 +28,7 @@ use crate::artifacts::{self, ArtifactView};
 use crate::auth::Caller;
 use crate::extract::{Json, Path};
 use crate::problem::Problem;
-use crate::text::{Name, Word};
+use crate::text::{MediaType, Name};
 
 pub(crate) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
@@ -97,7 +97,7 @@ struct Create {
     #[schema(inline)]
     name: Name,
     #[schema(inline)]
-    media_type: Word,
+    media_type: MediaType,
     /// Bytes.
     #[schema(minimum = 0, maximum = 268_435_456)]
     #[serde(deserialize_with = "crate::number::whole")]
@@ -175,7 +175,7 @@ async fn begin(
     new: Create,
 ) -> Result<(StatusCode, Json<UploadView>), Problem> {
     let name = new.name.trimmed();
-    let media_type = new.media_type.trimmed();
+    let media_type = new.media_type.0;
     if !(0..=SIZE_MAX).contains(&new.size) {
         return Err(Problem::invalid(format!("size is 0 to {SIZE_MAX} bytes")));
     }

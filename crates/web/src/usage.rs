@@ -30,8 +30,10 @@ struct Total {
 }
 
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = UsageSubscription)]
 struct Subscription {
     plan: String,
+    /// More of it is in `GET /api/subscription`.
     state: String,
     #[schema(value_type = String, format = DateTime)]
     started_at: Timestamp,
@@ -54,7 +56,7 @@ async fn usage(State(app): State<App>, caller: Caller) -> Result<Json<Usage>, Pr
         items: totals.into_iter().map(|total| Total { kind: total.kind, quantity: total.quantity }).collect(),
         subscription: Subscription {
             plan: subscription.plan,
-            state: subscription.state,
+            state: subscription.state.to_string(),
             started_at: subscription.started_at,
         },
     }))

@@ -198,7 +198,7 @@ async fn archive(
     path = "/api/workflows/{workflow_id}/start",
     operation_id = "workflow_start",
     tag = "workflows",
-    responses((status = 201, description = "It runs.", body = RunView), (status = 409, description = "It is archived."), (status = 429, description = "The org's quota of runs is used up (`over_quota`); `Retry-After` says when it begins anew.")),
+    responses((status = 201, description = "It runs.", body = RunView), (status = 409, description = "It is archived."), (status = 402, description = "The org's subscription has ended or is not paid (`subscription_ended`)."), (status = 429, description = "The org's quota of runs is used up (`over_quota`); `Retry-After` says when it begins anew.")),
     security(("token" = ["workflows.run"])),
 )]
 async fn start(

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use agents::Agent;
 use axum::Router;
+use billing::Billing;
 use chrono::TimeDelta;
 use clap::ValueEnum;
 use config::Config;
@@ -68,6 +69,8 @@ pub(crate) struct Parts {
     pub(crate) sign_in: Option<SignIn>,
     pub(crate) drills: DrillRecords,
     pub(crate) generation: Generation,
+    /// What is offered, and who is paid for it.
+    pub(crate) billing: Billing,
     /// Who is asked about keys that users bring.
     pub(crate) providers: Providers,
     pub(crate) instance: InstanceId,
@@ -160,6 +163,12 @@ impl Role {
                         Ok(())
                     });
                 }
+                let plans = parts.billing.plans.clone();
+                let subscriptions = scheduler::run_subscriptions(parts.store.clone(), plans, parts.shutdown.clone());
+                tasks.spawn(async move {
+                    subscriptions.await;
+                    Ok(())
+                });
                 let seals = scheduler::run_seals(parts.store.clone(), parts.shutdown.clone());
                 tasks.spawn(async move {
                     seals.await;
@@ -212,6 +221,7 @@ fn app(parts: &Parts, config: &Config) -> App {
         egress: egress(config),
         providers: parts.providers.clone(),
         drills: parts.drills.clone(),
+        billing: parts.billing.clone(),
         rates: RateLimits::per_minute(config.web.requests_per_minute),
         metrics: exposition(parts),
         tails: Tails::default(),

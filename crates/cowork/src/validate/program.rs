@@ -12,6 +12,7 @@ use crate::cli::Cli;
 /// Everything that any role, or a drill's export, measures. One ending in `_ms` is a histogram.
 pub(crate) const METRICS: &[&str] = &[
     "cowork_audit_sealed_total",
+    "cowork_billing_events_total",
     "cowork_calls_total",
     "cowork_checkpoints_saved_total",
     "cowork_commands_pending",

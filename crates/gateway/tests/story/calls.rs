@@ -1,5 +1,6 @@
 //! Calls of workflows, as somebody outside makes them.
 
+use chrono::TimeDelta;
 use domain::command::Wish;
 use domain::quota::{QuotaPeriod, UsageKind};
 use domain::schedule::{NewTrigger, OverlapPolicy, TriggerSpec};
@@ -14,6 +15,7 @@ use crate::door::Door;
 use crate::world::World;
 
 const ACTOR: &str = "role:test";
+const AT_ONCE: TimeDelta = TimeDelta::zero();
 
 /// A workflow that is called, and its door.
 struct Called {
@@ -55,7 +57,7 @@ async fn a_call_starts_a_run_with_its_body_as_data() {
     assert_eq!((runs.len(), runs[0].trigger_id), (1, Some(called.trigger)));
 
     let (store, sources) = (&called.world.store, called.world.store.sources());
-    let until = sources.now() + chrono::TimeDelta::seconds(30);
+    let until = sources.now() + TimeDelta::seconds(30);
     let lease = store.lease_claim(1, sources.id(), until, 1).await.unwrap().remove(0);
     assert_eq!(lease.session, runs[0].session_id);
     let Wish::Prompt { text } = store.lease_load(&lease).await.unwrap().next.unwrap().wish else { panic!("no prompt") };
@@ -108,11 +110,28 @@ async fn a_call_that_is_not_signed_with_the_secret_in_force_starts_nothing() {
     for at in [now - 301, now + 360] {
         assert_eq!(called.door.post_at(at, "e1", "{}").await.0, 401);
     }
-    world.store.trigger_rotate_secret(world.org, called.workflow, called.trigger, "1", ACTOR).await.unwrap();
+    world.store.trigger_rotate_secret(world.org, called.workflow, called.trigger, "1", AT_ONCE, ACTOR).await.unwrap();
     assert_eq!(called.call("e1", "{}").await.0, 401, "the secret was rotated");
     assert!(called.runs().await.is_empty());
     let door = Door { secret: derive_trigger_secret(&world.secret, called.trigger, 2), ..called.door };
     assert_eq!(door.post(world, "e1", "{}").await.0, 202);
+}
+
+#[tokio::test]
+async fn callers_may_change_over_while_both_secrets_are_in_force() {
+    let (clock, sources) = testkit::sources(1);
+    let world = World::of(Environment::Production, sources).await;
+    let called = Called::with(world, OverlapPolicy::Allow, |_| {}).await;
+    let (world, day) = (&called.world, TimeDelta::days(1));
+    world.store.trigger_rotate_secret(world.org, called.workflow, called.trigger, "1", day, ACTOR).await.unwrap();
+    let next = derive_trigger_secret(&world.secret, called.trigger, 2);
+    let second = Door { secret: next, ..called.door.clone() };
+    assert_eq!(called.call("e1", "{}").await.0, 202);
+    let at = testkit::system_sources().now().timestamp();
+    assert_eq!(second.post_at(at, "e1", "{}").await.1["duplicate"], true, "it is the same caller's event");
+    clock.advance(day);
+    assert_eq!(called.call("e2", "{}").await.0, 401, "the overlap is over");
+    assert_eq!(second.post_at(at, "e2", "{}").await.0, 202);
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use crate::world::World;
 
+#[derive(Clone)]
 pub(crate) struct Door {
     pub(crate) url: String,
     pub(crate) secret: String,

@@ -6,6 +6,7 @@ UNION ALL SELECT 'archives', count(*) FROM archives
 UNION ALL SELECT 'artifacts', count(*) FROM artifacts
 UNION ALL SELECT 'audit_heads', count(*) FROM audit_heads
 UNION ALL SELECT 'audit_records', count(*) FROM audit_records
+UNION ALL SELECT 'billing_events', count(*) FROM billing_events
 UNION ALL SELECT 'bindings', count(*) FROM bindings
 UNION ALL SELECT 'blob_deletions', count(*) FROM blob_deletions
 UNION ALL SELECT 'blobs', count(*) FROM blobs

@@ -252,9 +252,10 @@ const CHANNELS: &str = "-- replay_channels
     WHERE told.kind = 'channel_rotated' AND channels.org_id = told.org_id AND channels.channel_id = told.id
         AND channels.secret_version <> told.label";
 
-/// Numbers only grow, so that no secret of the lost system that was taken out of force is in force again.
+/// Numbers only grow, so that no secret of the lost system that was taken out of force is in force again. An overlap that the backup
+/// knows was of another rotation.
 const TRIGGERS: &str = "-- replay_triggers
-    UPDATE triggers SET secret_number = told.number FROM (
+    UPDATE triggers SET secret_number = told.number, overlap_until = NULL, overlap_version = NULL FROM (
         SELECT org_id, id, CASE WHEN label ~ '^[0-9]{1,10}$' THEN label::bigint END AS number FROM replay_others
         WHERE kind = 'trigger_rotated'
     ) AS told

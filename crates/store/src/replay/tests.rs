@@ -1,5 +1,6 @@
 use std::collections::HashMap;
 
+use chrono::TimeDelta;
 use domain::channel::{ChannelKind, DeliveryState};
 use domain::schedule::OverlapPolicy;
 use domain::tenancy::{Role, Scope};
@@ -278,7 +279,7 @@ async fn the_secrets_of_a_trigger_that_were_void_stay_so_and_newer_ones_are_not_
     let triggers = store.trigger_list(org, &[workflow]).await.unwrap();
     let [one, other] = [triggers[0].trigger_id, triggers[1].trigger_id];
     for _ in 0..3 {
-        store.trigger_rotate_secret(org, workflow, other, "1", "role:test").await.unwrap();
+        store.trigger_rotate_secret(org, workflow, other, "1", TimeDelta::hours(1), "role:test").await.unwrap();
     }
     let rotated =
         |trigger, version: &str| restored.other(Other::TriggerRotated { org, trigger, version: version.to_owned() });

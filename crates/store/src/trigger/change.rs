@@ -6,6 +6,8 @@
 //!
 //! Not here: the secrets themselves, which are derived and stored nowhere (crate `secrets`).
 
+use chrono::TimeDelta;
+use clock::Timestamp;
 use domain::schedule::{MAX_TRIGGERS, NewTrigger};
 use ids::{OrgId, TriggerId, WorkflowId};
 use serde_json::json;
@@ -61,24 +63,28 @@ impl Store {
     }
 
     /// Gives a trigger that takes calls its next signing secret, under `secret_version` of the channel secret. The one before is void
-    /// at once.
+    /// after `overlap`, those before it at once.
     pub async fn trigger_rotate_secret(
         &self,
         org: OrgId,
         workflow: WorkflowId,
         trigger: TriggerId,
         secret_version: &str,
+        overlap: TimeDelta,
         actor: &str,
     ) -> Result<Trigger, WorkflowError> {
         let during = || StoreError::during("trigger_rotate_secret");
         let mut tx = self.begin_of(org).await.map_err(during())?;
         lock(&mut tx, org, workflow).await?;
         let found = find(&mut tx, org, workflow, trigger).await?;
-        let number = found.secret.as_ref().ok_or(WorkflowError::NotCalled)?.number + 1;
-        let secret = TriggerSecret { version: secret_version.to_owned(), number };
-        set_secret(&mut tx, org, trigger, &secret).await.map_err(during())?;
-        self.void(&mut tx, org, trigger, number).await.map_err(during())?;
-        let rotated = Trigger { secret: Some(secret), ..found };
+        let before = found.secret.clone().ok_or(WorkflowError::NotCalled)?;
+        let secret = TriggerSecret { version: secret_version.to_owned(), number: before.number + 1 };
+        let overlap_until = (overlap > TimeDelta::zero()).then(|| self.sources.now() + overlap);
+        let overlaps = overlap_until.map(|until| (until, before.version.as_str()));
+        set_secret(&mut tx, org, trigger, &secret, overlaps).await.map_err(during())?;
+        // A restore knows of no overlap: it leaves the new secret alone in force.
+        self.void(&mut tx, org, trigger, secret.number).await.map_err(during())?;
+        let rotated = Trigger { secret: Some(secret), overlap_until, ..found };
         self.trigger_audit(&mut tx, org, &rotated, actor, "trigger.rotate_secret").await.map_err(during())?;
         tx.commit().await.map_err(during())?;
         Ok(rotated)
@@ -104,7 +110,10 @@ impl Store {
         action: &str,
     ) -> Result<(), sqlx::Error> {
         let target = format!("trigger:{}", trigger.trigger_id);
-        let detail = json!({"workflow_id": trigger.workflow_id, "kind": trigger.spec.kind()});
+        let mut detail = json!({"workflow_id": trigger.workflow_id, "kind": trigger.spec.kind()});
+        if action == "trigger.rotate_secret" {
+            detail["overlap_until"] = json!(trigger.overlap_until);
+        }
         audit::record(connection, &self.sources, org, actor, action, &target, detail).await
     }
 }
@@ -129,7 +138,7 @@ async fn find(
 ) -> Result<Trigger, WorkflowError> {
     let row = sqlx::query!(
         "-- trigger_find
-        SELECT kind, spec, next_due_at, secret_version, secret_number FROM triggers
+        SELECT kind, spec, next_due_at, secret_version, secret_number, overlap_until FROM triggers
         WHERE org_id = $1 AND workflow_id = $2 AND trigger_id = $3 FOR UPDATE",
         org as OrgId,
         workflow as WorkflowId,
@@ -145,6 +154,7 @@ async fn find(
         spec: read(trigger, row.kind, row.spec)?,
         next_due_at: row.next_due_at,
         secret: row.secret_version.zip(row.secret_number).map(TriggerSecret::from),
+        overlap_until: row.overlap_until,
     })
 }
 
@@ -153,14 +163,18 @@ async fn set_secret(
     org: OrgId,
     trigger: TriggerId,
     secret: &TriggerSecret,
+    overlaps: Option<(Timestamp, &str)>,
 ) -> Result<(), sqlx::Error> {
     sqlx::query!(
         "-- trigger_set_secret
-        UPDATE triggers SET secret_version = $3, secret_number = $4 WHERE org_id = $1 AND trigger_id = $2",
+        UPDATE triggers SET secret_version = $3, secret_number = $4, overlap_until = $5, overlap_version = $6
+        WHERE org_id = $1 AND trigger_id = $2",
         org as OrgId,
         trigger as TriggerId,
         secret.version,
         secret.number,
+        overlaps.map(|(until, _)| until),
+        overlaps.map(|(_, version)| version),
     )
     .execute(connection)
     .await?;

@@ -4,14 +4,18 @@
 
 use utoipa::ToSchema;
 use utoipa::openapi::path::Operation;
+use utoipa::openapi::request_body::RequestBody;
 use utoipa::openapi::{Content, ContentBuilder, Ref, RefOr, Response, ResponseBuilder};
 
 use crate::{maintenance, problem};
 
-const ALWAYS: [(&str, &str); 6] = [
+const ALWAYS: [(&str, &str); 9] = [
     ("401", "There is no token and no browser session, or it is not in force."),
     ("403", "The permission is not given, or another site may have made the request."),
     ("404", "Nothing of this id is here; also of what the body or `Cowork-Org` names."),
+    ("413", "The body is larger than 1 MiB (`too_large`), or is said to be."),
+    ("414", "The address is longer than 8 KiB (`address_too_long`)."),
+    ("431", "The headers have more than 16 KiB, all together (`headers_too_large`)."),
     ("422", "The request can't be carried out as it is written; `detail` says what to change."),
     ("429", "The token or browser session made more requests than it may; `Retry-After` says when to go on."),
     ("500", "It failed on our side; the log has the cause under the answer's `x-request-id`."),
@@ -37,11 +41,10 @@ pub(super) fn complete(path: &str, changes: bool, operation: &mut Operation) {
             failures.push(NOT_NOW);
         }
     }
-    if let Some(body) = &operation.request_body {
-        failures.push(("413", "The body is larger than 1 MiB."));
-        if matches!(body, RefOr::T(body) if body.content.contains_key("application/json")) {
-            failures.push(("415", "The body is not `application/json`."));
-        }
+    let json =
+        |body: &RefOr<RequestBody>| matches!(body, RefOr::T(body) if body.content.contains_key("application/json"));
+    if operation.request_body.as_ref().is_some_and(json) {
+        failures.push(("415", "The body is not `application/json`."));
     }
     let responses = &mut operation.responses.responses;
     for (status, description) in failures {

@@ -8,19 +8,23 @@
 
 use axum::extract::State;
 use axum::http::StatusCode;
+use chrono::TimeDelta;
 use clock::Timestamp;
 use domain::schedule::{NewTrigger, TriggerSpec};
 use ids::{TriggerId, WorkflowId};
 use secrets::derive_trigger_secret;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use store::Trigger;
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
 use super::create::refusal;
 use crate::app::App;
 use crate::auth::Caller;
-use crate::extract::{Json, Path};
+use crate::extract::{Json, Path, Query};
 use crate::problem::Problem;
+
+/// Long enough for callers that are changed over by people.
+const OVERLAP_MAX_S: i64 = 604_800;
 
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Trigger)]
@@ -37,13 +41,25 @@ pub(super) struct TriggerView {
     /// Of a webhook: what signs calls. Only in the answer that makes the trigger or rotates the secret.
     #[serde(skip_serializing_if = "Option::is_none")]
     signing_secret: Option<String>,
+    /// Of a webhook whose secret was rotated with an overlap: until then the secret of before signs calls, too.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    overlap_until: Option<Timestamp>,
 }
 
 impl From<Trigger> for TriggerView {
     fn from(trigger: Trigger) -> Self {
-        let Trigger { trigger_id, workflow_id: _, spec, next_due_at, secret } = trigger;
+        let Trigger { trigger_id, workflow_id: _, spec, next_due_at, secret, overlap_until } = trigger;
         let path = secret.map(|_| format!("/hooks/triggers/{trigger_id}"));
-        Self { trigger_id, kind: spec.kind(), spec: spec.fields(), next_due_at, path, signing_secret: None }
+        Self {
+            trigger_id,
+            kind: spec.kind(),
+            spec: spec.fields(),
+            next_due_at,
+            path,
+            signing_secret: None,
+            overlap_until,
+        }
     }
 }
 
@@ -96,12 +112,32 @@ pub(super) async fn remove(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Gives a webhook trigger another signing secret. The one before is void at once.
+/// For how long a secret stays in force that was rotated.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Overlap {
+    /// Seconds in which the secret of before signs calls, too. After a leak, leave it out: then that one is void at once.
+    #[param(minimum = 0, maximum = 604_800, default = 0)]
+    #[serde(default)]
+    overlap_s: i64,
+}
+
+impl Overlap {
+    fn time(&self) -> Result<TimeDelta, Problem> {
+        let within = (0..=OVERLAP_MAX_S).contains(&self.overlap_s);
+        let time = within.then(|| TimeDelta::seconds(self.overlap_s));
+        time.ok_or_else(|| Problem::invalid("overlap_s is from 0 to 604800"))
+    }
+}
+
+/// Gives a webhook trigger another signing secret. The one before is void at once, or after an overlap; another rotation ends that.
 #[utoipa::path(
     post,
     path = "/api/workflows/{workflow_id}/triggers/{trigger_id}/rotate-secret",
     operation_id = "trigger_rotate_secret",
     tag = "workflows",
+    params(Overlap),
     responses((status = 200, description = "The new secret, which is shown only here.", body = TriggerView), (status = 409, description = "The trigger is no webhook, or its workflow is archived."), (status = 503, description = "The secret of before is void, and the recovery ledger does not know of it yet: rotate again.")),
     security(("token" = ["workflows.write"])),
 )]
@@ -109,9 +145,11 @@ pub(super) async fn rotate_secret(
     State(app): State<App>,
     caller: Caller,
     Path((workflow, trigger)): Path<(WorkflowId, TriggerId)>,
+    Query(overlap): Query<Overlap>,
 ) -> Result<Json<TriggerView>, Problem> {
-    let version = &app.secrets.configured.channel.version;
-    let rotated = app.store.trigger_rotate_secret(caller.org, workflow, trigger, version, &caller.actor()).await?;
+    let (version, overlap) = (&app.secrets.configured.channel.version, overlap.time()?);
+    let actor = caller.actor();
+    let rotated = app.store.trigger_rotate_secret(caller.org, workflow, trigger, version, overlap, &actor).await?;
     app.remember().await?;
     Ok(Json(with_secret(&app, rotated)))
 }
@@ -148,7 +186,15 @@ mod tests {
         let rotated = world.post(&format!("{path}/triggers/{id}/rotate-secret"), json!({})).await.expect(200);
         assert_eq!(rotated["trigger_id"], id);
         assert_ne!(rotated["signing_secret"], first);
+        assert_eq!(rotated.get("overlap_until"), None);
+        let overlapping = format!("{path}/triggers/{id}/rotate-secret?overlap_s=");
+        let rotated = world.post(&format!("{overlapping}3600"), json!({})).await.expect(200);
+        assert_eq!(rotated["overlap_until"], "2024-10-04T01:00:00Z");
+        for odd in ["-1", "604801", "soon"] {
+            world.post(&format!("{overlapping}{odd}"), json!({})).await.expect_problem(422, "invalid");
+        }
         let viewed = world.get(&path).await.expect(200);
+        assert_eq!(viewed["triggers"][0]["overlap_until"], "2024-10-04T01:00:00Z");
         assert_eq!(viewed["triggers"].as_array().unwrap().len(), 2);
         assert!(viewed["triggers"].as_array().unwrap().iter().all(|trigger| trigger.get("signing_secret").is_none()));
     }
