@@ -11,6 +11,7 @@ use sqlx::PgExecutor;
 use sqlx::types::Json;
 
 use crate::lease::{Lease, NextCommand};
+use crate::turn::Spoken;
 use crate::{Store, StoreError};
 
 /// An event as its two columns.
@@ -62,7 +63,7 @@ pub(crate) async fn append(
     append: &Append<'_>,
     begun: Option<&NextCommand>,
     now: Timestamp,
-) -> Result<bool, StoreError> {
+) -> Result<Spoken, StoreError> {
     let (kinds, payloads) = append.columns();
     let (command, attempt) = begun.map(|command| (command.command, command.attempt + 1)).unzip();
     let appended = sqlx::query_file!(
@@ -84,7 +85,7 @@ pub(crate) async fn append(
     .fetch_optional(executor)
     .await
     .map_err(StoreError::during("event_append"))?;
-    appended.map(|row| row.aborting).ok_or(StoreError::LeaseLost)
+    appended.map(|row| Spoken { aborting: row.aborting, steering: row.steering }).ok_or(StoreError::LeaseLost)
 }
 
 pub(crate) struct RecordedRow {

@@ -39,17 +39,28 @@ pub struct Finish<'a> {
     pub checkpoint: Option<NewCheckpoint>,
     pub input_tokens: i64,
     pub output_tokens: i64,
+    /// Prompts that steered the turn and were heard: they end with it.
+    pub heard: Vec<CommandId>,
+}
+
+/// What people have said to a turn when it begins.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Spoken {
+    /// Somebody wants it to end.
+    pub aborting: bool,
+    /// Somebody steers it ([`Store::commands_steering`]).
+    pub steering: bool,
 }
 
 impl Store {
-    /// Counts an attempt and appends the turn's first events. `true`: somebody wanted it to end before it began. Later
-    /// wishes are told ([`Wake::Abort`]) to whoever waits for them by then.
+    /// Counts an attempt and appends the turn's first events. Gives back what was said to it before it began. What is said later is
+    /// told ([`Wake::Abort`]) to whoever waits for it by then.
     pub async fn turn_start(
         &self,
         lease: &Lease,
         append: &Append<'_>,
         command: &NextCommand,
-    ) -> Result<bool, StoreError> {
+    ) -> Result<Spoken, StoreError> {
         self.append(lease, append, Some(command)).await
     }
 
@@ -64,10 +75,10 @@ impl Store {
         lease: &Lease,
         append: &Append<'_>,
         begun: Option<&NextCommand>,
-    ) -> Result<bool, StoreError> {
-        let aborting = event::append(self.of(lease.org), lease, append, begun, self.sources.now()).await?;
+    ) -> Result<Spoken, StoreError> {
+        let spoken = event::append(self.of(lease.org), lease, append, begun, self.sources.now()).await?;
         self.wakes.tell(Wake::Events(lease.org, lease.session));
-        Ok(aborting)
+        Ok(spoken)
     }
 
     /// Appends events with the artifacts that they announce, whose blobs are durable.
@@ -157,6 +168,7 @@ impl Store {
             &usage.iter().map(|(source, ..)| *source).collect::<Vec<_>>(),
             &usage.iter().map(|(_, kind, _)| kind.as_str().to_owned()).collect::<Vec<_>>(),
             &usage.iter().map(|(.., quantity)| *quantity).collect::<Vec<_>>(),
+            &finish.heard.iter().map(|command| (*command).into()).collect::<Vec<Uuid>>(),
         )
         .fetch_optional(self.of(lease.org))
         .await?;

@@ -21,5 +21,9 @@ WITH session AS (
 SELECT EXISTS (
     SELECT FROM commands
     WHERE $11::uuid IS NOT NULL AND org_id = $1 AND session_id = $2 AND state = 'pending' AND kind = 'abort'
-        AND ordinal > $13) AS "aborting!"
+        AND ordinal > $13) AS "aborting!",
+    EXISTS (
+    SELECT FROM commands
+    WHERE $11::uuid IS NOT NULL AND org_id = $1 AND session_id = $2 AND state = 'pending' AND while_running = 'steer'
+        AND ordinal <> $13) AS "steering!"
 FROM session

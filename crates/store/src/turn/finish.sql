@@ -6,7 +6,7 @@
 -- $18 checkpoint or NULL, $19 key of its manifest, $20 keys of its files.
 -- $21 keys, $22 sizes and $23 hashes of blobs, sorted by key, $24 when their saving began, less the skew of clocks.
 -- $25 ids, $26 names, $27 media types and $28 blob keys of artifacts.
--- $29 ids, $30 sources, $31 kinds and $32 quantities of what is metered.
+-- $29 ids, $30 sources, $31 kinds and $32 quantities of what is metered. $33 prompts that steered the turn and were heard.
 --
 -- Everything hangs from `session`: if the token is not current, nothing is written. The snapshot may be older than the
 -- lock on the session's row, if somebody else held it: a command that came meanwhile has raised last_ordinal, and then
@@ -67,21 +67,25 @@ WITH session AS (
 ), command AS (
     UPDATE commands SET state = $12, outcome = $13, finished_at = $7
     WHERE org_id = $1 AND command_id = $11 AND EXISTS (SELECT FROM session)
+), steered AS (
+    UPDATE commands SET state = $12, finished_at = $7,
+        outcome = 'the turn that ran heard it' || CASE $12 WHEN 'failed' THEN ', and failed' ELSE '' END
+    WHERE org_id = $1 AND command_id = ANY ($33::uuid[]) AND state = 'pending' AND EXISTS (SELECT FROM session)
 ), heard AS (
     -- The wishes to abort that the turn was aborted for, so that they don't abort the next one, too.
     UPDATE commands SET state = 'done', outcome = 'the turn was aborted', finished_at = $7
     WHERE $16::boolean AND org_id = $1 AND session_id = $2 AND state = 'pending' AND kind = 'abort'
         AND command_id <> $11 AND EXISTS (SELECT FROM session)
-        -- One that makes way for a later prompt than the next one that interrupts is for that next one to hear.
+        -- One that makes way for a later prompt than the next one that interrupts, or steered and was not heard, is for that one to hear.
         AND (while_running IS NULL OR ordinal < coalesce((
             SELECT min(ordinal) FROM commands
-            WHERE org_id = $1 AND session_id = $2 AND state = 'pending' AND while_running = 'interrupt' AND kind = 'prompt'
-                AND command_id <> $11), ordinal + 1))
+            WHERE org_id = $1 AND session_id = $2 AND state = 'pending' AND while_running IN ('interrupt', 'steer')
+                AND kind = 'prompt' AND command_id <> $11 AND command_id <> ALL ($33)), ordinal + 1))
 ), origin AS (
-    -- The prompt that began the turn which the command ends: itself, or the last one before it that was carried out.
+    -- The prompt that began the turn which the command ends: itself, or the last one before it that had a turn of its own.
     SELECT command_id FROM commands
     WHERE $17::text IS NOT NULL AND org_id = $1 AND session_id = $2 AND kind = 'prompt'
-        AND (state <> 'pending' OR command_id = $11)
+        AND (state <> 'pending' AND (attempt > 0 OR while_running IS DISTINCT FROM 'steer') OR command_id = $11)
         AND ordinal <= (SELECT ordinal FROM commands WHERE org_id = $1 AND command_id = $11)
     ORDER BY ordinal DESC LIMIT 1
 ), run AS (
@@ -96,12 +100,12 @@ WITH session AS (
 ), next AS (
     SELECT command_id, ordinal, kind, payload, attempt, traceparent FROM commands
     WHERE org_id = $1 AND session_id = $2 AND state = 'pending' AND command_id <> $11
-        AND EXISTS (SELECT FROM session) AND ((SELECT blocked_on FROM session) IS NULL OR kind <> 'prompt')
+        AND command_id <> ALL ($33) AND EXISTS (SELECT FROM session) AND ((SELECT blocked_on FROM session) IS NULL OR kind <> 'prompt')
         AND NOT ($16 AND kind = 'abort')
         AND (kind = 'abort' OR ordinal >= coalesce((
             SELECT min(ordinal) FROM commands AS ahead
-            WHERE org_id = $1 AND session_id = $2 AND state = 'pending' AND while_running = 'interrupt'
-                AND command_id <> $11 AND NOT ($16 AND kind = 'abort')), 0))
+            WHERE org_id = $1 AND session_id = $2 AND state = 'pending' AND while_running IN ('interrupt', 'steer')
+                AND command_id <> $11 AND command_id <> ALL ($33) AND NOT ($16 AND kind = 'abort')), 0))
     ORDER BY ordinal LIMIT 1
 ), ended AS (
     DELETE FROM session_leases
