@@ -161,14 +161,16 @@ async fn the_end_of_a_turn_is_one_transaction_with_all_that_hangs_from_it() {
 #[tokio::test]
 async fn a_command_that_arrives_while_a_turn_ends_is_not_missed() {
     let world = World::new().await;
-    for _ in 0..20 {
+    for while_running in [WhileRunning::Queue, WhileRunning::Steer].repeat(20) {
         let (session, command) = world.ready().await;
         let lease = world.claim(1).await.remove(0);
         let held = world.store.lease_load(&lease).await.unwrap();
         let ending = finish(Append { after: 1, events: &[], projection: &held.projection }, command);
         let second = world.prompt(session, "second");
-        let (next, enqueued) =
-            tokio::join!(world.store.turn_finish(&lease, &ending, &[]), world.store.command_enqueue(&second));
+        let (next, enqueued) = tokio::join!(
+            world.store.turn_finish(&lease, &ending, &[]),
+            world.store.command_speak(&second, while_running, None)
+        );
         let second = enqueued.unwrap().command;
         match next.unwrap() {
             Some(next) => assert_eq!(next.command, second),
@@ -194,27 +196,6 @@ async fn a_prompt_that_a_turn_heard_ends_with_it_and_not_for_a_late_holder() {
     assert_eq!(world.store.turn_finish(&lease, &ending, &[]).await.unwrap(), None);
     assert_eq!((seen().await.state, seen().await.attempt), (CommandState::Done, 0));
     assert!(world.claim(1).await.is_empty());
-}
-
-#[tokio::test]
-async fn a_prompt_that_steers_while_a_turn_ends_is_not_missed() {
-    let world = World::new().await;
-    for _ in 0..20 {
-        let (session, command) = world.ready().await;
-        let lease = world.claim(1).await.remove(0);
-        let held = world.store.lease_load(&lease).await.unwrap();
-        let ending = finish(Append { after: 1, events: &[], projection: &held.projection }, command);
-        let steer = world.prompt(session, "steer");
-        let (next, enqueued) = tokio::join!(
-            world.store.turn_finish(&lease, &ending, &[]),
-            world.store.command_speak(&steer, WhileRunning::Steer, None)
-        );
-        match next.unwrap() {
-            Some(next) => assert_eq!(next.command, enqueued.unwrap().command),
-            None => assert_eq!(world.claim(1).await[0].session, session),
-        }
-        world.clock.advance(TimeDelta::microseconds(1));
-    }
 }
 
 #[tokio::test]

@@ -12,8 +12,8 @@ use store::Command;
 use testkit::wait_until;
 use tokio_util::sync::CancellationToken;
 
-use super::world::World;
-use crate::run;
+use super::world::{Running, World};
+use crate::{Parts, run};
 
 const HEARD: &str = "the turn that ran heard it";
 
@@ -35,6 +35,10 @@ impl Agent for Deaf {
 impl World {
     async fn steer(&self, session: SessionId, text: &str) -> CommandId {
         self.prompt_while(session, text, WhileRunning::Steer).await
+    }
+
+    fn worker_that_is_deaf(&self) -> Running {
+        self.worker_with(Parts { agents: vec![Arc::new(Deaf)], ..self.parts() })
     }
 
     /// Waits until it was said so often.
@@ -198,9 +202,7 @@ async fn for_an_agent_that_can_not_be_steered_it_goes_before_what_waits() {
     let session = world.session().await;
     let running = world.prompt(session, "say on\nsleep 600000").await;
     let waiting = world.prompt(session, "say waited").await;
-    let mut parts = world.parts();
-    parts.agents = vec![Arc::new(Deaf)];
-    let worker = world.worker_with(parts);
+    let worker = world.worker_that_is_deaf();
     world.was_said(session, "on", 1).await;
     let steering = world.steer(session, "say steered").await;
     world.ask(session, Wish::Abort {}).await;
@@ -216,9 +218,7 @@ async fn a_prompt_that_interrupts_goes_before_one_that_steered_and_was_not_heard
     let world = World::new().await;
     let session = world.session().await;
     let running = world.prompt(session, "say on\nsleep 600000").await;
-    let mut parts = world.parts();
-    parts.agents = vec![Arc::new(Deaf)];
-    let worker = world.worker_with(parts);
+    let worker = world.worker_that_is_deaf();
     world.was_said(session, "on", 1).await;
     let steering = world.steer(session, "sleep 600000").await;
     let now = world.prompt_while(session, "say now", WhileRunning::Interrupt).await;
