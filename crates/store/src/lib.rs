@@ -115,7 +115,7 @@ pub use crate::org::{FirstOrg, Org};
 pub use crate::org_key::{OrgKey, org_key_aad};
 pub use crate::outbox::{Effect, OutboxBacklog, Outboxed, SettledAs};
 pub use crate::profile::Profile;
-pub use crate::project_source::{NewProjectSource, ProjectSource, ProjectSourceError};
+pub use crate::project_source::{NewProjectSource, ProjectSource, ProjectSourceError, SourceOrigin, SourceRepository};
 pub use crate::quota::{OF_TURNS as QUOTAS_OF_TURNS, Quota, QuotaRemoval, QuotaUse, UsedUp};
 pub use crate::replay::{
     Beginning, DeliveriesReplayed, DeliveryNote, Extent, Lost, Notes, Other, OtherNote, Remembered, Replay, Replayed,
