@@ -8,6 +8,7 @@ use domain::egress::Egress;
 use effects::Effects;
 use objects::Objects;
 use providers::Providers;
+use repositories::Repositories;
 use secrets::{ConfiguredSecrets, CookieKeys, Kms, SecretBytes, SecretReader};
 use store::{Generation, Store};
 use tokio_util::sync::CancellationToken;
@@ -63,6 +64,8 @@ pub struct AppParts {
     pub egress: Egress,
     /// Whom keys that users bring are from. A drill copy has none.
     pub providers: Providers,
+    /// The way to repositories that project sources are made of. A drill copy has none.
+    pub repositories: Repositories,
     pub rates: RateLimits,
     pub metrics: Exposition,
     /// The newest events of sessions that are followed.

@@ -83,6 +83,11 @@ impl Problem {
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, "archive_refused", "The archive is refused", detail)
     }
 
+    /// A repository is not fetched; `detail` says why, and what to do.
+    pub(crate) fn repository_refused(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "repository_refused", "The repository is not fetched", detail)
+    }
+
     /// No worker can run it, of those that there are.
     pub(crate) fn unknown_agent(there: &[&str]) -> Self {
         let detail = format!("no worker has this agent; there are: {}", there.join(", "));

@@ -5,6 +5,7 @@
 //! Not here: other roles. Nothing runs a command or sends a delivery.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
@@ -18,6 +19,7 @@ use domain::tenancy::{Role, RoleName, Scope};
 use ids::{AccountId, OrgId, TokenId};
 use objects::Objects;
 use providers::Providers;
+use repositories::Repositories;
 use secrets::{ConfiguredSecrets, CookieKeys, SecretReader};
 use serde_json::Value;
 use store::{Credential, Environment, FirstOrg, Generation, NewMember, NewToken, Store};
@@ -105,6 +107,13 @@ impl World {
     /// Has others asked about keys from now on.
     pub(crate) fn ask(&mut self, providers: Providers) {
         self.app.parts_mut().providers = providers;
+        self.router = crate::router(self.app.clone());
+    }
+
+    /// Fetches repositories from this machine from now on, by way of `folder`.
+    pub(crate) fn fetch_from_here(&mut self, folder: &Path) {
+        let egress = Egress::allowing(vec!["127.0.0.0/8".parse().unwrap()]);
+        self.app.parts_mut().repositories = Repositories::over(egress, folder.to_owned());
         self.router = crate::router(self.app.clone());
     }
 
@@ -248,6 +257,7 @@ async fn app(store: Store, folder: &std::path::Path) -> App {
         sign_in: None,
         egress: Egress::default(),
         providers: Providers::none(),
+        repositories: Repositories::none(),
         rates: RateLimits::per_minute(0),
         metrics: Exposition::new(String::new),
         tails: crate::events::tails::Tails::default(),

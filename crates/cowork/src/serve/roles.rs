@@ -17,6 +17,7 @@ use ids::InstanceId;
 use ledger::Compaction;
 use objects::Objects;
 use providers::{NoClient, Providers};
+use repositories::Repositories;
 use secrets::{ConfiguredSecrets, CookieKeys, Kms, SecretBytes, SecretReader};
 use store::{Environment, Generation, Store};
 use telemetry::Metrics;
@@ -210,6 +211,7 @@ fn app(parts: &Parts, config: &Config) -> App {
         sign_in: parts.sign_in.clone(),
         egress: egress(config),
         providers: parts.providers.clone(),
+        repositories: repositories(parts.generation.environment, config),
         rates: RateLimits::per_minute(config.web.requests_per_minute),
         metrics: exposition(parts),
         tails: Tails::default(),
@@ -298,6 +300,16 @@ pub(crate) fn providers(environment: Environment, config: &Config) -> Result<Pro
     match environment {
         Environment::Production => Providers::over_http(PROVIDER_TIMEOUT, &egress(config)),
         Environment::Drill => Ok(Providers::none()),
+    }
+}
+
+/// A drill copy fetches nothing.
+fn repositories(environment: Environment, config: &Config) -> Repositories {
+    match environment {
+        Environment::Production => {
+            Repositories::over(Egress::allowing(config.web.repository_networks.clone()), std::env::temp_dir())
+        }
+        Environment::Drill => Repositories::none(),
     }
 }
 
