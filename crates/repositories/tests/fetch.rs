@@ -7,7 +7,7 @@ use std::time::Duration;
 use domain::egress::Egress;
 use projects::unpack;
 use repositories::{Address, Credential, FetchError, Fetched, Reference, Repositories, Wanted};
-use testkit::{GIT_USERNAME, GitRepository, GitServer};
+use testkit::{GIT_USERNAME, GitRepository, GitServer, wait_until};
 
 struct World {
     repository: GitRepository,
@@ -54,6 +54,14 @@ impl World {
         let fetched = self.repositories(Duration::from_secs(60)).fetch(&wanted).await;
         assert!(self.left().is_empty(), "nothing is left of a fetch: {:?}", self.left());
         fetched
+    }
+
+    /// Processes that were begun for a fetch of this world: their home is below its folder.
+    fn running(&self) -> usize {
+        let home = self.work().into_os_string().into_encoded_bytes();
+        let processes = std::fs::read_dir("/proc").unwrap().flatten();
+        let told = processes.filter_map(|process| std::fs::read(process.path().join("environ")).ok());
+        told.filter(|told| told.windows(home.len()).any(|part| part == home)).count()
     }
 
     /// What fetches have left behind.
@@ -198,7 +206,8 @@ async fn a_server_that_does_not_answer_is_not_waited_for() {
     let refused = world.repositories(Duration::from_millis(1_500)).fetch(&wanted).await;
     assert!(matches!(refused, Err(FetchError::TooLong)), "{refused:?}");
     assert_eq!(world.server.seen().len(), 1);
-    assert!(world.left().is_empty());
+    wait_until("git and all that it started is gone", || async { world.running() == 0 && world.left().is_empty() })
+        .await;
 }
 
 #[tokio::test]
