@@ -67,13 +67,14 @@ pub(crate) const LAWS: &[Law] = &[
     },
     Law {
         name: "turns-end-once",
-        sentence: "the turn of a command ends once, and of every command that was carried out it has ended",
+        sentence: "the turn of a command ends once, and of every command that had one and was carried out it has ended",
         of: "SELECT count(*) FROM events WHERE kind = 'turn_ended'",
         broken: "SELECT payload->>'command_id' FROM events WHERE kind = 'turn_ended'
             GROUP BY session_id, payload->>'command_id' HAVING count(*) > 1
             UNION ALL
             SELECT command_id::text FROM commands
-            WHERE state IN ('done', 'failed', 'dead') AND kind <> 'abort' AND NOT EXISTS (
+            WHERE state IN ('done', 'failed', 'dead') AND kind <> 'abort'
+                AND NOT (attempt = 0 AND while_running IS NOT DISTINCT FROM 'steer') AND NOT EXISTS (
                 SELECT FROM events WHERE events.session_id = commands.session_id AND events.kind = 'turn_ended'
                     AND events.payload->>'command_id' = command_id::text)",
     },

@@ -4,6 +4,7 @@
 //! and a sink for what happens.
 
 mod bytes;
+mod inbox;
 mod script;
 mod scripted;
 
@@ -17,6 +18,7 @@ use ids::SessionId;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
+pub use crate::inbox::{Inbox, Outbox, Steering};
 pub use crate::scripted::Scripted;
 
 /// A runtime that can carry out turns.
@@ -27,11 +29,14 @@ pub trait Agent: Debug + Send + Sync {
 
     /// Carries out one wish: a prompt, or the answer, approval or rejection that the last turn waited for. Returns soon
     /// after `cancel`, with whatever it has.
+    ///
+    /// An agent that can be steered looks into `turn.inbox` meanwhile. For one that never does, what was to steer it waits as other
+    /// prompts do, and goes first.
     async fn turn(&self, turn: Turn, sink: &mut dyn EventSink, cancel: &CancellationToken) -> TurnResult;
 }
 
 /// What is asked, and from where it goes on.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Turn {
     pub session: SessionId,
     /// Of the command, in its session.
@@ -43,6 +48,8 @@ pub struct Turn {
     /// What the last turn left behind; null at first.
     pub state: Value,
     pub wish: Wish,
+    /// What people say meanwhile. An attempt that follows a lost one finds again what that one had heard.
+    pub inbox: Inbox,
 }
 
 /// How a turn went.
@@ -75,6 +82,9 @@ pub trait EventSink: Send {
 
     /// Makes a file an artifact. Its bytes are read before this returns; the agent may change the file afterwards.
     async fn publish(&mut self, artifact: Publication) -> Result<(), SinkError>;
+
+    /// Tells that the agent hears what a person said, at this place, and gives it back. From then on it is part of the turn.
+    async fn heard(&mut self, steering: Steering) -> Result<String, SinkError>;
 }
 
 /// A file for people.

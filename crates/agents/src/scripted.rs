@@ -3,8 +3,12 @@
 //! The same session, ordinal and prompt give the same texts and files, always. So a drill can ask a restored system to
 //! do again what the lost one did, and compare.
 //!
+//! Steered, it hears at once: between two lines, or in the middle of a sleep or a stream, which end there. The lines that it heard
+//! come before those that are left, behind others that it heard.
+//!
 //! Not here: the words that it understands (`script`).
 
+use std::collections::VecDeque;
 use std::path::{Component, Path, PathBuf};
 
 use async_trait::async_trait;
@@ -18,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::bytes::printable;
 use crate::script::{self, Line};
-use crate::{Agent, EventSink, Outcome, Publication, SinkError, Turn, TurnResult};
+use crate::{Agent, EventSink, Outcome, Publication, SinkError, Steering, Turn, TurnResult};
 
 /// Does what the prompt says.
 #[derive(Debug, Default, Clone, Copy)]
@@ -60,7 +64,8 @@ impl Agent for Scripted {
                 Err(error) => return failed(before, format!("the agent's saved state can't be read: {error}")),
             },
         };
-        let mut run = Run { turn, sink, cancel, rest: Vec::new(), named: 0, spoken: 0 };
+        let mut run =
+            Run { turn, sink, cancel, steered: VecDeque::new(), rest: Vec::new(), named: 0, heard: 0, spoken: 0 };
         let outcome = run.all(memory.rest).await;
         let state = Memory { turns: memory.turns + 1, rest: run.rest };
         match outcome {
@@ -87,49 +92,72 @@ struct Run<'a> {
     turn: Turn,
     sink: &'a mut dyn EventSink,
     cancel: &'a CancellationToken,
+    /// Lines that people said meanwhile and that are not carried out yet.
+    steered: VecDeque<String>,
     rest: Vec<String>,
     /// How many ids were given out.
     named: u32,
+    /// Words.
+    heard: i64,
     /// Words.
     spoken: i64,
 }
 
 impl Run<'_> {
     async fn all(&mut self, rest: Vec<String>) -> Result<(), Stop> {
-        let (lines, heard) = self.lines(rest).await?;
+        let lines = self.lines(rest).await?;
         let done = self.lines_in_turn(lines).await;
         // Metered also if the script stops: what was said was said.
-        let usage = Event::UsageRecorded { input_tokens: heard, output_tokens: self.spoken };
+        let usage = Event::UsageRecorded { input_tokens: self.heard, output_tokens: self.spoken };
         if !matches!(done, Err(Stop::Sink(_))) {
             self.sink.emit(usage).await?;
         }
         done
     }
 
-    /// What is to be done, and how many words were heard.
-    async fn lines(&mut self, rest: Vec<String>) -> Result<(Vec<String>, i64), Stop> {
-        Ok(match self.turn.wish.clone() {
-            Wish::Prompt { text } => (lines_without_data(&text).map(str::to_owned).collect(), words(&text)),
+    /// What is to be done.
+    async fn lines(&mut self, rest: Vec<String>) -> Result<Vec<String>, Stop> {
+        let (lines, heard) = match self.turn.wish.clone() {
+            Wish::Prompt { text } => (lines_of(&text), words(&text)),
             Wish::Answer { answer, .. } => {
                 self.say(&format!("the answer is: {answer}")).await?;
                 (rest, words(&answer))
             }
             Wish::Approve { .. } => (rest, 1),
             Wish::Reject { .. } | Wish::Abort {} => (Vec::new(), 1),
-        })
+        };
+        self.heard += heard;
+        Ok(lines)
     }
 
     async fn lines_in_turn(&mut self, lines: Vec<String>) -> Result<(), Stop> {
-        for (done, line) in lines.iter().enumerate() {
-            if self.cancel.is_cancelled() {
-                return Err(Stop::Outcome(Outcome::Aborted));
-            }
+        let mut lines = lines.into_iter();
+        while let Some(line) = self.next_line(&mut lines).await? {
             let stop = self.line(script::parse(line.trim())).await;
             if let Err(Stop::Outcome(Outcome::AwaitingAnswer | Outcome::AwaitingApproval)) = stop {
-                self.rest = lines[done + 1..].to_vec();
+                self.rest = self.steered.drain(..).chain(lines).collect();
+                return stop;
             }
             stop?;
         }
+        Ok(())
+    }
+
+    /// What was said meanwhile goes before what is left.
+    async fn next_line(&mut self, lines: &mut impl Iterator<Item = String>) -> Result<Option<String>, Stop> {
+        if self.cancel.is_cancelled() {
+            return Err(Stop::Outcome(Outcome::Aborted));
+        }
+        while let Some(steering) = self.turn.inbox.take() {
+            self.hear(steering).await?;
+        }
+        Ok(self.steered.pop_front().or_else(|| lines.next()))
+    }
+
+    async fn hear(&mut self, steering: Steering) -> Result<(), Stop> {
+        let text = self.sink.heard(steering).await?;
+        self.heard += words(&text);
+        self.steered.extend(lines_of(&text));
         Ok(())
     }
 
@@ -155,6 +183,7 @@ impl Run<'_> {
             Line::Sleep(time) => {
                 tokio::select! {
                     () = self.cancel.cancelled() => return Err(Stop::Outcome(Outcome::Aborted)),
+                    steering = self.turn.inbox.next() => self.hear(steering).await?,
                     () = tokio::time::sleep(time) => {}
                 }
             }
@@ -178,6 +207,9 @@ impl Run<'_> {
         for piece in 0..pieces {
             if self.cancel.is_cancelled() {
                 return Err(Stop::Outcome(Outcome::Aborted));
+            }
+            if let Some(steering) = self.turn.inbox.take() {
+                return self.hear(steering).await;
             }
             let text = printable(&self.seed(&format!("stream {piece}")), bytes);
             self.append(message_id.clone(), text).await?;
@@ -260,6 +292,10 @@ impl Run<'_> {
     fn seed(&self, what: &str) -> String {
         format!("{} {} {what}", self.turn.session, self.turn.ordinal)
     }
+}
+
+fn lines_of(text: &str) -> Vec<String> {
+    lines_without_data(text).map(str::to_owned).collect()
 }
 
 fn words(text: &str) -> i64 {

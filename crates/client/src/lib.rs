@@ -53,7 +53,7 @@ pub use crate::orgs::{Member, NewToken, Org, Role, Token};
 pub use crate::page::Page;
 pub use crate::policy::{OrgPolicy, Policy};
 pub use crate::profiles::Profile;
-pub use crate::project_sources::{LeftOut, ProjectSource};
+pub use crate::project_sources::{LeftOut, ProjectSource, SourceRepository};
 pub use crate::quotas::{Quota, QuotaUse};
 pub use crate::sessions::{
     Acknowledged, Command, Event, ImportSession, ImportedMessage, Projection, ProjectionStatus, RebuiltProjection,
@@ -170,7 +170,11 @@ impl Client {
 }
 
 async fn answer<T: DeserializeOwned>(request: RequestBuilder) -> Result<T, Error> {
-    let response = accepted(request.timeout(CALL_TIMEOUT)).await?;
+    answer_within(CALL_TIMEOUT, request).await
+}
+
+async fn answer_within<T: DeserializeOwned>(timeout: Duration, request: RequestBuilder) -> Result<T, Error> {
+    let response = accepted(request.timeout(timeout)).await?;
     let status = response.status().as_u16();
     let body = response.bytes().await?;
     serde_json::from_slice(&body).map_err(|_| unexpected(status, &body))

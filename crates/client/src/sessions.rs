@@ -144,6 +144,8 @@ pub enum WhileRunning {
     Reject,
     /// The turn is aborted, and it goes before what waits.
     Interrupt,
+    /// The agent that is at work hears it, and the turn goes on. If it does not, it goes before what waits.
+    Steer,
 }
 
 /// The answer to a command that was taken.

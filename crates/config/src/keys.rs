@@ -53,6 +53,7 @@ pub const KEYS: &[&str] = &[
     "telemetry.otlp_endpoint",
     "telemetry.sample_percent",
     "web.listen",
+    "web.repository_networks",
     "web.requests_per_minute",
     "worker.concurrency",
     "worker.lease_ms",

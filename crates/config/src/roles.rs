@@ -15,6 +15,9 @@ pub struct Web {
     pub listen: SocketAddr,
     /// Of one token, to one process. 0: as many as it likes.
     pub requests_per_minute: u32,
+    /// Networks that repositories are fetched from although they are not public; by http, too.
+    #[serde(deserialize_with = "networks::read")]
+    pub repository_networks: Vec<IpNet>,
 }
 
 /// Runs agents.
@@ -71,7 +74,7 @@ fn local(port: u16) -> SocketAddr {
 
 impl Default for Web {
     fn default() -> Self {
-        Self { listen: local(8080), requests_per_minute: 60_000 }
+        Self { listen: local(8080), requests_per_minute: 60_000, repository_networks: Vec::new() }
     }
 }
 

@@ -1,4 +1,4 @@
-//! Commands: wishes addressed to a session, carried out in the order of their ordinals, but for prompts that interrupt.
+//! Commands: wishes addressed to a session, carried out in the order of their ordinals, but for prompts that interrupt or steer.
 //!
 //! Not here: carrying them out (`worker`), storing them (`store::command`).
 
@@ -66,6 +66,9 @@ pub enum WhileRunning {
     Reject,
     /// The turn is aborted, and it goes before what waits.
     Interrupt,
+    /// The agent that is at work is given it, and the turn goes on. A turn that ends without having heard it leaves it to go before
+    /// what waits.
+    Steer,
 }
 
 impl WhileRunning {
@@ -76,6 +79,7 @@ impl WhileRunning {
             Self::Queue => None,
             Self::Reject => Some("reject"),
             Self::Interrupt => Some("interrupt"),
+            Self::Steer => Some("steer"),
         }
     }
 }

@@ -6,11 +6,11 @@
 //!
 //! Not here: which sessions and which events (`store::subject`), folding (`projection`).
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use ids::CommandId;
 
-use crate::event::{Event, MessageRole, prompt_message_id};
+use crate::event::{Event, MessageRole, prompt_of_message};
 use crate::projection::{MessageView, Projection};
 
 /// Stands where a text was.
@@ -75,6 +75,7 @@ fn erase_message(message: &mut MessageView) {
 #[derive(Debug)]
 pub struct Unsaid<'a> {
     commands: &'a HashMap<CommandId, i64>,
+    ordinals: HashSet<i64>,
     /// The turn that the next event belongs to is one of theirs.
     theirs: bool,
 }
@@ -83,16 +84,17 @@ impl<'a> Unsaid<'a> {
     /// `commands`: those of the person, in this session, with their ordinals.
     #[must_use]
     pub fn new(commands: &'a HashMap<CommandId, i64>) -> Self {
-        Self { commands, theirs: false }
+        Self { commands, ordinals: commands.values().copied().collect(), theirs: false }
     }
 
     /// What is left of the next event.
     pub fn apply(&mut self, event: &Event) -> Event {
         match event {
             Event::TurnStarted { command_id, .. } => self.theirs = self.commands.contains_key(command_id),
-            Event::MessageAppended { role: MessageRole::User, .. } | Event::QuestionAnswered { .. } if self.theirs => {
+            Event::MessageAppended { role: MessageRole::User, message_id, .. } if self.said(message_id) => {
                 return without_content(event);
             }
+            Event::QuestionAnswered { .. } if self.theirs => return without_content(event),
             Event::Compacted { projection } => {
                 let mut projection = projection.clone();
                 self.unsay(&mut projection);
@@ -104,18 +106,23 @@ impl<'a> Unsaid<'a> {
     }
 
     fn unsay(&self, projection: &mut Projection) {
-        for ordinal in self.commands.values() {
-            let name = prompt_message_id(*ordinal);
-            let theirs = |message: &&mut MessageView| message.role == MessageRole::User && message.message_id == name;
-            projection.messages.iter_mut().filter(theirs).for_each(erase_message);
-        }
+        let prompted = |message: &MessageView| prompt_of_message(&message.message_id);
+        let theirs = |message: &MessageView| prompted(message).is_some_and(|prompt| self.ordinals.contains(&prompt));
+        let said =
+            projection.messages.iter_mut().filter(|message| message.role == MessageRole::User && theirs(message));
+        said.for_each(erase_message);
+    }
+
+    /// By its name, for a turn hears what others say meanwhile, too. What has another name is said by whom the turn is of.
+    fn said(&self, message_id: &str) -> bool {
+        prompt_of_message(message_id).map_or(self.theirs, |prompt| self.ordinals.contains(&prompt))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::{ToolCallStatus, TurnOutcome};
+    use crate::event::{ToolCallStatus, TurnOutcome, prompt_message_id, steering_message_id};
     use crate::projection::{Request, RequestKind};
 
     fn command(n: u128) -> CommandId {
@@ -204,6 +211,27 @@ mod tests {
         let left: Vec<Event> = events.iter().map(|event| unsaid.apply(event)).collect();
         assert_eq!(left[1], without_content(&events[1]));
         assert_eq!([&left[0], &left[2], &left[3], &left[4]], [&events[0], &events[2], &events[3], &events[4]]);
+    }
+
+    #[test]
+    fn who_steered_a_turn_of_another_is_forgotten_without_them() {
+        let steered = |ordinal| Event::MessageAppended {
+            message_id: steering_message_id(ordinal, 1, 1),
+            role: MessageRole::User,
+            text: "private".into(),
+        };
+        let events = [Event::TurnStarted { command_id: command(1), attempt: 1 }, steered(2), steered(3)];
+        let left = |commands| {
+            let mut unsaid = Unsaid::new(commands);
+            events.iter().map(|event| unsaid.apply(event)).collect::<Vec<_>>()
+        };
+        let (first, second) = (HashMap::from([(command(1), 1)]), HashMap::from([(command(2), 2)]));
+        assert_eq!(left(&first), events);
+        assert_eq!(left(&second), [events[0].clone(), without_content(&events[1]), events[2].clone()]);
+        let base = Event::Compacted { projection: Box::new(Projection::rebuild(&events)) };
+        let Event::Compacted { projection } = Unsaid::new(&second).apply(&base) else { panic!("a base stays one") };
+        let excerpts: Vec<&str> = projection.messages.iter().map(|message| message.excerpt.as_str()).collect();
+        assert_eq!(excerpts, [ERASED, "private"]);
     }
 
     #[test]

@@ -113,6 +113,19 @@ pub fn prompt_message_id(ordinal: i64) -> String {
     format!("prompt-{ordinal}")
 }
 
+/// What a worker calls the message of a prompt that the turn of another command heard. An attempt that follows a lost one hears it
+/// again, and so may a turn of its own: each says it under a name of its own, or the texts would be added up.
+#[must_use]
+pub fn steering_message_id(ordinal: i64, turn: i64, attempt: i32) -> String {
+    format!("{}.{turn}.{attempt}", prompt_message_id(ordinal))
+}
+
+/// The ordinal of the prompt that a worker named a message after.
+#[must_use]
+pub fn prompt_of_message(message_id: &str) -> Option<i64> {
+    message_id.strip_prefix("prompt-")?.split('.').next()?.parse().ok()
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
@@ -165,6 +178,16 @@ impl TurnOutcome {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_message_of_a_prompt_tells_the_ordinal_whoever_heard_it() {
+        let check = |message_id: &str, expect| assert_eq!(prompt_of_message(message_id), expect, "{message_id}");
+        check(&prompt_message_id(12), Some(12));
+        check(&steering_message_id(12, 7, 2), Some(12));
+        check("prompt-", None);
+        check("message-12.1.1", None);
+        check("12", None);
+    }
 
     #[test]
     fn an_event_is_a_kind_and_a_payload() {

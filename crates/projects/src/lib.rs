@@ -15,7 +15,7 @@ mod pack;
 mod read;
 mod unpack;
 
-pub use crate::pack::{Format, LeftOut, PackError, Packed, Refusal, pack};
+pub use crate::pack::{Format, LeftOut, PackError, Packed, Refusal, pack, pack_tar};
 pub use crate::unpack::{UnpackError, unpack};
 
 /// Bytes of an archive.
@@ -30,5 +30,7 @@ pub const ENTRIES_MAX: usize = 20_000;
 pub const RATIO_MAX: u64 = 200;
 /// So much may unpack from however few bytes.
 const RATIO_FROM: u64 = 4 << 20;
+/// Bytes that headers and padding of all entries may take in a tar.
+const AROUND: u64 = 64 << 20;
 /// What was refused or left out is told up to so many.
 pub const TOLD_MAX: usize = 100;

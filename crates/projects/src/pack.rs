@@ -5,7 +5,7 @@ use std::io::Read;
 
 use crate::name::{Name, folded};
 use crate::read::{self, Kind, Limited};
-use crate::{ARCHIVE_MAX, ENTRIES_MAX, FILE_MAX, TOLD_MAX, UNPACKED_MAX};
+use crate::{ARCHIVE_MAX, AROUND, ENTRIES_MAX, FILE_MAX, TOLD_MAX, UNPACKED_MAX};
 
 /// Fast, and a third of the bytes of most sources.
 const LEVEL: i32 = 3;
@@ -16,6 +16,8 @@ const NAME_TOLD: usize = 200;
 pub enum Format {
     TarGz,
     Zip,
+    /// The files of a commit.
+    Git,
 }
 
 impl Format {
@@ -24,6 +26,7 @@ impl Format {
         match self {
             Self::TarGz => "tar.gz",
             Self::Zip => "zip",
+            Self::Git => "git",
         }
     }
 }
@@ -85,6 +88,20 @@ pub fn pack(archive: &[u8]) -> Result<Packed, PackError> {
     packer.finish(format)
 }
 
+/// Reads what `git archive` wrote of a commit, and packs it as [`pack`] does. A link is what an honest repository has, and nobody can pack it
+/// without: it is left out.
+///
+/// # Errors
+/// As [`pack`].
+pub fn pack_tar(tar: impl Read) -> Result<Packed, PackError> {
+    let mut packer = Packer::new(UNPACKED_MAX);
+    read::tar(Limited::new(tar, UNPACKED_MAX + AROUND), &mut |name, kind, content| match kind {
+        Kind::Other(why) => packer.leave_out(name, why),
+        kind => packer.entry(name, kind, content),
+    })?;
+    packer.finish(Format::Git)
+}
+
 struct Packer {
     tar: tar::Builder<zstd::Encoder<'static, Vec<u8>>>,
     /// By what other machines take for the name: how it is written here, and whether it is a file.
@@ -128,17 +145,24 @@ impl Packer {
             Err(why) => return self.refuse(raw, why),
         };
         if let Some(why) = name.left_out() {
-            self.left_out_count += 1;
-            if self.left_out.len() < TOLD_MAX {
-                self.left_out.push(LeftOut { path: told(name.as_str()), why });
-            }
-            return Ok(());
+            return self.leave_out(name.as_str().as_bytes(), why);
         }
         match kind {
             Kind::Other(why) => self.refuse(raw, why),
             Kind::Folder => self.folder(raw, &name),
             Kind::File { executable } => self.file(raw, &name, executable, content),
         }
+    }
+
+    fn leave_out(&mut self, raw: &[u8], why: &'static str) -> Result<(), PackError> {
+        self.left_out_count += 1;
+        if self.left_out_count > ENTRIES_MAX {
+            return Err(PackError::TooLarge("it has more than 20,000 entries"));
+        }
+        if self.left_out.len() < TOLD_MAX {
+            self.left_out.push(LeftOut { path: told(&String::from_utf8_lossy(raw)), why });
+        }
+        Ok(())
     }
 
     /// The entry is done with; the archive is read on, for the other reasons that it gives.

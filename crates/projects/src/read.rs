@@ -5,10 +5,7 @@
 use std::io::{self, Cursor, Read};
 
 use crate::pack::{Format, PackError};
-use crate::{RATIO_FROM, RATIO_MAX, UNPACKED_MAX};
-
-/// Bytes that headers and padding of all entries may take in a tar.
-const AROUND: u64 = 64 << 20;
+use crate::{AROUND, RATIO_FROM, RATIO_MAX, UNPACKED_MAX};
 
 /// What an entry is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,7 +36,10 @@ pub(crate) fn limit(archive: usize) -> u64 {
 }
 
 fn tar_gz(archive: &[u8], visit: &mut Visit<'_>) -> Result<(), PackError> {
-    let limited = Limited::new(flate2::read::MultiGzDecoder::new(archive), limit(archive.len()) + AROUND);
+    tar(Limited::new(flate2::read::MultiGzDecoder::new(archive), limit(archive.len()) + AROUND), visit)
+}
+
+pub(crate) fn tar(limited: Limited<impl Read>, visit: &mut Visit<'_>) -> Result<(), PackError> {
     let mut tar = tar::Archive::new(limited);
     for entry in tar.entries()? {
         let mut entry = entry?;

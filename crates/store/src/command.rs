@@ -8,6 +8,9 @@
 //! case, and a session's first command is not overtaken: it is what a run waits for. Of several prompts that interrupt, each
 //! aborts the one before it.
 //!
+//! A prompt that steers is for the turn that runs (`steering`). One that no turn has heard is carried out by itself, before those that
+//! wait, as one that interrupts is.
+//!
 //! Not here: carrying them out (`lease`, and the crate `worker`).
 
 use clock::{Sources, Timestamp};
@@ -191,7 +194,7 @@ fn wish(kind: &str, payload: &Value, command: CommandId) -> Result<Wish, StoreEr
 }
 
 /// The command that a session carries out next, if one can run. A turn that waits for a person goes before prompts. What was begun
-/// goes first, then what interrupts.
+/// goes first, then what interrupts or steers.
 pub(crate) async fn next(
     connection: &mut PgConnection,
     org: OrgId,
@@ -205,7 +208,7 @@ pub(crate) async fn next(
             AND (kind = 'abort' OR ordinal = 1 OR ordinal >= coalesce((
                 SELECT coalesce(min(ordinal) FILTER (WHERE attempt > 0), min(ordinal)) FROM commands
                 WHERE org_id = $1 AND session_id = $2 AND state = 'pending'
-                    AND (attempt > 0 OR while_running = 'interrupt')), 0))
+                    AND (attempt > 0 OR while_running IN ('interrupt', 'steer'))), 0))
         ORDER BY ordinal LIMIT 1"#,
         org as OrgId,
         session as SessionId,
@@ -236,7 +239,7 @@ pub(crate) fn read_next(
     Ok(Some(NextCommand { command, ordinal, wish, attempt, traceparent }))
 }
 
-/// The prompt that began the turn which `command` ends: itself, or the last one before it that was carried out.
+/// The prompt that began the turn which `command` ends: itself, or the last one before it that had a turn of its own.
 pub(crate) async fn origin(
     connection: &mut PgConnection,
     org: OrgId,
@@ -247,6 +250,7 @@ pub(crate) async fn origin(
         r#"-- command_origin
         SELECT command_id AS "command_id: CommandId" FROM commands
         WHERE org_id = $1 AND session_id = $2 AND kind = 'prompt' AND state <> 'pending'
+            AND (attempt > 0 OR while_running IS DISTINCT FROM 'steer')
             AND ordinal <= (SELECT ordinal FROM commands WHERE org_id = $1 AND command_id = $3)
         ORDER BY ordinal DESC LIMIT 1"#,
         org as OrgId,
@@ -325,7 +329,8 @@ impl Store {
             self.enqueue_alone(new, while_running).await?
         };
         self.wakes.tell(Wake::Work);
-        if matches!(new.wish, Wish::Abort {}) || while_running == WhileRunning::Interrupt {
+        let speaks_to_a_turn = matches!(while_running, WhileRunning::Interrupt | WhileRunning::Steer);
+        if matches!(new.wish, Wish::Abort {}) || speaks_to_a_turn {
             self.wakes.tell(Wake::Abort);
         }
         Ok(enqueued)
@@ -505,5 +510,6 @@ impl Store {
     }
 }
 
+pub(crate) mod steering;
 #[cfg(test)]
 mod tests;

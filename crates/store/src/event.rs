@@ -13,6 +13,7 @@ use uuid::Uuid;
 
 use crate::batcher::{Locked, Write, Written};
 use crate::lease::{Lease, NextCommand};
+use crate::turn::Spoken;
 use crate::{Store, StoreError};
 
 /// An event as its two columns.
@@ -120,7 +121,7 @@ impl<'a> FencedColumns<'a> {
     }
 }
 
-/// Events to be appended. `true`: somebody wants the turn that begins with them to end already.
+/// Events to be appended. Gives back what people have said to the turn that begins with them.
 #[derive(Debug)]
 pub(crate) struct NewEvents {
     fenced: Fenced,
@@ -136,7 +137,7 @@ impl NewEvents {
 }
 
 impl Write for NewEvents {
-    type Done = bool;
+    type Done = Spoken;
 
     const STATEMENT: &'static str = "event_append";
 
@@ -149,7 +150,7 @@ impl Write for NewEvents {
         org: OrgId,
         writes: &[Self],
         locked: Locked,
-    ) -> Result<Vec<Written<bool>>, sqlx::Error> {
+    ) -> Result<Vec<Written<Spoken>>, sqlx::Error> {
         write(store.of(org), org, writes, locked, store.sources().now()).await
     }
 }
@@ -162,7 +163,7 @@ async fn write(
     writes: &[NewEvents],
     locked: Locked,
     now: Timestamp,
-) -> Result<Vec<Written<bool>>, sqlx::Error> {
+) -> Result<Vec<Written<Spoken>>, sqlx::Error> {
     let columns = FencedColumns::of(writes.iter().map(|new| &new.fenced));
     let rows = sqlx::query_file!(
         "src/event/append.sql",
@@ -186,8 +187,10 @@ async fn write(
     )
     .fetch_all(executor)
     .await?;
-    let written =
-        rows.into_iter().map(|row| (row.place, Written::read(row.locked, row.current, locked, || row.aborting)));
+    let written = rows.into_iter().map(|row| {
+        let spoken = || Spoken { aborting: row.aborting, steering: row.steering };
+        (row.place, Written::read(row.locked, row.current, locked, spoken))
+    });
     Ok(by_place(written))
 }
 

@@ -96,6 +96,7 @@ pub use crate::call::{Call, CallError, Called, CalledTrigger};
 pub use crate::change::ChangeError;
 pub use crate::channel::{Channel, ChannelChange, NewChannel};
 pub use crate::checkpoint::{Checkpoint, NewCheckpoint};
+pub use crate::command::steering::Steer;
 pub use crate::command::{Command, EnqueueError, Enqueued, NewCommand};
 pub use crate::compaction::{CompactError, Compacted, CompactionPage};
 pub use crate::cursor::{BehindCursor, NewDelivery};
@@ -121,7 +122,7 @@ pub use crate::org_key::{OrgKey, org_key_aad};
 pub use crate::outbox::{Effect, OutboxBacklog, Outboxed, SettledAs};
 pub use crate::policy::OrgPolicy;
 pub use crate::profile::Profile;
-pub use crate::project_source::{NewProjectSource, ProjectSource, ProjectSourceError};
+pub use crate::project_source::{NewProjectSource, ProjectSource, ProjectSourceError, SourceOrigin, SourceRepository};
 pub use crate::quota::{OF_TURNS as QUOTAS_OF_TURNS, Quota, QuotaRemoval, QuotaUse, UsedUp};
 pub use crate::replay::{
     Beginning, DeliveriesReplayed, DeliveryNote, Extent, Lost, Notes, Other, OtherNote, Remembered, Replay, Replayed,
@@ -139,7 +140,7 @@ pub use crate::subject::{EraseError, ErasedFor, Erasure, ErasureStep};
 pub use crate::subscription::{NewSubscription, Subscription, SubscriptionChange};
 pub use crate::token::{NewToken, Token};
 pub use crate::trigger::{DueTrigger, PlannedSlots, SettledSlots, Trigger, TriggerSecret};
-pub use crate::turn::Finish;
+pub use crate::turn::{Finish, Spoken};
 pub use crate::upload::{NewUpload, OPEN_UPLOADS_MAX, Upload, UploadError, UploadPart};
 pub use crate::usage::UsageTotal;
 pub use crate::wake::{EventsWaiter, Waiter, Wake, Wakes};

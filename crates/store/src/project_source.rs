@@ -1,9 +1,9 @@
 //! Project sources: what workspaces of sessions begin with.
 //!
-//! Made of an upload, in one transaction that also takes the upload away. A session names one for ever; it needs it until its
+//! Made of an upload, in one transaction that also takes the upload away, or of what was fetched from a repository. A session names one for ever; it needs it until its
 //! first checkpoint, and so long the source can't be deleted. An erasure of whoever made it deletes it all the same.
 //!
-//! Not here: reading and packing archives (crate `projects`), unpacking them (`worker`).
+//! Not here: reading and packing archives (crate `projects`), fetching (`repositories`), unpacking (`worker`).
 
 use clock::{Sources, Timestamp};
 use domain::quota::UsageKind;
@@ -31,6 +31,24 @@ pub struct NewProjectSource {
     pub blob: BlobRow,
 }
 
+/// Which files of which repository a project source has. Nothing in it is secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SourceRepository {
+    pub url: String,
+    /// As it was asked for.
+    pub reference: String,
+    /// What that led to.
+    pub commit: String,
+}
+
+/// What a project source is made of.
+#[derive(Debug, Clone, Copy)]
+pub enum SourceOrigin<'a> {
+    /// It is gone then.
+    Upload(UploadId),
+    Repository(&'a SourceRepository),
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProjectSource {
     pub project_source_id: ProjectSourceId,
@@ -44,6 +62,8 @@ pub struct ProjectSource {
     pub size: i64,
     /// 32 bytes, of the same.
     pub sha256: Vec<u8>,
+    /// `None`: it was uploaded.
+    pub repository: Option<SourceRepository>,
     pub created_at: Timestamp,
 }
 
@@ -73,12 +93,17 @@ struct Row {
     left_out_count: i32,
     size: i64,
     sha256: Vec<u8>,
+    repository_url: Option<String>,
+    repository_ref: Option<String>,
+    repository_commit: Option<String>,
     created_at: Timestamp,
 }
 
 impl From<Row> for ProjectSource {
     fn from(row: Row) -> Self {
+        let repository = row.repository_url.zip(row.repository_ref).zip(row.repository_commit);
         Self {
+            repository: repository.map(|((url, reference), commit)| SourceRepository { url, reference, commit }),
             project_source_id: row.project_source_id,
             name: row.name,
             format: row.format,
@@ -94,25 +119,37 @@ impl From<Row> for ProjectSource {
 }
 
 impl Store {
-    /// Makes a project source in the place of an upload.
+    /// Makes a project source, in the place of its upload if it was one.
     pub async fn project_source_create(
         &self,
         org: OrgId,
-        upload: UploadId,
+        origin: SourceOrigin<'_>,
         new: &NewProjectSource,
         created_by: AccountId,
     ) -> Result<(), ProjectSourceError> {
         let during = || StoreError::during("project_source_create");
         let mut tx = self.begin_of(org).await.map_err(during())?;
         let now = self.sources.now();
-        let found = upload::load(&mut tx, org, upload).await.map_err(during())?;
-        if found.ok_or(ProjectSourceError::NoSuchUpload)?.artifact_id.is_some() {
-            return Err(ProjectSourceError::Complete);
+        let mut detail = json!({"title": new.name, "files": new.files, "left_out": new.left_out_count});
+        let repository = match origin {
+            SourceOrigin::Upload(upload) => {
+                let found = upload::load(&mut tx, org, upload).await.map_err(during())?;
+                if found.ok_or(ProjectSourceError::NoSuchUpload)?.artifact_id.is_some() {
+                    return Err(ProjectSourceError::Complete);
+                }
+                None
+            }
+            SourceOrigin::Repository(repository) => {
+                detail["repository"] = json!(repository.url);
+                detail["commit"] = json!(repository.commit);
+                Some(repository)
+            }
+        };
+        insert(&mut tx, &self.sources, org, new, repository, created_by).await.map_err(during())?;
+        if let SourceOrigin::Upload(upload) = origin {
+            upload::forget(&mut tx, org, &[upload], now).await.map_err(during())?;
         }
-        insert(&mut tx, &self.sources, org, new, created_by).await.map_err(during())?;
-        upload::forget(&mut tx, org, &[upload], now).await.map_err(during())?;
         let (actor, target) = (format!("account:{created_by}"), format!("project_source:{}", new.project_source));
-        let detail = json!({"title": new.name, "files": new.files, "left_out": new.left_out_count});
         audit::record(&mut tx, &self.sources, org, &actor, "project_source.create", &target, detail)
             .await
             .map_err(during())?;
@@ -129,7 +166,8 @@ impl Store {
             Row,
             r#"-- project_source_get
             SELECT project_source_id AS "project_source_id: ProjectSourceId", name, format, files, bytes,
-                left_out AS "left_out: Json<Vec<(String, String)>>", left_out_count, size, sha256, project_sources.created_at
+                left_out AS "left_out: Json<Vec<(String, String)>>", left_out_count, size, sha256, repository_url,
+                repository_ref, repository_commit, project_sources.created_at
             FROM project_sources JOIN blobs USING (org_id, blob_key)
             WHERE org_id = $1 AND project_source_id = $2"#,
             org as OrgId,
@@ -152,7 +190,8 @@ impl Store {
             Row,
             r#"-- project_source_list
             SELECT project_source_id AS "project_source_id: ProjectSourceId", name, format, files, bytes,
-                left_out AS "left_out: Json<Vec<(String, String)>>", left_out_count, size, sha256, project_sources.created_at
+                left_out AS "left_out: Json<Vec<(String, String)>>", left_out_count, size, sha256, repository_url,
+                repository_ref, repository_commit, project_sources.created_at
             FROM project_sources JOIN blobs USING (org_id, blob_key)
             WHERE org_id = $1 AND ($2::uuid IS NULL OR project_source_id > $2) ORDER BY project_source_id LIMIT $3"#,
             org as OrgId,
@@ -231,6 +270,7 @@ async fn insert(
     sources: &Sources,
     org: OrgId,
     new: &NewProjectSource,
+    repository: Option<&SourceRepository>,
     created_by: AccountId,
 ) -> Result<(), sqlx::Error> {
     let now = sources.now();
@@ -239,8 +279,8 @@ async fn insert(
     sqlx::query!(
         "-- project_source_insert
         INSERT INTO project_sources (org_id, project_source_id, name, format, files, bytes, left_out, left_out_count,
-            blob_key, created_by, created_at)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+            blob_key, created_by, created_at, repository_url, repository_ref, repository_commit)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
         org as OrgId,
         new.project_source as ProjectSourceId,
         new.name,
@@ -252,6 +292,9 @@ async fn insert(
         new.blob.key,
         created_by as AccountId,
         now,
+        repository.map(|repository| &repository.url),
+        repository.map(|repository| &repository.reference),
+        repository.map(|repository| &repository.commit),
     )
     .execute(&mut *tx)
     .await?;

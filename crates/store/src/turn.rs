@@ -38,17 +38,28 @@ pub struct Finish<'a> {
     pub checkpoint: Option<NewCheckpoint>,
     pub input_tokens: i64,
     pub output_tokens: i64,
+    /// Prompts that steered the turn and were heard: they end with it.
+    pub heard: Vec<CommandId>,
+}
+
+/// What people have said to a turn when it begins.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Spoken {
+    /// Somebody wants it to end.
+    pub aborting: bool,
+    /// Somebody steers it ([`Store::commands_steering`]).
+    pub steering: bool,
 }
 
 impl Store {
-    /// Counts an attempt and appends the turn's first events. `true`: somebody wanted it to end before it began. Later
-    /// wishes are told ([`Wake::Abort`]) to whoever waits for them by then.
+    /// Counts an attempt and appends the turn's first events. Gives back what was said to it before it began. What is said later is
+    /// told ([`Wake::Abort`]) to whoever waits for it by then.
     pub async fn turn_start(
         &self,
         lease: &Lease,
         append: &Append<'_>,
         command: &NextCommand,
-    ) -> Result<bool, StoreError> {
+    ) -> Result<Spoken, StoreError> {
         self.append(lease, append, Some(command)).await
     }
 
@@ -63,10 +74,10 @@ impl Store {
         lease: &Lease,
         append: &Append<'_>,
         begun: Option<&NextCommand>,
-    ) -> Result<bool, StoreError> {
-        let aborting = self.appends.write(self, lease.org, NewEvents::new(lease, append, begun)).await?;
+    ) -> Result<Spoken, StoreError> {
+        let spoken = self.appends.write(self, lease.org, NewEvents::new(lease, append, begun)).await?;
         self.wakes.tell(Wake::Events(lease.org, lease.session));
-        Ok(aborting)
+        Ok(spoken)
     }
 
     /// Appends events with the artifacts that they announce, whose blobs are durable.
@@ -118,6 +129,7 @@ impl Store {
             checkpoint: finish.checkpoint.clone(),
             artifacts: artifacts.to_vec(),
             usage: self.metered(finish, artifacts),
+            heard: finish.heard.clone(),
             at: self.sources.now(),
         }
     }
@@ -153,6 +165,7 @@ pub(crate) struct End {
     checkpoint: Option<NewCheckpoint>,
     artifacts: Vec<NewArtifact>,
     usage: Vec<Usage>,
+    heard: Vec<CommandId>,
     /// When it was asked for: blobs of artifacts were saved before.
     at: Timestamp,
 }
@@ -194,7 +207,7 @@ impl Write for End {
         locked: Locked,
     ) -> Result<Vec<Written<Finished>>, sqlx::Error> {
         let columns = Columns::of(writes);
-        let Columns { fenced, files, blobs, artifacts, usage } = &columns;
+        let Columns { fenced, files, blobs, artifacts, usage, heard } = &columns;
         let turns = || writes.iter().map(|end| end.turn);
         let rows = sqlx::query_file!(
             "src/turn/finish.sql",
@@ -239,6 +252,8 @@ impl Write for End {
             &usage.iter().map(|(_, used)| used.kind).collect::<Vec<_>>() as &[&str],
             &usage.iter().map(|(_, used)| used.quantity).collect::<Vec<_>>(),
             locked == Locked::WaitFor,
+            &heard.iter().map(|(place, _)| *place).collect::<Vec<_>>(),
+            &heard.iter().map(|(_, command)| (*command).into()).collect::<Vec<Uuid>>(),
         )
         .fetch_all(store.of(org))
         .await?;
@@ -270,6 +285,7 @@ struct Columns<'a> {
     blobs: Vec<(i64, &'a BlobRow, Timestamp)>,
     artifacts: Vec<(i64, &'a NewArtifact)>,
     usage: Vec<(i64, &'a Usage)>,
+    heard: Vec<(i64, CommandId)>,
 }
 
 impl<'a> Columns<'a> {
@@ -284,6 +300,7 @@ impl<'a> Columns<'a> {
             columns.blobs.extend(end.artifacts.iter().map(|new| (place, &new.blob, end.at)));
             columns.artifacts.extend(end.artifacts.iter().map(|new| (place, new)));
             columns.usage.extend(end.usage.iter().map(|used| (place, used)));
+            columns.heard.extend(end.heard.iter().map(|command| (place, *command)));
         }
         columns.blobs.sort_by(|one, other| one.1.key.cmp(&other.1.key));
         columns

@@ -37,7 +37,7 @@ const REMEMBERED: usize = 2_000;
 pub enum Wake {
     /// A session has something to do and nobody does it.
     Work,
-    /// Somebody wants a running turn to end.
+    /// Somebody speaks to a running turn: wants it to end, or steers it.
     Abort,
     /// A thread has something to render.
     Cursor,

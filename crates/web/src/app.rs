@@ -9,6 +9,7 @@ use domain::egress::Egress;
 use effects::Effects;
 use objects::Objects;
 use providers::Providers;
+use repositories::Repositories;
 use secrets::{ConfiguredSecrets, CookieKeys, Kms, SecretBytes, SecretReader};
 use store::{Generation, Store};
 use tokio_util::sync::CancellationToken;
@@ -69,6 +70,8 @@ pub struct AppParts {
     pub drills: DrillRecords,
     /// What is offered, and who is paid for it. A drill copy pays nobody.
     pub billing: Billing,
+    /// The way to repositories that project sources are made of. A drill copy has none.
+    pub repositories: Repositories,
     pub rates: RateLimits,
     pub metrics: Exposition,
     /// The newest events of sessions that are followed.

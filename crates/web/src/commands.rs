@@ -69,8 +69,10 @@ impl From<Command> for CommandView {
 /// Asks something of a session.
 ///
 /// A prompt says what becomes of it while a turn runs or waits for a person, or commands wait (`while_running`): it waits for
-/// its turn (`queue`), is refused (`reject`), or aborts the turn and goes before what waits (`interrupt`). With `interrupt` an
-/// abort is taken down before the prompt, at once with it; a command that was about to begin hears it, too.
+/// its turn (`queue`), is refused (`reject`), aborts the turn and goes before what waits (`interrupt`), or is heard by the agent
+/// that is at work (`steer`). With `interrupt` an abort is taken down before the prompt, at once with it; a command that was about
+/// to begin hears it, too. A prompt that steers ends with the turn that heard it. If no turn does, since none runs, it ends first, or
+/// its agent can't be steered, the prompt is carried out by itself, before what waits.
 #[utoipa::path(
     post,
     path = "/api/sessions/{session_id}/commands",
@@ -333,6 +335,16 @@ mod tests {
         prompt(&world, &session, "k2").await.expect_problem(422, "idempotency_key_reused");
         let expected = ["prompt interrupt pending", "abort interrupt pending", "prompt interrupt pending"];
         assert_eq!(listed(&world, &session).await, expected);
+    }
+
+    #[tokio::test]
+    async fn a_prompt_that_steers_is_taken_down_as_it_is() {
+        let world = World::new().await;
+        let session = session(&world).await;
+        prompt(&world, &session, "k1").await.expect(202);
+        assert_eq!(prompt_while(&world, &session, "k2", "steer").await.expect(202)["ordinal"], 2);
+        prompt(&world, &session, "k2").await.expect_problem(422, "idempotency_key_reused");
+        assert_eq!(listed(&world, &session).await, ["prompt queue pending", "prompt steer pending"]);
     }
 
     #[tokio::test]

@@ -91,6 +91,11 @@ impl Problem {
         Self::new(StatusCode::FORBIDDEN, "refused_by_policy", title, refused.to_string())
     }
 
+    /// A repository is not fetched; `detail` says why, and what to do.
+    pub(crate) fn repository_refused(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "repository_refused", "The repository is not fetched", detail)
+    }
+
     /// No worker can run it, of those that there are.
     pub(crate) fn unknown_agent(there: &[&str]) -> Self {
         let detail = format!("no worker has this agent; there are: {}", there.join(", "));

@@ -5,7 +5,7 @@
 //! Not here: other roles. Nothing runs a command or sends a delivery.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
@@ -21,6 +21,7 @@ use domain::tenancy::{Role, RoleName, Scope};
 use ids::{AccountId, OrgId, TokenId};
 use objects::Objects;
 use providers::Providers;
+use repositories::Repositories;
 use secrets::{ConfiguredSecrets, CookieKeys, SecretReader};
 use serde_json::Value;
 use store::{Credential, Environment, FirstOrg, Generation, NewMember, NewToken, Store};
@@ -125,6 +126,13 @@ impl World {
     /// Offers other plans, and pays somebody else, from now on.
     pub(crate) fn bill(&mut self, billing: Billing) {
         self.app.parts_mut().billing = billing;
+        self.router = crate::router(self.app.clone());
+    }
+
+    /// Fetches repositories from this machine from now on, by way of `folder`.
+    pub(crate) fn fetch_from_here(&mut self, folder: &Path) {
+        let egress = Egress::allowing(vec!["127.0.0.0/8".parse().unwrap()]);
+        self.app.parts_mut().repositories = Repositories::over(egress, folder.to_owned());
         self.router = crate::router(self.app.clone());
     }
 
@@ -270,6 +278,7 @@ async fn app(store: Store, folder: &std::path::Path) -> App {
         providers: Providers::none(),
         drills: DrillRecords::new(Some(folder.join("drills")), Some(folder.join("findings.json")), None),
         billing: Billing::manual(Plans::default(), chrono::TimeDelta::days(7)),
+        repositories: Repositories::none(),
         rates: RateLimits::per_minute(0),
         metrics: Exposition::new(String::new),
         tails: crate::events::tails::Tails::default(),

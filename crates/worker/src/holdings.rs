@@ -1,13 +1,14 @@
-//! The leases that this process holds, and how their turns are told to stop.
+//! The leases that this process holds, and how their turns are told to stop, or what people say to them.
 //!
 //! Not here: the database's view of them (`store::lease`). This is only what we believe.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use agents::{Inbox, Outbox, Steering};
 use clock::Timestamp;
 use ids::{OrgId, SessionId};
-use store::Lease;
+use store::{Lease, Steer};
 use tokio_util::sync::CancellationToken;
 
 #[derive(Debug, Default, Clone)]
@@ -17,8 +18,18 @@ pub(crate) struct Holdings(Arc<Mutex<HashMap<SessionId, Holding>>>);
 struct Holding {
     lease: Lease,
     lost: CancellationToken,
-    /// The turn that runs: its command's ordinal, and what cancels it.
-    turn: Option<(i64, CancellationToken)>,
+    turn: Option<Running>,
+}
+
+/// A turn that runs.
+#[derive(Debug)]
+struct Running {
+    /// Of its command.
+    ordinal: i64,
+    cancel: CancellationToken,
+    outbox: Outbox,
+    /// The ordinal of the last prompt that was put into its inbox.
+    given: i64,
 }
 
 /// A lease, for as long as it is worked under.
@@ -63,19 +74,40 @@ impl Holdings {
         }
     }
 
-    pub(crate) fn running(&self) -> Vec<(OrgId, SessionId)> {
+    /// The sessions whose turns run, each with the ordinal of the last prompt that its turn was given.
+    pub(crate) fn running(&self) -> Vec<(OrgId, SessionId, i64)> {
         let held = self.lock();
-        held.values().filter(|holding| holding.turn.is_some()).map(|it| (it.lease.org, it.lease.session)).collect()
+        let running = |it: &Holding| Some((it.lease.org, it.lease.session, it.turn.as_ref()?.given));
+        held.values().filter_map(running).collect()
     }
 
     /// Cancels the turns of commands that were there before the wish to abort.
     pub(crate) fn abort(&self, aborting: &[(SessionId, i64)]) {
         let held = self.lock();
         for (session, ordinal) in aborting {
-            if let Some((running, cancel)) = held.get(session).and_then(|holding| holding.turn.as_ref())
-                && running < ordinal
+            if let Some(turn) = held.get(session).and_then(|holding| holding.turn.as_ref())
+                && turn.ordinal < *ordinal
             {
-                cancel.cancel();
+                turn.cancel.cancel();
+            }
+        }
+    }
+
+    /// Puts prompts, in their order, into the inboxes of the turns that run. What finds no room is looked for again.
+    pub(crate) fn steer(&self, steering: Vec<Steer>) {
+        let mut held = self.lock();
+        let mut full = HashSet::new();
+        for Steer { session, command, ordinal, text } in steering {
+            let turn = held.get_mut(&session).and_then(|holding| holding.turn.as_mut());
+            let Some(turn) = turn.filter(|turn| turn.given < ordinal && turn.ordinal != ordinal) else { continue };
+            // None may overtake one that found no room.
+            if full.contains(&session) {
+                continue;
+            }
+            if turn.outbox.try_send(Steering { command, ordinal, text }).is_ok() {
+                turn.given = ordinal;
+            } else {
+                full.insert(session);
             }
         }
     }
@@ -86,13 +118,13 @@ impl Holdings {
 }
 
 impl Hold {
-    /// A turn begins. What is given back is cancelled when somebody asks to abort it.
-    pub(crate) fn begin(&self, ordinal: i64) -> CancellationToken {
-        let cancel = CancellationToken::new();
+    /// A turn begins. What is given back is cancelled when somebody asks to abort it, and is where it finds what else people say.
+    pub(crate) fn begin(&self, ordinal: i64) -> (CancellationToken, Inbox) {
+        let (cancel, (outbox, inbox)) = (CancellationToken::new(), Inbox::open());
         if let Some(holding) = self.holdings.lock().get_mut(&self.lease.session) {
-            holding.turn = Some((ordinal, cancel.clone()));
+            holding.turn = Some(Running { ordinal, cancel: cancel.clone(), outbox, given: 0 });
         }
-        cancel
+        (cancel, inbox)
     }
 
     pub(crate) fn end(&self) {

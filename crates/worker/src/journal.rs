@@ -5,7 +5,8 @@
 
 use domain::event::Event;
 use domain::projection::Projection;
-use store::{Append, Finish, Lease, NewArtifact, NextCommand, Store};
+use ids::CommandId;
+use store::{Append, Finish, Lease, NewArtifact, NextCommand, Spoken, Store};
 
 use crate::halt::Halt;
 
@@ -24,12 +25,14 @@ pub(crate) struct Journal {
     artifacts: Vec<NewArtifact>,
     input_tokens: i64,
     output_tokens: i64,
+    /// Prompts that the turn heard. They end with it.
+    heard: Vec<CommandId>,
 }
 
 /// How a command ends, besides what the journal knows.
 #[derive(Debug)]
 pub(crate) struct Ending {
-    pub(crate) command: ids::CommandId,
+    pub(crate) command: CommandId,
     pub(crate) state: domain::command::CommandState,
     pub(crate) sentence: String,
     pub(crate) turn: Option<domain::event::TurnOutcome>,
@@ -47,6 +50,7 @@ impl Journal {
             artifacts: Vec::new(),
             input_tokens: 0,
             output_tokens: 0,
+            heard: Vec::new(),
         }
     }
 
@@ -74,16 +78,22 @@ impl Journal {
         self.push(event);
     }
 
+    /// The turn heard what a person said meanwhile.
+    pub(crate) fn hear(&mut self, command: CommandId, event: Event) {
+        self.heard.push(command);
+        self.push(event);
+    }
+
     pub(crate) fn pending(&self) -> usize {
         self.pending.len()
     }
 
-    /// Appends what is pending, as the beginning of `command`'s turn. `true`: somebody wants it to end already.
-    pub(crate) async fn start(&mut self, command: &NextCommand) -> Result<bool, Halt> {
+    /// Appends what is pending, as the beginning of `command`'s turn. Gives back what people have said to it already.
+    pub(crate) async fn start(&mut self, command: &NextCommand) -> Result<Spoken, Halt> {
         (self.input_tokens, self.output_tokens) = (0, 0);
-        let aborting = self.store.turn_start(&self.lease, &self.append(), command).await?;
+        let spoken = self.store.turn_start(&self.lease, &self.append(), command).await?;
         self.appended();
-        Ok(aborting)
+        Ok(spoken)
     }
 
     /// Appends what is pending.
@@ -109,9 +119,11 @@ impl Journal {
             checkpoint: ending.checkpoint,
             input_tokens: self.input_tokens,
             output_tokens: self.output_tokens,
+            heard: self.heard.clone(),
         };
         let next = self.store.turn_finish(&self.lease, &finish, &self.artifacts).await?;
         self.appended();
+        self.heard.clear();
         if saved {
             metrics::counter!("cowork_checkpoints_saved_total").increment(1);
         }

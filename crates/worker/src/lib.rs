@@ -26,7 +26,7 @@ use std::time::Duration;
 use agents::Agent;
 use chrono::TimeDelta;
 use clock::Timestamp;
-use ids::InstanceId;
+use ids::{InstanceId, OrgId, SessionId};
 use objects::Objects;
 use secrets::Kms;
 use store::{Held, Lease, Store, StoreError};
@@ -60,7 +60,7 @@ pub struct Config {
     pub concurrency: usize,
     /// How long a killed worker's sessions wait for another.
     pub lease: Duration,
-    /// Between two looks for work, or for an abort, that nobody told of.
+    /// Between two looks for work, or for what is said to turns, that nobody told of.
     pub poll: Duration,
     /// How long running turns may take to end once a shutdown was asked for. Then their leases are given up.
     pub drain: Duration,
@@ -179,7 +179,7 @@ async fn renew(context: &Context) {
     context.holdings.expire(context.parts.store.sources().now());
 }
 
-/// Looks for wishes to abort the turns that run, so that they are heard at once.
+/// Looks for what people say to the turns that run, so that it is heard at once.
 async fn watch(context: &Context, done: &CancellationToken) {
     let mut abort = context.parts.store.wakes().abort();
     loop {
@@ -188,15 +188,22 @@ async fn watch(context: &Context, done: &CancellationToken) {
             () = abort.woken() => {}
             () = tokio::time::sleep(context.config.poll) => {}
         }
-        let running = context.holdings.running();
-        if running.is_empty() {
-            continue;
-        }
-        match context.parts.store.commands_aborting(&running).await {
-            Ok(aborting) => context.holdings.abort(&aborting),
-            Err(error) => tracing::warn!(error = halt::chain(&error), "no look for aborts was possible"),
+        if let Err(error) = look(context).await {
+            tracing::warn!(error = halt::chain(&error), "no look for aborts and steering prompts was possible");
         }
     }
+}
+
+/// Aborts first: what was said behind one is not for the turn that it ends.
+async fn look(context: &Context) -> Result<(), StoreError> {
+    let running = context.holdings.running();
+    if running.is_empty() {
+        return Ok(());
+    }
+    let sessions: Vec<(OrgId, SessionId)> = running.iter().map(|(org, session, _)| (*org, *session)).collect();
+    context.holdings.abort(&context.parts.store.commands_aborting(&sessions).await?);
+    context.holdings.steer(context.parts.store.commands_steering(&running).await?);
+    Ok(())
 }
 
 #[cfg(test)]

@@ -1,15 +1,22 @@
 //! The agent's way to tell what happens. Runs in the agent's task; the journal is at the other end.
 
-use agents::{EventSink, Publication, SinkError};
+use agents::{EventSink, Publication, SinkError, Steering};
 use async_trait::async_trait;
-use domain::event::Event;
-use ids::ArtifactId;
+use domain::event::{Event, MessageRole, steering_message_id};
+use ids::{ArtifactId, CommandId};
 use objects::{Blob, ObjectKeys, Objects};
 use store::{BlobRow, Lease, NewArtifact};
 use tokio::sync::mpsc;
 
-/// An event, and the artifact that it announces, whose blob is durable.
-pub(crate) type Told = (Event, Option<NewArtifact>);
+/// What the agent tells.
+#[derive(Debug)]
+pub(crate) enum Told {
+    Event(Event),
+    /// An artifact, whose blob is durable.
+    Artifact(NewArtifact, Event),
+    /// It heard what a person said meanwhile.
+    Heard(CommandId, Event),
+}
 
 #[derive(Debug)]
 pub(crate) struct Sink {
@@ -17,12 +24,15 @@ pub(crate) struct Sink {
     pub(crate) objects: Objects,
     pub(crate) sources: clock::Sources,
     pub(crate) lease: Lease,
+    /// Of the turn's command.
+    pub(crate) ordinal: i64,
+    pub(crate) attempt: i32,
 }
 
 #[async_trait]
 impl EventSink for Sink {
     async fn emit(&mut self, event: Event) -> Result<(), SinkError> {
-        self.told.send((event, None)).await.map_err(|_| SinkError::Closed)
+        self.tell(Told::Event(event)).await
     }
 
     async fn publish(&mut self, publication: Publication) -> Result<(), SinkError> {
@@ -34,11 +44,23 @@ impl EventSink for Sink {
             size: artifact.blob.size,
             sha256: hex::encode(&artifact.blob.sha256),
         };
-        self.told.send((event, Some(artifact))).await.map_err(|_| SinkError::Closed)
+        self.tell(Told::Artifact(artifact, event)).await
+    }
+
+    async fn heard(&mut self, steering: Steering) -> Result<String, SinkError> {
+        let Steering { command, ordinal, text } = steering;
+        let message_id = steering_message_id(ordinal, self.ordinal, self.attempt);
+        let event = Event::MessageAppended { message_id, role: MessageRole::User, text: text.clone() };
+        self.tell(Told::Heard(command, event)).await?;
+        Ok(text)
     }
 }
 
 impl Sink {
+    async fn tell(&self, told: Told) -> Result<(), SinkError> {
+        self.told.send(told).await.map_err(|_| SinkError::Closed)
+    }
+
     async fn store(&self, publication: Publication) -> Result<NewArtifact, SinkError> {
         let bytes = tokio::fs::read(&publication.path).await.map_err(|error| SinkError::Publish(error.into()))?;
         let artifact: ArtifactId = self.sources.id();

@@ -2,5 +2,6 @@
 
 mod recovery;
 mod sources;
+mod steering;
 mod turns;
 mod world;

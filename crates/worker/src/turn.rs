@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use agents::{Agent, Outcome, Turn, TurnResult};
+use agents::{Agent, Inbox, Outcome, Turn, TurnResult};
 use domain::event::TurnOutcome;
 use ids::CheckpointId;
 use objects::checkpoint::{self, CheckpointName, OpenError, SaveError, Saved};
@@ -72,13 +72,17 @@ impl Session {
 
     async fn begin(&mut self, command: NextCommand) -> Result<Option<NextCommand>, Halt> {
         let begun = Instant::now();
-        // Before the turn can be seen: a wish to end it is either there when it starts, or told from now on.
-        let cancel = self.hold.begin(command.ordinal);
-        if self.journal.start(&command).await? {
+        // Before the turn can be seen: what people say to it is either there when it starts, or told from now on.
+        let (cancel, inbox) = self.hold.begin(command.ordinal);
+        let spoken = self.journal.start(&command).await?;
+        if spoken.aborting {
             cancel.cancel();
         }
+        if spoken.steering {
+            crate::look(&self.context).await?;
+        }
         let ended = match self.prepare().await {
-            Ok(prepared) => self.work(&command, prepared, &cancel).await?,
+            Ok(prepared) => self.work(&command, prepared, &cancel, inbox).await?,
             Err(Unready::Broken(error)) => Ended::failed(error),
             Err(Unready::Halt(halt)) => return Err(halt),
         };
@@ -158,6 +162,7 @@ impl Session {
         command: &NextCommand,
         prepared: Prepared,
         cancel: &CancellationToken,
+        inbox: Inbox,
     ) -> Result<Ended, Halt> {
         let Prepared { agent, key, workspace, state } = prepared;
         let turn = Turn {
@@ -167,6 +172,7 @@ impl Session {
             workspace: workspace.clone(),
             state: state.clone(),
             wish: command.wish.clone(),
+            inbox,
         };
         let result =
             self.converse(agent, turn, cancel).await?.unwrap_or(TurnResult { state, outcome: Outcome::Aborted });
@@ -221,6 +227,8 @@ impl Session {
             objects: self.context.parts.objects.clone(),
             sources: self.context.parts.store.sources().clone(),
             lease: self.hold.lease.clone(),
+            ordinal: turn.ordinal,
+            attempt: turn.attempt,
         };
         let cancelled = cancel.clone();
         let task = tokio::spawn(async move { agent.turn(turn, &mut sink, &cancelled).await });
@@ -272,10 +280,11 @@ impl Session {
     }
 
     fn take_down(&mut self, batch: &mut Vec<Told>) {
-        for (event, artifact) in batch.drain(..) {
-            match artifact {
-                Some(artifact) => self.journal.publish(artifact, event),
-                None => self.journal.push(event),
+        for told in batch.drain(..) {
+            match told {
+                Told::Event(event) => self.journal.push(event),
+                Told::Artifact(artifact, event) => self.journal.publish(artifact, event),
+                Told::Heard(command, event) => self.journal.hear(command, event),
             }
         }
     }

@@ -4,23 +4,35 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::*;
+use crate::{Inbox, Outbox};
 
 #[derive(Default)]
 struct Recorder {
     events: Vec<Event>,
     published: Vec<(String, Vec<u8>)>,
+    heard: Vec<i64>,
+    /// Says something when something is told first.
+    at_first: Option<Outbox>,
 }
 
 #[async_trait]
 impl EventSink for Recorder {
     async fn emit(&mut self, event: Event) -> Result<(), SinkError> {
         self.events.push(event);
+        if let Some(outbox) = self.at_first.take() {
+            say(&outbox, 4, "say now").await;
+        }
         Ok(())
     }
 
     async fn publish(&mut self, artifact: Publication) -> Result<(), SinkError> {
         self.published.push((artifact.name, std::fs::read(artifact.path).unwrap()));
         Ok(())
+    }
+
+    async fn heard(&mut self, steering: Steering) -> Result<String, SinkError> {
+        self.heard.push(steering.ordinal);
+        Ok(steering.text)
     }
 }
 
@@ -37,9 +49,13 @@ impl Recorder {
 }
 
 async fn turn(workspace: &Path, state: Value, wish: Wish) -> (TurnResult, Recorder) {
+    steered_turn(workspace, state, wish, Inbox::default()).await
+}
+
+async fn steered_turn(workspace: &Path, state: Value, wish: Wish, inbox: Inbox) -> (TurnResult, Recorder) {
     let mut recorder = Recorder::default();
     let session = Uuid::from_u128(5).into();
-    let turn = Turn { session, ordinal: 3, attempt: 1, workspace: workspace.to_owned(), state, wish };
+    let turn = Turn { session, ordinal: 3, attempt: 1, workspace: workspace.to_owned(), state, wish, inbox };
     let result = Scripted.turn(turn, &mut recorder, &CancellationToken::new()).await;
     (result, recorder)
 }
@@ -87,6 +103,49 @@ async fn after_an_approval_the_rest_is_done() {
     assert_eq!(done.state, json!({"turns": 2, "rest": []}));
 }
 
+async fn say(outbox: &Outbox, ordinal: i64, text: &str) {
+    outbox.send(Steering { command: Uuid::nil().into(), ordinal, text: text.into() }).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_steers_it_goes_before_what_is_left_in_the_order_in_which_it_was_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let (outbox, inbox) = Inbox::open();
+    say(&outbox, 4, "say four\nsay still four").await;
+    say(&outbox, 5, "say five").await;
+    let (result, seen) = steered_turn(folder.path(), Value::Null, prompt("say rest"), inbox).await;
+    assert_eq!((result.outcome, seen.heard.as_slice()), (Outcome::Completed, [4, 5].as_slice()));
+    assert_eq!(seen.said(), ["four", "still four", "five", "rest"]);
+}
+
+#[tokio::test]
+async fn a_sleep_or_a_stream_ends_where_it_is_steered() {
+    let folder = tempfile::tempdir().unwrap();
+    let (outbox, inbox) = Inbox::open();
+    let sleeping = steered_turn(folder.path(), Value::Null, prompt("sleep 600000\nsay rest"), inbox);
+    let ((_, seen), ()) = tokio::join!(sleeping, say(&outbox, 4, "say now"));
+    assert_eq!(seen.said(), ["now", "rest"]);
+
+    let (outbox, inbox) = Inbox::open();
+    let mut seen = Recorder { at_first: Some(outbox), ..Recorder::default() };
+    let (session, workspace) = (Uuid::nil().into(), folder.path().to_owned());
+    let wish = prompt("stream 4000000 1\nsay rest");
+    let turn = Turn { session, ordinal: 3, attempt: 1, workspace, state: Value::Null, wish, inbox };
+    Scripted.turn(turn, &mut seen, &CancellationToken::new()).await;
+    assert_eq!(seen.said()[1..], ["now", "rest"]);
+}
+
+#[tokio::test]
+async fn what_it_heard_and_did_not_do_is_done_after_an_approval() {
+    let folder = tempfile::tempdir().unwrap();
+    let (outbox, inbox) = Inbox::open();
+    say(&outbox, 4, "approve delete it\nsay deleted").await;
+    let (asked, _) = steered_turn(folder.path(), Value::Null, prompt("say rest"), inbox).await;
+    assert_eq!(asked.outcome, Outcome::AwaitingApproval);
+    let (_, seen) = turn(folder.path(), asked.state, Wish::Approve { request_id: "r".into() }).await;
+    assert_eq!(seen.said(), ["deleted", "rest"]);
+}
+
 #[tokio::test]
 async fn an_answer_is_heard() {
     let folder = tempfile::tempdir().unwrap();
@@ -128,6 +187,7 @@ async fn a_cancelled_turn_returns_while_it_sleeps() {
         workspace: folder.path().to_owned(),
         state: Value::Null,
         wish: prompt("sleep 600000"),
+        inbox: Inbox::default(),
     };
     let result = Scripted.turn(turn, &mut Recorder::default(), &cancel).await;
     assert_eq!(result.outcome, Outcome::Aborted);

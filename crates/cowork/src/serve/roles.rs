@@ -18,6 +18,7 @@ use ids::InstanceId;
 use ledger::Compaction;
 use objects::Objects;
 use providers::{NoClient, Providers};
+use repositories::Repositories;
 use secrets::{ConfiguredSecrets, CookieKeys, Kms, SecretBytes, SecretReader};
 use store::{Environment, Generation, Store};
 use telemetry::Metrics;
@@ -222,6 +223,7 @@ fn app(parts: &Parts, config: &Config) -> App {
         providers: parts.providers.clone(),
         drills: parts.drills.clone(),
         billing: parts.billing.clone(),
+        repositories: repositories(parts.generation.environment, config),
         rates: RateLimits::per_minute(config.web.requests_per_minute),
         metrics: exposition(parts),
         tails: Tails::default(),
@@ -310,6 +312,16 @@ pub(crate) fn providers(environment: Environment, config: &Config) -> Result<Pro
     match environment {
         Environment::Production => Providers::over_http(PROVIDER_TIMEOUT, &egress(config)),
         Environment::Drill => Ok(Providers::none()),
+    }
+}
+
+/// A drill copy fetches nothing.
+fn repositories(environment: Environment, config: &Config) -> Repositories {
+    match environment {
+        Environment::Production => {
+            Repositories::over(Egress::allowing(config.web.repository_networks.clone()), std::env::temp_dir())
+        }
+        Environment::Drill => Repositories::none(),
     }
 }
 

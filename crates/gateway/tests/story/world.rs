@@ -224,6 +224,7 @@ impl World {
             checkpoint: None,
             input_tokens: 0,
             output_tokens: 0,
+            heard: Vec::new(),
         };
         store.turn_finish(&lease, &finish, &[]).await.unwrap();
     }

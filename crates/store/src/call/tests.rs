@@ -3,9 +3,12 @@ use domain::quota::QuotaPeriod;
 use domain::schedule::{NewTrigger, TriggerSpec};
 use domain::version::Expected;
 
+use domain::command::{CommandState, WhileRunning, Wish};
+use domain::event::TurnOutcome;
+
 use super::*;
-use crate::Run;
 use crate::testing::World;
+use crate::{Append, Finish, NewCommand, Run};
 
 const ACTOR: &str = "role:test";
 
@@ -126,4 +129,36 @@ async fn only_a_trigger_that_takes_calls_is_found_by_its_address() {
     store.trigger_remove(org, workflow, callable.trigger.trigger, ACTOR).await.unwrap();
     assert_eq!(store.call_find(callable.trigger.trigger).await.unwrap(), None);
     assert!(matches!(callable.call("e1").await, Err(CallError::NoSuchTrigger)), "it was found before it was removed");
+}
+
+#[tokio::test]
+async fn a_run_is_over_with_the_turn_that_it_began_whoever_steered_it() {
+    let called = Callable::new(OverlapPolicy::Skip).await;
+    called.call("one").await.unwrap();
+    let (world, session) = (&called.world, called.runs().await[0].session_id);
+    let steer = world.store.command_speak(&world.prompt(session, "steer"), WhileRunning::Steer, None).await.unwrap();
+    for turn in [TurnOutcome::AwaitingApproval, TurnOutcome::Completed] {
+        let lease = world.claim(1).await.remove(0);
+        let held = world.store.lease_load(&lease).await.unwrap();
+        let next = held.next.unwrap();
+        let append = || Append { after: held.last_sequence, events: &[], projection: &held.projection };
+        world.store.turn_start(&lease, &append(), &next).await.unwrap();
+        assert_eq!(called.runs().await[0].state, "running");
+        let finish = Finish {
+            append: append(),
+            command: next.command,
+            state: CommandState::Done,
+            sentence: "the turn is complete".into(),
+            turn: Some(turn),
+            checkpoint: None,
+            input_tokens: 0,
+            output_tokens: 0,
+            heard: vec![steer.command],
+        };
+        assert_eq!(world.store.turn_finish(&lease, &finish, &[]).await.unwrap(), None);
+        let approve = Wish::Approve { request_id: "r".into() };
+        let approve = NewCommand { wish: approve, ..world.prompt(session, "approve") };
+        world.store.command_enqueue(&approve).await.unwrap();
+    }
+    assert_eq!(called.runs().await[0].state, "succeeded");
 }

@@ -69,6 +69,36 @@ async fn a_prompt_that_interrupts_goes_before_those_that_wait_and_after_the_firs
 }
 
 #[tokio::test]
+async fn a_prompt_that_steers_and_was_not_heard_goes_before_those_that_wait() {
+    let world = World::new().await;
+    let session = world.session().await;
+    for key in ["first", "second"] {
+        prompt(&world, session, key, WhileRunning::Queue).await;
+    }
+    prompt(&world, session, "steering", WhileRunning::Steer).await;
+    prompt(&world, session, "more", WhileRunning::Steer).await;
+    let order = order(&world, session).await;
+    assert_eq!(kinds(&order), [(1, "prompt"), (3, "prompt"), (4, "prompt"), (2, "prompt")]);
+}
+
+#[tokio::test]
+async fn a_prompt_that_steers_is_told_once_in_its_order_and_not_behind_an_abort() {
+    let world = World::new().await;
+    let session = world.session().await;
+    prompt(&world, session, "running", WhileRunning::Queue).await;
+    for key in ["one", "two"] {
+        prompt(&world, session, key, WhileRunning::Steer).await;
+    }
+    prompt(&world, session, "now", WhileRunning::Interrupt).await;
+    prompt(&world, session, "three", WhileRunning::Steer).await;
+    let told = async |after| {
+        let steering = world.store.commands_steering(&[(world.org, session, after)]).await.unwrap();
+        steering.into_iter().map(|steer| steer.ordinal).collect::<Vec<_>>()
+    };
+    assert_eq!((told(0).await, told(2).await, told(3).await), (vec![2, 3], vec![3], vec![]));
+}
+
+#[tokio::test]
 async fn what_was_begun_goes_before_a_prompt_that_interrupts() {
     let world = World::new().await;
     let session = world.session().await;

@@ -42,7 +42,7 @@ WITH asked AS (
     WHERE commands.org_id = session.org_id AND commands.command_id = session.command_id
 )
 SELECT place AS "place!", locked.place IS NOT NULL AS "locked!", session.place IS NOT NULL AS "current!",
-    aborting.one IS NOT NULL AS "aborting!"
+    aborting.one IS NOT NULL AS "aborting!", steering.one IS NOT NULL AS "steering!"
 FROM asked
     LEFT JOIN locked USING (place)
     LEFT JOIN session USING (place)
@@ -52,3 +52,9 @@ FROM asked
             AND kind = 'abort' AND ordinal > session.ordinal
         LIMIT 1
     ) AS aborting ON true
+    LEFT JOIN LATERAL (
+        SELECT 1 AS one FROM commands
+        WHERE session.command_id IS NOT NULL AND org_id = $1 AND session_id = session.session_id AND state = 'pending'
+            AND while_running = 'steer' AND ordinal <> session.ordinal
+        LIMIT 1
+    ) AS steering ON true

@@ -13,10 +13,10 @@ FROM unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::bigint[])
         SELECT command_id, ordinal, kind, payload, attempt, traceparent FROM commands
         WHERE commands.org_id = held.org_id AND commands.session_id = held.session_id AND state = 'pending'
             AND (sessions.blocked_on IS NULL OR kind <> 'prompt')
-            -- What was begun goes first, then what interrupts (`command_next`).
+            -- What was begun goes first, then what interrupts or steers (`command_next`).
             AND (kind = 'abort' OR ordinal = 1 OR ordinal >= coalesce((
                 SELECT coalesce(min(ordinal) FILTER (WHERE attempt > 0), min(ordinal)) FROM commands AS ahead
                 WHERE ahead.org_id = held.org_id AND ahead.session_id = held.session_id AND ahead.state = 'pending'
-                    AND (ahead.attempt > 0 OR ahead.while_running = 'interrupt')), 0))
+                    AND (ahead.attempt > 0 OR ahead.while_running IN ('interrupt', 'steer'))), 0))
         ORDER BY ordinal LIMIT 1
     ) AS next ON true

@@ -4,13 +4,13 @@ use std::collections::BTreeSet;
 
 use chrono::TimeDelta;
 use domain::channel::ChannelKind;
-use domain::command::{CommandState, Wish};
+use domain::command::{CommandState, WhileRunning, Wish};
 use domain::event::{Event, MessageRole, TurnOutcome};
 use sqlx::AssertSqlSafe;
 
 use super::*;
 use crate::testing::World;
-use crate::{Append, BlobRow, Finish, NewArtifact, NewBinding, NewChannel, NewCheckpoint, NewCommand};
+use crate::{Append, BlobRow, Finish, NewArtifact, NewBinding, NewChannel, NewCheckpoint, NewCommand, Spoken};
 
 fn said(text: &str) -> Event {
     Event::MessageAppended { message_id: "m".into(), role: MessageRole::Agent, text: text.into() }
@@ -30,6 +30,7 @@ fn finish<'a>(append: Append<'a>, command: CommandId) -> Finish<'a> {
         checkpoint: None,
         input_tokens: 2,
         output_tokens: 0,
+        heard: Vec::new(),
     }
 }
 
@@ -160,14 +161,16 @@ async fn the_end_of_a_turn_is_one_transaction_with_all_that_hangs_from_it() {
 #[tokio::test]
 async fn a_command_that_arrives_while_a_turn_ends_is_not_missed() {
     let world = World::new().await;
-    for _ in 0..20 {
+    for while_running in [WhileRunning::Queue, WhileRunning::Steer].repeat(20) {
         let (session, command) = world.ready().await;
         let lease = world.claim(1).await.remove(0);
         let held = world.store.lease_load(&lease).await.unwrap();
         let ending = finish(Append { after: 1, events: &[], projection: &held.projection }, command);
         let second = world.prompt(session, "second");
-        let (next, enqueued) =
-            tokio::join!(world.store.turn_finish(&lease, &ending, &[]), world.store.command_enqueue(&second));
+        let (next, enqueued) = tokio::join!(
+            world.store.turn_finish(&lease, &ending, &[]),
+            world.store.command_speak(&second, while_running, None)
+        );
         let second = enqueued.unwrap().command;
         match next.unwrap() {
             Some(next) => assert_eq!(next.command, second),
@@ -178,6 +181,39 @@ async fn a_command_that_arrives_while_a_turn_ends_is_not_missed() {
 }
 
 #[tokio::test]
+async fn a_prompt_that_a_turn_heard_ends_with_it_and_not_for_a_late_holder() {
+    let world = World::new().await;
+    let (session, command) = world.ready().await;
+    let lease = world.claim(1).await.remove(0);
+    let late = Lease { token: FencingToken { counter: lease.token.counter - 1, ..lease.token }, ..lease.clone() };
+    let held = world.store.lease_load(&lease).await.unwrap();
+    let steer = world.store.command_speak(&world.prompt(session, "steer"), WhileRunning::Steer, None).await.unwrap();
+    let mut ending = finish(Append { after: 1, events: &[], projection: &held.projection }, command);
+    ending.heard = vec![steer.command];
+    assert!(matches!(world.store.turn_finish(&late, &ending, &[]).await, Err(StoreError::LeaseLost)));
+    let seen = async || world.store.command_by_id(world.org, session, steer.command).await.unwrap().unwrap();
+    assert_eq!(seen().await.state, CommandState::Pending);
+    assert_eq!(world.store.turn_finish(&lease, &ending, &[]).await.unwrap(), None);
+    assert_eq!((seen().await.state, seen().await.attempt), (CommandState::Done, 0));
+    assert!(world.claim(1).await.is_empty());
+}
+
+#[tokio::test]
+async fn a_turn_learns_when_it_begins_that_it_is_steered() {
+    let world = World::new().await;
+    let (session, _) = world.ready().await;
+    let lease = world.claim(1).await.remove(0);
+    let held = world.store.lease_load(&lease).await.unwrap();
+    let next = held.next.unwrap();
+    world.store.command_speak(&world.prompt(session, "steer"), WhileRunning::Steer, None).await.unwrap();
+    let append = Append { after: held.last_sequence, events: &[], projection: &held.projection };
+    let spoken = world.store.turn_start(&lease, &append, &next).await.unwrap();
+    assert_eq!(spoken, Spoken { aborting: false, steering: true });
+    let itself = NextCommand { ordinal: 2, ..next };
+    assert_eq!(world.store.turn_start(&lease, &append, &itself).await.unwrap(), Spoken::default());
+}
+
+#[tokio::test]
 async fn a_turn_learns_when_it_begins_that_it_is_to_end() {
     let world = World::new().await;
     let (session, _) = world.ready().await;
@@ -185,14 +221,14 @@ async fn a_turn_learns_when_it_begins_that_it_is_to_end() {
     let held = world.store.lease_load(&lease).await.unwrap();
     let next = held.next.unwrap();
     let append = |after| Append { after, events: &[], projection: &held.projection };
-    assert!(!world.store.turn_start(&lease, &append(held.last_sequence), &next).await.unwrap());
+    assert_eq!(world.store.turn_start(&lease, &append(held.last_sequence), &next).await.unwrap(), Spoken::default());
 
     let abort = NewCommand { wish: Wish::Abort {}, ..world.prompt(session, "abort") };
     world.store.command_enqueue(&abort).await.unwrap();
-    assert!(world.store.turn_start(&lease, &append(held.last_sequence), &next).await.unwrap());
+    assert!(world.store.turn_start(&lease, &append(held.last_sequence), &next).await.unwrap().aborting);
     let later = NextCommand { ordinal: next.ordinal + 2, ..next };
     assert!(
-        !world.store.turn_start(&lease, &append(held.last_sequence), &later).await.unwrap(),
+        !world.store.turn_start(&lease, &append(held.last_sequence), &later).await.unwrap().aborting,
         "it was meant for another"
     );
 }

@@ -1,9 +1,11 @@
+use std::collections::HashMap;
+
 use domain::tenancy::Role;
 use testkit::wait_until;
 
 use super::*;
 use crate::testing::World;
-use crate::{ErasedFor, NewMember, NewSession, NewUpload, SessionStart, UploadError};
+use crate::{AuditFilter, ErasedFor, NewMember, NewSession, NewUpload, SessionStart, UploadError};
 
 async fn person(world: &World) -> AccountId {
     let new = NewMember { email: "ada@example.org".into(), display_name: "Ada".into(), role: Role::Member.into() };
@@ -31,7 +33,7 @@ fn new(world: &World, key: &str) -> NewProjectSource {
 
 async fn made(world: &World, by: AccountId) -> ProjectSourceId {
     let new = new(world, "packed");
-    world.store.project_source_create(world.org, upload(world).await, &new, by).await.unwrap();
+    world.store.project_source_create(world.org, SourceOrigin::Upload(upload(world).await), &new, by).await.unwrap();
     new.project_source
 }
 
@@ -64,8 +66,9 @@ async fn a_source_takes_the_place_of_its_upload_once() {
     let world = World::new().await;
     let (by, upload) = (person(&world).await, upload(&world).await);
     let first = new(&world, "one");
-    world.store.project_source_create(world.org, upload, &first, by).await.unwrap();
-    let again = world.store.project_source_create(world.org, upload, &new(&world, "other"), by).await;
+    world.store.project_source_create(world.org, SourceOrigin::Upload(upload), &first, by).await.unwrap();
+    let again =
+        world.store.project_source_create(world.org, SourceOrigin::Upload(upload), &new(&world, "other"), by).await;
     assert!(matches!(again, Err(ProjectSourceError::NoSuchUpload)));
     let found = world.store.project_source_get(world.org, first.project_source).await.unwrap().unwrap();
     assert_eq!((found.left_out, found.size, found.sha256), (first.left_out, 2, vec![8; 32]));
@@ -134,4 +137,24 @@ async fn an_erasure_takes_the_sources_that_the_person_made() {
     let named: i64 = sqlx::query_scalar(named).fetch_one(&world.store.pool).await.unwrap();
     assert_eq!(named, 0, "the trail quotes its name");
     assert_eq!(doomed(&world).await, ["packed"]);
+}
+
+#[tokio::test]
+async fn a_source_of_a_repository_says_which_commit_it_has() {
+    let world = World::new().await;
+    let by = person(&world).await;
+    let repository = SourceRepository {
+        url: "https://example.org/shop.git".into(),
+        reference: "main".into(),
+        commit: "0a".repeat(20),
+    };
+    let fetched = NewProjectSource { format: "git".into(), ..new(&world, "fetched") };
+    let origin = SourceOrigin::Repository(&repository);
+    world.store.project_source_create(world.org, origin, &fetched, by).await.unwrap();
+    let uploaded = made(&world, by).await;
+    let listed = world.store.project_source_list(world.org, None, 10).await.unwrap();
+    let told: HashMap<_, _> = listed.into_iter().map(|source| (source.project_source_id, source.repository)).collect();
+    assert_eq!(told, HashMap::from([(fetched.project_source, Some(repository)), (uploaded, None)]));
+    let (records, _) = world.store.audit_list(world.org, &AuditFilter::default(), 0, 10).await.unwrap();
+    assert!(records.iter().any(|record| record.detail["commit"] == "0a".repeat(20)), "{records:?}");
 }

@@ -110,6 +110,7 @@ impl Subject {
             }),
             input_tokens: 1,
             output_tokens: 1,
+            heard: Vec::new(),
         };
         let blob = blob(&format!("artifact {artifact}"));
         let new = NewArtifact { artifact, name: text.into(), media_type: "a/b".into(), blob };

@@ -8,6 +8,7 @@
 -- Of files of checkpoints: $22 place, $23 key. Of blobs, sorted by key: $24 place, $25 key, $26 size, $27 hash, $28 when
 -- their saving began, less the skew of clocks. Of artifacts: $29 place, $30 id, $31 name, $32 media type, $33 blob key.
 -- Of what is metered: $34 place, $35 id, $36 source, $37 kind, $38 quantity.
+-- Of prompts that steered a turn and were heard: $40 place, $41 command.
 -- $39 whether to wait for sessions that somebody else has locked; they are left out otherwise.
 --
 -- Everything hangs from `session`: of a session whose token is not current nothing is written. The snapshot may be older
@@ -94,6 +95,11 @@ WITH asked AS (
     UPDATE commands SET state = session.state, outcome = session.outcome, finished_at = $17
     FROM session
     WHERE commands.org_id = session.org_id AND commands.command_id = session.command_id
+), steered AS (
+    UPDATE commands SET state = session.state, finished_at = $17,
+        outcome = 'the turn that ran heard it' || CASE session.state WHEN 'failed' THEN ', and failed' ELSE '' END
+    FROM unnest($40::bigint[], $41::uuid[]) AS heard (place, command_id) JOIN session USING (place)
+    WHERE commands.org_id = session.org_id AND commands.command_id = heard.command_id AND commands.state = 'pending'
 ), hears AS (
     -- The wishes to abort that the turn was aborted for, so that they don't abort the next one, too.
     SELECT org_id, abort.command_id
@@ -101,11 +107,13 @@ WITH asked AS (
         SELECT command_id FROM commands
         WHERE org_id = $1 AND session_id = session.session_id AND state = 'pending' AND kind = 'abort'
             AND command_id <> session.command_id
-            -- One that makes way for a later prompt than the next one that interrupts is for that next one to hear.
+            -- One that makes way for a later prompt than the next one that interrupts, or steered and was not heard, is for
+            -- that one to hear.
             AND (while_running IS NULL OR ordinal < coalesce((
                 SELECT min(ordinal) FROM commands
-                WHERE org_id = $1 AND session_id = session.session_id AND state = 'pending' AND while_running = 'interrupt'
-                    AND kind = 'prompt' AND command_id <> session.command_id), ordinal + 1))
+                WHERE org_id = $1 AND session_id = session.session_id AND state = 'pending'
+                    AND while_running IN ('interrupt', 'steer') AND kind = 'prompt' AND command_id <> session.command_id
+                    AND command_id <> ALL ($41)), ordinal + 1))
         OFFSET 0
     ) AS abort
     WHERE session.aborted
@@ -114,12 +122,14 @@ WITH asked AS (
     FROM hears
     WHERE commands.org_id = hears.org_id AND commands.command_id = hears.command_id
 ), origin AS (
-    -- The prompt that began the turn which the command ends: itself, or the last one before it that was carried out.
+    -- The prompt that began the turn which the command ends: itself, or the last one before it that had a turn of its
+    -- own.
     SELECT org_id, prompt.command_id, run_state
     FROM session CROSS JOIN LATERAL (
         SELECT command_id FROM commands
         WHERE org_id = $1 AND session_id = session.session_id AND kind = 'prompt'
-            AND (state <> 'pending' OR command_id = session.command_id)
+            AND (state <> 'pending' AND (attempt > 0 OR while_running IS DISTINCT FROM 'steer')
+                OR command_id = session.command_id)
             AND ordinal <= (SELECT ordinal FROM commands WHERE org_id = $1 AND command_id = session.command_id)
         ORDER BY ordinal DESC LIMIT 1
     ) AS prompt
@@ -140,12 +150,13 @@ WITH asked AS (
     FROM session CROSS JOIN LATERAL (
         SELECT command_id, ordinal, kind, payload, attempt, traceparent FROM commands
         WHERE org_id = $1 AND session_id = session.session_id AND state = 'pending' AND command_id <> session.command_id
-            AND (session.blocked_on IS NULL OR kind <> 'prompt')
+            AND command_id <> ALL ($41) AND (session.blocked_on IS NULL OR kind <> 'prompt')
             AND NOT (session.aborted AND kind = 'abort')
             AND (kind = 'abort' OR ordinal >= coalesce((
                 SELECT min(ordinal) FROM commands AS ahead
-                WHERE org_id = $1 AND session_id = session.session_id AND state = 'pending' AND while_running = 'interrupt'
-                    AND command_id <> session.command_id AND NOT (session.aborted AND kind = 'abort')), 0))
+                WHERE org_id = $1 AND session_id = session.session_id AND state = 'pending'
+                    AND while_running IN ('interrupt', 'steer') AND command_id <> session.command_id
+                    AND command_id <> ALL ($41) AND NOT (session.aborted AND kind = 'abort')), 0))
         ORDER BY ordinal LIMIT 1
     ) AS command
 ), idle AS (

@@ -57,6 +57,7 @@ impl Three {
             checkpoint: Some(checkpoint),
             input_tokens: 2,
             output_tokens: 0,
+            heard: Vec::new(),
         };
         self.world.store.end(&self.leases[place], &finish, &[])
     }

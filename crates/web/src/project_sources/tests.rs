@@ -2,6 +2,8 @@ use std::io::{Cursor, Write as _};
 
 use axum::body::Body;
 use serde_json::{Value, json};
+use tempfile::TempDir;
+use testkit::{GIT_USERNAME, GitRepository, GitServer};
 
 use super::*;
 use crate::testing::{Answer, World, request};
@@ -56,7 +58,8 @@ async fn an_archive_becomes_a_source_without_its_secrets_and_the_upload_is_gone(
       ],
       "left_out_count": 1,
       "name": "shop",
-      "project_source_id": "[id]"
+      "project_source_id": "[id]",
+      "repository": null
     }
     "#);
     let path = format!("/api/project-sources/{}", made["project_source_id"].as_str().unwrap());
@@ -130,4 +133,93 @@ async fn a_source_of_another_org_is_neither_seen_nor_begun_with() {
     assert_eq!(world.get_as(&stranger, "/api/project-sources").await.expect(200)["items"], json!([]));
     let begin = json!({"title": "Plan", "project_source": source});
     world.post_as(&stranger, "/api/sessions", begin).await.expect_problem(404, "not_found");
+}
+
+/// A repository of this machine, and a way to it.
+struct Elsewhere {
+    world: World,
+    repository: GitRepository,
+    server: GitServer,
+    secret: String,
+    _folder: TempDir,
+}
+
+impl Elsewhere {
+    async fn new() -> Self {
+        let (mut world, folder) = (World::new().await, tempfile::tempdir().unwrap());
+        world.fetch_from_here(folder.path());
+        let repository = GitRepository::create(folder.path());
+        std::fs::write(repository.tree().join("main.py"), "print()").unwrap();
+        std::fs::write(repository.tree().join(".env"), "KEY=1").unwrap();
+        let secret = testkit::system_sources().id::<uuid::Uuid>().to_string();
+        let server = GitServer::start(folder.path(), &secret).await;
+        Self { world, repository, server, secret, _folder: folder }
+    }
+
+    async fn make(&self, name: &str, more: Value) -> Answer {
+        let mut repository = json!({"url": self.server.address(name)});
+        repository.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        self.world.post("/api/project-sources", json!({"name": "shop", "repository": repository})).await
+    }
+}
+
+#[tokio::test]
+async fn the_files_of_a_commit_become_a_source_that_says_which_commit_it_was() {
+    let elsewhere = Elsewhere::new().await;
+    let commit = elsewhere.repository.commit();
+    let made = elsewhere.make("shop.git", json!({"ref": "main"})).await.expect(201);
+    let repository = json!({"url": elsewhere.server.address("shop.git"), "ref": "main", "commit": commit});
+    assert_eq!(made["repository"], repository);
+    assert_eq!((&made["format"], &made["files"], &made["bytes"]), (&json!("git"), &json!(1), &json!(7)));
+    assert_eq!(made["left_out"], json!([{"path": ".env", "why": "may hold secrets"}]));
+    let path = format!("/api/project-sources/{}", made["project_source_id"].as_str().unwrap());
+    assert_eq!(elsewhere.world.get(&path).await.expect(200), made);
+    let session = json!({"title": "Plan", "project_source": made["project_source_id"]});
+    elsewhere.world.post("/api/sessions", session).await.expect(201);
+    let head = elsewhere.make("shop.git", json!({})).await.expect(201);
+    assert_eq!((&head["repository"]["ref"], &head["repository"]["commit"]), (&json!("HEAD"), &json!(commit)));
+}
+
+#[tokio::test]
+async fn a_credential_opens_a_repository_and_is_kept_nowhere() {
+    let elsewhere = Elsewhere::new().await;
+    let _ = elsewhere.repository.commit();
+    let bring = |secret: &str| json!({"credential": {"username": GIT_USERNAME, "secret": secret}});
+    let refused = elsewhere.make("private.git", bring("wrong")).await;
+    refused.expect_problem(422, "repository_refused");
+    let made = elsewhere.make("private.git", bring(&elsewhere.secret)).await.expect(201);
+    let audit = elsewhere.world.get("/api/audit").await.expect(200);
+    for told in [made, audit] {
+        assert!(!told.to_string().contains(&elsewhere.secret), "{told}");
+    }
+}
+
+#[tokio::test]
+async fn a_repository_that_is_not_fetched_says_why_and_nothing_is_made() {
+    let elsewhere = Elsewhere::new().await;
+    let _ = elsewhere.repository.commit();
+    for (name, more, code, said) in [
+        ("shop.git", json!({"ref": "nowhere"}), "repository_refused", "no such branch"),
+        ("shop.git", json!({"ref": "--upload-pack=id"}), "invalid", "a reference is"),
+        ("shop.git?x=1", json!({}), "invalid", "a query"),
+        ("other.git", json!({}), "repository_refused", "there is no repository"),
+        ("moved.git", json!({}), "repository_refused", "another address"),
+        ("shop.git", json!({"url": "http://10.0.0.1/shop.git"}), "destination_refused", "web.repository_networks"),
+        ("shop.git", json!({"url": "ssh://example.org/shop.git"}), "invalid", "https"),
+        ("shop.git", json!({"url": "https://ada:x@example.org/a"}), "invalid", "credential"),
+    ] {
+        let problem = elsewhere.make(name, more).await.expect_problem(422, code);
+        assert!(problem["detail"].as_str().unwrap().contains(said), "{problem}");
+    }
+    let world = &elsewhere.world;
+    let both = json!({"name": "shop", "upload_id": uuid::Uuid::nil(), "repository": {"url": "https://example.org/a"}});
+    world.post("/api/project-sources", both).await.expect_problem(422, "invalid");
+    assert_eq!(world.get("/api/project-sources").await.expect(200)["items"], json!([]));
+}
+
+#[tokio::test]
+async fn a_copy_for_a_drill_fetches_nothing() {
+    let world = World::new().await;
+    let new = json!({"name": "shop", "repository": {"url": "https://example.org/shop.git"}});
+    world.post("/api/project-sources", new).await.expect_problem(409, "conflict");
 }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use domain::command::CommandState;
 use ids::{ProjectSourceId, SessionId};
 use objects::ObjectKeys;
-use store::{BlobRow, NewProjectSource, NewSession, NewUpload, SessionStart};
+use store::{BlobRow, NewProjectSource, NewSession, NewUpload, SessionStart, SourceOrigin};
 
 use super::world::World;
 
@@ -40,7 +40,7 @@ impl World {
             left_out_count: 0,
             blob,
         };
-        store.project_source_create(org, upload, &new, store.sources().id()).await.unwrap();
+        store.project_source_create(org, SourceOrigin::Upload(upload), &new, store.sources().id()).await.unwrap();
         (project_source, key)
     }
 
