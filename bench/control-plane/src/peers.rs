@@ -21,6 +21,8 @@ pub(crate) struct Peer {
 
 pub(crate) const GRAPHILE_WORKER: Peer =
     Peer { name: "graphile-worker 0.16.6 (Node)", folder: "graphile-worker", program: &["node", "peer.mjs"] };
+pub(crate) const GRAPHILE_WORKER_RS: Peer =
+    Peer { name: "graphile_worker 0.14.1 (Rust)", folder: "graphile-worker-rs", program: &["peer"] };
 pub(crate) const PG_BOSS: Peer =
     Peer { name: "pg-boss 10.4.2 (Node)", folder: "pg-boss", program: &["node", "peer.mjs"] };
 pub(crate) const PROCRASTINATE: Peer =
@@ -40,7 +42,7 @@ impl Peers {
             Command::new(script).arg(folder.path()).status().await.context("the installer can't be started")?;
         ensure!(
             status.success(),
-            "what to compare with could not be installed: python3 with venv, node and npm it takes"
+            "what to compare with could not be installed: python3 with venv, node, npm and cargo it takes"
         );
         Ok(Self(folder))
     }

@@ -7,7 +7,7 @@ use tokio::process::Command;
 use tokio::time::Instant;
 
 use crate::Asked;
-use crate::peers::{GRAPHILE_WORKER, PG_BOSS, PROCRASTINATE, Peers};
+use crate::peers::{GRAPHILE_WORKER, GRAPHILE_WORKER_RS, PG_BOSS, PROCRASTINATE, Peers};
 use crate::report::{Row, Target};
 use crate::world::{Setup, World};
 
@@ -20,9 +20,12 @@ pub(crate) async fn measure(asked: &Asked) -> anyhow::Result<Vec<Row>> {
     let world = World::make(Setup::default()).await?;
     let ours = ours(&world, jobs, THREADS).await?;
     let mut rows = vec![Row::new("deliveries claimed to acknowledged, no-op transport", "/s", ours, Target::None)];
-    for (peer, target) in
-        [(GRAPHILE_WORKER, Target::AtLeast(1.5)), (PG_BOSS, Target::None), (PROCRASTINATE, Target::None)]
-    {
+    for (peer, target) in [
+        (GRAPHILE_WORKER, Target::AtLeast(1.5)),
+        (GRAPHILE_WORKER_RS, Target::AtLeast(0.5)),
+        (PG_BOSS, Target::None),
+        (PROCRASTINATE, Target::None),
+    ] {
         let theirs = peers.rate(peer, &world, if peer.name == PROCRASTINATE.name { jobs / 10 } else { jobs }).await?;
         rows.push(Row::new(format!("no-op jobs, {}", peer.name), "/s", theirs, Target::None));
         rows.push(Row::new(format!("deliveries over {}", peer.name), "x", ours / theirs, target));
