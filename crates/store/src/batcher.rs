@@ -6,7 +6,8 @@
 //!
 //! Each write is judged by itself: one that is fenced off takes nothing from the others. A session that somebody else has
 //! locked is left out and written alone, so that nobody waits for another's lock. If the server refuses the whole, each is
-//! carried out alone and has an answer of its own.
+//! carried out alone and has an answer of its own. A statement that takes longer than a second gives its place to another: a
+//! connection that hangs holds up those who share the statement, and nobody else.
 //!
 //! A write goes on although its caller no longer waits for it, as a statement does that the server has been sent.
 //!
@@ -17,6 +18,7 @@ use std::fmt::Debug;
 use std::future::Future;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use ids::OrgId;
 use tokio::sync::oneshot;
@@ -25,6 +27,8 @@ use crate::{Store, StoreError};
 
 /// Statements of one kind that are under way at once for an org. With more, fewer writes share one.
 const UNDER_WAY: usize = 2;
+/// How long a statement keeps its place.
+const PATIENCE: Duration = Duration::from_secs(1);
 /// Writes that one statement carries out.
 const BATCH: usize = 64; // `asked` in the statements has the same bound.
 /// Where a batch ends that is heavy before it is long.
@@ -79,7 +83,10 @@ impl<D> Written<D> {
 
 /// Cheap to clone.
 #[derive(Debug)]
-pub(crate) struct Batcher<W: Write>(Arc<Mutex<HashMap<OrgId, Line<W>>>>);
+pub(crate) struct Batcher<W: Write> {
+    lines: Arc<Mutex<HashMap<OrgId, Line<W>>>>,
+    patience: Duration,
+}
 
 #[derive(Debug)]
 struct Line<W: Write> {
@@ -95,13 +102,13 @@ struct Asked<W: Write> {
 
 impl<W: Write> Clone for Batcher<W> {
     fn clone(&self) -> Self {
-        Self(self.0.clone())
+        Self { lines: self.lines.clone(), patience: self.patience }
     }
 }
 
 impl<W: Write> Default for Batcher<W> {
     fn default() -> Self {
-        Self(Arc::default())
+        Self { lines: Arc::default(), patience: PATIENCE }
     }
 }
 
@@ -113,7 +120,7 @@ impl<W: Write> Batcher<W> {
     pub(crate) async fn write(&self, store: &Store, org: OrgId, write: W) -> Result<W::Done, StoreError> {
         let (answer, answered) = oneshot::channel();
         if let Some(turn) = self.join(org, Asked { write, answer }) {
-            tokio::spawn(turn.run(store.clone()));
+            turn.start(store.clone());
         }
         answered.await.unwrap_or_else(|_| Err(StoreError::during(W::STATEMENT)(sqlx::Error::WorkerCrashed)))
     }
@@ -131,7 +138,7 @@ impl<W: Write> Batcher<W> {
 
     /// Nothing is left half done under this lock.
     fn lines(&self) -> MutexGuard<'_, HashMap<OrgId, Line<W>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.lines.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -144,10 +151,31 @@ struct Turn<W: Write> {
 }
 
 impl<W: Write> Turn<W> {
+    fn start(self, store: Store) {
+        tokio::spawn(self.run(store));
+    }
+
     async fn run(mut self, store: Store) {
         while let Some(batch) = self.batch() {
-            carry_out(&store, self.org, batch).await;
+            let mut writing = std::pin::pin!(carry_out(&store, self.org, batch));
+            if tokio::time::timeout(self.batcher.patience, &mut writing).await.is_err() {
+                if let Some(next) = self.give_way() {
+                    next.start(store.clone());
+                }
+                return writing.await;
+            }
         }
+    }
+
+    /// Ends this turn while its statement goes on. With others waiting it is theirs.
+    fn give_way(&mut self) -> Option<Self> {
+        let mut lines = self.batcher.lines();
+        self.over = true;
+        if lines.get(&self.org).is_some_and(|line| line.waiting.is_empty()) {
+            give_back(&mut lines, self.org);
+            return None;
+        }
+        Some(Self { batcher: self.batcher.clone(), org: self.org, over: false })
     }
 
     /// `None`: nobody waits, and the turn is over. Under one lock, so that nobody joins in between.

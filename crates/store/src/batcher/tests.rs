@@ -57,6 +57,11 @@ impl Divisions {
         Self { world: World::new().await, batcher: Batcher::default(), permits, batches }
     }
 
+    async fn impatient() -> Self {
+        let batcher = Batcher { patience: Duration::from_millis(1), ..Batcher::default() };
+        Self { batcher, ..Self::new().await }
+    }
+
     fn divide(&self, by: i32, bytes: usize) -> JoinHandle<Result<i32, StoreError>> {
         let (permits, batches) = (self.permits.clone(), self.batches.clone());
         let (batcher, store, org) = (self.batcher.clone(), self.world.store.clone(), self.world.org);
@@ -146,4 +151,19 @@ async fn when_nobody_answers_all_of_a_batch_are_told() {
         assert!(answer.await.unwrap().is_err());
     }
     assert_eq!(divisions.batches(), [1, 1, 2], "nobody asked again");
+}
+
+#[tokio::test]
+async fn a_statement_that_hangs_holds_up_nobody_else() {
+    let divisions = Divisions::impatient().await;
+    let hanging = divisions.busy().await;
+    let later = divisions.divide(4, 0);
+    // The first two still wait for their permits.
+    testkit::wait_until("another statement is under way", || async { divisions.batches().len() > UNDER_WAY }).await;
+    divisions.permits.add_permits(100);
+    assert_eq!(later.await.unwrap().unwrap(), 25);
+    for answer in hanging {
+        assert_eq!(answer.await.unwrap().unwrap(), 100);
+    }
+    testkit::wait_until("the line is gone", || async { divisions.batcher.lines().is_empty() }).await;
 }
