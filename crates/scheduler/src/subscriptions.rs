@@ -20,7 +20,9 @@ use crate::failed;
 /// Between two passes.
 const POLL: Duration = Duration::from_secs(30);
 /// Orgs that are looked for at once.
-const BATCH: i64 = 100;
+const BATCH: usize = 100;
+/// Looks of one pass. Replicas that undo each other's work do so once in a while then, not all the time.
+const LOOKS: usize = 100;
 
 /// Makes passes until `shutdown`.
 pub async fn run_subscriptions(store: Store, plans: Arc<Plans>, shutdown: CancellationToken) {
@@ -36,15 +38,17 @@ pub async fn run_subscriptions(store: Store, plans: Arc<Plans>, shutdown: Cancel
 }
 
 async fn pass(store: &Store, plans: &Plans, shutdown: &CancellationToken) -> Result<(), StoreError> {
-    while !shutdown.is_cancelled() {
-        let due = store.subscription_due(plans, BATCH).await?;
+    for _ in 0..LOOKS {
+        let due = store.subscription_due(plans, BATCH as i64).await?;
         for org in &due {
             store.subscription_settle(*org, plans).await?;
         }
-        if due.is_empty() {
+        if !due.is_empty() {
+            tracing::info!(orgs = due.len(), "subscriptions were put into force");
+        }
+        if due.len() < BATCH || shutdown.is_cancelled() {
             break;
         }
-        tracing::info!(orgs = due.len(), "subscriptions were put into force");
     }
     Ok(())
 }
