@@ -66,10 +66,10 @@ impl Asked {
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    if let [role, database] = &arguments[..]
+    if let [role, database, jobs] = &arguments[..]
         && role == "no-op-gateway"
     {
-        return no_op_gateway::run(database).await;
+        return no_op_gateway::run(database, jobs.parse()?).await;
     }
     let asked = Asked::read(arguments.into_iter())?;
     for name in &asked.only {

@@ -4,6 +4,7 @@
 //! last acknowledgement.
 
 use std::path::{Path, PathBuf};
+use std::process::Output;
 
 use anyhow::{Context as _, ensure};
 use tempfile::TempDir;
@@ -57,8 +58,13 @@ impl Peers {
         command.args(&peer.program[1..]).current_dir(&folder).kill_on_drop(true);
         command.env("DATABASE_URL", world.cluster.url(&database)).env("JOBS", jobs.to_string());
         let output = command.output().await.with_context(|| format!("{} can't be started", peer.name))?;
-        let said = String::from_utf8_lossy(&output.stdout).into_owned();
-        let rate = said.lines().find_map(|line| line.strip_prefix("RATE ")?.trim().parse().ok());
-        rate.with_context(|| format!("{} said {said} {}", peer.name, String::from_utf8_lossy(&output.stderr)))
+        rate_said(&output).with_context(|| peer.name)
     }
+}
+
+/// What a program measured of itself.
+pub(crate) fn rate_said(output: &Output) -> anyhow::Result<f64> {
+    let said = String::from_utf8_lossy(&output.stdout);
+    let rate = said.lines().find_map(|line| line.strip_prefix("RATE ")?.trim().parse().ok());
+    rate.with_context(|| format!("it said {said} {}", String::from_utf8_lossy(&output.stderr)))
 }

@@ -17,6 +17,7 @@ mod listeners;
 mod ready_file;
 mod roles;
 mod signals;
+mod streamed;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;

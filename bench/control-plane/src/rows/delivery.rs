@@ -3,11 +3,11 @@
 
 use std::time::Duration;
 
+use anyhow::Context as _;
 use tokio::process::Command;
-use tokio::time::Instant;
 
 use crate::Asked;
-use crate::peers::{GRAPHILE_WORKER, GRAPHILE_WORKER_RS, PG_BOSS, PROCRASTINATE, Peers};
+use crate::peers::{self, GRAPHILE_WORKER, GRAPHILE_WORKER_RS, PG_BOSS, PROCRASTINATE, Peers};
 use crate::report::{Row, Target};
 use crate::world::{Setup, World};
 
@@ -92,19 +92,16 @@ async fn deliveries(world: &World, jobs: usize, threads: usize, due: &str) -> an
     world.psql().run(&script).await.map(drop)
 }
 
-/// Until so many more are sent.
+/// Until so many more are sent, which its rows have to show afterwards.
 async fn send(world: &World, jobs: usize) -> anyhow::Result<f64> {
+    const SENT: &str = "SELECT count(*) FROM deliveries WHERE state = 'sent'";
+    let before = world.psql().number(SENT).await?;
     let mut gateway = Command::new(std::env::current_exe()?);
-    gateway.arg("no-op-gateway").arg(world.cluster.url("cowork")).kill_on_drop(true);
-    let begun = Instant::now();
-    let mut gateway = gateway.spawn()?;
-    let psql = world.psql();
-    let wanted = i64::try_from(jobs)?;
-    while psql.number("SELECT count(*) FROM deliveries WHERE state = 'sent'").await? < wanted {
-        anyhow::ensure!(begun.elapsed() < Duration::from_secs(300), "the gateway does not get through");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    let took = begun.elapsed();
-    gateway.kill().await?;
-    Ok(jobs as f64 / took.as_secs_f64())
+    gateway.arg("no-op-gateway").arg(world.cluster.url("cowork")).arg(jobs.to_string()).kill_on_drop(true);
+    let output = tokio::time::timeout(Duration::from_secs(300), gateway.output()).await;
+    let output = output.context("the gateway does not get through")??;
+    let rate = peers::rate_said(&output).context("the gateway said no rate")?;
+    let sent = world.psql().number(SENT).await? - before;
+    anyhow::ensure!(sent == i64::try_from(jobs)?, "{sent} of {jobs} deliveries were sent");
+    Ok(rate)
 }

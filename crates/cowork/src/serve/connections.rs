@@ -1,25 +1,36 @@
 //! HTTP/1.1 over a listener: how many connections there are, how long the head of a request may take, and that all end when
 //! the process drains.
 //!
-//! A connection costs little while it waits, for a stream of events may wait for hours: nothing is read from it until the answer
-//! is through. So a client that left is noticed when something is written to it, at the latest with the second heartbeat.
+//! Nothing is read from a connection until the answer is through: hyper looks ahead otherwise, and its buffer doubles for that. A
+//! stream of events that is the first answer of its connection is given over to `streamed`, for it may wait for hours; a later one
+//! stays with hyper, which may have more of the answers before it to write.
 //!
 //! Not here: what a request may hold (`web::bounds`) and how many one caller may make (`web::rate`). No TLS and no HTTP/2: a
 //! proxy in front has both.
 
+use std::convert::Infallible;
+use std::error::Error;
+use std::future::pending;
 use std::io::ErrorKind;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
+use axum::body::Body;
+use clock::Sources;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
+use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, oneshot};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::serve::streamed::{self, Streamed};
 
 /// Bytes that are read ahead of a connection. The head of a request has to fit in; `web` refuses much smaller ones with a problem.
 const BUFFER: usize = 64 * 1024;
@@ -45,20 +56,26 @@ impl Default for Limits {
 }
 
 /// Answers what comes in until `shutdown`; then lets every answer that was begun end.
-pub(super) async fn serve(listener: TcpListener, router: Router, limits: Limits, shutdown: &CancellationToken) {
+pub(super) async fn serve(
+    listener: TcpListener,
+    router: Router,
+    sources: Sources,
+    limits: Limits,
+    shutdown: &CancellationToken,
+) {
     // All routes are made here, once: made for each connection they take 330 KiB of it.
-    let service = TowerToHyperService::new(router.with_state(()));
+    let routes = TowerToHyperService::new(router.with_state(()));
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(limits.head_within).max_buf_size(BUFFER).half_close(true);
-    let (places, connections) = (Arc::new(Semaphore::new(limits.connections)), GracefulShutdown::new());
+    let server = Arc::new(Server { http, routes, sources, shutdown: shutdown.clone() });
+    let (places, connections) = (Arc::new(Semaphore::new(limits.connections)), TaskTracker::new());
     let accept = async {
         loop {
             let place = places.clone().acquire_owned().await.expect("nobody closes it");
-            let connection = http.serve_connection(TokioIo::new(accepted(&listener).await), service.clone());
-            let connection = connections.watch(connection);
-            tokio::spawn(async move {
-                if let Err(error) = connection.await {
-                    tracing::debug!(error = &error as &dyn std::error::Error, "a connection broke off");
+            let (server, stream) = (server.clone(), accepted(&listener).await);
+            connections.spawn(async move {
+                if let Err(error) = server.answer(stream).await {
+                    tracing::debug!(error = &*error, "a connection broke off");
                 }
                 drop(place);
             });
@@ -69,7 +86,61 @@ pub(super) async fn serve(listener: TcpListener, router: Router, limits: Limits,
         () = shutdown.cancelled() => {}
     }
     drop(listener);
-    connections.shutdown().await;
+    connections.close();
+    connections.wait().await;
+}
+
+/// What all connections of a listener share.
+#[derive(Debug)]
+struct Server {
+    http: http1::Builder,
+    routes: TowerToHyperService<Router>,
+    sources: Sources,
+    shutdown: CancellationToken,
+}
+
+impl Server {
+    /// All requests of a connection, one after the other.
+    async fn answer(&self, stream: TcpStream) -> Result<(), Box<dyn Error + Send + Sync>> {
+        let (first, mut handed) = oneshot::channel();
+        let first = Mutex::new(Some(first));
+        let service = service_fn(|request| {
+            let first = first.lock().unwrap_or_else(PoisonError::into_inner).take();
+            self.one(request, first)
+        });
+        let mut connection = self.http.serve_connection(TokioIo::new(stream), service);
+        let mut draining = false;
+        let streamed = loop {
+            tokio::select! {
+                ended = &mut connection => return Ok(ended?),
+                Ok(streamed) = &mut handed, if !handed.is_terminated() => break streamed,
+                () = self.shutdown.cancelled(), if !draining => {
+                    std::pin::Pin::new(&mut connection).graceful_shutdown();
+                    draining = true;
+                }
+            }
+        };
+        let mut stream = connection.into_parts().io.into_inner();
+        Ok(Box::pin(streamed.write(&mut stream)).await?)
+    }
+
+    /// `first`: takes the answer if it is a stream; for hyper it never comes then.
+    async fn one(
+        &self,
+        request: Request<Incoming>,
+        first: Option<oneshot::Sender<Streamed>>,
+    ) -> Result<Response<Body>, Infallible> {
+        let first = first.filter(|_| streamed::may_be(&request));
+        let response = self.routes.call(request).await?;
+        let Some(first) = first else { return Ok(response) };
+        let streamed = match Streamed::from(response, self.sources.now()) {
+            Ok(streamed) => streamed,
+            Err(response) => return Ok(response),
+        };
+        // If nobody takes it the connection is gone.
+        let _ = first.send(streamed);
+        pending().await
+    }
 }
 
 /// The next connection, however long it takes.
@@ -114,8 +185,12 @@ mod tests {
     const QUICK: Limits = Limits { connections: 1, head_within: Duration::from_millis(50) };
     const PATIENT: Limits = Limits { connections: 2, head_within: Duration::from_secs(60) };
 
+    /// What streams say. The sender is told when a reader left.
+    type Said = tokio::sync::broadcast::Sender<&'static str>;
+
     struct Served {
         address: SocketAddr,
+        said: Said,
         shutdown: CancellationToken,
         /// Told when `/slow` was asked for, and to be told when it is answered.
         asked: Arc<Notify>,
@@ -134,15 +209,48 @@ mod tests {
                 told.notified().await;
                 "slow"
             };
-            let router = Router::new().route("/", get(async || "quick")).route("/slow", get(slow));
-            let task = tokio::spawn(async move { serve(listener, router, limits, &token).await });
-            Self { address, shutdown, asked, answer, task }
+            let said = Said::new(8);
+            let (heard, ended) = (said.clone(), shutdown.clone());
+            let router = Router::new()
+                .route("/", get(async || "quick"))
+                .route("/slow", get(slow))
+                .route("/stream", get(async move || stream(heard.subscribe(), ended)));
+            let task =
+                tokio::spawn(async move { serve(listener, router, Sources::system(), limits, &token).await });
+            Self { address, said, shutdown, asked, answer, task }
+        }
+
+        /// A stream whose head was read, so that it hears what is said from now on.
+        async fn stream(&self, before: &str) -> TcpStream {
+            let mut stream = self.send(&format!("{before}{}", asks("/stream"))).await;
+            read_past(&mut stream, "text/event-stream").await;
+            stream
         }
 
         async fn send(&self, text: &str) -> TcpStream {
             let mut stream = TcpStream::connect(self.address).await.unwrap();
             stream.write_all(text.as_bytes()).await.unwrap();
             stream
+        }
+    }
+
+    fn stream(mut said: tokio::sync::broadcast::Receiver<&'static str>, ended: CancellationToken) -> Response<Body> {
+        let messages = async_stream::stream! {
+            loop {
+                tokio::select! {
+                    Ok(message) = said.recv() => yield Ok::<_, Infallible>(message),
+                    () = ended.cancelled() => return,
+                }
+            }
+        };
+        let response = Response::builder().header("content-type", "text/event-stream");
+        response.body(Body::from_stream(messages)).unwrap()
+    }
+
+    async fn read_past(stream: &mut TcpStream, text: &str) {
+        let mut seen = Vec::new();
+        while !seen.windows(text.len()).any(|window| window == text.as_bytes()) {
+            seen.push(stream.read_u8().await.unwrap());
         }
     }
 
@@ -179,5 +287,39 @@ mod tests {
         assert!(rest(slow).await.ends_with("slow"));
         served.task.await.unwrap();
         assert!(TcpStream::connect(served.address).await.is_err(), "nobody listens any more");
+    }
+    #[tokio::test]
+    async fn a_stream_is_whole_whether_it_is_the_first_answer_of_its_connection_or_a_later_one() {
+        let served = Served::with(PATIENT).await;
+        let (mut first, mut later) = (served.stream("").await, served.stream(&asks("/")).await);
+        for message in ["one", "two"] {
+            served.said.send(message).unwrap();
+            read_past(&mut first, &format!("3\r\n{message}\r\n")).await;
+            read_past(&mut later, &format!("3\r\n{message}\r\n")).await;
+        }
+        served.shutdown.cancel();
+        assert_eq!((rest(first).await, rest(later).await), ("0\r\n\r\n".to_owned(), "0\r\n\r\n".to_owned()));
+        served.task.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_reader_that_left_its_stream_is_noticed_though_nothing_is_said() {
+        let served = Served::with(QUICK).await;
+        let reader = served.stream("").await;
+        assert_eq!(served.said.receiver_count(), 1);
+        drop(reader);
+        assert!(rest(served.send(&asks("/")).await).await.ends_with("quick"), "there is one place, and it was free again");
+        assert_eq!(served.said.receiver_count(), 0);
+    }
+
+    #[tokio::test]
+    async fn what_a_reader_sends_behind_its_request_is_for_nobody() {
+        let served = Served::with(PATIENT).await;
+        let mut reader = served.stream("").await;
+        reader.write_all(asks("/slow").as_bytes()).await.unwrap();
+        served.said.send("one").unwrap();
+        read_past(&mut reader, "3\r\none\r\n").await;
+        served.shutdown.cancel();
+        assert_eq!(rest(reader).await, "0\r\n\r\n");
     }
 }

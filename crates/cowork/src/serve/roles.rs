@@ -189,8 +189,9 @@ impl Role {
             }
         };
         let (router, shutdown) = (router.merge(web::probes(probes(parts))), parts.shutdown.clone());
+        let sources = parts.store.sources().clone();
         tasks.spawn(async move {
-            connections::serve(listener, router, Limits::default(), &shutdown).await;
+            connections::serve(listener, router, sources, Limits::default(), &shutdown).await;
             Ok(())
         });
     }
