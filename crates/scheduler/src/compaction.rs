@@ -16,6 +16,7 @@ use metrics::counter;
 use tokio_util::sync::CancellationToken;
 
 use crate::chain;
+use crate::passes::repeat;
 
 /// Between two passes. Hours are bundled, so looking more often finds nothing; and each look lists every hour.
 const POLL: Duration = Duration::from_secs(3_600);
@@ -25,28 +26,19 @@ const AGAIN: Duration = Duration::from_secs(300);
 /// Makes passes until `shutdown`. A pass that has begun is dropped at the shutdown, which loses nothing.
 pub async fn run_compactions(effects: Effects, ages: Compaction, shutdown: CancellationToken) {
     describe();
-    loop {
-        let compacted = tokio::select! {
-            biased;
-            () = shutdown.cancelled() => return,
-            compacted = effects.compact(ages) => compacted,
-        };
-        let pause = match compacted {
-            Ok(done) => {
-                record(done);
-                POLL
-            }
-            Err(error) => {
-                tracing::warn!(error = chain(&error), "the recovery ledger can't be compacted");
-                counter!("cowork_ledger_compaction_errors_total").increment(1);
-                AGAIN
-            }
-        };
-        tokio::select! {
-            () = shutdown.cancelled() => return,
-            () = tokio::time::sleep(pause) => {}
+    repeat(&shutdown, async || match shutdown.run_until_cancelled(effects.compact(ages)).await {
+        None => Duration::ZERO,
+        Some(Ok(done)) => {
+            record(done);
+            POLL
         }
-    }
+        Some(Err(error)) => {
+            tracing::warn!(error = chain(&error), "the recovery ledger can't be compacted");
+            counter!("cowork_ledger_compaction_errors_total").increment(1);
+            AGAIN
+        }
+    })
+    .await;
 }
 
 fn record(done: Compacted) {

@@ -14,7 +14,7 @@ use metrics::counter;
 use store::{Store, StoreError};
 use tokio_util::sync::CancellationToken;
 
-use crate::retention::repeat;
+use crate::retention::sweep;
 
 /// Deliveries of one stretch.
 const STRETCH: i64 = 500;
@@ -32,7 +32,7 @@ pub async fn run_delivery_retention(store: Store, kept: TimeDelta, shutdown: Can
         "deliveries that were finished long ago were deleted",
         "deliveries that were finished long ago can't be deleted",
     );
-    repeat(&shutdown, pass, done, not_done).await;
+    sweep(&shutdown, pass, done, not_done).await;
 }
 
 /// One walk over all orgs. Gives back how many deliveries are gone.
@@ -44,12 +44,12 @@ async fn pass(store: &Store, kept: TimeDelta, shutdown: &CancellationToken) -> R
         let Some(last) = orgs.last() else { return Ok(deleted) };
         after = Some(last.org_id);
         for org in &orgs {
-            deleted += sweep(store, org.org_id, before, shutdown).await?;
+            deleted += of_org(store, org.org_id, before, shutdown).await?;
         }
     }
 }
 
-async fn sweep(store: &Store, org: OrgId, before: Timestamp, shutdown: &CancellationToken) -> Result<i64, StoreError> {
+async fn of_org(store: &Store, org: OrgId, before: Timestamp, shutdown: &CancellationToken) -> Result<i64, StoreError> {
     let (mut after, mut deleted) = (None, 0);
     while !shutdown.is_cancelled() {
         let sweep = store.delivery_sweep(org, after, before, STRETCH).await?;

@@ -13,6 +13,7 @@ use store::{ErasureStep, Store};
 use tokio_util::sync::CancellationToken;
 
 use crate::chain;
+use crate::passes::repeat;
 
 /// Between two passes.
 const POLL: Duration = Duration::from_secs(1);
@@ -35,16 +36,14 @@ pub async fn run_erasures(store: Store, objects: Objects, shutdown: Cancellation
         "cowork_objects_deleted_total",
         "objects that no row named any more, and that are deleted"
     );
-    while !shutdown.is_cancelled() {
+    repeat(&shutdown, async || {
         if let Err(error) = pass(&store, &objects, &shutdown).await {
             tracing::error!(error = chain(&error), "erasures or deletions can't be carried out");
             counter!("cowork_erasure_errors_total").increment(1);
         }
-        tokio::select! {
-            () = shutdown.cancelled() => {}
-            () = tokio::time::sleep(POLL) => {}
-        }
-    }
+        POLL
+    })
+    .await;
 }
 
 async fn pass(store: &Store, objects: &Objects, shutdown: &CancellationToken) -> Result<(), PassError> {

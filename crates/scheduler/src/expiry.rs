@@ -13,24 +13,23 @@ use store::{Store, StoreError};
 use tokio_util::sync::CancellationToken;
 
 use crate::failed;
+use crate::passes::repeat;
 
 /// Between two passes.
 const POLL: Duration = Duration::from_secs(60);
 
 /// Makes passes until `shutdown`.
 pub async fn run_expiries(store: Store, shutdown: CancellationToken) {
-    while !shutdown.is_cancelled() {
+    repeat(&shutdown, async || {
         sweep(&shutdown, "expired keys of requests could not be deleted", || store.idempotency_sweep()).await;
         sweep(&shutdown, "browser sessions that ended long ago could not be deleted", || store.browser_session_sweep())
             .await;
         sweep(&shutdown, "invitations that ended long ago could not be deleted", || store.invitation_sweep()).await;
         sweep(&shutdown, "billing events of long ago could not be deleted", || store.billing_event_sweep()).await;
         sweep(&shutdown, "uploads whose time is over could not be deleted", || store.uploads_sweep()).await;
-        tokio::select! {
-            () = shutdown.cancelled() => {}
-            () = tokio::time::sleep(POLL) => {}
-        }
-    }
+        POLL
+    })
+    .await;
 }
 
 /// Deletes until nothing is left to delete; `delete` takes a bounded number and says how many there were. `failure`: what is

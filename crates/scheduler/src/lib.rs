@@ -14,6 +14,7 @@ mod compaction;
 mod deliveries;
 mod erasure;
 mod expiry;
+mod passes;
 mod retention;
 mod seals;
 mod subscriptions;

@@ -17,6 +17,7 @@ use store::{CompactError, Store, StoreError};
 use tokio_util::sync::CancellationToken;
 
 use crate::chain;
+use crate::passes::repeat;
 
 /// Between two passes. Retention is told in days; a walk looks at two events of each session, or at what is old.
 const POLL: Duration = Duration::from_secs(3_600);
@@ -30,33 +31,28 @@ pub async fn run_retention(store: Store, kept: TimeDelta, shutdown: Cancellation
     metrics::describe_counter!("cowork_events_compacted_total", "events that a base took the place of");
     metrics::describe_counter!("cowork_retention_errors_total", "passes, or sessions, that could not be done");
     let pass = || pass(&store, kept, &shutdown);
-    repeat(&shutdown, pass, "sessions were compacted", "sessions can't be looked at for compacting").await;
+    sweep(&shutdown, pass, "sessions were compacted", "sessions can't be looked at for compacting").await;
 }
 
 /// Makes passes until `shutdown`, for whoever deletes what is old. A pass gives back how much is gone.
-pub(crate) async fn repeat<F: Future<Output = Result<i64, StoreError>>>(
+pub(crate) async fn sweep<F: Future<Output = Result<i64, StoreError>>>(
     shutdown: &CancellationToken,
     pass: impl Fn() -> F,
     done: &'static str,
     not_done: &'static str,
 ) {
-    while !shutdown.is_cancelled() {
-        let pause = match pass().await {
-            Ok(0) => POLL,
-            Ok(count) => {
-                tracing::info!(count, "{done}");
-                POLL
-            }
-            Err(error) => {
-                failed(&error, not_done);
-                AGAIN
-            }
-        };
-        tokio::select! {
-            () = shutdown.cancelled() => {}
-            () = tokio::time::sleep(pause) => {}
+    repeat(shutdown, async || match pass().await {
+        Ok(0) => POLL,
+        Ok(count) => {
+            tracing::info!(count, "{done}");
+            POLL
         }
-    }
+        Err(error) => {
+            failed(&error, not_done);
+            AGAIN
+        }
+    })
+    .await;
 }
 
 /// One walk over all sessions. Gives back how many events are gone.

@@ -14,6 +14,7 @@ use store::{Store, StoreError};
 use tokio_util::sync::CancellationToken;
 
 use crate::failed;
+use crate::passes::repeat;
 
 /// Between two passes.
 const POLL: Duration = Duration::from_secs(1);
@@ -23,15 +24,13 @@ const BATCH: i64 = 100;
 /// Makes passes until `shutdown`.
 pub async fn run_seals(store: Store, shutdown: CancellationToken) {
     metrics::describe_counter!("cowork_audit_sealed_total", "records of audit trails that were sealed");
-    while !shutdown.is_cancelled() {
+    repeat(&shutdown, async || {
         if let Err(error) = pass(&store, &shutdown).await {
             failed(&error, "audit trails could not be sealed");
         }
-        tokio::select! {
-            () = shutdown.cancelled() => {}
-            () = tokio::time::sleep(POLL) => {}
-        }
-    }
+        POLL
+    })
+    .await;
 }
 
 /// One round over the orgs that have something to seal: the busiest can't keep the others waiting.

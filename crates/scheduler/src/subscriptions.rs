@@ -16,6 +16,7 @@ use store::{Store, StoreError};
 use tokio_util::sync::CancellationToken;
 
 use crate::failed;
+use crate::passes::repeat;
 
 /// Between two passes.
 const POLL: Duration = Duration::from_secs(30);
@@ -26,15 +27,13 @@ const LOOKS: usize = 100;
 
 /// Makes passes until `shutdown`.
 pub async fn run_subscriptions(store: Store, plans: Arc<Plans>, shutdown: CancellationToken) {
-    while !shutdown.is_cancelled() {
+    repeat(&shutdown, async || {
         if let Err(error) = pass(&store, &plans, &shutdown).await {
             failed(&error, "subscriptions could not be put into force");
         }
-        tokio::select! {
-            () = shutdown.cancelled() => {}
-            () = tokio::time::sleep(POLL) => {}
-        }
-    }
+        POLL
+    })
+    .await;
 }
 
 async fn pass(store: &Store, plans: &Plans, shutdown: &CancellationToken) -> Result<(), StoreError> {

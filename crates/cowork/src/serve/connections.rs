@@ -215,8 +215,7 @@ mod tests {
                 .route("/", get(async || "quick"))
                 .route("/slow", get(slow))
                 .route("/stream", get(async move || stream(heard.subscribe(), ended)));
-            let task =
-                tokio::spawn(async move { serve(listener, router, Sources::system(), limits, &token).await });
+            let task = tokio::spawn(async move { serve(listener, router, Sources::system(), limits, &token).await });
             Self { address, said, shutdown, asked, answer, task }
         }
 
@@ -308,7 +307,10 @@ mod tests {
         let reader = served.stream("").await;
         assert_eq!(served.said.receiver_count(), 1);
         drop(reader);
-        assert!(rest(served.send(&asks("/")).await).await.ends_with("quick"), "there is one place, and it was free again");
+        assert!(
+            rest(served.send(&asks("/")).await).await.ends_with("quick"),
+            "there is one place, and it was free again"
+        );
         assert_eq!(served.said.receiver_count(), 0);
     }
 
