@@ -280,6 +280,7 @@ impl Source {
             smoke: Some(known.smoke),
             held: known.held,
             standing: known.standing,
+            kept: known.kept,
             fired,
             restarts,
             disaster_at,

@@ -3,13 +3,14 @@
 //! Not here: messages from outside (`messages`), what is decided after the backup (`later`).
 
 use anyhow::anyhow;
-use client::{Client, ImportSession, ImportedMessage, Wish};
+use client::{Client, ImportSession, ImportedMessage, WhileRunning, Wish};
 use ids::{CommandId, OrgId, SessionId};
 use sha2::{Digest as _, Sha256};
 
-use super::{Life, PATIENCE, until};
+use super::{Life, PATIENCE, files, until};
 use crate::api::persist;
 use crate::checks::eventually;
+use crate::rehearsal::kept::{Beginning, Steered, Steering};
 use crate::rehearsal::later::Later;
 use crate::rehearsal::{Acknowledged, Smoke};
 use crate::said::Sentence;
@@ -120,13 +121,64 @@ impl Life {
     pub(super) async fn abort(&self) -> anyhow::Result<()> {
         let (_, client, session) = self.session(0, "Never mind").await?;
         self.submit(&client, session, Wish::Prompt { text: "sleep 600000".to_owned() }).await?;
+        self.running(&client, session).await?;
+        self.submit(&client, session, Wish::Abort {}).await?;
+        self.idle(&client, session).await
+    }
+
+    /// A word to an agent at work, which hears it; and one to an agent that waits for a person, which does not hear it yet.
+    pub(super) async fn steering(&self) -> anyhow::Result<Steered> {
+        let (_, client, session) = self.session(0, "It is told more").await?;
+        let slept = self.submit(&client, session, Wish::Prompt { text: "sleep 600000\nsay awake".to_owned() }).await?;
+        self.running(&client, session).await?;
+        let heard = self.steer(&client, session).await?;
+        until("an agent hears what steers it", async || {
+            let state = async |command| {
+                let command = persist(async || client.command_get(session, command).await).await;
+                command.is_ok_and(|command| command.state == "done")
+            };
+            state(slept).await && state(heard.command).await
+        })
+        .await?;
+        let (_, client, session) = self.session(0, "It will be told more").await?;
+        let text = "say ready\napprove deploy to nowhere\nsay deployed".to_owned();
+        self.submit(&client, session, Wish::Prompt { text }).await?;
+        let request_id = self.request(&client, session).await?;
+        let waits = self.steer(&client, session).await?;
+        Ok(Steered { heard, waits, request_id })
+    }
+
+    async fn steer(&self, client: &Client, session: SessionId) -> anyhow::Result<Steering> {
+        let (word, key) = (hex::encode(self.sources.bytes::<12>()), hex::encode(self.sources.bytes::<12>()));
+        let text = format!("say {word}");
+        let taken =
+            persist(async || client.prompt_submit(session, &key, &text, WhileRunning::Steer).await).await?.command_id;
+        let at = self.sources.now();
+        self.memory().acknowledged.push(Acknowledged { command: taken, at });
+        Ok(Steering { session, command: taken, word })
+    }
+
+    /// Two sessions that begin with files. One has read them when the backup is taken; the other has done nothing yet.
+    pub(super) async fn begun_with_files(&self) -> anyhow::Result<Beginning> {
+        let (_, client) = self.client(0);
+        let source = files::upload(&client).await?;
+        let (file, content) = files::README;
+        let begin = async |title: &str| {
+            let made = persist(async || client.session_create_from(title, "scripted", source).await).await?;
+            anyhow::Ok(made.session_id)
+        };
+        let session = begin("Begun with files").await?;
+        self.prompt(&client, session, &format!("read {file}\nnote {file} read")).await?;
+        let session = begin("To begin with files").await?;
+        Ok(Beginning { session, file: (file, hex::encode(Sha256::digest(content))) })
+    }
+
+    async fn running(&self, client: &Client, session: SessionId) -> anyhow::Result<()> {
         until("the turn begins", async || {
             let view = persist(async || client.session_get(session).await).await;
             view.is_ok_and(|view| view.session.state.as_deref() == Some("running"))
         })
-        .await?;
-        self.submit(&client, session, Wish::Abort {}).await?;
-        self.idle(&client, session).await
+        .await
     }
 
     /// Waits until the session asks for something, and gives the request's id.

@@ -4,16 +4,17 @@
 
 use anyhow::{Context as _, bail};
 use chrono::TimeDelta;
-use client::{Client, NewTrigger, NewWorkflow, Workflow, WorkflowAction};
+use client::{Client, NewTrigger, NewWorkflow, Trigger, Workflow, WorkflowAction};
 use clock::Sources;
 use ids::{OrgId, WorkflowId};
 use redact::CanaryClass;
-use secrecy::ExposeSecret as _;
+use secrecy::{ExposeSecret as _, SecretString};
 
 use super::{Life, PATIENCE};
 use crate::checks::eventually;
 use crate::inbound;
 use crate::rehearsal::canaries::Canaries;
+use crate::rehearsal::kept::{OVERLAP_S, ToRotate};
 use crate::rehearsal::{Call, Held, KnownTrigger};
 use crate::said::Sentence;
 
@@ -21,6 +22,10 @@ use crate::said::Sentence;
 pub(super) struct Workflows {
     /// Runs when it is called.
     pub(super) called: KnownTrigger,
+    /// Was rotated, with an overlap: its secret in force, and the one before.
+    pub(super) overlapping: (KnownTrigger, SecretString),
+    /// Will be rotated after the backup.
+    pub(super) to_rotate: ToRotate,
     /// Fires every second.
     pub(super) busy: WorkflowId,
     /// Fires once, soon.
@@ -67,15 +72,27 @@ impl Workflows {
             held.push(Held { org, workflow: hourly_from_soon(client, sources, make).await?, resumed });
         }
         let called = plan("errand", "active", "skip", NewTrigger::Webhook {}).await?;
-        let called = known_trigger(org, called, canaries)?;
-        Ok(Self { called, busy, once, steady, held })
+        let called = known_trigger(org, &called, canaries)?;
+        let errand = async |name: &str| plan(name, "active", "skip", NewTrigger::Webhook {}).await;
+        let overlapping = errand("errand by two secrets").await?;
+        let overlapping = rotate(client, known_trigger(org, &overlapping, canaries)?, &overlapping, canaries).await?;
+        let to_rotate = errand("errand by another secret").await?;
+        let (known, trigger) = (known_trigger(org, &to_rotate, canaries)?, trigger_of(&to_rotate)?.trigger_id);
+        let to_rotate = ToRotate { known, trigger };
+        Ok(Self { called, overlapping, to_rotate, busy, once, steady, held })
     }
 }
 
 impl Life {
     /// Calls the workflow that is called, until the call is taken.
     pub(super) async fn call(&self, when: &str) -> anyhow::Result<()> {
-        let trigger = &self.workflows.called;
+        let call = self.call_of(&self.workflows.called, when).await?;
+        self.memory().calls.push(call);
+        Ok(())
+    }
+
+    /// The same of a trigger, with the secret that it is known by.
+    pub(super) async fn call_of(&self, trigger: &KnownTrigger, when: &str) -> anyhow::Result<Call> {
         let (event_id, data) = (format!("call_{when}"), format!("{when} the backup"));
         let called = eventually(PATIENCE, async || {
             inbound::call(&self.urls.gateway, trigger, &event_id, &data, &self.sources).await.ok()
@@ -83,19 +100,37 @@ impl Life {
         let answer = called.await.ok_or_else(|| Sentence::from("the gateway takes no call"))?;
         // `None` is for what was accepted before a restore, or is skipped, and neither happens here.
         let run = answer.run_id.context("the gateway gives no run for a new call")?;
-        self.memory().calls.push(Call { event_id, data, run });
-        Ok(())
+        Ok(Call { event_id, data, run })
     }
 }
 
+fn trigger_of(workflow: &Workflow) -> anyhow::Result<&Trigger> {
+    workflow.triggers.first().context("a new workflow came without its trigger")
+}
+
 /// The trigger of a workflow that was just made, with its secret.
-fn known_trigger(org: OrgId, workflow: Workflow, canaries: &mut Canaries) -> anyhow::Result<KnownTrigger> {
-    let trigger = workflow.triggers.into_iter().next().context("a new workflow came without its trigger")?;
-    let (Some(path), Some(signing_secret)) = (trigger.path, trigger.signing_secret) else {
+fn known_trigger(org: OrgId, workflow: &Workflow, canaries: &mut Canaries) -> anyhow::Result<KnownTrigger> {
+    let trigger = trigger_of(workflow)?;
+    let (Some(path), Some(signing_secret)) = (trigger.path.clone(), trigger.signing_secret.clone()) else {
         bail!("a new webhook trigger came without its address or its secret")
     };
     canaries.add(CanaryClass::ChannelCredential, "a trigger's signing secret", signing_secret.expose_secret());
     Ok(KnownTrigger { org, workflow: workflow.workflow_id, path, signing_secret })
+}
+
+/// Another secret for it, beside which the one of before goes on to be taken.
+async fn rotate(
+    client: &Client,
+    known: KnownTrigger,
+    workflow: &Workflow,
+    canaries: &mut Canaries,
+) -> anyhow::Result<(KnownTrigger, SecretString)> {
+    let rotated =
+        client.trigger_rotate_secret(workflow.workflow_id, trigger_of(workflow)?.trigger_id, OVERLAP_S).await?;
+    let signing_secret = rotated.signing_secret.context("a trigger was rotated and came without its secret")?;
+    canaries.add(CanaryClass::ChannelCredential, "a trigger's second secret", signing_secret.expose_secret());
+    let older = known.signing_secret;
+    Ok((KnownTrigger { signing_secret, ..known }, older))
 }
 
 /// A workflow with a slot that falls due in a moment, and then once an hour. On a machine so busy that the moment was over when
