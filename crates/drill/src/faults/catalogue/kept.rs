@@ -22,9 +22,9 @@ pub(super) const FAULTS: &[Fault] = &[
     ),
     Fault::new(
         "subscription-lost",
-        "an org is on no plan that it was put on, after the restore",
-        &[After("restore", Act::Sql("DELETE FROM subscriptions WHERE plan = 'drill-team'"))],
-        &[found(Row::PostgresRestore, Code::TableCount), found(Row::WebOnlyBoot, Code::SubscriptionTerms)],
+        "an org is on the plan that all begin with, after the restore",
+        &[After("restore", Act::Sql("UPDATE subscriptions SET plan = 'self-hosted' WHERE plan = 'drill-team'"))],
+        &[found(Row::PostgresRestore, Code::TableDigest), found(Row::WebOnlyBoot, Code::SubscriptionTerms)],
     ),
     Fault::new(
         "subscription-confirmed",
@@ -33,7 +33,7 @@ pub(super) const FAULTS: &[Fault] = &[
         &[found(Row::WebOnlyBoot, Code::SubscriptionTerms)],
     ),
     Fault::new(
-        "policy-lost",
+        "org-policy-lost",
         "the policies of all orgs are gone after the restore",
         &[After("restore", Act::Sql("DELETE FROM org_policies"))],
         &[found(Row::PostgresRestore, Code::TableCount), found(Row::WebOnlyBoot, Code::PolicyTerms)],
