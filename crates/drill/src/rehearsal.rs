@@ -9,6 +9,7 @@ pub(crate) mod canaries;
 pub(crate) mod kept;
 pub(crate) mod later;
 mod life;
+mod repository;
 mod supervise;
 mod world;
 

@@ -25,7 +25,7 @@ pub(crate) const MAX_ATTEMPTS: usize = 4;
 /// How long an attempt may take. A receiver that never answers is under way for so long.
 const SEND_TIMEOUT_MS: u64 = 60_000;
 
-/// Where the sink is, so that channels may lead there. Nothing else in the network is called, whatever a restored row says.
+/// Where the sink is, so that channels may lead there, and a rehearsal's repository. Nothing else in the network is called, whatever a restored row says.
 const SINK_NETWORK: &str = "127.0.0.0/8";
 
 /// The values of a system's secrets, as text. Never written anywhere but where [`Settings::write`] says.
@@ -201,7 +201,7 @@ impl Settings {
         }
         // Short periods: a drill waits for leases and retries, and its machine does nothing else.
         text += &format!(
-            "\n[web]\nlisten = \"127.0.0.1:0\"\n\n[worker]\nlisten = \"127.0.0.1:0\"\nworkspace_root = {:?}\n\
+            "\n[web]\nlisten = \"127.0.0.1:0\"\nrepository_networks = [{SINK_NETWORK:?}]\n\n[worker]\nlisten = \"127.0.0.1:0\"\nworkspace_root = {:?}\n\
              lease_ms = {}\npoll_ms = 20\n\n[scheduler]\nlisten = \"127.0.0.1:0\"\npoll_ms = 50\n\n\
              [gateway]\nlisten = \"127.0.0.1:0\"\npoll_ms = 20\nmax_attempts = {MAX_ATTEMPTS}\n\
              timeout_ms = {SEND_TIMEOUT_MS}\nbackoff_ms = 40\nbackoff_max_ms = 200\n\

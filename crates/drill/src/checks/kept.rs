@@ -18,13 +18,10 @@ use super::worker::{events_after, run_prompt};
 use super::{Inquiry, eventually};
 use crate::backup::Backup;
 use crate::inbound::{self, CallAnswer, InboundError};
-use crate::rehearsal::kept::{Kept, Keys, Rotated, Steering, Terms, Triggers};
+use crate::rehearsal::kept::{Beginning, Kept, Keys, Rotated, RotatedKey, Steering, Terms, Triggers};
 use crate::rehearsal::{Call, KnownTrigger};
 use crate::report::Code;
 use crate::said::{Heard, facts, say};
-
-/// Which secret a key has that was rotated once.
-const SECOND: i32 = 2;
 
 /// Row 4: what the org is held to, and its keys.
 pub(crate) async fn judge_terms(inquiry: &mut Inquiry, kept: &Kept, operator: &Client) {
@@ -65,9 +62,9 @@ async fn judge_policy(inquiry: &mut Inquiry, terms: &Terms, home: &Client) {
 }
 
 async fn judge_keys(inquiry: &mut Inquiry, keys: &Keys, home: &Client) {
-    let (id, last_four) = (keys.before.0, &keys.before.1);
+    let RotatedKey { key: id, secret_number, last_four } = keys.before.clone();
     if let Some(key) = inquiry.learn("a key that was rotated before the backup", home.byok_key_view(id).await) {
-        let same = key.secret_number == SECOND && key.last_four == *last_four;
+        let same = key.secret_number == secret_number && key.last_four == last_four;
         inquiry.expect(same && key.revoked_at.is_none(), Code::KeyWithdrawn, || {
             let how = if same { "out of force" } else { "there with another secret" };
             say!("the key {}, which nobody has replaced since the backup, is {}", Uuid::from(id), how)
@@ -84,14 +81,17 @@ async fn judge_keys(inquiry: &mut Inquiry, keys: &Keys, home: &Client) {
 /// Row 7: what waited when the backup was taken.
 pub(crate) async fn judge_waiting(inquiry: &mut Inquiry, backup: &Backup, kept: &Kept, operator: &Client) {
     let home = operator.in_org(kept.org);
-    judge_files(inquiry, kept, &home).await;
+    for begins in &kept.begins {
+        judge_files(inquiry, begins, &home).await;
+    }
+    inquiry.record("sessions-with-files", &facts!({"sessions": kept.begins.len()}));
     judge_heard_later(inquiry, kept, &home).await;
     judge_heard_before(inquiry, backup, &kept.steered.heard, &home).await;
 }
 
 /// The session has no checkpoint, so its files are those of its source.
-async fn judge_files(inquiry: &mut Inquiry, kept: &Kept, home: &Client) {
-    let (session, (file, sha256)) = (kept.begins.session, &kept.begins.file);
+async fn judge_files(inquiry: &mut Inquiry, begins: &Beginning, home: &Client) {
+    let (session, (file, sha256)) = (begins.session, &begins.file);
     let patience = inquiry.pace().patience;
     let ran = run_prompt(home, session, "drill-files", &format!("read {file}"), patience).await;
     let Some(command) = inquiry.learn("the first prompt of a session with files", ran) else { return };
@@ -99,7 +99,6 @@ async fn judge_files(inquiry: &mut Inquiry, kept: &Kept, home: &Client) {
     let Some(events) = inquiry.learn("the events of a session with files", events) else { return };
     let done = command.is_some_and(|command| command.state == "done");
     let found = events.iter().any(|event| event.payload.to_string().contains(sha256));
-    inquiry.record("files-to-begin-with", &facts!({"done": done, "found": found}));
     inquiry.expect(done && found, Code::SourceLost, || {
         say!("session {}, which had done nothing before the backup, does not begin with its files", session)
     });

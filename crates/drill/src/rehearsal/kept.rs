@@ -29,8 +29,8 @@ pub(crate) struct Kept {
     pub(crate) keys: Keys,
     /// `None`: they were not called.
     pub(crate) triggers: Option<Triggers>,
-    /// Waits for its first turn.
-    pub(crate) begins: Beginning,
+    /// Wait for their first turn: with files that were uploaded, and with those of a commit, if the source could fetch any.
+    pub(crate) begins: Vec<Beginning>,
     pub(crate) steered: Steered,
 }
 
@@ -48,10 +48,18 @@ pub(crate) struct Terms {
 /// Keys that were rotated.
 #[derive(Debug, Clone)]
 pub(crate) struct Keys {
-    /// Before the backup; and how the second secret ends.
-    pub(crate) before: (ByokKeyId, String),
+    /// Before the backup, as it was seen then.
+    pub(crate) before: RotatedKey,
     /// After it.
     pub(crate) after: ByokKeyId,
+}
+
+/// A key with the secret that it was given last. A rotation whose answer gets lost is made again, so its number may be any.
+#[derive(Debug, Clone)]
+pub(crate) struct RotatedKey {
+    pub(crate) key: ByokKeyId,
+    pub(crate) secret_number: i32,
+    pub(crate) last_four: String,
 }
 
 /// Webhook triggers whose secret was rotated.
@@ -121,7 +129,7 @@ impl Open {
         let put = persist(async || client.subscription_put(plans[0], "active", None, None).await).await;
         put.context("the org can't be put on a plan")?;
         let refused = "nobody@elsewhere.invalid".to_owned();
-        let let_in = client.member_create(&refused, "Nobody", "member").await;
+        let let_in = persist(async || client.member_create(&refused, "Nobody", "member").await).await;
         let status = let_in.err().and_then(|error| error.status());
         ensure!(status == Some(403), "the org's policy lets somebody in whom it does not allow");
         let [first, second] = &planted.rotated_keys;
@@ -131,9 +139,10 @@ impl Open {
         };
         let (before, after) = (bring("rotated").await?, bring("to be rotated").await?);
         let rotated = persist(async || client.byok_key_rotate(before, second, None).await).await;
-        let last_four = rotated.context("a key can't be rotated")?.value.last_four;
+        let rotated = rotated.context("a key can't be rotated")?.value;
+        let before = RotatedKey { key: before, secret_number: rotated.secret_number, last_four: rotated.last_four };
         let terms = Terms { plans, policy: policy.clone(), refused };
-        let keys = Keys { before: (before, last_four), after };
+        let keys = Keys { before, after };
         Ok(Self { terms, keys, second_secret: second.clone(), rotated: OnceLock::new() })
     }
 
@@ -158,7 +167,7 @@ impl Open {
         org: OrgId,
         before: Option<Rotated>,
         after: Option<(KnownTrigger, Call)>,
-        (begins, steered): (Beginning, Steered),
+        (begins, steered): (Vec<Beginning>, Steered),
     ) -> Kept {
         let after = after.zip(self.rotated.get()).map(|((known, call), secret)| Rotated {
             older: known.signing_secret.clone(),

@@ -42,6 +42,8 @@ const CONCURRENCY: usize = 16;
 pub(crate) struct Urls {
     pub(crate) web: String,
     pub(crate) gateway: String,
+    /// From whom files of a commit can be fetched. `None`: from nobody.
+    pub(crate) repository: Option<String>,
 }
 
 /// The source's life, and what somebody outside of it remembers.
@@ -53,7 +55,7 @@ pub(crate) struct Life {
     channels: Channels,
     workflows: Workflows,
     later: OnceLock<Later>,
-    kept: OnceLock<(Open, Beginning, Steered)>,
+    kept: OnceLock<(Open, Vec<Beginning>, Steered)>,
     planted: Planted,
     size: Size,
     sources: Sources,
@@ -236,8 +238,11 @@ impl Life {
         let change = async {
             let Some((open, begins, _)) = self.kept.get() else { return Ok(()) };
             open.change(&home, &self.workflows.to_rotate).await?;
-            // In the backup this session has done nothing yet.
-            self.prompt(&home, begins.session, &format!("read {}", begins.file.0)).await
+            // In the backup these sessions have done nothing yet.
+            for Beginning { session, file: (file, _) } in begins {
+                self.prompt(&home, *session, &format!("read {file}")).await?;
+            }
+            Ok(())
         };
         tokio::try_join!(messages, resume, decide, change, self.call("after"))?;
         self.seen_from_outside(sink, since).await

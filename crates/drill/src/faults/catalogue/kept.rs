@@ -81,6 +81,15 @@ pub(super) const FAULTS: &[Fault] = &[
         &[found(Row::ObjectStoreRestore, Code::BlobContent), found(Row::WorkerRecovery, Code::SourceLost)],
     ),
     Fault::new(
+        "fetched-source-damaged",
+        "a bit of the files of a commit is flipped that a session is to begin with",
+        &[After(
+            "restore",
+            Act::Object { key: "SELECT blob_key FROM project_sources WHERE format = 'git'", change: Change::Flip },
+        )],
+        &[found(Row::ObjectStoreRestore, Code::BlobContent), found(Row::WorkerRecovery, Code::SourceLost)],
+    ),
+    Fault::new(
         "source-forgotten",
         "a session that has done nothing names no files to begin with; the backup's digests agree with it",
         &[Source(Act::Sql(unbegun!("UPDATE sessions SET project_source_id = NULL WHERE session_id = ", "")))],

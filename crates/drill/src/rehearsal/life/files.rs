@@ -19,7 +19,8 @@ pub(crate) const README: (&str, &str) = ("handbook/README.md", "# Handbook\n\nBe
 const OTHERS: [(&str, &str); 2] =
     [("handbook/plan.md", "one step after the other\n"), ("handbook/.env", "TOKEN=none\n")];
 
-/// Uploads the archive and makes a source of it.
+/// Uploads the archive and makes a source of it. An upload is gone when a source was made of it: if that answer gets lost, all of it
+/// is done again, and the first source stays.
 pub(crate) async fn upload(client: &Client) -> anyhow::Result<ProjectSourceId> {
     let archive = archive()?;
     let new = NewUpload {
@@ -28,10 +29,12 @@ pub(crate) async fn upload(client: &Client) -> anyhow::Result<ProjectSourceId> {
         size: i64::try_from(archive.len())?,
         sha256: hex::encode(Sha256::digest(&archive)),
     };
-    let upload = persist(async || client.upload_create_alone(&new).await).await?.upload_id;
-    persist(async || client.upload_part_put(upload, 1, archive.clone().into()).await).await?;
-    let source = client.project_source_create("Handbook", upload).await;
-    Ok(source.context("no project source can be made of an upload")?.project_source_id)
+    let made = persist(async || {
+        let upload = client.upload_create_alone(&new).await?.upload_id;
+        client.upload_part_put(upload, 1, archive.clone().into()).await?;
+        Ok(client.project_source_create("Handbook", upload).await?.project_source_id)
+    });
+    made.await.context("no project source can be made of an upload")
 }
 
 fn archive() -> anyhow::Result<Vec<u8>> {

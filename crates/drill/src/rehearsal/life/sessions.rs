@@ -2,7 +2,7 @@
 //!
 //! Not here: messages from outside (`messages`), what is decided after the backup (`later`).
 
-use anyhow::anyhow;
+use anyhow::{Context as _, anyhow};
 use client::{Client, ImportSession, ImportedMessage, WhileRunning, Wish};
 use ids::{CommandId, OrgId, SessionId};
 use sha2::{Digest as _, Sha256};
@@ -12,6 +12,7 @@ use crate::api::persist;
 use crate::checks::eventually;
 use crate::rehearsal::kept::{Beginning, Steered, Steering};
 use crate::rehearsal::later::Later;
+use crate::rehearsal::repository::MANUAL;
 use crate::rehearsal::{Acknowledged, Smoke};
 use crate::said::Sentence;
 
@@ -158,19 +159,25 @@ impl Life {
         Ok(Steering { session, command: taken, word })
     }
 
-    /// Two sessions that begin with files. One has read them when the backup is taken; the other has done nothing yet.
-    pub(super) async fn begun_with_files(&self) -> anyhow::Result<Beginning> {
+    /// Sessions that begin with files: one has read them when the backup is taken; the others have done nothing yet.
+    pub(super) async fn begun_with_files(&self) -> anyhow::Result<Vec<Beginning>> {
         let (_, client) = self.client(0);
-        let source = files::upload(&client).await?;
-        let (file, content) = files::README;
-        let begin = async |title: &str| {
+        let begin = async |title: &str, source, (file, content): (&'static str, &str)| {
             let made = persist(async || client.session_create_from(title, "scripted", source).await).await?;
-            anyhow::Ok(made.session_id)
+            let sha256 = hex::encode(Sha256::digest(content));
+            anyhow::Ok(Beginning { session: made.session_id, file: (file, sha256) })
         };
-        let session = begin("Begun with files").await?;
-        self.prompt(&client, session, &format!("read {file}\nnote {file} read")).await?;
-        let session = begin("To begin with files").await?;
-        Ok(Beginning { session, file: (file, hex::encode(Sha256::digest(content))) })
+        let uploaded = files::upload(&client).await?;
+        let read = begin("Begun with files", uploaded, files::README).await?;
+        let file = read.file.0;
+        self.prompt(&client, read.session, &format!("read {file}\nnote {file} read")).await?;
+        let mut begins = vec![begin("To begin with files", uploaded, files::README).await?];
+        if let Some(url) = &self.urls.repository {
+            let fetched = persist(async || client.project_source_fetch("Manual", url, None, None).await).await;
+            let fetched = fetched.context("no project source can be fetched from a repository")?.project_source_id;
+            begins.push(begin("To begin with a commit", fetched, MANUAL).await?);
+        }
+        Ok(begins)
     }
 
     async fn running(&self, client: &Client, session: SessionId) -> anyhow::Result<()> {
