@@ -100,7 +100,7 @@ pub(super) const FAULTS: &[Fault] = &[
         "channel-secret-changed",
         "the channels' secret is another one when the gateway starts",
         &[After("scheduler", Act::Secret { name: "channel", change: SecretChange::Other })],
-        &[unknown(Row::GatewayRecovery)],
+        &[found(Row::GatewayRecovery, Code::CallRefused)],
     ),
     Fault::new(
         "deliveries-signed-otherwise",
