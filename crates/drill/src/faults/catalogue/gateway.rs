@@ -2,7 +2,7 @@
 
 use super::super::act::{Act, SecretChange};
 use super::super::fault::Step::{After, Source, Wrapper};
-use super::super::fault::{Fault, found, unknown};
+use super::super::fault::{Fault, found};
 use super::super::front::Tamper;
 use crate::processes::Role;
 use crate::report::CheckId as Row;
