@@ -130,15 +130,21 @@ impl Life {
     /// A word to an agent at work, which hears it; and one to an agent that waits for a person, which does not hear it yet.
     pub(super) async fn steering(&self) -> anyhow::Result<Steered> {
         let (_, client, session) = self.session(0, "It is told more").await?;
-        let slept = self.submit(&client, session, Wish::Prompt { text: "sleep 600000\nsay awake".to_owned() }).await?;
-        self.running(&client, session).await?;
+        // It sleeps no longer than this if nobody wakes it: on a busy machine a lease may be lost meanwhile, and what is said is for a
+        // later attempt, or a turn of its own.
+        let slept = self.submit(&client, session, Wish::Prompt { text: "sleep 5000\nsay awake".to_owned() }).await?;
+        until("an agent is at work, or has been", async || {
+            let view = persist(async || client.session_get(session).await).await;
+            view.is_ok_and(|view| view.session.last_sequence > 1)
+        })
+        .await?;
         let heard = self.steer(&client, session).await?;
-        until("an agent hears what steers it", async || {
-            let state = async |command| {
+        until("what steers an agent ends with its turn", async || {
+            let ended = async |command| {
                 let command = persist(async || client.command_get(session, command).await).await;
-                command.is_ok_and(|command| command.state == "done")
+                command.is_ok_and(|command| command.state != "pending")
             };
-            state(slept).await && state(heard.command).await
+            ended(slept).await && ended(heard.command).await
         })
         .await?;
         let (_, client, session) = self.session(0, "It will be told more").await?;

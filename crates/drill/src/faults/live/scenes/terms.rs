@@ -49,8 +49,8 @@ pub(super) async fn begun_with_files(awake: &Awake<'_>) -> anyhow::Result<()> {
 pub(super) async fn steered(awake: &Awake<'_>) -> anyhow::Result<()> {
     let client = awake.client();
     let session = client.session_create("Steered", "scripted").await?.session_id;
-    awake.submit(&client, session, Wish::Prompt { text: "sleep 600000".to_owned() }).await?;
-    awake.until(&client, session, |view| view.session.state.as_deref() == Some("running")).await?;
+    awake.submit(&client, session, Wish::Prompt { text: "sleep 5000".to_owned() }).await?;
+    awake.until(&client, session, |view| view.session.last_sequence > 1).await?;
     let heard = steer(awake, &client, session, "say heard").await?;
     ended(&client, session, heard).await?;
     let waiting = client.session_create("Steered, later", "scripted").await?.session_id;
@@ -72,7 +72,7 @@ async fn steer(awake: &Awake<'_>, client: &Client, session: SessionId, text: &st
 async fn ended(client: &Client, session: SessionId, command: CommandId) -> anyhow::Result<()> {
     let done = eventually(PATIENCE, async || {
         let command = client.command_get(session, command).await.ok()?;
-        (command.state == "done").then_some(())
+        (command.state != "pending").then_some(())
     });
     done.await.context("what steers is never heard")
 }
