@@ -3,7 +3,7 @@
 //! Not here: what a plan is (`domain::plan`), the provider (crate `billing`).
 
 use domain::plan::{Plan, Plans, fits_as_name};
-use secrets::SecretReference;
+use secrets::{NamedReference, SecretReference};
 use serde::Deserialize;
 
 use crate::ConfigError;
@@ -55,6 +55,19 @@ impl Billing {
             Some(stripe) => address("billing.stripe.return_url", &stripe.return_url).map(drop),
             None => Ok(()),
         }
+    }
+}
+
+impl Stripe {
+    /// Under the names that backups and diagnostics have for them. Which of its secrets is in force is known at Stripe, so they have
+    /// one version here.
+    pub(crate) fn secrets(&self) -> Vec<NamedReference> {
+        let named = |name: &str, reference: &SecretReference| NamedReference {
+            name: name.to_owned(),
+            reference: reference.clone(),
+            version: "1".to_owned(),
+        };
+        vec![named("billing_api_key", &self.api_key), named("billing_webhook", &self.webhook_secret)]
     }
 }
 

@@ -8,7 +8,7 @@ use secrets::{ConfiguredSecrets, NamedReference, SecretReader, SecretReference};
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, Visitor};
 
-use crate::Config;
+use crate::{Config, Stripe};
 
 /// The five of the restore report's third row; all or none are configured.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -43,10 +43,11 @@ pub struct KeySetting {
 
 impl Config {
     /// The secrets to resolve: those configured, or those that the installation generates in
-    /// [`secrets_folder`](Self::secrets_folder).
+    /// [`secrets_folder`](Self::secrets_folder); and the billing provider's, if there is one.
     #[must_use]
     pub fn secret_references(&self) -> ConfiguredSecrets {
-        self.secrets.as_ref().map_or_else(ConfiguredSecrets::generated, Secrets::references)
+        let five = self.secrets.as_ref().map_or_else(ConfiguredSecrets::generated, Secrets::references);
+        ConfiguredSecrets { others: self.billing.stripe.as_ref().map(Stripe::secrets).unwrap_or_default(), ..five }
     }
 
     /// Resolves [`secret_references`](Self::secret_references). Relative `file:` references start where all relative
@@ -81,6 +82,7 @@ impl Secrets {
             cookie: setting("cookie", &self.cookie),
             gateway: setting("gateway", &self.gateway),
             channel: setting("channel", &self.channel),
+            others: Vec::new(),
         }
     }
 }

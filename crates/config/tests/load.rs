@@ -100,6 +100,18 @@ fn secrets_are_named_with_their_versions() {
 }
 
 #[test]
+fn the_billing_providers_secrets_are_among_those_that_are_asked_for() {
+    let stripe =
+        "[billing.stripe]\napi_key = 'env:KEY'\nwebhook_secret = 'file:hook'\nreturn_url = 'https://cowork.example/'\n";
+    let config = load(&format!("{stripe}{ALL_SECRETS}"), &[]).1.unwrap();
+    let references = config.secret_references().references();
+    let shown: Vec<_> =
+        references.iter().map(|named| format!("{} {} {}", named.name, named.reference, named.version)).collect();
+    assert_eq!(shown[5..7], ["billing_api_key env:KEY 1", "billing_webhook file:hook 1"]);
+    assert_eq!(shown.len(), 8);
+}
+
+#[test]
 fn configured_secrets_resolve_beside_the_file_and_generated_ones_in_the_data_folder() {
     let (folder, config) = load(ALL_SECRETS, &[]);
     std::fs::write(folder.path().join("cookie.key"), "c").unwrap();

@@ -58,6 +58,7 @@ pub(crate) async fn of(run: &PlanRun, means: &Means<'_>, now: Timestamp) -> anyh
             .map(|held| Held { org: held.org, workflow: held.workflow, resumed: false })
             .collect(),
         standing: None,
+        kept: None,
         fired: Vec::new(),
         restarts: 0,
         disaster_at: now,

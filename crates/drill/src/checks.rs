@@ -13,6 +13,7 @@ pub(crate) mod calls;
 pub(crate) mod cursors;
 pub(crate) mod expectations;
 pub(crate) mod gateway;
+pub(crate) mod kept;
 pub(crate) mod objects;
 pub(crate) mod oracle;
 pub(crate) mod parity;

@@ -21,6 +21,7 @@ use crate::pause;
 use crate::plan::Roles;
 use crate::proceedings::{Done, Halt, Name, Proceedings};
 use crate::processes::Role;
+use crate::rehearsal::kept::Kept;
 use crate::rehearsal::later::Standing;
 use crate::rehearsal::{Aftermath, Means};
 use crate::report::{Check, CheckId, Code, Span};
@@ -222,6 +223,11 @@ impl<'a> Stages<'a> {
     /// What was decided after the backup, if the restored system had a ledger to learn it from.
     fn standing(&self) -> Option<&'a Standing> {
         self.aftermath.standing.as_ref().filter(|_| self.aftermath.ledger.is_some())
+    }
+
+    /// What was set otherwise after the backup, in the same case.
+    fn kept(&self) -> Option<&'a Kept> {
+        self.aftermath.kept.as_ref().filter(|_| self.aftermath.ledger.is_some())
     }
 
     /// Whether the plan leaves a row out. It is judged then: as not verified.

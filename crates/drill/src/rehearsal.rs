@@ -6,8 +6,10 @@
 //! Not here: judging (`checks`), restoring (`run`).
 
 pub(crate) mod canaries;
+pub(crate) mod kept;
 pub(crate) mod later;
 mod life;
+mod repository;
 mod supervise;
 mod world;
 
@@ -18,11 +20,13 @@ use ids::{ChannelId, CommandId, OrgId, RunId, SessionId, WorkflowId};
 use secrecy::SecretString;
 
 use self::canaries::Canaries;
+use self::kept::Kept;
 use self::later::Standing;
 use crate::origin::Origin;
 use crate::settings::SecretValues;
 use crate::sink::Sink;
 
+pub(crate) use self::life::files;
 pub(crate) use self::world::{Means, Source, build, start_target_cluster};
 
 /// How large a world is.
@@ -158,6 +162,8 @@ pub(crate) struct Aftermath {
     pub(crate) held: Vec<Held>,
     /// What was decided after the backup. `None`: nothing is known.
     pub(crate) standing: Option<Standing>,
+    /// What was set before the backup, and otherwise after it. `None`: nothing is known.
+    pub(crate) kept: Option<Kept>,
     /// (workflow, due time) of every run that the source's API listed last.
     pub(crate) fired: Vec<(WorkflowId, Timestamp)>,
     pub(crate) restarts: u64,

@@ -1,7 +1,7 @@
 //! The configuration of a system that a drill runs: the file, the secrets that it refers to, the environment.
 //!
-//! The rehearsal's source and every target have the same five secret references (the seed's third row), some in
-//! files and some in the environment. A target gets the secrets' values from where an operator would: from outside
+//! The rehearsal's source and every target have the same secret references (the seed's third row, and a billing provider's), some
+//! in files and some in the environment. A target gets the secrets' values from where an operator would: from outside
 //! of the backup.
 //!
 //! Not here: starting anything (`processes`).
@@ -25,7 +25,7 @@ pub(crate) const MAX_ATTEMPTS: usize = 4;
 /// How long an attempt may take. A receiver that never answers is under way for so long.
 const SEND_TIMEOUT_MS: u64 = 60_000;
 
-/// Where the sink is, so that channels may lead there. Nothing else in the network is called, whatever a restored row says.
+/// Where the sink is, so that channels may lead there, and a rehearsal's repository. Nothing else in the network is called, whatever a restored row says.
 const SINK_NETWORK: &str = "127.0.0.0/8";
 
 /// The values of a system's secrets, as text. Never written anywhere but where [`Settings::write`] says.
@@ -48,8 +48,21 @@ struct SecretValue {
 const ROTATED: &str = "adapter_key";
 
 /// Those of a rehearsal.
-const SECRETS: [(&str, bool); 5] =
-    [("adapter_key", true), ("oidc_client", false), ("cookie", false), ("gateway", false), ("channel", true)];
+const SECRETS: [(&str, bool); 7] = [
+    ("adapter_key", true),
+    ("oidc_client", false),
+    ("cookie", false),
+    ("gateway", false),
+    ("channel", true),
+    ("billing_api_key", false),
+    ("billing_webhook", true),
+];
+
+/// The plans of a rehearsal, with no quota that it could use up. An org is on the first, then on the second.
+pub(crate) const PLANS: [&str; 2] = ["drill-team", "drill-company"];
+
+/// Those that stand with the billing provider's settings, and the key that each has there.
+const OF_BILLING: [(&str, &str); 2] = [("billing_api_key", "api_key"), ("billing_webhook", "webhook_secret")];
 
 impl SecretValues {
     /// Fresh ones: 32 random bytes each, as base64.
@@ -170,9 +183,13 @@ impl Settings {
             self.objects(),
             self.ledger()
         );
-        for SecretValue { name, version, in_file, previous, .. } in &secrets.0 {
-            let reference =
-                if *in_file { format!("file:secrets/{name}") } else { format!("env:{}", variable_of(name)) };
+        for (plan, turns) in PLANS.iter().zip([1_000_000_000, 2_000_000_000_i64]) {
+            text += &format!("\n[plans.{plan}]\nquotas.turns = {{ period = \"month\", quantity_max = {turns} }}\n");
+        }
+        text += &billing(secrets);
+        let of_billing = |secret: &&SecretValue| OF_BILLING.iter().any(|(name, _)| *name == secret.name);
+        for secret in secrets.0.iter().filter(|secret| !of_billing(secret)) {
+            let (SecretValue { name, version, previous, .. }, reference) = (secret, secret.reference());
             text += &format!("\n[secrets.{name}]\nreference = {reference:?}\nversion = {version:?}\n");
             let older = previous.iter().map(|(version, _)| {
                 format!("{{ reference = \"file:secrets/{name}.{version}\", version = {version:?} }}")
@@ -184,7 +201,7 @@ impl Settings {
         }
         // Short periods: a drill waits for leases and retries, and its machine does nothing else.
         text += &format!(
-            "\n[web]\nlisten = \"127.0.0.1:0\"\n\n[worker]\nlisten = \"127.0.0.1:0\"\nworkspace_root = {:?}\n\
+            "\n[web]\nlisten = \"127.0.0.1:0\"\nrepository_networks = [{SINK_NETWORK:?}]\n\n[worker]\nlisten = \"127.0.0.1:0\"\nworkspace_root = {:?}\n\
              lease_ms = {}\npoll_ms = 20\n\n[scheduler]\nlisten = \"127.0.0.1:0\"\npoll_ms = 50\n\n\
              [gateway]\nlisten = \"127.0.0.1:0\"\npoll_ms = 20\nmax_attempts = {MAX_ATTEMPTS}\n\
              timeout_ms = {SEND_TIMEOUT_MS}\nbackoff_ms = 40\nbackoff_max_ms = 200\n\
@@ -196,6 +213,28 @@ impl Settings {
             text += &format!("redirect_to = {redirect_to:?}\n");
         }
         text
+    }
+}
+
+/// The billing provider's settings, if it has a secret. A copy for a drill calls nobody, and is asked for its secrets all the same.
+fn billing(secrets: &SecretValues) -> String {
+    let given = |name: &str| secrets.0.iter().find(|secret| secret.name == name).map(SecretValue::reference);
+    if OF_BILLING.iter().all(|(name, _)| given(name).is_none()) {
+        return String::new();
+    }
+    let line = |(name, key): &(&str, &str)| {
+        // One that nobody has given is told as one that does not resolve.
+        let reference = given(name).unwrap_or_else(|| format!("env:{}", variable_of(name)));
+        format!("{key} = {reference:?}\n")
+    };
+    let keys: String = OF_BILLING.iter().map(line).collect();
+    format!("\n[billing.stripe]\nreturn_url = \"http://localhost/\"\n{keys}")
+}
+
+impl SecretValue {
+    /// As configuration has it.
+    fn reference(&self) -> String {
+        if self.in_file { format!("file:secrets/{}", self.name) } else { format!("env:{}", variable_of(&self.name)) }
     }
 }
 

@@ -22,9 +22,10 @@ impl Name {
     /// # Errors
     /// What is wrong with it, in words.
     pub(crate) fn read(raw: &[u8]) -> Result<Option<Self>, &'static str> {
+        const TOO_LONG: &str = "its name is longer than 1,000 bytes";
         let text = std::str::from_utf8(raw).map_err(|_| "its name is not UTF-8")?;
         if text.len() > NAME_MAX {
-            return Err("its name is longer than 1,000 bytes");
+            return Err(TOO_LONG);
         }
         if text.starts_with('/') || text.contains('\\') {
             return Err("its name is absolute, or of another system");
@@ -33,6 +34,10 @@ impl Name {
             return Err("its name has characters that nobody sees");
         }
         let text: String = text.nfc().collect();
+        // Some characters have no composed form, and take more bytes now.
+        if text.len() > NAME_MAX {
+            return Err(TOO_LONG);
+        }
         let parts: Vec<&str> = text.split('/').filter(|part| !matches!(*part, "" | ".")).collect();
         if parts.contains(&"..") {
             return Err("it leads out of the workspace");
@@ -123,6 +128,16 @@ mod tests {
             assert!(read(raw).is_err(), "{raw:?}");
         }
         assert!(Name::read(b"\xff").is_err());
+    }
+
+    #[test]
+    fn a_name_is_as_long_as_what_it_is_written_as() {
+        // Three bytes that are six when they are composed.
+        let part = "\u{958}".repeat(40);
+        let name = |parts: usize| vec![part.as_str(); parts].join("/");
+        assert!(name(7).len() < NAME_MAX && read(&name(7)).is_err());
+        let written = read(&name(4)).unwrap().unwrap();
+        assert_eq!(read(&written), Ok(Some(written.clone())));
     }
 
     #[test]

@@ -2,6 +2,9 @@
 //!
 //! Every role resolves all of them when it starts, whether it uses them or not: a system that was restored without one
 //! says so at once, not at the first request that needs it.
+//!
+//! Beside them stand those that only some installations have, such as a billing provider's. They are asked for wherever the five are
+//! (diagnostics, backups, `admin verify`), and resolved by whoever uses them.
 
 use std::fmt;
 
@@ -24,6 +27,8 @@ pub struct ConfiguredSecrets {
     pub cookie: NamedReference,
     pub gateway: NamedReference,
     pub channel: NamedReference,
+    /// Those that an installation may do without. Nothing of ours is sealed with them.
+    pub others: Vec<NamedReference>,
 }
 
 /// The values.
@@ -69,7 +74,8 @@ impl ConfiguredSecrets {
             reference: SecretReference::File(format!("secrets/{}", Self::file_name(name)).into()),
             version: "1".to_owned(),
         });
-        Self { adapter_key, previous_adapter_keys: Vec::new(), oidc_client, cookie, gateway, channel }
+        let (previous_adapter_keys, others) = (Vec::new(), Vec::new());
+        Self { adapter_key, previous_adapter_keys, oidc_client, cookie, gateway, channel, others }
     }
 
     pub(crate) fn file_name(name: &str) -> String {
@@ -95,7 +101,7 @@ impl ConfiguredSecrets {
         self.each().map(|named| status(named, reader.resolve(&named.reference).err().as_ref())).collect()
     }
 
-    /// The values of all.
+    /// The values of the five, and of the adapter key's older versions.
     ///
     /// # Errors
     /// If any has none; the error names every one, so that an operator mends them in one go.
@@ -125,6 +131,7 @@ impl ConfiguredSecrets {
     fn each(&self) -> impl Iterator<Item = &NamedReference> {
         [&self.adapter_key, &self.oidc_client, &self.cookie, &self.gateway, &self.channel]
             .into_iter()
+            .chain(&self.others)
             .chain(&self.previous_adapter_keys)
     }
 }

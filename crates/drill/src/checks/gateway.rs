@@ -17,10 +17,11 @@ use uuid::Uuid;
 
 use super::oracle::{self, Facts, Threads};
 use super::parity::SessionRow;
-use super::{Inquiry, calls, eventually};
+use super::{Inquiry, calls, eventually, kept};
 use crate::api;
 use crate::backup::Backup;
 use crate::inbound;
+use crate::rehearsal::kept::Triggers;
 use crate::rehearsal::{Called, Inbound, KnownChannel};
 use crate::report::{Code, DeliveriesSeen};
 use crate::rigging::Pace;
@@ -56,6 +57,8 @@ pub(crate) struct Expectations<'a> {
     pub(crate) inbound: &'a [Inbound],
     /// `None`: no workflow is known that is called.
     pub(crate) called: Option<&'a Called>,
+    /// `None`: of none it is known which secrets are in force.
+    pub(crate) triggers: Option<&'a Triggers>,
     pub(crate) gateway_url: String,
     /// When the backup began, and by when everything in it was committed.
     pub(crate) snapshot: (Timestamp, Timestamp),
@@ -92,6 +95,9 @@ pub(crate) async fn ask(
     judge_smoke(inquiry, expectations, sources).await;
     judge_repeat(inquiry, expectations, sources).await;
     calls::judge(inquiry, backup, operator, expectations, sources).await;
+    if let Some(triggers) = expectations.triggers {
+        kept::judge_secrets(inquiry, triggers, &expectations.gateway_url, sources).await;
+    }
     judge_retry(inquiry, &client, &rows, expectations).await;
     judge_dead_letter(inquiry, &client, expectations, sources).await;
     Some(rows)

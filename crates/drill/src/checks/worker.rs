@@ -50,19 +50,30 @@ pub(crate) fn judge_acknowledged(inquiry: &mut Inquiry, backup: &Backup, acknowl
     }
 }
 
-/// The smoke prompt. `false` if no worker carried it out: then any other would wait behind it.
-pub(crate) async fn smoke(inquiry: &mut Inquiry, client: &Client, smoke: &Smoke, before: i64) -> bool {
+/// What became of the smoke prompt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Smoked {
+    /// No worker carried it out: any other would wait behind it.
+    Nobody,
+    /// It ended in another way than it should have.
+    Badly,
+    Well,
+}
+
+/// The smoke prompt.
+pub(crate) async fn smoke(inquiry: &mut Inquiry, client: &Client, smoke: &Smoke, before: i64) -> Smoked {
     let session = smoke.session;
     let read = smoke.remembers.as_ref().map_or_else(String::new, |(file, _)| format!("read {file}\n"));
     let text = format!("{read}say recovered\nwrite smoke.txt 512");
     let ran = run_prompt(client, session, "drill-smoke", &text, inquiry.pace().patience).await;
-    let Some(command) = inquiry.learn("the smoke prompt", ran) else { return false };
+    let Some(command) = inquiry.learn("the smoke prompt", ran) else { return Smoked::Nobody };
     let Some(command) = command else {
         let waited = inquiry.pace().patience.as_secs();
         inquiry.fault(Code::SmokeUnfinished, say!("no worker finished the smoke prompt within {} s", waited));
-        return false;
+        return Smoked::Nobody;
     };
-    inquiry.expect(command.state == "done", Code::SmokeOutcome, || {
+    let smoked = if command.state == "done" { Smoked::Well } else { Smoked::Badly };
+    inquiry.expect(smoked == Smoked::Well, Code::SmokeOutcome, || {
         say!(
             "the smoke prompt ended as {}: {}",
             Heard::of(&command.state),
@@ -70,7 +81,7 @@ pub(crate) async fn smoke(inquiry: &mut Inquiry, client: &Client, smoke: &Smoke,
         )
     });
     let Some(events) = inquiry.learn("the smoke prompt's events", events_after(client, session, before).await) else {
-        return true;
+        return smoked;
     };
     inquiry.record("smoke-events", &events.iter().map(|event| (event.sequence, kind_of(event))).collect::<Vec<_>>());
     judge_events(inquiry, &events, before);
@@ -81,7 +92,7 @@ pub(crate) async fn smoke(inquiry: &mut Inquiry, client: &Client, smoke: &Smoke,
             say!("after the smoke prompt the projection stands at {}, the events at {}", view.projection.sequence, last)
         });
     }
-    true
+    smoked
 }
 
 /// The kinds of events, in ARCHITECTURE.md's order.
@@ -246,7 +257,7 @@ fn leases_lost(metrics: &str) -> u64 {
 }
 
 /// `None`: nobody finished it in time.
-async fn run_prompt(
+pub(crate) async fn run_prompt(
     client: &Client,
     session: SessionId,
     key: &str,
@@ -261,7 +272,7 @@ async fn run_prompt(
     Ok(finished.await)
 }
 
-async fn events_after(client: &Client, session: SessionId, after: i64) -> Result<Vec<Event>, client::Error> {
+pub(crate) async fn events_after(client: &Client, session: SessionId, after: i64) -> Result<Vec<Event>, client::Error> {
     let mut events: Vec<Event> = Vec::new();
     loop {
         let from = events.last().map_or(after, |event| event.sequence);

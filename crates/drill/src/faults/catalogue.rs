@@ -2,6 +2,7 @@
 
 mod backup;
 mod gateway;
+mod kept;
 mod objects;
 mod output;
 mod parity;
@@ -38,6 +39,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Fault> {
         scheduler::FAULTS,
         gateway::FAULTS,
         remembered::FAULTS,
+        kept::FAULTS,
         output::FAULTS,
     ];
     by_row.into_iter().flatten()

@@ -3,7 +3,7 @@
 //! Kinds of backups other than our archive are drilled by plans.
 
 use super::act::Act;
-use super::fault::Step::{self, BusyBackup, EarlierBackup, NextGeneration, RotateKey, Scene, Source};
+use super::fault::Step::{self, After, BusyBackup, EarlierBackup, NextGeneration, RotateKey, Scene, Source};
 use super::live::scenes::Scene as Do;
 use super::trial::World;
 
@@ -51,6 +51,33 @@ const VARIANTS: &[Variant] = &[
         .of(World::Bare),
     Variant::new("one-org", "all of it happens in one org", &[]).of(World::OneOrg),
     Variant::new("many-orgs", "sixty orgs with a session each", &[Scene(Do::ManyOrgs)]),
+    Variant::new(
+        "subscription-reconciled",
+        "the plan that an org was put on after the backup was confirmed again before anybody asked",
+        // As the provider's word is taken down.
+        &[After(
+            "generation",
+            Act::Sql(
+                "UPDATE subscriptions SET plan = 'drill-company', confirmed_at = now(), version = version + 1
+                 WHERE plan = 'drill-team'",
+            ),
+        )],
+    ),
+    Variant::new(
+        "subscriptions-of-each-state",
+        "orgs that have paid, have not, and whose subscription has ended, with a prompt that it put off",
+        &[Scene(Do::SubscriptionsOfEachState)],
+    ),
+    Variant::new(
+        "begun-with-files",
+        "sessions that begin with files: some have done so, some wait, and of some the source was deleted",
+        &[Scene(Do::BegunWithFiles)],
+    ),
+    Variant::new(
+        "steered",
+        "prompts that steer: heard at work, waiting with a turn that waits, and without any turn to hear them",
+        &[Scene(Do::Steered)],
+    ),
     Variant::new(
         "huge-org",
         "an org with 1,500 sessions and 20,000 usage records more",

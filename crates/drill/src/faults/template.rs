@@ -190,6 +190,7 @@ impl Template {
             smoke: known.smoke.clone(),
             held: known.held.clone(),
             standing: known.standing.clone(),
+            kept: known.kept.clone(),
             fired: known.fired.clone(),
             restarts: known.restarts,
             disaster_at: known.disaster_at,

@@ -7,7 +7,8 @@ use clock::Timestamp;
 use ids::SessionId;
 
 use super::{Activity, GATEWAY, LEASE, SAVED, SCHEDULER, SETTLE, SLOTS, Stages, WORKER};
-use crate::checks::{Inquiry, cursors, gateway, scheduler, standing, worker};
+use crate::checks::worker::Smoked;
+use crate::checks::{Inquiry, cursors, gateway, kept, scheduler, standing, worker};
 use crate::options::Options;
 use crate::proceedings::{Done, Halt};
 use crate::processes::Role;
@@ -37,19 +38,25 @@ impl Stages<'_> {
             return self.judged(WORKER, inquiry, "");
         };
         let (client, session) = (operator.in_org(smoke.org), smoke.session);
-        let works = self
+        let smoked = self
             .proceedings
             .stage(WORKER, async |_| {
                 worker::judge_acknowledged(&mut inquiry, backup, &aftermath.acknowledged, aftermath.restarts);
                 let before = client.session_get(session).await?.session.last_sequence;
                 let up = inquiry.started(target.start("worker-1", Role::Worker).await);
-                Ok(Done::plain(up && worker::smoke(&mut inquiry, &client, smoke, before).await))
+                if !up {
+                    return Ok(Done::plain(Smoked::Nobody));
+                }
+                Ok(Done::plain(worker::smoke(&mut inquiry, &client, smoke, before).await))
             })
             .await?;
         if let Some(standing) = self.standing() {
             standing::judge_request(&mut inquiry, standing, operator).await;
         }
-        if works {
+        if let (Smoked::Well, Some(kept)) = (smoked, self.kept()) {
+            kept::judge_waiting(&mut inquiry, backup, kept, operator).await;
+        }
+        if smoked != Smoked::Nobody {
             self.oversleep(&mut inquiry, &client, session).await?;
         }
         self.judge_living(&mut inquiry).await;
@@ -145,6 +152,7 @@ impl Stages<'_> {
         }
         let mut inquiry = self.inquire(CheckId::GatewayRecovery);
         self.prove_idle(&mut inquiry, idle, &GATEWAYS_COUNTERS, "gateway").await?;
+        let triggers = self.kept().and_then(|kept| kept.triggers.as_ref());
         let (backup, aftermath, target) = (self.backup, self.aftermath, &mut *self.target);
         let sources = self.proceedings.sources.clone();
         let mut expectations = gateway::Expectations {
@@ -154,6 +162,7 @@ impl Stages<'_> {
             witness: aftermath.witness,
             inbound: &aftermath.inbound,
             called: aftermath.called.as_ref(),
+            triggers,
             gateway_url: String::new(),
             snapshot: (backup.manifest.snapshot.started_at, backup.manifest.snapshot.taken_at),
             arrived: aftermath.arrived,

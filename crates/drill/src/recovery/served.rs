@@ -5,7 +5,7 @@
 use client::Client;
 
 use super::{OPERATOR, QUIET, READ, Stages};
-use crate::checks::{Inquiry, artifacts, parity, standing, web_only};
+use crate::checks::{Inquiry, artifacts, kept, parity, standing, web_only};
 use crate::proceedings::{Done, Halt};
 use crate::processes::Role;
 use crate::report::{CheckId, TableCount};
@@ -19,7 +19,7 @@ impl Stages<'_> {
         counted: &[TableCount],
         mut boot: Inquiry,
     ) -> Result<(), Halt> {
-        let (backup, target, standing) = (self.backup, &*self.target, self.standing());
+        let (backup, target, standing, kept) = (self.backup, &*self.target, self.standing(), self.kept());
         let elsewhere = &self.aftermath.elsewhere;
         let sql = backup.sql("activity");
         self.proceedings
@@ -28,6 +28,9 @@ impl Stages<'_> {
                 web_only::judge_silence(&mut boot, elsewhere).await;
                 if let Some(standing) = standing {
                     standing::judge_people(&mut boot, standing, &target.url(Role::Web), operator).await;
+                }
+                if let Some(kept) = kept {
+                    kept::judge_terms(&mut boot, kept, operator).await;
                 }
                 Ok(Done::nothing())
             })

@@ -28,6 +28,8 @@ impl Canaries {
 #[derive(Debug, Clone)]
 pub(crate) struct Planted {
     pub(crate) byok_key: String,
+    /// The first and the second secret of keys that are rotated.
+    pub(crate) rotated_keys: [String; 2],
     pub(crate) oauth_token: String,
     pub(crate) signed_url_query: String,
     pub(crate) email: String,
@@ -40,6 +42,7 @@ impl Planted {
         let hex = || hex::encode(sources.bytes::<8>());
         Self {
             byok_key: format!("sk-canary-{}", text()),
+            rotated_keys: [format!("sk-canary-{}", text()), format!("sk-canary-{}", text())],
             oauth_token: format!("ya29.{}", text()),
             signed_url_query: hex::encode(sources.bytes::<32>()),
             email: format!("canary-{}@people.invalid", hex()),
@@ -49,6 +52,9 @@ impl Planted {
 
     pub(crate) fn register(&self, canaries: &mut Canaries) {
         canaries.add(CanaryClass::ByokPlaintext, "BYOK key", &self.byok_key);
+        for key in &self.rotated_keys {
+            canaries.add(CanaryClass::ByokPlaintext, "a BYOK key that is rotated", key);
+        }
         canaries.add(CanaryClass::OauthToken, "OAuth token in a prompt", &self.oauth_token);
         canaries.add(CanaryClass::SignedUrlQuery, "signature in a destination's query", &self.signed_url_query);
         canaries.add(CanaryClass::Email, "a member's email", &self.email);

@@ -17,6 +17,7 @@ use serde::Deserialize;
 
 use super::canaries::{Canaries, Planted};
 use super::life::{self, Life};
+use super::repository::Repository;
 use super::supervise::Supervised;
 use super::{Aftermath, Elsewhere, Size};
 use crate::origin::{Origin, OurArchive};
@@ -35,6 +36,8 @@ pub(crate) struct Source {
     secrets: SecretValues,
     roles: Vec<Supervised>,
     sink: Sink,
+    /// `None`: this machine has no git.
+    _repository: Option<Repository>,
     operator_token: SecretString,
     canaries: Canaries,
     life: Arc<Life>,
@@ -109,7 +112,12 @@ pub(crate) async fn build(means: &Means<'_>, size: Size) -> anyhow::Result<Sourc
     canaries.add(CanaryClass::ApiToken, "the operator's token", operator_token.expose_secret());
     let roles = start_roles(&launcher, means.sources).await?;
     let sink = Sink::start(means.sources.clone()).await.context("the recording sink can't listen")?;
-    let urls = life::Urls { web: url_of(&roles, Role::Web), gateway: url_of(&roles, Role::Gateway) };
+    let repository = Repository::serve(means.work.folder("repository")?, means.search_path).await?;
+    let urls = life::Urls {
+        web: url_of(&roles, Role::Web),
+        gateway: url_of(&roles, Role::Gateway),
+        repository: repository.as_ref().map(Repository::url),
+    };
     let operator = Client::new(&urls.web, operator_token.clone());
     let life = Life::begin(operator, urls, &sink, &planted, &mut canaries, size, means.sources).await?;
     let archive = means.work.path().join("archive");
@@ -121,6 +129,7 @@ pub(crate) async fn build(means: &Means<'_>, size: Size) -> anyhow::Result<Sourc
         secrets,
         roles,
         sink,
+        _repository: repository,
         operator_token,
         canaries,
         life: Arc::new(life),
@@ -280,6 +289,7 @@ impl Source {
             smoke: Some(known.smoke),
             held: known.held,
             standing: known.standing,
+            kept: known.kept,
             fired,
             restarts,
             disaster_at,

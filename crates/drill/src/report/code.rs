@@ -106,6 +106,11 @@ codes! {
     MetricsGeneration = "metrics_generation" in [WebOnlyBoot]: "the metrics give another generation";
     TokenResurrected = "token_resurrected" in [WebOnlyBoot]: "a token that was out of force before the disaster is in force again";
     MemberResurrected = "member_resurrected" in [WebOnlyBoot]: "somebody who was removed or erased before the disaster is a member again";
+    SubscriptionTerms = "subscription_terms" in [WebOnlyBoot]:
+        "an org is on another plan than in the backup, or its plan counts as confirmed though nobody has said so since";
+    PolicyTerms = "policy_terms" in [WebOnlyBoot]: "an org's policy is not the backup's, or does not keep out whom it kept out";
+    KeyWithdrawn = "key_withdrawn" in [WebOnlyBoot]: "a key that was in force in the backup, and that nobody replaced since, is out of force or has another secret";
+    KeyResurrected = "key_resurrected" in [WebOnlyBoot]: "a key that was replaced before the disaster is in force with the secret of before";
     SourceReachable = "source_reachable" in [WebOnlyBoot]: "the lost system or production answers where the restored one runs";
     NotQuiet = "not_quiet" in [WebOnlyBoot]: "something moved although only the web role was there";
 
@@ -136,6 +141,9 @@ codes! {
     WorkspaceLost = "workspace_lost" in [WorkerRecovery]: "the agent did not find what it had saved before the backup";
     CheckpointSaved = "checkpoint_saved" in [WorkerRecovery]: "a turn was acknowledged without a checkpoint";
     RequestAnsweredTwice = "request_answered_twice" in [WorkerRecovery]: "a request that was answered before the disaster can be answered again";
+    SourceLost = "source_lost" in [WorkerRecovery]: "a session that had done nothing does not begin with the files of its project source";
+    SteeringUnheard = "steering_unheard" in [WorkerRecovery]: "a prompt that steers was not heard, once, by the turn that it waited for";
+    SteeringRepeated = "steering_repeated" in [WorkerRecovery]: "a prompt that had steered a turn before the backup is carried out again";
     StaleTakeover = "stale_takeover" in [WorkerRecovery]: "nobody finished the turn of a worker that slept";
     StaleAttempts = "stale_attempts" in [WorkerRecovery]: "the turn of a worker that slept was not begun again";
     StaleTokenAccepted = "stale_token_accepted" in [WorkerRecovery]: "a worker that overslept its lease was not refused";
@@ -156,6 +164,8 @@ codes! {
     Signature = "signature" in [GatewayRecovery]: "a delivery is not signed as its receiver expects";
     InboundTakenTwice = "inbound_taken_twice" in [GatewayRecovery]: "a message that was accepted before is taken again";
     CallTakenTwice = "call_taken_twice" in [GatewayRecovery]: "a call of a workflow that was accepted before is taken again";
+    CallRefused = "call_refused" in [GatewayRecovery]: "a call of a workflow is refused that is signed with a secret in force";
+    TriggerSecretResurrected = "trigger_secret_resurrected" in [GatewayRecovery]: "a trigger's secret signs calls that was replaced before the disaster";
     Retry = "retry" in [GatewayRecovery]: "a dead letter was retried and did not arrive";
     DeadLetter = "dead_letter" in [GatewayRecovery]: "a delivery was set aside and is not a dead letter";
     DeliveryDuplicated = "delivery_duplicated" in [GatewayRecovery]: "a delivery arrived more than once";

@@ -2,7 +2,7 @@
 
 use super::super::act::{Act, SecretChange};
 use super::super::fault::Step::{After, Source, Wrapper};
-use super::super::fault::{Fault, found, unknown};
+use super::super::fault::{Fault, found};
 use super::super::front::Tamper;
 use crate::processes::Role;
 use crate::report::CheckId as Row;
@@ -100,7 +100,7 @@ pub(super) const FAULTS: &[Fault] = &[
         "channel-secret-changed",
         "the channels' secret is another one when the gateway starts",
         &[After("scheduler", Act::Secret { name: "channel", change: SecretChange::Other })],
-        &[unknown(Row::GatewayRecovery)],
+        &[found(Row::GatewayRecovery, Code::CallRefused)],
     ),
     Fault::new(
         "deliveries-signed-otherwise",

@@ -126,6 +126,7 @@ pub(super) const FAULTS: &[Fault] = &[
         &[
             found(Row::WorkerRecovery, Code::SmokeSequence),
             found(Row::WorkerRecovery, Code::SmokeEvents),
+            found(Row::WorkerRecovery, Code::SteeringUnheard),
             found(Row::WorkerRecovery, Code::StaleWrite),
             found(Row::GatewayRecovery, Code::SmokeUnanswered),
         ],

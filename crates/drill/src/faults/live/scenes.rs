@@ -2,6 +2,8 @@
 //!
 //! Not here: how roles are started for them (`live`).
 
+mod terms;
+
 use anyhow::Context as _;
 use chrono::TimeDelta;
 use client::{NewTrigger, NewWorkflow, Wish, WorkflowAction};
@@ -37,6 +39,9 @@ pub(crate) enum Scene {
     Changes,
     HalfDone,
     Compacted,
+    SubscriptionsOfEachState,
+    BegunWithFiles,
+    Steered,
 }
 
 /// Texts that programs have stumbled over: right to left, combined, beyond the first plane, without width, quotes.
@@ -66,6 +71,8 @@ impl Scene {
             | Self::LongSession
             | Self::Failures
             | Self::ErasedPerson
+            | Self::BegunWithFiles
+            | Self::Steered
             | Self::Changes => &[Role::Web, Role::Worker],
             _ => &[Role::Web],
         }
@@ -95,6 +102,9 @@ impl Scene {
             Self::Changes => artifact(awake, "note plan.md changed\nwrite later.txt 3000").await,
             Self::HalfDone => half_done(awake).await,
             Self::Compacted => compacted(awake).await,
+            Self::SubscriptionsOfEachState => terms::subscriptions(awake).await,
+            Self::BegunWithFiles => terms::begun_with_files(awake).await,
+            Self::Steered => terms::steered(awake).await,
         }
     }
 }
