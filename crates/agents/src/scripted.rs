@@ -51,7 +51,7 @@ impl From<SinkError> for Stop {
 
 #[async_trait]
 impl Agent for Scripted {
-    fn name(&self) -> &'static str {
+    fn name(&self) -> &str {
         "scripted"
     }
 
