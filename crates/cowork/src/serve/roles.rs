@@ -328,11 +328,14 @@ fn wrong_environment(error: impl std::error::Error + Send + Sync + 'static) -> F
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::serve::agents::doors;
 
     #[test]
     fn a_drill_copy_tells_no_provider_a_key() {
         let config = Config::default();
         assert_eq!(providers(Environment::Drill, &config).unwrap().names().count(), 0);
         assert!(providers(Environment::Production, &config).unwrap().names().count() > 0);
+        assert!(!doors(Environment::Drill, &config).unwrap().lead_to("openai"));
+        assert!(doors(Environment::Production, &config).unwrap().lead_to("openai"));
     }
 }
