@@ -15,6 +15,7 @@ use tokio::io::{AsyncWriteExt as _, BufReader};
 use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
 
 use super::lines::{self, Line};
 use super::settings::{AcpSettings, Places};
@@ -27,6 +28,8 @@ const CAGE: Duration = Duration::from_secs(20);
 const WRITE: Duration = Duration::from_secs(20);
 /// How long an ending is waited for. It goes on without being waited for.
 const END: Duration = Duration::from_secs(2);
+/// How long what it left behind may hold its last words back.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 /// Lines that wait to be looked at. What is beyond them waits in the pipe, and then the agent does.
 const WAITING: usize = 16;
 /// Of what it says on standard error, lines and their length.
@@ -75,6 +78,7 @@ pub(super) struct Process {
     stdin: ChildStdin,
     heard: mpsc::Receiver<Line>,
     complaints: Arc<Mutex<VecDeque<String>>>,
+    complaining: JoinHandle<()>,
     /// To its provider. Closed with it.
     pub(super) door: Option<Box<dyn ModelDoor>>,
 }
@@ -106,10 +110,10 @@ impl Process {
         let taken = (child.stdin.take(), child.stdout.take(), child.stderr.take());
         let (Some(stdin), Some(stdout), Some(stderr)) = taken else { return Err("it has no pipes".into()) };
         let complaints = Arc::new(Mutex::new(VecDeque::new()));
-        tokio::spawn(complain(settings.name.clone(), stderr, complaints.clone()));
+        let complaining = tokio::spawn(complain(settings.name.clone(), stderr, complaints.clone()));
         let (told, heard) = mpsc::channel(WAITING);
         tokio::spawn(listen(stdout, settings.limits.line_bytes, told));
-        let mut process = Self { child, stdin, heard, complaints, door };
+        let mut process = Self { child, stdin, heard, complaints, complaining, door };
         process.caged().await?;
         Ok(process)
     }
@@ -122,7 +126,7 @@ impl Process {
                 let why = said.strip_prefix(sandbox::REFUSED).unwrap_or("its sandbox said something else");
                 Err(format!("its sandbox could not be set up: {why}"))
             }
-            Ok(_) => Err(format!("its sandbox ended{}", self.complaints())),
+            Ok(_) => Err(format!("its sandbox ended{}", self.last_words().await)),
             Err(_) => Err("its sandbox took too long".into()),
         }
     }
@@ -143,6 +147,14 @@ impl Process {
             Ok(Err(_)) => Err(format!("it does not listen any more{}", self.complaints())),
             Err(_) => Err("it did not read what it was told".into()),
         }
+    }
+
+    /// As [`Self::complaints`], of one that has ended: what it said at its end is waited for.
+    pub(super) async fn last_words(&mut self) -> String {
+        if !self.complaining.is_finished() {
+            let _ = tokio::time::timeout(LAST_WORDS, &mut self.complaining).await;
+        }
+        self.complaints()
     }
 
     /// What it said last where it complains; empty if it did not.

@@ -18,7 +18,7 @@ use super::settings::Places;
 use super::talk::Stop;
 use super::wire::{self, Said};
 use super::{Acp, HOME, Memory, WORK};
-use crate::{EventSink, Turn};
+use crate::{EventSink, Turn, sandbox};
 
 /// Told where an agent does not find the session that it had. People see it in the agent's place.
 const FORGOTTEN: &str =
@@ -104,8 +104,12 @@ async fn ask(
         let line = match live.process.next().await {
             Line::Text(line) => line,
             Line::TooLong => return Err("a line of it is too long".into()),
-            Line::End => return Err(format!("it ended before it began{}", live.process.complaints())),
+            Line::End => return Err(format!("it ended before it began{}", live.process.last_words().await)),
         };
+        // Its program could not be started after all.
+        if let Some(why) = line.strip_prefix(sandbox::REFUSED.as_bytes()) {
+            return Err(String::from_utf8_lossy(why).into_owned());
+        }
         match wire::read(&line) {
             Some(Said::Answer { id: answered, result }) if answered == id => return Ok(result),
             Some(Said::Permission { id, .. }) => live.process.say(&wire::permission_cancelled(&id)).await?,

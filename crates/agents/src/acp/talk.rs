@@ -202,7 +202,7 @@ impl<'a> Talk<'a> {
                 return Err(Stop::Failed(format!("it said a line of more than {max} KiB")));
             }
             Line::End => {
-                let complaints = self.live.process.complaints();
+                let complaints = self.live.process.last_words().await;
                 return Err(Stop::Failed(format!("it ended in the middle of the turn{complaints}")));
             }
         };

@@ -11,6 +11,8 @@ use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::Command;
 
+use caps::errors::CapsError;
+use caps::{CapSet, Capability};
 use landlock::{
     ABI, Access, AccessFs, AccessNet, CompatLevel, Compatible, NetPort, Ruleset, RulesetAttr, RulesetCreated,
     RulesetCreatedAttr, RulesetError, RulesetStatus, Scope, path_beneath_rules,
@@ -84,7 +86,23 @@ fn restrict(cage: &Cage) -> Result<(), String> {
     }
     prctl::set_no_new_privs().map_err(|error| format!("its privileges could not be fixed: {error}"))?;
     limit(cage)?;
+    drop_capabilities().map_err(|error| format!("its capabilities could not be dropped: {error}"))?;
     if cage.confined { confine(cage).map_err(unconfined) } else { Ok(()) }
+}
+
+/// Where a worker is root, its agents are not: root reads other processes' environments and passes over the rights of files. Nobody
+/// else has any.
+fn drop_capabilities() -> Result<(), CapsError> {
+    if caps::read(None, CapSet::Permitted)?.is_empty() {
+        return Ok(());
+    }
+    if caps::has_cap(None, CapSet::Effective, Capability::CAP_SETPCAP)? {
+        caps::clear(None, CapSet::Bounding)?;
+    }
+    for set in [CapSet::Ambient, CapSet::Inheritable, CapSet::Effective, CapSet::Permitted] {
+        caps::clear(None, set)?;
+    }
+    Ok(())
 }
 
 fn limit(cage: &Cage) -> Result<(), String> {
