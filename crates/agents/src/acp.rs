@@ -27,14 +27,13 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use domain::command::Wish;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use self::kept::{Kept, Live};
 use self::process::Starter;
 pub use self::settings::{AcpLimits, AcpSettings, Confinement};
 use self::talk::{Stop, Talk};
-use crate::{Agent, EventSink, ModelAccess, Outcome, SinkError, Turn, TurnResult};
+use crate::{Agent, EventSink, ModelAccess, Outcome, SinkError, Turn, TurnResult, recalled};
 
 /// Below a session's folder: what people gave it, and what the agent keeps of its own.
 const WORK: &str = "work";
@@ -98,13 +97,9 @@ impl Agent for Acp {
     }
 
     async fn turn(&self, turn: Turn, sink: &mut dyn EventSink, cancel: &CancellationToken) -> TurnResult {
-        let before = turn.state.clone();
-        let memory: Memory = match &turn.state {
-            Value::Null => Memory::default(),
-            state => match serde_json::from_value(state.clone()) {
-                Ok(memory) => memory,
-                Err(error) => return failed(before, format!("the agent's saved state can't be read: {error}")),
-            },
+        let memory: Memory = match recalled(&turn.state) {
+            Ok(memory) => memory,
+            Err(failed) => return failed,
         };
         let mut memory = Memory { turns: memory.turns + 1, ..memory };
         let done = self.carry_out(&turn, &mut memory, sink, cancel).await;
@@ -183,10 +178,6 @@ fn words(wish: &Wish, waiting: Option<Waiting>) -> (String, Option<String>) {
             (format!("What you asked to be permitted{title} is not permitted. Go on without it, or stop."), None)
         }
     }
-}
-
-fn failed(state: Value, error: String) -> TurnResult {
-    TurnResult { state, outcome: Outcome::Failed { error } }
 }
 
 /// Takes out of an agent's home what no checkpoint can hold: links, sockets, pipes. They are not what an agent finds its sessions by.

@@ -18,6 +18,7 @@ use async_trait::async_trait;
 use domain::command::Wish;
 use domain::event::Event;
 use ids::{OrgId, SessionId};
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
@@ -72,6 +73,24 @@ pub struct TurnResult {
     /// For the next turn.
     pub state: Value,
     pub outcome: Outcome,
+}
+
+impl TurnResult {
+    pub(crate) fn failed(state: Value, error: String) -> Self {
+        Self { state, outcome: Outcome::Failed { error } }
+    }
+}
+
+/// What an agent remembers; nothing at first.
+///
+/// # Errors
+/// A turn that failed because it can't be read. The state stays as it is.
+pub(crate) fn recalled<M: Default + DeserializeOwned>(state: &Value) -> Result<M, TurnResult> {
+    if state.is_null() {
+        return Ok(M::default());
+    }
+    serde_json::from_value(state.clone())
+        .map_err(|error| TurnResult::failed(state.clone(), format!("the agent's saved state can't be read: {error}")))
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
