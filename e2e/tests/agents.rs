@@ -138,3 +138,43 @@ fn nowhere(folder: &Path, key: &str) {
 fn holds(bytes: &[u8], key: &str) -> bool {
     bytes.windows(key.len()).any(|window| window == key.as_bytes())
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_agent_asks_reaches_a_person_and_the_answer_reaches_the_agent() {
+    let folder = Folder::new();
+    let fake = e2e::binary().with_file_name("acp-fake");
+    assert!(fake.is_file(), "build the workspace with its tests first");
+    let more = format!("[[worker.agents]]\nname = \"fake\"\ncommand = {fake:?}\nargs = [\"agent\"]\n");
+    let served = block_in_place(|| Installation::new(folder.path(), &more).serve());
+    let operator = served.operator();
+    let session = operator.session_create("t", "fake").await.unwrap().session_id;
+    let events = async || {
+        let events = operator.event_list(session, 0, 1_000).await.unwrap().items;
+        events.iter().map(|event| format!("{} {}\n", event.kind, event.payload)).collect::<String>()
+    };
+    let offered = operator.agent_list().await.unwrap().items;
+    assert!(offered.iter().any(|agent| agent.name == "fake" && agent.workers == 1), "{offered:?}");
+    let say = async |name: &str, wish: Wish| operator.command_submit(session, name, &wish).await.unwrap();
+    let wait = async |text: &str| {
+        wait_for_async(text, async || events().await.contains(text).then_some(())).await;
+    };
+    say("ask", Wish::Prompt { text: "permission Delete it".into() }).await;
+    wait(r#""outcome":"awaiting_approval""#).await;
+    let all = operator.event_list(session, 0, 1_000).await.unwrap().items;
+    let asked = all.iter().find(|event| event.kind == "approval_requested").unwrap();
+    assert_eq!(asked.payload["title"], "Delete it");
+    let request_id = asked.payload["request_id"].as_str().unwrap().to_owned();
+    say("approve", Wish::Approve { request_id }).await;
+    wait("Delete it: once").await;
+
+    say("wait", Wish::Prompt { text: "echo I wait\nwait_for_cancel".into() }).await;
+    wait("I wait").await;
+    say("abort", Wish::Abort {}).await;
+    wait(r#""outcome":"aborted""#).await;
+    say("go on", Wish::Prompt { text: "echo all is well".into() }).await;
+    wait("all is well").await;
+    assert_eq!(block_in_place(|| served.stop()), 0);
+    wait_for("nothing of the agent is left", || {
+        living_below(folder.path()).iter().all(|(_, line)| !line.contains("acp-fake")).then_some(())
+    });
+}
