@@ -2,24 +2,22 @@
 //!
 //! Everything that it says is counted, and bounded; whoever says too much, nothing, or what can't be understood has failed.
 //!
-//! Not here: processes (`process`), the protocol (`wire`).
+//! Not here: how what it says becomes events (`tell`), processes (`process`), the protocol (`wire`).
 
-use std::time::Duration;
+mod tell;
 
-use domain::event::{Event, MessageRole, ToolCallStatus};
+use domain::event::Event;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use self::tell::cut;
 use super::Waiting;
-use super::kept::{Known, Live};
+use super::kept::Live;
 use super::lines::Line;
 use super::settings::AcpLimits;
-use super::wire::{self, Asked, Call, End, Said, Update};
+use super::wire::{self, Asked, End, Said};
 use crate::{EventSink, Outcome, SinkError, Turn};
 
-/// Pieces of a message are put together for so long, or until they are so many bytes.
-const PIECES: Duration = Duration::from_millis(25);
-const PIECES_BYTES: usize = 4 << 10;
 /// Of a title.
 const TITLE_BYTES: usize = 500;
 /// Of what is told of an error of its own.
@@ -281,95 +279,4 @@ impl<'a> Talk<'a> {
         self.sink.emit(Event::ApprovalRequested { request_id, title: title.clone() }).await?;
         Ok((Outcome::AwaitingApproval, Some(Waiting { title, digest: asked.digest.clone() })))
     }
-
-    async fn update(&mut self, update: Update) -> Result<(), Stop> {
-        match update {
-            Update::Text(text) => self.add(&text).await,
-            Update::Call(call) => {
-                self.end_message().await?;
-                self.call(call).await
-            }
-            Update::Plan { text, done } => {
-                self.end_message().await?;
-                self.plan(text, done).await
-            }
-            Update::Other => Ok(()),
-        }
-    }
-
-    async fn add(&mut self, text: &str) -> Result<(), Stop> {
-        if text.is_empty() {
-            return Ok(());
-        }
-        if self.pieces.is_empty() {
-            self.tell_at = Instant::now() + PIECES;
-        }
-        self.pieces.push_str(text);
-        if self.pieces.len() >= PIECES_BYTES { self.tell().await } else { Ok(()) }
-    }
-
-    async fn call(&mut self, call: Call) -> Result<(), Stop> {
-        let title = call.title.map(|title| cut(&title, TITLE_BYTES));
-        let output = call.output.map(|output| cut(&output, self.limits.output_bytes));
-        let ours = match self.live.calls.get(&call.id) {
-            Some(known) => known.ours.clone(),
-            None => self.name("call"),
-        };
-        let begun = || Known { ours, title: None, status: ToolCallStatus::Pending };
-        let known = self.live.calls.entry(call.id).or_insert_with(begun);
-        known.status = call.status.unwrap_or(known.status);
-        if title.is_some() {
-            known.title.clone_from(&title);
-        }
-        let (tool_call_id, status) = (known.ours.clone(), known.status);
-        Ok(self.sink.emit(Event::ToolCallUpserted { tool_call_id, title, status, output }).await?)
-    }
-
-    /// Shown as a tool call: what it adds up to is the plan as it was told last.
-    async fn plan(&mut self, text: String, done: bool) -> Result<(), Stop> {
-        let (tool_call_id, title) = match &self.plan {
-            Some(known) => (known.clone(), None),
-            None => (self.name("plan"), Some("Plan".to_owned())),
-        };
-        self.plan = Some(tool_call_id.clone());
-        let status = if done { ToolCallStatus::Completed } else { ToolCallStatus::InProgress };
-        let output = Some(cut(&text, self.limits.output_bytes));
-        Ok(self.sink.emit(Event::ToolCallUpserted { tool_call_id, title, status, output }).await?)
-    }
-
-    /// Tells what was said so far of a message.
-    async fn tell(&mut self) -> Result<(), Stop> {
-        if self.pieces.is_empty() {
-            return Ok(());
-        }
-        let message_id = match &self.message {
-            Some(message) => message.clone(),
-            None => self.name("message"),
-        };
-        self.message = Some(message_id.clone());
-        let text = std::mem::take(&mut self.pieces);
-        Ok(self.sink.emit(Event::MessageAppended { message_id, role: MessageRole::Agent, text }).await?)
-    }
-
-    /// Something else than its message comes next; what it says after that is another message.
-    async fn end_message(&mut self) -> Result<(), Stop> {
-        self.tell().await?;
-        self.message = None;
-        Ok(())
-    }
-
-    /// An id that no other attempt, turn or call of this session has.
-    fn name(&mut self, what: &str) -> String {
-        self.named += 1;
-        format!("{what}-{}.{}.{}", self.turn.ordinal, self.turn.attempt, self.named)
-    }
-}
-
-/// The beginning of a text, and that it is one.
-fn cut(text: &str, max: usize) -> String {
-    if text.len() <= max {
-        return text.to_owned();
-    }
-    let end = (0..=max).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
-    format!("{} [{} bytes are left out]", &text[..end], text.len() - end)
 }
