@@ -8,10 +8,13 @@
 
 mod backups;
 mod binary;
+mod codex;
 mod collector;
 mod drill;
 mod folder;
 mod installation;
+mod model;
+mod npm;
 mod plan;
 mod processes;
 mod provider;
@@ -26,10 +29,12 @@ mod world;
 
 pub use crate::backups::{PgBackRest, Physical, copy_folder, dump, tool};
 pub use crate::binary::{binary, cowork};
+pub use crate::codex::codex;
 pub use crate::collector::{CollectedSpan, Collector};
 pub use crate::drill::{Drill, Ended, Paused, journal};
 pub use crate::folder::Folder;
 pub use crate::installation::{Installation, Served};
+pub use crate::model::Model;
 pub use crate::plan::PlanText;
 pub use crate::processes::{kill, living_below, of_role};
 pub use crate::provider::Provider;

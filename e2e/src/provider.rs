@@ -1,14 +1,13 @@
 //! A real OpenID Connect provider: the npm package `oidc-provider`, run by node beside the test.
 //!
-//! The package is installed once, below the target folder. A machine without node, npm or a registry fails the story: whether
-//! people can sign in is not known then.
+//! A machine without node, npm or a registry fails the story: whether people can sign in is not known then.
 //!
 //! Not here: the provider itself (`provider/provider.mjs`), who visits its pages (`visitor`).
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
-use crate::binary::binary;
+use crate::npm;
 use crate::running::Running;
 use crate::wait::wait_for;
 
@@ -34,7 +33,7 @@ impl Provider {
         let ready = folder.join("issuer");
         let mut node = Command::new("node");
         node.args(["--input-type=module", "--eval", SCRIPT, "--"]).arg(&ready);
-        node.args([client_id, client_secret, redirect_url]).current_dir(installed());
+        node.args([client_id, client_secret, redirect_url]).current_dir(npm::installed(FOLDER, PACKAGE));
         let mut running = Running::start(node, folder, "provider");
         let issuer = wait_for("the provider comes up", || {
             let ended = running.ended();
@@ -48,25 +47,4 @@ impl Provider {
     pub fn issuer(&self) -> &str {
         &self.issuer
     }
-}
-
-/// The folder with the package in it. Of tests that install it at once one is heard.
-fn installed() -> PathBuf {
-    let target = binary().parent().and_then(Path::parent).expect("the binary lies in a profile's folder").to_owned();
-    let folder = target.join(FOLDER);
-    if folder.is_dir() {
-        return folder;
-    }
-    let draft = target.join(format!("{FOLDER}.{}", std::process::id()));
-    std::fs::create_dir_all(&draft).expect("a folder can be made");
-    std::fs::write(draft.join("package.json"), PACKAGE).expect("a file can be written");
-    let mut npm = Command::new("npm");
-    npm.args(["install", "--silent", "--no-audit", "--no-fund", "--no-package-lock"]).current_dir(&draft);
-    let done = npm.output().expect("npm is installed; `scripts/install test` does it");
-    assert!(done.status.success(), "oidc-provider can't be installed: {}", String::from_utf8_lossy(&done.stderr));
-    if std::fs::rename(&draft, &folder).is_err() {
-        std::fs::remove_dir_all(&draft).expect("a folder can be removed");
-    }
-    assert!(folder.is_dir(), "the target folder takes the package");
-    folder
 }

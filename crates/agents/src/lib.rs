@@ -3,21 +3,27 @@
 //! Not here: leases, rows, blobs (`worker`). An agent sees a workspace folder, the state that it left behind last time,
 //! and a sink for what happens.
 
+mod access;
+mod acp;
 mod bytes;
 mod inbox;
+pub mod sandbox;
 mod script;
 mod scripted;
 
 use std::fmt::Debug;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
 use domain::command::Wish;
 use domain::event::Event;
-use ids::SessionId;
+use ids::{OrgId, SessionId};
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
+pub use crate::access::{ModelAccess, ModelDoor, NoAccess};
+pub use crate::acp::{Acp, AcpLimits, AcpSettings, Confinement};
 pub use crate::inbox::{Inbox, Outbox, Steering};
 pub use crate::scripted::Scripted;
 
@@ -25,7 +31,13 @@ pub use crate::scripted::Scripted;
 #[async_trait]
 pub trait Agent: Debug + Send + Sync {
     /// What sessions call it.
-    fn name(&self) -> &'static str;
+    fn name(&self) -> &str;
+
+    /// Where in a session's folder the files are that people gave the session, and that the agent works on. All of the folder is
+    /// saved.
+    fn works_in(&self, folder: &Path) -> PathBuf {
+        folder.to_owned()
+    }
 
     /// Carries out one wish: a prompt, or the answer, approval or rejection that the last turn waited for. Returns soon
     /// after `cancel`, with whatever it has.
@@ -38,6 +50,7 @@ pub trait Agent: Debug + Send + Sync {
 /// What is asked, and from where it goes on.
 #[derive(Debug)]
 pub struct Turn {
+    pub org: OrgId,
     pub session: SessionId,
     /// Of the command, in its session.
     pub ordinal: i64,
@@ -45,6 +58,8 @@ pub struct Turn {
     pub attempt: i32,
     /// As it was when the last turn ended. The path of a session never changes.
     pub workspace: PathBuf,
+    /// The folder is as this worker's last turn left it. If not, it was made anew, and what an agent still has open is not there.
+    pub untouched: bool,
     /// What the last turn left behind; null at first.
     pub state: Value,
     pub wish: Wish,
@@ -58,6 +73,24 @@ pub struct TurnResult {
     /// For the next turn.
     pub state: Value,
     pub outcome: Outcome,
+}
+
+impl TurnResult {
+    pub(crate) fn failed(state: Value, error: String) -> Self {
+        Self { state, outcome: Outcome::Failed { error } }
+    }
+}
+
+/// What an agent remembers; nothing at first.
+///
+/// # Errors
+/// A turn that failed because it can't be read. The state stays as it is.
+pub(crate) fn recalled<M: Default + DeserializeOwned>(state: &Value) -> Result<M, TurnResult> {
+    if state.is_null() {
+        return Ok(M::default());
+    }
+    serde_json::from_value(state.clone())
+        .map_err(|error| TurnResult::failed(state.clone(), format!("the agent's saved state can't be read: {error}")))
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

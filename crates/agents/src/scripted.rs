@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::bytes::printable;
 use crate::script::{self, Line};
-use crate::{Agent, EventSink, Outcome, Publication, SinkError, Steering, Turn, TurnResult};
+use crate::{Agent, EventSink, Outcome, Publication, SinkError, Steering, Turn, TurnResult, recalled};
 
 /// Does what the prompt says.
 #[derive(Debug, Default, Clone, Copy)]
@@ -51,18 +51,15 @@ impl From<SinkError> for Stop {
 
 #[async_trait]
 impl Agent for Scripted {
-    fn name(&self) -> &'static str {
+    fn name(&self) -> &str {
         "scripted"
     }
 
     async fn turn(&self, turn: Turn, sink: &mut dyn EventSink, cancel: &CancellationToken) -> TurnResult {
         let before = turn.state.clone();
-        let memory: Memory = match &turn.state {
-            Value::Null => Memory::default(),
-            state => match serde_json::from_value(state.clone()) {
-                Ok(memory) => memory,
-                Err(error) => return failed(before, format!("the agent's saved state can't be read: {error}")),
-            },
+        let memory: Memory = match recalled(&turn.state) {
+            Ok(memory) => memory,
+            Err(failed) => return failed,
         };
         let mut run =
             Run { turn, sink, cancel, steered: VecDeque::new(), rest: Vec::new(), named: 0, heard: 0, spoken: 0 };
@@ -74,17 +71,13 @@ impl Agent for Scripted {
                 TurnResult { state: remembered(&Memory { rest: Vec::new(), ..state }), outcome: Outcome::Aborted }
             }
             Err(Stop::Outcome(outcome)) => TurnResult { state: remembered(&state), outcome },
-            Err(Stop::Sink(error)) => failed(before, error.to_string()),
+            Err(Stop::Sink(error)) => TurnResult::failed(before, error.to_string()),
         }
     }
 }
 
 fn remembered(memory: &Memory) -> Value {
     serde_json::to_value(memory).expect("a memory is plain data")
-}
-
-fn failed(state: Value, error: String) -> TurnResult {
-    TurnResult { state, outcome: Outcome::Failed { error } }
 }
 
 /// One turn in progress.

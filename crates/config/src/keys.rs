@@ -1,7 +1,7 @@
 //! Every key of the configuration, for those who write and check documents about it.
 
 /// In the order of the alphabet. `secrets.NAME.previous` is a list of the same two keys; `plans` has a table
-/// for each plan.
+/// for each plan, `worker.agents` one for each agent, `worker.model_addresses` a text for each provider.
 pub const KEYS: &[&str] = &[
     "billing.grace_days",
     "billing.stripe.api_key",
@@ -55,9 +55,11 @@ pub const KEYS: &[&str] = &[
     "web.listen",
     "web.repository_networks",
     "web.requests_per_minute",
+    "worker.agents",
     "worker.concurrency",
     "worker.lease_ms",
     "worker.listen",
+    "worker.model_addresses",
     "worker.poll_ms",
     "worker.workspace_root",
 ];

@@ -13,6 +13,7 @@
 //!
 //! Not here: reading the environment (the binary does, once), resolving secrets, making folders.
 
+mod agents;
 mod billing;
 mod database_url;
 mod environment;
@@ -31,6 +32,7 @@ use std::path::PathBuf;
 use domain::plan::Plans;
 use serde::Deserialize;
 
+pub use agents::{AgentSetting, NetworkSetting, PROVIDERS, SandboxSetting};
 pub use billing::{Billing, Stripe};
 pub use database_url::DatabaseUrl;
 pub use error::ConfigError;

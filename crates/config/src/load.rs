@@ -46,6 +46,9 @@ impl Config {
         for path in [&mut self.drills.folder, &mut self.drills.findings_file, &mut self.drills.public_key] {
             *path = path.take().map(|path| base.join(path));
         }
+        for agent in &mut self.worker.agents {
+            agent.readable = agent.readable.iter().map(|path| base.join(path)).collect();
+        }
         self.log.file = self.log.file.take().map(|file| base.join(file));
         self.base = base;
     }

@@ -1,11 +1,13 @@
 //! What each role can be told.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use ipnet::IpNet;
 use serde::Deserialize;
 
+use crate::agents::AgentSetting;
 use crate::networks;
 
 /// The HTTP API.
@@ -34,6 +36,10 @@ pub struct Worker {
     pub lease_ms: u64,
     /// How often an idle worker looks for work that nobody told it of.
     pub poll_ms: u64,
+    /// Besides `scripted`, which every worker has.
+    pub agents: Vec<AgentSetting>,
+    /// Of providers, in the place of their own: something that speaks as they do and is given the orgs' keys. By name.
+    pub model_addresses: BTreeMap<String, String>,
 }
 
 /// Fires what is due.
@@ -80,7 +86,15 @@ impl Default for Web {
 
 impl Default for Worker {
     fn default() -> Self {
-        Self { listen: local(0), workspace_root: PathBuf::new(), concurrency: 8, lease_ms: 10_000, poll_ms: 500 }
+        Self {
+            listen: local(0),
+            workspace_root: PathBuf::new(),
+            concurrency: 8,
+            lease_ms: 10_000,
+            poll_ms: 500,
+            agents: Vec::new(),
+            model_addresses: BTreeMap::new(),
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use url::Url;
 
-use crate::{Config, ConfigError};
+use crate::{Config, ConfigError, agents};
 
 /// A lease shorter than this ends between two heartbeats on a busy machine.
 const SHORTEST_LEASE_MS: u64 = 100;
@@ -29,6 +29,7 @@ impl Config {
         at_least("worker.concurrency", self.worker.concurrency as u64, 1)?;
         at_least("worker.lease_ms", self.worker.lease_ms, SHORTEST_LEASE_MS)?;
         at_least("worker.poll_ms", self.worker.poll_ms, 1)?;
+        agents::validate(&self.worker.agents, &self.worker.model_addresses)?;
         at_least("scheduler.poll_ms", self.scheduler.poll_ms, 1)?;
         at_least("gateway.poll_ms", self.gateway.poll_ms, 1)?;
         at_least("gateway.max_attempts", self.gateway.max_attempts.into(), 1)?;

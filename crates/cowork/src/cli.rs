@@ -11,8 +11,8 @@ use config::Config;
 use crate::failure::Failure;
 use crate::process::Process;
 use crate::{
-    admin, archive, audit, backup, billing, deliveries, doctor, drill, findings, gate, keys, maintenance, openapi,
-    quotas, restore, scan, serve, subjects, validate,
+    admin, agent_sandbox, archive, audit, backup, billing, deliveries, doctor, drill, findings, gate, keys,
+    maintenance, openapi, quotas, restore, scan, serve, subjects, validate,
 };
 
 /// A self-hosted cloud for AI coworkers whose recovery is proven, not promised.
@@ -37,7 +37,7 @@ pub(crate) enum Command {
     /// Look at what an archive holds
     #[command(subcommand)]
     Archive(archive::Archive),
-    /// Look whether an installation is fit: configuration, secrets, objects, database, keys, clock, ledger, roles, maintenance, backlog
+    /// Look whether an installation is fit: configuration, secrets, objects, agents, database, keys, clock, ledger, roles, maintenance, backlog
     Doctor(doctor::Doctor),
     /// Messages that may have arrived and that wait for a person
     #[command(subcommand)]
@@ -71,6 +71,9 @@ pub(crate) enum Command {
     Scan(scan::Scan),
     /// Print the description of the HTTP API (OpenAPI 3.1)
     Openapi(openapi::OpenApi),
+    /// What a worker starts an agent by
+    #[command(hide = true)]
+    AgentSandbox(agent_sandbox::AgentSandbox),
     /// Hold documents and manifests against the program
     #[command(subcommand)]
     Validate(validate::Validate),
@@ -88,7 +91,7 @@ impl Command {
     /// Whether failures are told as JSON.
     pub(crate) fn json(&self) -> bool {
         match self {
-            Self::Serve(_) | Self::Openapi(_) => false,
+            Self::Serve(_) | Self::Openapi(_) | Self::AgentSandbox(_) => false,
             Self::Admin(admin) => admin.json(),
             Self::Backup(backup) => backup.json,
             Self::Restore(restore) => restore.json,
@@ -142,6 +145,7 @@ impl Command {
             Self::Gate(gate) => gate.run(&process),
             Self::Scan(scan) => scan.run(process).await,
             Self::Openapi(openapi) => openapi.run(),
+            Self::AgentSandbox(sandbox) => Ok(sandbox.run()),
             Self::Validate(validate) => validate.run(&process),
         }
     }

@@ -32,10 +32,11 @@ pub(crate) struct Doctor {
 }
 
 /// What is looked at, in the order in which it is told.
-const NAMES: [&str; 13] = [
+const NAMES: [&str; 14] = [
     "configuration",
     "secrets",
     "objects",
+    "agents",
     "database",
     "tenants",
     "keys",
@@ -120,6 +121,7 @@ impl Doctor {
             Check::of("configuration", Ok("it can be read, and every key is known".into())),
             Check::of("secrets", checks::secrets(&config, process)),
             Check::of("objects", checks::objects(&config, process).await),
+            Check::of("agents", checks::agents(&config)),
         ];
         match Installation::open(config, process).await {
             Ok(installation) => {

@@ -5,6 +5,7 @@
 //! Not here: doing anything. What a command does is in the crates that its file names.
 
 mod admin;
+mod agent_sandbox;
 mod archive;
 mod audit;
 mod backup;
@@ -34,7 +35,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use crate::cli::Cli;
+use crate::cli::{Cli, Command};
 use crate::failure::{EXIT_USAGE, Failure};
 use crate::process::Process;
 
@@ -47,6 +48,10 @@ fn main() -> ExitCode {
             return if error.use_stderr() { ExitCode::from(EXIT_USAGE) } else { ExitCode::SUCCESS };
         }
     };
+    // Before anything has made a second thread.
+    if let Command::AgentSandbox(sandbox) = cli.command {
+        return sandbox.run();
+    }
     let (json, role) = (cli.command.json(), cli.command.is_role());
     run(cli).unwrap_or_else(|failure| {
         failure.print(json, role && !std::io::stderr().is_terminal());

@@ -9,6 +9,7 @@
 //!
 //! Not here: what a role does (the crate of its name).
 
+mod agents;
 mod connections;
 mod fence;
 mod first_start;
@@ -41,10 +42,11 @@ use crate::cli::ConfigArgs;
 use crate::failure::Failure;
 use crate::installation::Installation;
 use crate::process::Process;
+use crate::serve::agents::{agents_offered, doors};
 use crate::serve::listeners::Listeners;
 use crate::serve::ready_file::ReadyFile;
 pub(crate) use crate::serve::roles::{BUILD, egress};
-use crate::serve::roles::{Parts, Role, agents_offered, providers};
+use crate::serve::roles::{Parts, Role, providers};
 
 /// How long a drain may take, turns in hand included. What is not done by then is left to others.
 const DRAIN_LIMIT: Duration = Duration::from_secs(20);
@@ -63,7 +65,8 @@ pub(crate) struct Serve {
 
 impl Serve {
     pub(crate) async fn run(self, process: Process) -> Result<ExitCode, Failure> {
-        let config = self.config.load(&process)?;
+        let mut config = self.config.load(&process)?;
+        agents::pass(&mut config, &process.environment);
         let mut roles = self.roles;
         roles.sort_unstable();
         roles.dedup();
@@ -118,7 +121,7 @@ async fn serve(
         generation: parts.generation.generation,
         started_at: parts.store.sources().now(),
         key_versions: parts.configured.adapter_key_versions(),
-        agents: roles.contains(&Role::Worker).then(agents_offered),
+        agents: roles.contains(&Role::Worker).then(|| agents_offered(&installation.config)),
     };
     let heartbeat =
         heartbeat::start(parts.store.clone(), parts.effects.clone(), instance, parts.metrics.clone()).await?;
@@ -170,6 +173,7 @@ async fn parts(
         store: installation.store.clone(),
         shutdown: shutdown.clone(),
         providers: providers(generation.environment, &installation.config).map_err(no_client)?,
+        doors: doors(generation.environment, &installation.config).map_err(no_client)?,
         generation,
         metrics,
     })

@@ -211,7 +211,7 @@ async fn a_doctor_says_what_is_wrong_and_passes_nothing_that_it_could_not_look_a
     std::fs::remove_file(place.secret("cookie")).unwrap();
     let (code, checks) = doctor(&place, None);
     let failed = not_passed(&checks);
-    assert_eq!((code, checks.len()), (Some(1), 13));
+    assert_eq!((code, checks.len()), (Some(1), 14));
     assert!(failed.contains(&("secrets", "failed")) && failed.contains(&("roles", "failed")), "{failed:?}");
     assert!(
         !failed
@@ -221,7 +221,7 @@ async fn a_doctor_says_what_is_wrong_and_passes_nothing_that_it_could_not_look_a
     );
 
     let (code, checks) = doctor(&place, Some("postgres://nobody@127.0.0.1:1/nothing"));
-    assert_eq!((code, checks.len()), (Some(1), 13));
+    assert_eq!((code, checks.len()), (Some(1), 14));
     let unknown = ["tenants", "keys", "clock", "ledger", "backups", "channels", "roles", "maintenance", "backlog"];
     let unknown = unknown.map(|name| (name, "could_not_verify"));
     let told = not_passed(&checks);

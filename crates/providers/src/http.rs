@@ -35,7 +35,7 @@ pub(crate) struct HttpProvider {
 
 impl Scheme {
     /// `None`: the key can't stand in a header, so no provider has given it out.
-    fn header(self, key: &SecretString) -> Option<(HeaderName, HeaderValue)> {
+    pub(crate) fn header(self, key: &SecretString) -> Option<(HeaderName, HeaderValue)> {
         let (name, text) = match self {
             Self::Bearer => (AUTHORIZATION, Zeroizing::new(format!("Bearer {}", key.expose_secret()))),
             Self::Anthropic => (HeaderName::from_static("x-api-key"), Zeroizing::new(key.expose_secret().to_owned())),
@@ -45,7 +45,7 @@ impl Scheme {
         Some((name, value))
     }
 
-    fn described(self, request: RequestBuilder) -> RequestBuilder {
+    pub(crate) fn described(self, request: RequestBuilder) -> RequestBuilder {
         match self {
             Self::Bearer => request,
             Self::Anthropic => request.header("anthropic-version", "2023-06-01"),

@@ -1,11 +1,12 @@
 //! Model providers behind one trait: whose keys users bring (BYOK).
 //!
-//! So far a provider is asked one thing: whether it takes a key. A drill copy has none of them ([`Providers::none`]), so no real
-//! key leaves it.
+//! A provider is asked two things: whether it takes a key, and, through a door ([`Doors`]), what an agent asks its model. A drill
+//! copy has neither ([`Providers::none`], [`Doors::none`]), so no real key leaves it.
 //!
 //! Not here: the keys (`store`, `secrets`), what a status says of a key (`domain::byok`), which addresses may be called
 //! (`domain::egress`).
 
+mod door;
 mod http;
 
 use std::collections::BTreeMap;
@@ -18,6 +19,7 @@ use domain::byok::Validation;
 use domain::egress::Egress;
 use secrecy::SecretString;
 
+pub use crate::door::{Door, Doors};
 use crate::http::{HttpProvider, Scheme};
 
 /// Somebody outside who gives out keys.

@@ -8,7 +8,7 @@
 use clock::Timestamp;
 use domain::byok::Validation;
 use domain::version::{Expected, RowVersion};
-use ids::{ByokKeyId, OrgId};
+use ids::{ByokKeyId, OrgId, SessionId};
 use serde_json::json;
 use sqlx::PgConnection;
 
@@ -224,6 +224,41 @@ impl Store {
             };
             (sealed, row.secret_number)
         }))
+    }
+
+    /// The key that an org's agents use with `provider`, written in small letters: the newest that is in force, with the number of its
+    /// secret. `None`: it has none.
+    pub async fn byok_in_force(&self, org: OrgId, provider: &str) -> Result<Option<(ByokKeyId, i32)>, StoreError> {
+        let row = sqlx::query!(
+            r#"-- byok_in_force
+            SELECT byok_key_id AS "byok_key_id: ByokKeyId", secret_number FROM byok_keys
+            WHERE org_id = $1 AND lower(btrim(provider)) = $2 AND revoked_at IS NULL
+            ORDER BY byok_key_id DESC LIMIT 1"#,
+            org as OrgId,
+            provider,
+        )
+        .fetch_optional(self.of(org))
+        .await
+        .map_err(StoreError::during("byok_in_force"))?;
+        Ok(row.map(|row| (row.byok_key_id, row.secret_number)))
+    }
+
+    /// A key in force as it is stored, for the agent of a session. That it was given out is audited, whatever comes of it. `None`: the
+    /// org has no such key by now.
+    pub async fn byok_reveal(
+        &self,
+        org: OrgId,
+        key: ByokKeyId,
+        session: SessionId,
+        actor: &str,
+    ) -> Result<Option<(SealedByokKey, i32)>, StoreError> {
+        let Some((sealed, number)) = self.byok_sealed_get(org, key).await? else { return Ok(None) };
+        let during = || StoreError::during("byok_reveal");
+        let mut tx = self.begin_of(org).await.map_err(during())?;
+        let (target, detail) = (format!("byok_key:{key}"), json!({ "session_id": session, "secret_number": number }));
+        audit::record(&mut tx, &self.sources, org, actor, "byok_key.reveal", &target, detail).await.map_err(during())?;
+        tx.commit().await.map_err(during())?;
+        Ok(Some((sealed, number)))
     }
 
     /// Puts another secret in the place of a key's, if the key is in the state that the rotation was made for. The one before is

@@ -13,6 +13,7 @@ mod halt;
 mod holdings;
 mod journal;
 mod keys;
+mod models;
 mod plan;
 mod session;
 mod sink;
@@ -35,6 +36,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::holdings::Holdings;
 pub use crate::keys::{OrgKeys, OrgKeysError};
+pub use crate::models::Models;
 use crate::workspace::Workspaces;
 
 /// What a worker is made of.

@@ -51,6 +51,8 @@ struct Prepared {
     agent: Arc<dyn Agent>,
     key: CheckpointKey,
     workspace: PathBuf,
+    /// Whether the workspace is as the last turn left it here, and not made anew.
+    untouched: bool,
     /// Of the agent, as the last turn left it.
     state: Value,
 }
@@ -111,19 +113,24 @@ impl Session {
         let agent = agent.ok_or_else(unknown)?;
         let key = self.context.keys.get(self.hold.lease.org).await.map_err(keyless)?;
         let workspace = self.workspace();
-        let state = self.restore(&key, &workspace).await?;
-        Ok(Prepared { agent, key, workspace, state })
+        let (found, state) = self.restore(&key, &workspace, agent.as_ref()).await?;
+        Ok(Prepared { agent, key, workspace, untouched: found == Found::AtCheckpoint, state })
     }
 
-    /// Brings the workspace to the session's checkpoint, and gives back the agent's state.
-    async fn restore(&mut self, key: &CheckpointKey, workspace: &Path) -> Result<Value, Unready> {
+    /// Brings the workspace to the session's checkpoint, and gives back how it was found, and the agent's state.
+    async fn restore(
+        &mut self,
+        key: &CheckpointKey,
+        workspace: &Path,
+        agent: &dyn Agent,
+    ) -> Result<(Found, Value), Unready> {
         let found = self.context.workspaces.unmark(workspace, self.checkpoint).await?;
         let Some(checkpoint) = self.checkpoint else {
-            self.begin_workspace(workspace).await?;
-            return Ok(Value::Null);
+            self.begin_workspace(workspace, agent).await?;
+            return Ok((Found::Elsewhere, Value::Null));
         };
         if let (Found::AtCheckpoint, Some(state)) = (found, self.state.take()) {
-            return Ok(state);
+            return Ok((found, state));
         }
         let row = self.context.parts.store.checkpoint_by_id(self.hold.lease.org, checkpoint).await?;
         let row = row.ok_or_else(|| Unready::Broken(broken("its row is missing")))?;
@@ -133,11 +140,11 @@ impl Session {
             Found::AtCheckpoint => checkpoint::read(objects, key, name, &manifest).await,
             Found::Elsewhere => checkpoint::open(objects, key, name, &manifest, workspace).await,
         };
-        Ok(saved.map_err(unopened)?.state)
+        Ok((found, saved.map_err(unopened)?.state))
     }
 
     /// Makes the workspace of a session that has saved none, anew each time: half of a lost turn may be there.
-    async fn begin_workspace(&self, workspace: &Path) -> Result<(), Unready> {
+    async fn begin_workspace(&self, workspace: &Path, agent: &dyn Agent) -> Result<(), Unready> {
         workspace::empty(workspace).await?;
         let Some(source) = self.project_source else { return Ok(()) };
         let parts = &self.context.parts;
@@ -145,7 +152,8 @@ impl Session {
         let row = row.ok_or_else(|| Unready::Broken(sourceless("it was deleted")))?;
         let blob = blob(&row).ok_or_else(|| Unready::Broken(sourceless("its row can't be read")))?;
         let content = parts.objects.get_blob(&blob).await.map_err(unread)?;
-        let folder = workspace.to_owned();
+        let folder = agent.works_in(workspace);
+        workspace::make(&folder).await?;
         match tokio::task::spawn_blocking(move || projects::unpack(&content, &folder)).await? {
             Err(UnpackError::Damaged(why)) => Err(Unready::Broken(sourceless(&why))),
             unpacked => Ok(unpacked?),
@@ -164,12 +172,14 @@ impl Session {
         cancel: &CancellationToken,
         inbox: Inbox,
     ) -> Result<Ended, Halt> {
-        let Prepared { agent, key, workspace, state } = prepared;
+        let Prepared { agent, key, workspace, untouched, state } = prepared;
         let turn = Turn {
+            org: self.hold.lease.org,
             session: self.hold.lease.session,
             ordinal: command.ordinal,
             attempt: command.attempt + 1,
             workspace: workspace.clone(),
+            untouched,
             state: state.clone(),
             wish: command.wish.clone(),
             inbox,

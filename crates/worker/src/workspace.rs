@@ -71,7 +71,12 @@ pub(crate) async fn empty(workspace: &Path) -> std::io::Result<()> {
         Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(workspace).await
+    make(workspace).await
+}
+
+/// Makes the folder if it is not there.
+pub(crate) async fn make(folder: &Path) -> std::io::Result<()> {
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).await
 }
 
 fn mark(workspace: &Path) -> PathBuf {

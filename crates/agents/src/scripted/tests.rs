@@ -55,9 +55,25 @@ async fn turn(workspace: &Path, state: Value, wish: Wish) -> (TurnResult, Record
 async fn steered_turn(workspace: &Path, state: Value, wish: Wish, inbox: Inbox) -> (TurnResult, Recorder) {
     let mut recorder = Recorder::default();
     let session = Uuid::from_u128(5).into();
-    let turn = Turn { session, ordinal: 3, attempt: 1, workspace: workspace.to_owned(), state, wish, inbox };
+    let workspace = workspace.to_owned();
+    let turn = Turn { workspace, state, wish, inbox, ..of(session) };
     let result = Scripted.turn(turn, &mut recorder, &CancellationToken::new()).await;
     (result, recorder)
+}
+
+/// A turn of a session, without a wish.
+fn of(session: ids::SessionId) -> Turn {
+    Turn {
+        org: Uuid::nil().into(),
+        session,
+        ordinal: 3,
+        attempt: 1,
+        workspace: PathBuf::new(),
+        untouched: false,
+        state: Value::Null,
+        wish: Wish::Abort {},
+        inbox: Inbox::default(),
+    }
 }
 
 fn prompt(text: &str) -> Wish {
@@ -130,7 +146,7 @@ async fn a_sleep_or_a_stream_ends_where_it_is_steered() {
     let mut seen = Recorder { at_first: Some(outbox), ..Recorder::default() };
     let (session, workspace) = (Uuid::nil().into(), folder.path().to_owned());
     let wish = prompt("stream 4000000 1\nsay rest");
-    let turn = Turn { session, ordinal: 3, attempt: 1, workspace, state: Value::Null, wish, inbox };
+    let turn = Turn { workspace, wish, inbox, ..of(session) };
     Scripted.turn(turn, &mut seen, &CancellationToken::new()).await;
     assert_eq!(seen.said()[1..], ["now", "rest"]);
 }
@@ -180,15 +196,8 @@ async fn a_cancelled_turn_returns_while_it_sleeps() {
     let folder = tempfile::tempdir().unwrap();
     let cancel = CancellationToken::new();
     cancel.cancel();
-    let turn = Turn {
-        session: Uuid::nil().into(),
-        ordinal: 1,
-        attempt: 1,
-        workspace: folder.path().to_owned(),
-        state: Value::Null,
-        wish: prompt("sleep 600000"),
-        inbox: Inbox::default(),
-    };
+    let (workspace, wish) = (folder.path().to_owned(), prompt("sleep 600000"));
+    let turn = Turn { workspace, wish, ..of(Uuid::nil().into()) };
     let result = Scripted.turn(turn, &mut Recorder::default(), &cancel).await;
     assert_eq!(result.outcome, Outcome::Aborted);
 }

@@ -1,4 +1,7 @@
-//! What can be looked at without the database: secrets, objects.
+//! What can be looked at without the database: secrets, objects, agents.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
 
 use config::Config;
 use objects::{Objects, ObjectsError};
@@ -47,4 +50,24 @@ pub(super) async fn objects(config: &Config, process: &Process) -> Result<String
     let tried: Result<(), ObjectsError> = tried.await;
     tried.map_err(|error| Failure::failed("The object store does not work.", error, advice))?;
     Ok("an object was written, read and taken away".into())
+}
+
+/// The programs of the agents that the configuration names are here. Whether they speak, and whether this kernel confines them, is
+/// seen when they run.
+pub(super) fn agents(config: &Config) -> Result<String, Failure> {
+    let agents = &config.worker.agents;
+    let missing = agents.iter().filter(|agent| !is_program(Path::new(&agent.command)));
+    let missing: Vec<String> = missing.map(|agent| format!("{} ({})", agent.name, agent.command)).collect();
+    if missing.is_empty() {
+        return Ok(match agents.len() {
+            0 => "none is configured besides scripted".into(),
+            count => format!("the programs of {count} are here"),
+        });
+    }
+    let advice = "Install them here, correct the command of each, or take them out of the configuration.";
+    Err(Failure::failed("Agents have no program.", missing.join("; "), advice))
+}
+
+fn is_program(path: &Path) -> bool {
+    path.metadata().is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
 }

@@ -132,13 +132,9 @@ impl Server {
     ) -> Result<Response<Body>, Infallible> {
         let first = first.filter(|_| streamed::may_be(&request));
         let response = self.routes.call(request).await?;
-        let Some(first) = first else { return Ok(response) };
-        let streamed = match Streamed::from(response, self.sources.now()) {
-            Ok(streamed) => streamed,
-            Err(response) => return Ok(response),
-        };
+        let Some(first) = first.filter(|_| streamed::is(&response)) else { return Ok(response) };
         // If nobody takes it the connection is gone.
-        let _ = first.send(streamed);
+        let _ = first.send(Streamed::new(response, self.sources.now()));
         pending().await
     }
 }

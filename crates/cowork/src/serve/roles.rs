@@ -5,7 +5,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use agents::Agent;
 use axum::Router;
 use billing::Billing;
 use chrono::TimeDelta;
@@ -17,7 +16,7 @@ use gateway::{ChannelSecret, GatewayConfig};
 use ids::InstanceId;
 use ledger::Compaction;
 use objects::Objects;
-use providers::{NoClient, Providers};
+use providers::{Doors, NoClient, Providers};
 use repositories::Repositories;
 use secrets::{ConfiguredSecrets, CookieKeys, Kms, SecretBytes, SecretReader};
 use store::{Environment, Generation, Store};
@@ -29,6 +28,7 @@ use web::{App, AppParts, AppSecrets, DrillRecords, Exposition, Probes, RateLimit
 
 use crate::archive::oldest;
 use crate::failure::Failure;
+use crate::serve::agents::agents;
 use crate::serve::connections::{self, Limits};
 
 /// What people see as this program's version.
@@ -74,6 +74,8 @@ pub(crate) struct Parts {
     pub(crate) billing: Billing,
     /// Who is asked about keys that users bring.
     pub(crate) providers: Providers,
+    /// Whom agents may ask, with the orgs' keys.
+    pub(crate) doors: Doors,
     pub(crate) instance: InstanceId,
     pub(crate) metrics: Metrics,
     pub(crate) shutdown: CancellationToken,
@@ -121,7 +123,7 @@ impl Role {
         let router = match self {
             Self::Web => web::router(app(parts, config)),
             Self::Worker => {
-                let work = worker::run(worker_parts(parts), worker_config(config), parts.shutdown.clone());
+                let work = worker::run(worker_parts(parts, config), worker_config(config), parts.shutdown.clone());
                 tasks.spawn(async move {
                     work.await;
                     Ok(())
@@ -246,25 +248,15 @@ fn exposition(parts: &Parts) -> Exposition {
     Exposition::new(move || metrics.render())
 }
 
-fn worker_parts(parts: &Parts) -> worker::Parts {
+fn worker_parts(parts: &Parts, config: &Config) -> worker::Parts {
     worker::Parts {
         store: parts.store.clone(),
         objects: parts.objects.clone(),
         kms: parts.kms.clone(),
-        agents: agents(),
+        agents: agents(parts, config),
         instance: parts.instance,
         generation: parts.generation.generation,
     }
-}
-
-/// What a worker of this build can run.
-fn agents() -> Vec<Arc<dyn Agent>> {
-    vec![Arc::new(agents::Scripted)]
-}
-
-/// By name.
-pub(crate) fn agents_offered() -> Vec<String> {
-    agents().iter().map(|agent| agent.name().to_owned()).collect()
 }
 
 fn worker_config(config: &Config) -> worker::Config {
@@ -337,11 +329,14 @@ fn wrong_environment(error: impl std::error::Error + Send + Sync + 'static) -> F
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::serve::agents::doors;
 
     #[test]
     fn a_drill_copy_tells_no_provider_a_key() {
         let config = Config::default();
         assert_eq!(providers(Environment::Drill, &config).unwrap().names().count(), 0);
         assert!(providers(Environment::Production, &config).unwrap().names().count() > 0);
+        assert!(!doors(Environment::Drill, &config).unwrap().lead_to("openai"));
+        assert!(doors(Environment::Production, &config).unwrap().lead_to("openai"));
     }
 }

@@ -38,15 +38,16 @@ pub(super) fn may_be<B>(request: &Request<B>) -> bool {
     request.version() == Version::HTTP_11 && request.method() == Method::GET
 }
 
+/// Whether this is a stream, and not an answer as any other.
+pub(super) fn is<B>(response: &Response<B>) -> bool {
+    let kind = response.headers().get(CONTENT_TYPE);
+    response.status() == StatusCode::OK && kind.is_some_and(|kind| kind == "text/event-stream")
+}
+
 impl Streamed {
-    /// `Err`: an answer as any other.
-    pub(super) fn from(response: Response<Body>, now: Timestamp) -> Result<Self, Response<Body>> {
-        let kind = response.headers().get(CONTENT_TYPE);
-        if response.status() != StatusCode::OK || kind.is_none_or(|kind| kind != "text/event-stream") {
-            return Err(response);
-        }
+    pub(super) fn new(response: Response<Body>, now: Timestamp) -> Self {
         let (parts, body) = response.into_parts();
-        Ok(Self { head: head(&parts, now), body })
+        Self { head: head(&parts, now), body }
     }
 
     /// Writes the answer, until it or the connection ends.
@@ -116,15 +117,12 @@ async fn left(stream: &TcpStream) {
 
 #[cfg(test)]
 mod tests {
-    use clock::Sources;
-
     use super::*;
 
     #[test]
     fn only_a_stream_of_events_is_taken() {
         let answer = |status: u16, kind: &str| {
-            let response = Response::builder().status(status).header(CONTENT_TYPE, kind).body(Body::empty()).unwrap();
-            Streamed::from(response, Sources::system().now()).is_ok()
+            is(&Response::builder().status(status).header(CONTENT_TYPE, kind).body(()).unwrap())
         };
         assert!(answer(200, "text/event-stream"));
         assert!(!answer(200, "application/json"));

@@ -23,7 +23,7 @@ struct Deaf;
 
 #[async_trait]
 impl Agent for Deaf {
-    fn name(&self) -> &'static str {
+    fn name(&self) -> &str {
         "scripted"
     }
 

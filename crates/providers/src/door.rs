@@ -1,0 +1,235 @@
+//! Doors to providers: addresses on this machine at which a provider answers whoever knows the door's token, and has the key put in
+//! on the way.
+//!
+//! A request is taken whole, bounded, and sent with the key and the few headers that providers want; the answer goes back as it comes.
+//! Whatever the request brings as a key of its own is left behind. Neither is written down anywhere.
+//!
+//! Not promised: that the one who knows the token is the agent that it was made for; that what is asked costs little.
+//!
+//! Not here: whose key it is (`worker`), which addresses may be called (`domain::egress`).
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, HeaderName, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use domain::egress::Egress;
+use reqwest::{Client, Url};
+use secrecy::SecretString;
+use subtle::ConstantTimeEq as _;
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use crate::NoClient;
+use crate::http::Scheme;
+
+/// Of a request. Long conversations with pictures are smaller.
+const BODY_MAX: usize = 32 << 20;
+/// Requests through one door at the same time; what is beyond them waits.
+const AT_ONCE: usize = 8;
+/// Of one request, with all of its answer.
+const ANSWER: Duration = Duration::from_secs(1_800);
+/// Without a byte of the answer.
+const SILENCE: Duration = Duration::from_secs(300);
+const CONNECT: Duration = Duration::from_secs(20);
+
+/// Who can be asked through doors, and where. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub struct Doors(Arc<BTreeMap<&'static str, Upstream>>);
+
+#[derive(Debug, Clone)]
+struct Upstream {
+    client: Client,
+    egress: Egress,
+    /// What the path of a request is put behind; without a slash at its end.
+    address: String,
+    scheme: Scheme,
+}
+
+/// Closed when it is dropped, also for what is still being answered.
+#[derive(Debug)]
+pub struct Door {
+    base_url: String,
+    port: u16,
+    _open: DropGuard,
+}
+
+#[derive(Clone)]
+struct Behind {
+    token: Arc<str>,
+    upstream: Upstream,
+    key: Arc<SecretString>,
+    places: Arc<Semaphore>,
+}
+
+impl fmt::Debug for Behind {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Behind").field("upstream", &self.upstream.address).finish_non_exhaustive()
+    }
+}
+
+impl Doors {
+    /// Nobody can be asked.
+    #[must_use]
+    pub fn none() -> Self {
+        Self::default()
+    }
+
+    /// To the providers that this build knows. `elsewhere` has addresses in the place of their own, by name: of something that an
+    /// operator runs, which is given the keys.
+    ///
+    /// # Errors
+    /// If the HTTP client can't be set up, which is the machine's fault.
+    pub fn over_http(egress: &Egress, elsewhere: &BTreeMap<String, String>) -> Result<Self, NoClient> {
+        let own = [
+            ("anthropic", "https://api.anthropic.com", Scheme::Anthropic),
+            ("openai", "https://api.openai.com", Scheme::Bearer),
+        ];
+        let mut doors = BTreeMap::new();
+        for (name, address, scheme) in own {
+            let client = egress::guarded(ANSWER, egress.clone())
+                .read_timeout(SILENCE)
+                .connect_timeout(CONNECT)
+                .https_only(!elsewhere.contains_key(name));
+            let address = elsewhere.get(name).map_or(address, String::as_str).trim_end_matches('/').to_owned();
+            let upstream = Upstream { client: client.build()?, egress: egress.clone(), address, scheme };
+            doors.insert(name, upstream);
+        }
+        Ok(Self(Arc::new(doors)))
+    }
+
+    #[must_use]
+    pub fn lead_to(&self, provider: &str) -> bool {
+        self.0.contains_key(provider)
+    }
+
+    /// Opens a door to `provider`, where everybody who knows `token` asks with `key`. `None`: there is no such provider here.
+    ///
+    /// # Errors
+    /// If this machine has no port for it.
+    pub async fn open(&self, provider: &str, key: SecretString, token: &str) -> io::Result<Option<Door>> {
+        let Some(upstream) = self.0.get(provider) else { return Ok(None) };
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
+        let port = listener.local_addr()?.port();
+        let places = Arc::new(Semaphore::new(AT_ONCE));
+        let behind = Behind { token: token.into(), upstream: upstream.clone(), key: Arc::new(key), places };
+        let router = Router::new().fallback(pass).with_state(behind);
+        let closed = CancellationToken::new();
+        let until = closed.clone();
+        tokio::spawn(async move {
+            // Dropped, not drained: nobody is there any more who asked.
+            tokio::select! {
+                () = until.cancelled() => {}
+                served = async { axum::serve(listener, router).await } => {
+                    if let Err(error) = served {
+                        tracing::warn!(%error, "a door to a provider was closed");
+                    }
+                }
+            }
+        });
+        Ok(Some(Door { base_url: format!("http://127.0.0.1:{port}/{token}"), port, _open: closed.drop_guard() }))
+    }
+}
+
+impl Door {
+    #[must_use]
+    pub fn base_url(&self) -> &str {
+        &self.base_url
+    }
+
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+}
+
+async fn pass(State(behind): State<Behind>, request: Request) -> Response {
+    match behind.ask(request).await {
+        Ok(answer) => answer,
+        Err((status, sentence)) => {
+            let body = serde_json::json!({ "error": { "type": "open_cowork", "message": sentence } });
+            (status, axum::Json(body)).into_response()
+        }
+    }
+}
+
+type Refusal = (StatusCode, &'static str);
+
+impl Behind {
+    async fn ask(&self, request: Request) -> Result<Response, Refusal> {
+        let (parts, body) = request.into_parts();
+        let query = parts.uri.query().map(|query| format!("?{query}")).unwrap_or_default();
+        let path = self.path(parts.uri.path()).ok_or((StatusCode::NOT_FOUND, "there is nothing here"))?;
+        let url = self.url(&format!("{path}{query}")).ok_or((StatusCode::NOT_FOUND, "providers answer below /v1/"))?;
+        let Ok(_place) = self.places.acquire().await else { return Err((StatusCode::BAD_GATEWAY, "it is closed")) };
+        let body =
+            to_bytes(body, BODY_MAX).await.map_err(|_| (StatusCode::PAYLOAD_TOO_LARGE, "the request is too large"))?;
+        if let Err(refused) = self.upstream.egress.judge_url(&url) {
+            tracing::warn!(error = %refused, "a provider was not asked");
+            return Err((StatusCode::BAD_GATEWAY, "the provider's address is not called from here"));
+        }
+        let unusable = (StatusCode::BAD_GATEWAY, "the org's key can't be sent; replace it");
+        let (name, key) = self.upstream.scheme.header(&self.key).ok_or(unusable)?;
+        let wanted = wanted(&parts.headers);
+        let versioned = wanted.contains_key("anthropic-version");
+        let mut asked = self.upstream.client.request(parts.method, url).headers(wanted);
+        if !versioned {
+            asked = self.upstream.scheme.described(asked);
+        }
+        match asked.header(name, key).body(body).send().await {
+            Ok(answer) => Ok(back(answer)),
+            Err(error) => {
+                tracing::warn!(error = egress::root_cause(&error), "a provider could not be asked");
+                Err((StatusCode::BAD_GATEWAY, "the provider could not be reached"))
+            }
+        }
+    }
+
+    /// What stands behind the token.
+    fn path<'a>(&self, path: &'a str) -> Option<&'a str> {
+        let rest = path.strip_prefix('/')?;
+        let (token, _) = rest.split_once('/')?;
+        let known: bool = token.as_bytes().ct_eq(self.token.as_bytes()).into();
+        known.then(|| &rest[token.len()..])
+    }
+
+    /// `None`: it leads out of what the provider answers there.
+    fn url(&self, path: &str) -> Option<Url> {
+        let address: Url = self.upstream.address.parse().ok()?;
+        let url: Url = format!("{}{path}", self.upstream.address).parse().ok()?;
+        let below = format!("{}/v1/", address.path().trim_end_matches('/'));
+        (url.origin() == address.origin() && url.path().starts_with(&below)).then_some(url)
+    }
+}
+
+/// What providers want to know besides the key.
+fn wanted(headers: &HeaderMap) -> HeaderMap {
+    let plain = [header::ACCEPT, header::CONTENT_TYPE];
+    let want = |name: &HeaderName| {
+        plain.contains(name) || ["anthropic-", "openai-"].iter().any(|ours| name.as_str().starts_with(ours))
+    };
+    headers.iter().filter(|(name, _)| want(name)).map(|(name, value)| (name.clone(), value.clone())).collect()
+}
+
+fn back(answer: reqwest::Response) -> Response {
+    let told = [header::CONTENT_TYPE, header::CONTENT_ENCODING, header::RETRY_AFTER];
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = answer.status();
+    let headers = answer.headers().iter();
+    let tell = |name: &HeaderName| told.contains(name) || name.as_str().contains("ratelimit");
+    response
+        .headers_mut()
+        .extend(headers.filter(|(name, _)| tell(name)).map(|(name, value)| (name.clone(), value.clone())));
+    *response.body_mut() = Body::from_stream(answer.bytes_stream());
+    response
+}
+
+#[cfg(test)]
+mod tests;
