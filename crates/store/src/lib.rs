@@ -22,6 +22,7 @@ mod byok;
 mod call;
 mod change;
 mod channel;
+mod channel_identity;
 mod checkpoint;
 mod command;
 mod compaction;
@@ -38,6 +39,7 @@ mod idempotency;
 mod identities;
 mod inbound;
 mod instance;
+mod interaction;
 mod invitation;
 mod key_rotation;
 mod lease;
@@ -95,6 +97,7 @@ pub use crate::byok::{ByokError, ByokKey, NewByokKey, NewByokSecret, SealedByokK
 pub use crate::call::{Call, CallError, Called, CalledTrigger};
 pub use crate::change::ChangeError;
 pub use crate::channel::{Channel, ChannelChange, NewChannel};
+pub use crate::channel_identity::{ChannelIdentity, IdentityChange, IdentityError, Sender};
 pub use crate::checkpoint::{Checkpoint, NewCheckpoint};
 pub use crate::command::steering::Steer;
 pub use crate::command::{Command, EnqueueError, Enqueued, NewCommand};
@@ -113,6 +116,9 @@ pub use crate::idempotency::{Attempt, Begun, IDEMPOTENCY_KEPT, KeptAnswer, Seale
 pub use crate::identities::{Credential, Identity};
 pub use crate::inbound::{InboundError, InboundMessage, Received};
 pub use crate::instance::{Instance, InstanceKeys, Offer, OfferedAgent, RoleCount};
+pub use crate::interaction::{
+    DecisionError, InboundDecision, Interaction, InteractionState, NewInteraction, Over,
+};
 pub use crate::invitation::{Invitation, NewInvitation};
 pub use crate::key_rotation::KeyRotation;
 pub use crate::lease::{Held, Lease, NextCommand};
