@@ -91,11 +91,7 @@ impl Client {
         self.get_page(&format!("/api/sessions/{session}/interactions"), cursor, limit).await
     }
 
-    pub async fn interaction_view(
-        &self,
-        session: SessionId,
-        interaction: InteractionId,
-    ) -> Result<Interaction, Error> {
+    pub async fn interaction_view(&self, session: SessionId, interaction: InteractionId) -> Result<Interaction, Error> {
         self.get(&format!("/api/sessions/{session}/interactions/{interaction}")).await
     }
 }

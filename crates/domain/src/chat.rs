@@ -94,7 +94,9 @@ pub enum NotAllowed {
     Unnamed,
     #[error("the sender was disabled; somebody who manages members can change that, at /api/channel-identities")]
     Disabled,
-    #[error("the sender may not do this by chat; somebody who manages members can allow it, at /api/channel-identities")]
+    #[error(
+        "the sender may not do this by chat; somebody who manages members can allow it, at /api/channel-identities"
+    )]
     NotGranted,
     #[error("the sender is linked to no member of the org")]
     NotAMember,

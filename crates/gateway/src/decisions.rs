@@ -75,7 +75,9 @@ fn refused(error: &DecisionError) -> Problem {
         DecisionError::NotAllowed(why) => Problem::not_allowed(why),
         DecisionError::NoSuchToken => Problem::no_such("question for this token in this thread"),
         DecisionError::Over(over) => Problem::over(over.to_string()),
-        DecisionError::Enqueue(EnqueueError::SpokenTo) => Problem::over("somebody spoke to the question before a restore"),
+        DecisionError::Enqueue(EnqueueError::SpokenTo) => {
+            Problem::over("somebody spoke to the question before a restore")
+        }
         DecisionError::AnotherKind(_) => Problem::invalid(error.to_string()),
         error => internal(error),
     }

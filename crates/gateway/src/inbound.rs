@@ -16,10 +16,10 @@ use serde::{Deserialize, Serialize};
 use store::{Channel, EnqueueError, InboundDecision, InboundError, InboundMessage, Sender};
 use tracing::Instrument as _;
 
+use crate::Parts;
 use crate::decisions::{self, DecisionBody};
 use crate::door::{bounded, internal, open, remembered, signed, whole};
 use crate::problem::Problem;
-use crate::Parts;
 
 #[derive(Deserialize)]
 struct Body {

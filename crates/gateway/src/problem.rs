@@ -54,7 +54,12 @@ impl Problem {
 
     /// A person has to say first that the sender may.
     pub(crate) fn not_allowed(why: &NotAllowed) -> Self {
-        Self::new(StatusCode::FORBIDDEN, "sender_not_allowed", "The sender may not do this", format!("{why}; nothing was taken"))
+        Self::new(
+            StatusCode::FORBIDDEN,
+            "sender_not_allowed",
+            "The sender may not do this",
+            format!("{why}; nothing was taken"),
+        )
     }
 
     /// The question is not open any more.

@@ -17,7 +17,7 @@ use serde_json::json;
 use sqlx::PgConnection;
 
 use crate::outbox::{self, Effect};
-use crate::{Channel, ChangeError, Store, StoreError, audit, remembered, role};
+use crate::{ChangeError, Channel, Store, StoreError, audit, remembered, role};
 
 /// Whom a message names as its sender. Whoever signed it vouches for that.
 #[derive(Debug, Clone)]
@@ -326,11 +326,7 @@ pub(crate) async fn meet(
     Ok(Met { identity, account: None, standing })
 }
 
-async fn known(
-    connection: &mut PgConnection,
-    channel: &Channel,
-    sender: &Sender,
-) -> Result<Option<Met>, StoreError> {
+async fn known(connection: &mut PgConnection, channel: &Channel, sender: &Sender) -> Result<Option<Met>, StoreError> {
     let row = sqlx::query!(
         r#"-- channel_identity_known
         SELECT channel_identity_id AS "identity: ChannelIdentityId", state, may_prompt, may_decide,

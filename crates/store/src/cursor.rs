@@ -13,8 +13,8 @@ use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use sqlx::PgConnection;
 
-use crate::wake::Wake;
 use crate::interaction::NewInteraction;
+use crate::wake::Wake;
 use crate::{Store, StoreError, interaction};
 
 /// A cursor that has something to render.

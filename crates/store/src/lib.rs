@@ -116,9 +116,7 @@ pub use crate::idempotency::{Attempt, Begun, IDEMPOTENCY_KEPT, KeptAnswer, Seale
 pub use crate::identities::{Credential, Identity};
 pub use crate::inbound::{InboundError, InboundMessage, Received};
 pub use crate::instance::{Instance, InstanceKeys, Offer, OfferedAgent, RoleCount};
-pub use crate::interaction::{
-    DecisionError, InboundDecision, Interaction, InteractionState, NewInteraction, Over,
-};
+pub use crate::interaction::{DecisionError, InboundDecision, Interaction, InteractionState, NewInteraction, Over};
 pub use crate::invitation::{Invitation, NewInvitation};
 pub use crate::key_rotation::KeyRotation;
 pub use crate::lease::{Held, Lease, NextCommand};

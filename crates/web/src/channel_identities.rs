@@ -20,11 +20,11 @@ use utoipa_axum::routes;
 
 use crate::app::App;
 use crate::auth::Caller;
+use crate::etag;
 use crate::extract::{Json, Path, Query};
 use crate::members::held;
 use crate::page::{Page, Paging};
 use crate::problem::Problem;
-use crate::etag;
 
 pub(crate) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(list)).routes(routes!(view, change))
@@ -53,7 +53,17 @@ impl From<ChannelIdentity> for View {
     fn from(identity: ChannelIdentity) -> Self {
         let ChannelIdentity { channel_identity_id, channel_id, external_id, name, account_id, .. } = identity;
         let ChannelIdentity { may_prompt, may_decide, state, created_at, .. } = identity;
-        Self { channel_identity_id, channel_id, external_id, name, account_id, may_prompt, may_decide, state, created_at }
+        Self {
+            channel_identity_id,
+            channel_id,
+            external_id,
+            name,
+            account_id,
+            may_prompt,
+            may_decide,
+            state,
+            created_at,
+        }
     }
 }
 
@@ -91,8 +101,7 @@ async fn list(
     Query(paging): Query<Paging<ChannelIdentityId>>,
 ) -> Result<Json<Page<View>>, Problem> {
     let Filter { channel_id, state } = filter;
-    let found =
-        app.store.channel_identity_list(caller.org, channel_id, state, paging.cursor, paging.limit()).await?;
+    let found = app.store.channel_identity_list(caller.org, channel_id, state, paging.cursor, paging.limit()).await?;
     Ok(Json(Page::of(found, paging.limit(), |identity| identity.channel_identity_id).map(View::from)))
 }
 
@@ -116,7 +125,7 @@ async fn view(
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
-#[schema(as = ChangeChannelIdentity, example = json!({"state": "active", "may_prompt": true, "may_decide": false}))]
+#[schema(as = ChangeChannelIdentity, example = json!({"state": "disabled", "may_prompt": false, "may_decide": false}))]
 #[serde(deny_unknown_fields)]
 struct Change {
     /// The member that the person is; left out, the person is linked to nobody.

@@ -87,15 +87,15 @@ async fn somebody_in_the_chat_approves_by_a_button_or_a_line_once() {
     assert_eq!((status, &again["command_id"]), (202, &answer["command_id"]));
     let (status, problem) = door.post(&world, "m3", &said("ada", &format!("/reject {token}"))).await;
     assert_eq!((status, &problem["code"]), (409, &json!("interaction_over")));
-    let resolved = Event::ApprovalResolved {
-        request_id: "r1".into(),
-        outcome: domain::event::ApprovalOutcome::Approved,
-    };
+    let resolved =
+        Event::ApprovalResolved { request_id: "r1".into(), outcome: domain::event::ApprovalOutcome::Approved };
     world.work_that(resolved, TurnOutcome::Completed).await;
 
     ask(&world, session, "r2").await;
-    wait_until("the thread is told again", || async { told(&sink)["token"].as_str().is_some_and(|next| next != token) })
-        .await;
+    wait_until("the thread is told again", || async {
+        told(&sink)["token"].as_str().is_some_and(|next| next != token)
+    })
+    .await;
     let next = told(&sink)["token"].as_str().unwrap().to_owned();
     let (status, _) = door.post(&world, "m4", &said("ada", &format!("/reject {next}"))).await;
     assert_eq!(status, 202);

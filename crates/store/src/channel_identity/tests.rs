@@ -81,8 +81,7 @@ async fn where_only_known_people_prompt_a_message_of_another_leaves_their_row_an
     assert_eq!(refused(write_as(&world, &channel, Some(sender("ada"))).await), NotAllowed::Unknown);
     assert!(world.store.binding_list(world.org, None, 10).await.unwrap().is_empty());
     let ada = all(&world).await.remove(0);
-    let change =
-        IdentityChange { account: None, may_prompt: true, may_decide: false, state: IdentityState::Active };
+    let change = IdentityChange { account: None, may_prompt: true, may_decide: false, state: IdentityState::Active };
     say(&world, ada.channel_identity_id, change).await;
     write_as(&world, &channel, Some(sender("ada"))).await.unwrap();
 }

@@ -9,9 +9,7 @@ use serde_json::json;
 use super::*;
 use crate::channel_identity::tests::{channel, member, say, sender};
 use crate::testing::World;
-use crate::{
-    Append, Channel, EnqueueError, Finish, IdentityChange, NewBinding, NewCommand, NewDelivery, Received,
-};
+use crate::{Append, Channel, EnqueueError, Finish, IdentityChange, NewBinding, NewCommand, NewDelivery, Received};
 
 /// A session that waits for approval, in a thread that was told.
 struct Asked {
@@ -254,7 +252,8 @@ fn resolved() -> Event {
 #[tokio::test]
 async fn a_question_that_was_spoken_to_in_the_lost_system_is_not_decided_again() {
     let asked = Asked::new().await;
-    let remember = "INSERT INTO remembered_effects (org_id, kind, effect_id, effect_key, state, happened_at, generation)
+    let remember =
+        "INSERT INTO remembered_effects (org_id, kind, effect_id, effect_key, state, happened_at, generation)
         VALUES ($1, 'interaction', $2, $3, 'used', now(), 1)";
     let remember = sqlx::query(remember).bind(uuid::Uuid::from(asked.world.org)).bind(uuid::Uuid::nil());
     remember.bind(&[9_u8; 32][..]).execute(&asked.world.store.pool).await.unwrap();

@@ -48,7 +48,8 @@ async fn somebody_who_writes_is_pending_until_somebody_says_what_they_may_do() {
     assert_eq!(world.get(&path).await.expect(200), put);
     assert_eq!(world.get("/api/channel-identities?state=pending").await.expect(200)["items"], json!([]));
     let audit = world.get("/api/audit?limit=200").await.expect(200);
-    let said = audit["items"].as_array().unwrap().iter().find(|one| one["action"] == "channel_identity.change").unwrap();
+    let said =
+        audit["items"].as_array().unwrap().iter().find(|one| one["action"] == "channel_identity.change").unwrap();
     assert_eq!((&said["detail"]["may_decide"], &said["detail"]["state"]), (&json!(true), &json!("active")));
 }
 
