@@ -72,7 +72,13 @@ impl Asked {
     }
 
     async fn work(&self, event: Event, outcome: TurnOutcome) {
-        let lease = self.world.claim(1).await.remove(0);
+        // A decision that was refused may hold the session's row for a moment more.
+        let lease = loop {
+            match self.world.claim(1).await.pop() {
+                Some(lease) => break lease,
+                None => tokio::task::yield_now().await,
+            }
+        };
         let held = self.world.store.lease_load(&lease).await.unwrap();
         let command = held.next.unwrap().command;
         let events = [event, Event::TurnEnded { command_id: command, outcome, error: None }];
