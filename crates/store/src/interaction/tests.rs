@@ -73,12 +73,14 @@ impl Asked {
 
     async fn work(&self, event: Event, outcome: TurnOutcome) {
         // A decision that was refused may hold the session's row for a moment more.
-        let lease = loop {
-            match self.world.claim(1).await.pop() {
-                Some(lease) => break lease,
-                None => tokio::task::yield_now().await,
-            }
+        let claimed = std::cell::RefCell::new(None);
+        let claim = || async {
+            let leases = self.world.claim(1).await;
+            *claimed.borrow_mut() = leases.into_iter().next();
+            claimed.borrow().is_some()
         };
+        testkit::wait_until("the session can be claimed", claim).await;
+        let lease = claimed.take().unwrap();
         let held = self.world.store.lease_load(&lease).await.unwrap();
         let command = held.next.unwrap().command;
         let events = [event, Event::TurnEnded { command_id: command, outcome, error: None }];
