@@ -17,6 +17,9 @@ pub struct Channel {
     pub destination: String,
     /// Whether the far side takes a repeated delivery once.
     pub deduplicates: bool,
+    /// Whether people of whom nobody said what they may do, prompt here.
+    #[serde(default = "anybody")]
+    pub unknown_may_prompt: bool,
     /// Only in the answer to its creation.
     pub signing_secret: Option<SecretString>,
 }
@@ -28,6 +31,13 @@ pub struct ChannelChange {
     pub name: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub destination: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unknown_may_prompt: Option<bool>,
+}
+
+/// What a system of before said of every channel.
+fn anybody() -> bool {
+    true
 }
 
 #[derive(Debug, Clone, Deserialize)]

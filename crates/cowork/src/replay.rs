@@ -144,6 +144,7 @@ pub(crate) fn lines(report: &Value) -> String {
         ("slots known as fired", count("/slots/fired")),
         ("slots that may have fired", count("/slots/unknown")),
         ("messages known as taken", count("/inbound_accepted")),
+        ("people in chats disabled", count("/identities_disabled")),
         ("tokens revoked again", count("/tokens_revoked")),
         ("browser sessions ended again", count("/browser_sessions_revoked")),
         ("members removed again", count("/members_removed")),

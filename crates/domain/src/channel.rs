@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 
 use crate::event::{Event, MessageRole, Recorded, TurnOutcome};
+use crate::projection::RequestKind;
 
 /// Characters of a rendered message; the rest of a long turn is cut and the cut is marked.
 pub const TEXT_CHARS: usize = 4_000;
@@ -156,8 +157,17 @@ pub struct Message {
     /// The event that it renders.
     pub sequence: i64,
     pub text: String,
+    /// What the turn waits for, where it does.
+    pub asks: Option<Asks>,
     /// When that event happened.
     pub at: clock::Timestamp,
+}
+
+/// What an agent asks a person.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Asks {
+    pub request_id: String,
+    pub kind: RequestKind,
 }
 
 /// Folds a session's events, in order, into messages: one at the end of each turn that completed, failed or waits for
@@ -168,25 +178,34 @@ pub struct Message {
 pub struct Renderer {
     said: Bounded,
     message_id: Option<String>,
-    asked: Option<String>,
+    asked: Option<(String, Asks)>,
 }
 
 impl Renderer {
     pub fn apply(&mut self, recorded: &Recorded) -> Option<Message> {
         match &recorded.event {
             Event::MessageAppended { message_id, role: MessageRole::Agent, text } => self.append(message_id, text),
-            Event::QuestionAsked { question, .. } => self.asked = Some(format!("The agent asks: {question}")),
-            Event::ApprovalRequested { title, .. } => {
-                self.asked = Some(format!("The agent asks for approval: {title}"));
+            Event::QuestionAsked { request_id, question } => {
+                self.asked(format!("The agent asks: {question}"), request_id, RequestKind::Answer);
+            }
+            Event::ApprovalRequested { request_id, title } => {
+                self.asked(format!("The agent asks for approval: {title}"), request_id, RequestKind::Approval);
             }
             Event::TurnEnded { command_id, outcome, error } => {
-                let text = std::mem::take(self).text(*outcome, error.as_deref())?;
+                let mut told = std::mem::take(self);
+                let waits = matches!(outcome, TurnOutcome::AwaitingApproval | TurnOutcome::AwaitingAnswer);
+                let (asked, asks) = told.asked.take().filter(|_| waits).unzip();
+                let text = told.text(*outcome, error.as_deref(), asked)?;
                 let (command, sequence, at) = (*command_id, recorded.sequence, recorded.created_at);
-                return Some(Message { command, sequence, text, at });
+                return Some(Message { command, sequence, text, asks, at });
             }
             _ => {}
         }
         None
+    }
+
+    fn asked(&mut self, sentence: String, request_id: &str, kind: RequestKind) {
+        self.asked = Some((sentence, Asks { request_id: request_id.to_owned(), kind }));
     }
 
     fn append(&mut self, message_id: &str, text: &str) {
@@ -197,14 +216,14 @@ impl Renderer {
         self.said.push(text);
     }
 
-    fn text(self, outcome: TurnOutcome, error: Option<&str>) -> Option<String> {
+    fn text(self, outcome: TurnOutcome, error: Option<&str>, asked: Option<String>) -> Option<String> {
         let sentence = match outcome {
             TurnOutcome::Completed if self.said.is_empty() => {
                 Some("The turn is complete; the agent said nothing.".into())
             }
             TurnOutcome::Completed => None,
-            TurnOutcome::AwaitingAnswer => Some(self.asked.unwrap_or_else(|| "The agent waits for an answer.".into())),
-            TurnOutcome::AwaitingApproval => Some(self.asked.unwrap_or_else(|| "The agent waits for approval.".into())),
+            TurnOutcome::AwaitingAnswer => Some(asked.unwrap_or_else(|| "The agent waits for an answer.".into())),
+            TurnOutcome::AwaitingApproval => Some(asked.unwrap_or_else(|| "The agent waits for approval.".into())),
             TurnOutcome::Failed => Some(format!("The turn failed: {}", error.unwrap_or("no reason was given"))),
             TurnOutcome::Aborted | TurnOutcome::Dead => return None,
         };
@@ -306,7 +325,16 @@ mod tests {
     fn a_question_comes_after_what_was_said() {
         let asked = Event::QuestionAsked { request_id: "r".into(), question: "which one?".into() };
         let events = vec![said("m", "two fit"), asked, ended(TurnOutcome::AwaitingAnswer)];
-        assert_eq!(texts(events), ["two fit\n\nThe agent asks: which one?"]);
+        let messages = render(events);
+        assert_eq!(messages[0].text, "two fit\n\nThe agent asks: which one?");
+        assert_eq!(messages[0].asks, Some(Asks { request_id: "r".into(), kind: RequestKind::Answer }));
+    }
+
+    #[test]
+    fn a_turn_that_went_on_asks_nothing_any_more() {
+        let asked = Event::QuestionAsked { request_id: "r".into(), question: "which one?".into() };
+        let messages = render(vec![asked, said("m", "never mind"), ended(TurnOutcome::Completed)]);
+        assert_eq!((&*messages[0].text, &messages[0].asks), ("never mind", &None));
     }
 
     #[test]

@@ -8,6 +8,7 @@
 pub mod byok;
 pub mod call;
 pub mod channel;
+pub mod chat;
 pub mod command;
 pub mod compaction;
 pub mod details;

@@ -16,7 +16,7 @@ mod outbox;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ids::{DeliveryId, InletId, OrgId, SessionId, WorkflowId};
+use ids::{ChannelId, DeliveryId, InletId, OrgId, SessionId, WorkflowId};
 use ledger::{Compacted, Compaction, Digest, DigestKey, Ledger, LedgerError, Outcome, Record};
 use store::{ClaimedDelivery, SettledAs, Settlement, Store};
 use tokio::sync::{Mutex, watch};
@@ -133,6 +133,12 @@ impl Effects {
     #[must_use]
     pub fn interaction(&self, session: SessionId, request: &str) -> Digest {
         self.0.digests.digest("interaction", &[session.as_uuid().as_bytes(), request.as_bytes()])
+    }
+
+    /// What the ledger calls a person in a chat.
+    #[must_use]
+    pub fn identity(&self, channel: ChannelId, external_id: &str) -> Digest {
+        self.0.digests.digest("identity", &[channel.as_uuid().as_bytes(), external_id.as_bytes()])
     }
 
     async fn record(&self, records: Vec<Record>) -> Result<(), LedgerError> {

@@ -88,6 +88,7 @@ fn record(row: &Outboxed) -> Record {
         Effect::SlotFired { org, workflow, due_at } => Record::SlotFired { org, workflow, due_at },
         Effect::InboundAccepted { org, inlet, event } => Record::InboundAccepted { org, inlet, event },
         Effect::InteractionUsed { org, interaction } => Record::InteractionUsed { org, interaction },
+        Effect::IdentityRestricted { org, identity } => Record::IdentityRestricted { org, identity },
         Effect::TokenRevoked { org, token } => Record::TokenRevoked { org, token },
         Effect::BrowserSessionRevoked { account, session } => Record::SessionRevoked { account, session },
         Effect::MemberRemoved { org, account } => Record::MemberRemoved { org, account },

@@ -11,10 +11,10 @@
 //!
 //! A drill copy of a system is kept from the outside world here: [`route`].
 //!
-//! Not here: what a message says (`domain::channel`), how it is sent (`channels`), approvals by chat, which are a
-//! security boundary of their own: what comes in is a prompt, always.
+//! Not here: what a message says (`domain::channel`), how it is sent (`channels`), who may do what by chat (`domain::chat`).
 
 mod calls;
+mod decisions;
 mod door;
 mod inbound;
 mod problem;
@@ -119,7 +119,7 @@ pub async fn run_over(parts: Parts, config: GatewayConfig, webhook: Arc<dyn Chan
     let rendered = Arc::new(Notify::new());
     let sender = send::Sender::new(parts.clone(), &config, webhook);
     tokio::join!(
-        render::run(&parts.store, config.poll, &rendered, &shutdown),
+        render::run(&parts, config.poll, &rendered, &shutdown),
         send::run(Arc::new(sender), &rendered, &shutdown),
     );
 }

@@ -4,6 +4,7 @@ use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use chrono::SecondsFormat;
+use domain::chat::NotAllowed;
 use domain::quota::QuotaOrigin;
 use store::UsedUp;
 
@@ -49,6 +50,22 @@ impl Problem {
     pub(crate) fn refused_by_policy() -> Self {
         let detail = "the org's policy does not allow the agent that would answer; nothing was taken";
         Self::new(StatusCode::FORBIDDEN, "refused_by_policy", "The org's policy does not allow it", detail)
+    }
+
+    /// A person has to say first that the sender may.
+    pub(crate) fn not_allowed(why: &NotAllowed) -> Self {
+        Self::new(
+            StatusCode::FORBIDDEN,
+            "sender_not_allowed",
+            "The sender may not do this",
+            format!("{why}; nothing was taken"),
+        )
+    }
+
+    /// The question is not open any more.
+    pub(crate) fn over(why: impl std::fmt::Display) -> Self {
+        let detail = format!("{why}; nothing was changed. What the session waits for now can be decided there");
+        Self::new(StatusCode::CONFLICT, "interaction_over", "The question is not open any more", detail)
     }
 
     pub(crate) fn too_many(retry_after_s: i64) -> Self {

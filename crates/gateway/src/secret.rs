@@ -1,7 +1,7 @@
 //! The configured channel secret, with its version.
 
-use ids::{ChannelId, TriggerId};
-use secrets::{SecretBytes, derive_channel_secret, derive_trigger_secret};
+use ids::{ChannelId, InteractionId, TriggerId};
+use secrets::{SecretBytes, derive_channel_secret, derive_interaction_token, derive_trigger_secret};
 use store::TriggerSecret;
 
 /// Signs and verifies for the channels and triggers whose secrets were given out under its version, and for no others: a signature
@@ -26,5 +26,10 @@ impl ChannelSecret {
     /// The signing secret of a trigger that is in force; `None`: it was given out under another version.
     pub(crate) fn of_trigger(&self, trigger: TriggerId, secret: &TriggerSecret) -> Option<String> {
         (self.version == secret.version).then(|| derive_trigger_secret(&self.secret, trigger, secret.number))
+    }
+
+    /// The token that decides a question. Under another version it is another one, which decides nothing.
+    pub(crate) fn of_interaction(&self, interaction: InteractionId) -> String {
+        derive_interaction_token(&self.secret, interaction)
     }
 }

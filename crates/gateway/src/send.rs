@@ -24,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument as _;
 
+use crate::render::with_token;
 use crate::settle::{self, Done};
 use crate::{GatewayConfig, Parts, chain};
 
@@ -108,11 +109,12 @@ impl Sender {
             claim.destination.parse().map_err(|_| permanent("the channel's destination can't be read"))?;
         self.judge(claim, &destination)?;
         let signing_secret = self.signing_secret(claim)?;
+        let payload = with_token(&self.parts.channel_secret, &claim.payload);
         let outgoing = Outgoing {
             delivery_id: claim.delivery_id,
             destination: &destination,
             signing_secret: &signing_secret,
-            payload: &claim.payload,
+            payload: &payload,
             at: self.parts.store.sources().now(),
         };
         channel.send(outgoing).await?;

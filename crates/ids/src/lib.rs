@@ -99,6 +99,10 @@ id! {
     InletId,
     /// A channel thread tied to a session.
     BindingId,
+    /// Who a person in a chat is.
+    ChannelIdentityId,
+    /// A question of an agent that a thread was told of, with a token to decide it.
+    InteractionId,
     /// One message to one destination.
     DeliveryId,
     /// A key that a user brought.

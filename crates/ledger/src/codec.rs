@@ -43,6 +43,7 @@ impl Record {
             Self::KeyRevoked { .. } => 11,
             Self::SubjectErased { .. } => 12,
             Self::GenerationStarted { .. } => 13,
+            Self::IdentityRestricted { .. } => 14,
         }
     }
 
@@ -79,6 +80,10 @@ impl Record {
             Self::InteractionUsed { org, interaction } => {
                 put_ids(out, &[*org.as_uuid()]);
                 out.extend(interaction);
+            }
+            Self::IdentityRestricted { org, identity } => {
+                put_ids(out, &[*org.as_uuid()]);
+                out.extend(identity);
             }
             Self::TokenRevoked { org, token } => put_ids(out, &[*org.as_uuid(), *token.as_uuid()]),
             Self::SessionRevoked { account, session } => {
@@ -151,6 +156,7 @@ fn decode_fields(kind: u8, from: &mut Cursor<'_>) -> Result<Record, Malformed> {
             },
             backup: from.id_or_nil()?,
         },
+        14 => Record::IdentityRestricted { org: from.id()?, identity: from.array()? },
         other => return Err(Malformed::Kind(other)),
     })
 }

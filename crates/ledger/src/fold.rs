@@ -126,6 +126,7 @@ pub struct Summary {
     pub slots: BTreeMap<(OrgId, WorkflowId, Timestamp), SlotVerdict>,
     pub inbound: BTreeSet<(OrgId, InletId, Digest)>,
     pub interactions: BTreeSet<(OrgId, Digest)>,
+    pub identities: BTreeSet<(OrgId, Digest)>,
     pub tokens: BTreeSet<(OrgId, TokenId)>,
     pub sessions: BTreeSet<(AccountId, Digest)>,
     pub members: BTreeSet<(OrgId, AccountId)>,
@@ -151,6 +152,7 @@ impl Summary {
             }
             Record::InboundAccepted { org, inlet, event } => drop(self.inbound.insert((*org, *inlet, *event))),
             Record::InteractionUsed { org, interaction } => drop(self.interactions.insert((*org, *interaction))),
+            Record::IdentityRestricted { org, identity } => drop(self.identities.insert((*org, *identity))),
             Record::TokenRevoked { org, token } => drop(self.tokens.insert((*org, *token))),
             Record::SessionRevoked { account, session } => drop(self.sessions.insert((*account, *session))),
             Record::MemberRemoved { org, account } => drop(self.members.insert((*org, *account))),

@@ -55,6 +55,12 @@ pub enum Record {
         org: OrgId,
         interaction: Digest,
     },
+    /// Something that a person in a chat might do was taken away: the person was disabled, may do less, or is linked to
+    /// another account or to none.
+    IdentityRestricted {
+        org: OrgId,
+        identity: Digest,
+    },
     TokenRevoked {
         org: OrgId,
         token: TokenId,

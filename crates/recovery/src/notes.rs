@@ -71,6 +71,7 @@ fn other(record: Record) -> Option<Other> {
     Some(match record {
         Record::InboundAccepted { org, inlet, event } => Other::InboundAccepted { org, inlet, event },
         Record::InteractionUsed { org, interaction } => Other::InteractionUsed { org, interaction },
+        Record::IdentityRestricted { org, identity } => Other::IdentityRestricted { org, identity },
         Record::TokenRevoked { org, token } => Other::TokenRevoked { org, token },
         Record::SessionRevoked { account, session } => Other::SessionRevoked { account, session },
         Record::MemberRemoved { org, account } => Other::MemberRemoved { org, account },

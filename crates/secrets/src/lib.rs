@@ -23,7 +23,7 @@ mod reader;
 mod reference;
 mod value;
 
-pub use channel::{derive_channel_secret, derive_trigger_secret};
+pub use channel::{derive_channel_secret, derive_interaction_token, derive_trigger_secret, interaction_token_hash};
 pub use configured::{ConfiguredSecrets, ReferenceStatus, ResolvedSecrets, UnresolvedSecrets};
 pub use cookie::CookieKeys;
 pub use envelope::{Envelope, OpenError, open, seal};

@@ -97,7 +97,16 @@ pub const BACKUP_SPEC: BackupSpec = BackupSpec {
         BackupGroup { name: "workflows", tables: &["workflows", "triggers", "slots", "runs", "trigger_calls"] },
         BackupGroup {
             name: "channel bindings",
-            tables: &["channels", "bindings", "delivery_cursors", "deliveries", "due_threads", "inbound_messages"],
+            tables: &[
+                "channels",
+                "channel_identities",
+                "bindings",
+                "delivery_cursors",
+                "deliveries",
+                "due_threads",
+                "inbound_messages",
+                "interactions",
+            ],
         },
         BackupGroup { name: "BYOK metadata", tables: &["byok_keys"] },
         BackupGroup {

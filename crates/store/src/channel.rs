@@ -35,6 +35,8 @@ pub struct Channel {
     pub destination: Destination,
     pub secret_version: String,
     pub deduplicates: bool,
+    /// Whether people of whom nobody said what they may do, prompt here.
+    pub unknown_may_prompt: bool,
     pub created_at: Timestamp,
     pub version: RowVersion,
 }
@@ -44,6 +46,7 @@ pub struct Channel {
 pub struct ChannelChange {
     pub name: Option<String>,
     pub destination: Option<Destination>,
+    pub unknown_may_prompt: Option<bool>,
 }
 
 struct Row {
@@ -54,6 +57,7 @@ struct Row {
     destination: String,
     secret_version: String,
     deduplicates: bool,
+    unknown_may_prompt: bool,
     created_at: Timestamp,
     version: i64,
 }
@@ -73,6 +77,7 @@ impl TryFrom<Row> for Channel {
             destination,
             secret_version: row.secret_version,
             deduplicates: row.deduplicates,
+            unknown_may_prompt: row.unknown_may_prompt,
             created_at: row.created_at,
             version: RowVersion { since: row.created_at, version: row.version },
         })
@@ -110,7 +115,18 @@ impl Store {
         tx.commit().await.map_err(during())?;
         let NewChannel { org, kind, name, destination, secret_version, deduplicates } = new.clone();
         let version = RowVersion { since: created_at, version: 1 };
-        Ok(Channel { org, channel_id, kind, name, destination, secret_version, deduplicates, created_at, version })
+        Ok(Channel {
+            org,
+            channel_id,
+            kind,
+            name,
+            destination,
+            secret_version,
+            deduplicates,
+            unknown_may_prompt: true,
+            created_at,
+            version,
+        })
     }
 
     /// `None`: the org has no such channel.
@@ -119,7 +135,7 @@ impl Store {
             Row,
             r#"-- channel_get
             SELECT org_id AS "org_id: OrgId", channel_id AS "channel_id: ChannelId", kind, name, destination,
-                secret_version, deduplicates, created_at, version
+                secret_version, deduplicates, unknown_may_prompt, created_at, version
             FROM channels WHERE org_id = $1 AND channel_id = $2"#,
             org as OrgId,
             channel as ChannelId,
@@ -157,6 +173,11 @@ impl Store {
             (found.name != changed.name, "channel.rename", json!({"name": changed.name})),
             // Where to is not said: a webhook's address often is a secret by itself.
             (found.destination != changed.destination, "channel.redirect", json!({})),
+            (
+                found.unknown_may_prompt != changed.unknown_may_prompt,
+                "channel.admit",
+                json!({"unknown_may_prompt": changed.unknown_may_prompt}),
+            ),
         ];
         for (_, action, detail) in entries.into_iter().filter(|(happened, ..)| *happened) {
             audit::record(&mut tx, &self.sources, org, actor, action, &target, detail).await.map_err(during())?;
@@ -171,7 +192,7 @@ impl Store {
             Row,
             r#"-- channel_find
             SELECT org_id AS "org_id: OrgId", channel_id AS "channel_id: ChannelId", kind, name, destination,
-                secret_version, deduplicates, created_at, version
+                secret_version, deduplicates, unknown_may_prompt, created_at, version
             FROM channels WHERE channel_id = $1"#,
             channel as ChannelId,
         )
@@ -192,7 +213,7 @@ impl Store {
             Row,
             r#"-- channel_list
             SELECT org_id AS "org_id: OrgId", channel_id AS "channel_id: ChannelId", kind, name, destination,
-                secret_version, deduplicates, created_at, version
+                secret_version, deduplicates, unknown_may_prompt, created_at, version
             FROM channels WHERE org_id = $1 AND ($2::uuid IS NULL OR channel_id > $2)
             ORDER BY channel_id LIMIT $3"#,
             org as OrgId,
@@ -229,7 +250,7 @@ async fn lock(connection: &mut PgConnection, org: OrgId, channel: ChannelId) -> 
         Row,
         r#"-- channel_lock
         SELECT org_id AS "org_id: OrgId", channel_id AS "channel_id: ChannelId", kind, name, destination,
-            secret_version, deduplicates, created_at, version
+            secret_version, deduplicates, unknown_may_prompt, created_at, version
         FROM channels WHERE org_id = $1 AND channel_id = $2 FOR NO KEY UPDATE"#,
         org as OrgId,
         channel as ChannelId,
@@ -247,6 +268,9 @@ fn changed(found: &Channel, change: &ChannelChange) -> Channel {
     if let Some(destination) = &change.destination {
         changed.destination = destination.clone();
     }
+    if let Some(unknown_may_prompt) = change.unknown_may_prompt {
+        changed.unknown_may_prompt = unknown_may_prompt;
+    }
     if changed != *found {
         changed.version.version += 1;
     }
@@ -256,12 +280,14 @@ fn changed(found: &Channel, change: &ChannelChange) -> Channel {
 async fn write(connection: &mut PgConnection, changed: &Channel) -> Result<(), sqlx::Error> {
     sqlx::query!(
         "-- channel_change
-        UPDATE channels SET name = $3, destination = $4, version = $5 WHERE org_id = $1 AND channel_id = $2",
+        UPDATE channels SET name = $3, destination = $4, version = $5, unknown_may_prompt = $6
+        WHERE org_id = $1 AND channel_id = $2",
         changed.org as OrgId,
         changed.channel_id as ChannelId,
         changed.name,
         changed.destination.as_str(),
         changed.version.version,
+        changed.unknown_may_prompt,
     )
     .execute(connection)
     .await?;

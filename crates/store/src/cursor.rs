@@ -13,8 +13,9 @@ use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use sqlx::PgConnection;
 
+use crate::interaction::NewInteraction;
 use crate::wake::Wake;
-use crate::{Store, StoreError};
+use crate::{Store, StoreError, interaction};
 
 /// A cursor that has something to render.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,6 +38,8 @@ pub struct NewDelivery {
     pub sequence: i64,
     /// What is posted, whole: the same at every attempt.
     pub payload: Value,
+    /// What somebody in the thread can decide by it.
+    pub interaction: Option<NewInteraction>,
 }
 
 impl Store {
@@ -77,6 +80,9 @@ impl Store {
         }
         for delivery in deliveries {
             self.insert_delivery(&mut tx, cursor, delivery).await.map_err(during())?;
+            if let Some(new) = &delivery.interaction {
+                interaction::insert(&mut tx, cursor, new, self.sources.now()).await.map_err(during())?;
+            }
         }
         tx.commit().await.map_err(during())?;
         // A claim passes over a session whose row was locked here, and nobody else would tell of it.

@@ -4,20 +4,26 @@
 //! transaction. A repeat of a provider's event id changes nothing and names the command that the first one made. A message to
 //! an archived session brings it back: whoever writes in the thread can't.
 //!
-//! Not here: checking who sent it (`channels`).
+//! Who the sender is and whether they may prompt is asked in the same transaction. A message that is refused leaves nothing but
+//! the sender's row.
+//!
+//! Not here: checking that it was signed (`channels`), decisions (`interaction`).
 
+use clock::Sources;
+use domain::chat::{Act, IdentityState, NotAllowed, judge};
 use domain::command::Wish;
-use ids::{BindingId, ChannelId, CommandId, OrgId, SessionId};
+use ids::{AccountId, BindingId, ChannelId, CommandId, OrgId, SessionId};
 use sqlx::PgConnection;
 use sqlx::postgres::PgTransaction;
 
 use crate::binding::{BindingError, NewBinding};
 use crate::channel::Channel;
+use crate::channel_identity::{Sender, meet};
 use crate::command::{EnqueueError, NewCommand};
 use crate::outbox::{self, Effect};
 use crate::session::NewSession;
 use crate::wake::Wake;
-use crate::{Store, binding, command, remembered, session};
+use crate::{Store, StoreError, binding, command, remembered, session};
 
 /// What a session runs that a channel message began.
 const AGENT: &str = "scripted";
@@ -33,6 +39,8 @@ pub struct InboundMessage {
     /// 1 to 200 characters.
     pub thread: String,
     pub text: String,
+    /// `None`: the message names nobody.
+    pub sender: Option<Sender>,
     /// What the recovery ledger calls the event.
     pub digest: [u8; 32],
 }
@@ -48,6 +56,8 @@ pub struct Received {
 
 #[derive(Debug, thiserror::Error)]
 pub enum InboundError {
+    #[error(transparent)]
+    NotAllowed(#[from] NotAllowed),
     /// Trying again later helps.
     #[error("too many messages of one thread came at once")]
     Contended,
@@ -55,6 +65,8 @@ pub enum InboundError {
     Binding(#[from] BindingError),
     #[error("the prompt can't be enqueued")]
     Enqueue(#[from] EnqueueError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
     #[error("the database did not carry out inbound_receive")]
     Database(#[from] sqlx::Error),
 }
@@ -69,13 +81,24 @@ impl Store {
     ) -> Result<Received, InboundError> {
         for _ in 0..TRIES {
             let mut tx = self.begin_of(channel.org).await?;
-            if let Some(received) = earlier(&mut tx, channel, message).await? {
+            if let Some(received) = earlier(&mut tx, channel, &message.provider_event_id).await? {
                 return Ok(received);
             }
             if remembered::inbound(&mut tx, channel.org, channel.channel_id.into(), &message.digest).await? {
                 return Ok(Received { command: None, duplicate: true });
             }
-            if let Some(received) = self.receive(tx, generation, channel, message).await? {
+            let met = match &message.sender {
+                Some(sender) => Some(meet(&mut tx, &self.sources, channel, sender).await?),
+                None => None,
+            };
+            let allowed = judge(Act::Prompt, channel.unknown_may_prompt, met.as_ref().map(|met| &met.standing));
+            if let Err(refused) = allowed {
+                // Whoever wrote has a row from now on, for somebody to look at.
+                tx.commit().await?;
+                return Err(refused.into());
+            }
+            let account = met.filter(|met| met.standing.state == IdentityState::Active).and_then(|met| met.account);
+            if let Some(received) = self.receive(tx, generation, channel, (message, account)).await? {
                 return Ok(received);
             }
         }
@@ -88,7 +111,7 @@ impl Store {
         mut tx: PgTransaction<'_>,
         generation: i64,
         channel: &Channel,
-        message: &InboundMessage,
+        (message, account): (&InboundMessage, Option<AccountId>),
     ) -> Result<Option<Received>, InboundError> {
         let (binding, session) = match thread(&mut tx, channel, message).await? {
             Some(bound) => {
@@ -104,11 +127,11 @@ impl Store {
             org: channel.org,
             session,
             wish: Wish::Prompt { text: message.text.clone() },
-            idempotency_key: format!("inbound:{}:{}", channel.channel_id, message.provider_event_id),
-            created_by: None,
+            idempotency_key: idempotency_key(channel, &message.provider_event_id),
+            created_by: account,
         };
         let command = command::enqueue(&mut tx, &self.sources, &new).await?.command;
-        if !self.note(&mut tx, channel, message, binding, command).await? {
+        if !note(&mut tx, &self.sources, channel, &message.provider_event_id, (binding, command)).await? {
             return Ok(None);
         }
         let (org, inlet, event) = (channel.org, channel.channel_id.into(), message.digest);
@@ -133,37 +156,41 @@ impl Store {
         let new = NewBinding { org: channel.org, channel: channel.channel_id, thread, session };
         Ok((binding::insert(connection, &self.sources, &new).await?.binding_id, session))
     }
-
-    /// `false`: a message with this event id was noted meanwhile.
-    async fn note(
-        &self,
-        connection: &mut PgConnection,
-        channel: &Channel,
-        message: &InboundMessage,
-        binding: BindingId,
-        command: CommandId,
-    ) -> Result<bool, sqlx::Error> {
-        let noted = sqlx::query!(
-            "-- inbound_note
-            INSERT INTO inbound_messages (org_id, channel_id, provider_event_id, binding_id, command_id, received_at)
-            VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING",
-            channel.org as OrgId,
-            channel.channel_id as ChannelId,
-            message.provider_event_id,
-            binding as BindingId,
-            command as CommandId,
-            self.sources.now(),
-        )
-        .execute(connection)
-        .await?;
-        Ok(noted.rows_affected() == 1)
-    }
 }
 
-async fn earlier(
+pub(crate) fn idempotency_key(channel: &Channel, provider_event_id: &str) -> String {
+    format!("inbound:{}:{provider_event_id}", channel.channel_id)
+}
+
+/// `false`: a message with this event id was noted meanwhile.
+pub(crate) async fn note(
+    connection: &mut PgConnection,
+    sources: &Sources,
+    channel: &Channel,
+    provider_event_id: &str,
+    (binding, command): (BindingId, CommandId),
+) -> Result<bool, sqlx::Error> {
+    let noted = sqlx::query!(
+        "-- inbound_note
+        INSERT INTO inbound_messages (org_id, channel_id, provider_event_id, binding_id, command_id, received_at)
+        VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING",
+        channel.org as OrgId,
+        channel.channel_id as ChannelId,
+        provider_event_id,
+        binding as BindingId,
+        command as CommandId,
+        sources.now(),
+    )
+    .execute(connection)
+    .await?;
+    Ok(noted.rows_affected() == 1)
+}
+
+/// What a message came to that had this id.
+pub(crate) async fn earlier(
     connection: &mut PgConnection,
     channel: &Channel,
-    message: &InboundMessage,
+    provider_event_id: &str,
 ) -> Result<Option<Received>, sqlx::Error> {
     let command = sqlx::query_scalar!(
         r#"-- inbound_earlier
@@ -171,7 +198,7 @@ async fn earlier(
         WHERE org_id = $1 AND channel_id = $2 AND provider_event_id = $3"#,
         channel.org as OrgId,
         channel.channel_id as ChannelId,
-        message.provider_event_id,
+        provider_event_id,
     )
     .fetch_optional(connection)
     .await?;

@@ -44,6 +44,11 @@ pub enum Effect {
         org: OrgId,
         interaction: [u8; 32],
     },
+    /// Something was taken from a person in a chat. `identity` is a keyed digest of who that is.
+    IdentityRestricted {
+        org: OrgId,
+        identity: [u8; 32],
+    },
     TokenRevoked {
         org: OrgId,
         token: TokenId,

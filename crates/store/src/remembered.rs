@@ -28,6 +28,15 @@ pub(crate) async fn interaction(
     is_there(connection, org, "interaction", NOBODY, interaction).await
 }
 
+/// Whether something was taken from a person in a chat, in the lost system.
+pub(crate) async fn identity(
+    connection: &mut PgConnection,
+    org: OrgId,
+    identity: &[u8; 32],
+) -> Result<bool, sqlx::Error> {
+    is_there(connection, org, "identity", NOBODY, identity).await
+}
+
 async fn is_there(
     connection: &mut PgConnection,
     org: OrgId,

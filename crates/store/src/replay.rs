@@ -78,6 +78,11 @@ pub enum Other {
         org: OrgId,
         interaction: [u8; 32],
     },
+    /// Something was taken from a person in a chat.
+    IdentityRestricted {
+        org: OrgId,
+        identity: [u8; 32],
+    },
     TokenRevoked {
         org: OrgId,
         token: TokenId,
@@ -128,6 +133,8 @@ pub struct Replayed {
     /// Messages from outside that are known to have been taken, and are not taken again.
     pub inbound_accepted: u64,
     pub interactions_used: u64,
+    /// People in chats from whom something was taken after the backup; they may do nothing until somebody says what.
+    pub identities_disabled: u64,
     pub tokens_revoked: u64,
     pub browser_sessions_revoked: u64,
     pub members_removed: u64,

@@ -252,6 +252,8 @@ impl Store {
                 DELETE FROM browser_sessions WHERE account_id = $1
             ), identities AS (
                 DELETE FROM account_identities WHERE account_id = $1
+            ), in_chats AS (
+                DELETE FROM channel_identities WHERE account_id = $1
             ), invitations AS (
                 DELETE FROM invitations USING accounts
                 WHERE accounts.account_id = $1 AND invitations.email = accounts.email

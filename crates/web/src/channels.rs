@@ -43,14 +43,17 @@ struct ChannelView {
     destination: String,
     /// Whether the far side takes a repeated delivery once, by its `webhook-id`.
     deduplicates: bool,
+    /// Whether messages of people of whom nobody said what they may do, or that name nobody, become prompts.
+    unknown_may_prompt: bool,
     #[schema(value_type = String, format = DateTime)]
     created_at: Timestamp,
 }
 
 impl From<Channel> for ChannelView {
     fn from(channel: Channel) -> Self {
-        let Channel { channel_id, kind, name, destination, deduplicates, created_at, .. } = channel;
-        Self { channel_id, kind, name, destination: destination.as_str().to_owned(), deduplicates, created_at }
+        let Channel { channel_id, kind, name, destination, deduplicates, unknown_may_prompt, created_at, .. } = channel;
+        let destination = destination.as_str().to_owned();
+        Self { channel_id, kind, name, destination, deduplicates, unknown_may_prompt, created_at }
     }
 }
 
@@ -169,9 +172,11 @@ struct Change {
     /// Deliveries that wait go there, too, signed with the same secret.
     #[schema(format = "uri", max_length = 2000, example = "https://chat.example/hook")]
     destination: Option<String>,
+    /// With `false`, only people of whom somebody said that they may, prompt by this channel.
+    unknown_may_prompt: Option<bool>,
 }
 
-/// Renames a channel, or leads it elsewhere. What is not named stays as it is.
+/// Renames a channel, leads it elsewhere, or says who may prompt by it. What is not named stays as it is.
 ///
 /// Its kind, its secret and whether the far side deduplicates stay: another channel is made for those.
 #[utoipa::path(
@@ -195,7 +200,11 @@ async fn change(
         Some(destination) => Some(judged(&app, caller.org, destination).await?),
         None => None,
     };
-    let change = ChannelChange { name: change.name.map(|name| name.trimmed()), destination };
+    let change = ChannelChange {
+        name: change.name.map(|name| name.trimmed()),
+        destination,
+        unknown_may_prompt: change.unknown_may_prompt,
+    };
     let changed = app.store.channel_change(caller.org, channel, &change, &expected, &caller.actor()).await?;
     let (version, view) = shown(changed);
     Ok(etag::tagged(&app, version, view))

@@ -12,7 +12,7 @@ use domain::permission::Permission;
 use domain::tenancy::{RoleName, Scope};
 use domain::version::Expected;
 use serde_json::{Value, json};
-use store::{BehindCursor, NewDelivery, NewSignIn};
+use store::{BehindCursor, NewDelivery, NewInteraction, NewSignIn};
 
 use crate::router::BODY_LIMIT;
 use crate::sign_in::tests::{Signing, ada};
@@ -129,6 +129,9 @@ impl Furnished {
         }
         ids["project_source_id"] = crate::project_sources::tests::made(&world).await["project_source_id"].clone();
         ids["delivery_id"] = delivery(&world, &ids).await;
+        ids["interaction_id"] = interaction(&world, &ids).await;
+        let channel = ids["channel_id"].as_str().unwrap().parse().unwrap();
+        ids["channel_identity_id"] = crate::channel_identities::tests::met(&world, world.org, channel, "u-1").await;
         ids["browser_session_id"] = browser_session(&world).await;
         ids["drill_id"] = crate::drills::tests::left(&world.drill_folder().join("one"), 1).into();
         Self { world, ids }
@@ -155,18 +158,38 @@ async fn browser_session(world: &World) -> Value {
 
 /// A delivery that nobody sends.
 async fn delivery(world: &World, ids: &Value) -> Value {
-    let (store, id) = (&world.app.store, |name: &str| ids[name].as_str().unwrap());
-    let cursor = BehindCursor {
+    let store = &world.app.store;
+    let new = NewDelivery { command: store.sources().id(), sequence: 1, payload: json!({}), interaction: None };
+    assert!(store.cursor_advance(&cursor(world, ids), 1, &[new]).await.unwrap());
+    json!(store.delivery_list(world.org, None, None, 1).await.unwrap()[0].delivery_id)
+}
+
+/// A question that the thread was told of.
+async fn interaction(world: &World, ids: &Value) -> Value {
+    let (sources, interaction) = (world.app.store.sources(), world.app.store.sources().id());
+    let asked = NewInteraction {
+        interaction,
+        request_id: "r".into(),
+        kind: domain::projection::RequestKind::Approval,
+        token_hash: sources.bytes(),
+        expires_at: NewInteraction::expiry(sources.now()),
+        generation: 1,
+    };
+    let new = NewDelivery { command: sources.id(), sequence: 2, payload: json!({}), interaction: Some(asked) };
+    assert!(world.app.store.cursor_advance(&cursor(world, ids), 1, &[new]).await.unwrap());
+    json!(interaction)
+}
+
+fn cursor(world: &World, ids: &Value) -> BehindCursor {
+    let id = |name: &str| ids[name].as_str().unwrap();
+    BehindCursor {
         org: world.org,
         binding_id: id("binding_id").parse().unwrap(),
         channel_id: id("channel_id").parse().unwrap(),
         thread: "general".into(),
         session_id: id("session_id").parse().unwrap(),
         sequence: 1,
-    };
-    let new = NewDelivery { command: store.sources().id(), sequence: 1, payload: json!({}) };
-    assert!(store.cursor_advance(&cursor, 1, &[new]).await.unwrap());
-    json!(store.delivery_list(world.org, None, None, 1).await.unwrap()[0].delivery_id)
+    }
 }
 
 /// Calls a route with the ids that it needs.

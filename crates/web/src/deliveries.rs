@@ -238,7 +238,7 @@ mod tests {
             session_id: session,
             sequence: binding.cursor_sequence,
         };
-        let new = NewDelivery { command: store.sources().id(), sequence: 1, payload: json!({}) };
+        let new = NewDelivery { command: store.sources().id(), sequence: 1, payload: json!({}), interaction: None };
         assert!(store.cursor_advance(&cursor, 1, &[new]).await.unwrap());
         let delivery: DeliveryId = store.delivery_list(org, None, None, 1).await.unwrap()[0].delivery_id;
         delivery.to_string()

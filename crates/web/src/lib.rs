@@ -16,6 +16,7 @@ mod bindings;
 mod bounds;
 mod browser_sessions;
 mod byok_keys;
+mod channel_identities;
 mod channels;
 mod commands;
 #[cfg(test)]
@@ -28,6 +29,7 @@ mod events;
 mod extract;
 mod gate;
 mod idempotency;
+mod interactions;
 mod invitations;
 mod maintenance;
 mod members;

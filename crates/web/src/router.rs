@@ -12,10 +12,10 @@ use utoipa_axum::router::OpenApiRouter;
 use crate::app::App;
 use crate::problem::Problem;
 use crate::{
-    agents, artifacts, audit, auth, billing, bindings, bounds, browser_sessions, byok_keys, channels, commands,
-    deliveries, diagnostics, drills, events, gate, idempotency, invitations, maintenance, members, metrics, observe,
-    openapi, orgs, policy, profiles, project_sources, quotas, rate, roles, sessions, sign_in, subjects, tokens,
-    uploads, usage, workflows, workspace,
+    agents, artifacts, audit, auth, billing, bindings, bounds, browser_sessions, byok_keys, channel_identities,
+    channels, commands, deliveries, diagnostics, drills, events, gate, idempotency, interactions, invitations,
+    maintenance, members, metrics, observe, openapi, orgs, policy, profiles, project_sources, quotas, rate, roles,
+    sessions, sign_in, subjects, tokens, uploads, usage, workflows, workspace,
 };
 
 /// Bytes of a request's body. Larger ones are refused with 413 before they are read.
@@ -54,12 +54,14 @@ pub(crate) fn described() -> OpenApiRouter<App> {
         .merge(bindings::routes())
         .merge(browser_sessions::routes())
         .merge(byok_keys::routes())
+        .merge(channel_identities::routes())
         .merge(channels::routes())
         .merge(commands::routes())
         .merge(deliveries::routes())
         .merge(diagnostics::routes())
         .merge(drills::routes())
         .merge(events::routes())
+        .merge(interactions::routes())
         .merge(invitations::routes())
         .merge(maintenance::routes())
         .merge(members::routes())

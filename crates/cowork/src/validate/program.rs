@@ -17,6 +17,7 @@ pub(crate) const METRICS: &[&str] = &[
     "cowork_checkpoints_saved_total",
     "cowork_commands_pending",
     "cowork_deliveries_dead",
+    "cowork_decisions_refused_total",
     "cowork_deliveries_dead_total",
     "cowork_deliveries_deleted_total",
     "cowork_deliveries_pending",

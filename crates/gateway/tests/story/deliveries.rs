@@ -331,7 +331,7 @@ async fn a_turn_that_two_gateways_read_is_written_by_one() {
     let cursor = world.store.cursor_behind(1).await.unwrap().remove(0);
     let end = cursor.sequence + 2;
     let command = world.store.sources().id();
-    let new = |sequence| [NewDelivery { command, sequence, payload: serde_json::json!({}) }];
+    let new = |sequence| [NewDelivery { command, sequence, payload: serde_json::json!({}), interaction: None }];
 
     assert!(world.store.cursor_advance(&cursor, end, &new(end)).await.unwrap());
     assert!(!world.store.cursor_advance(&cursor, end, &new(end - 1)).await.unwrap());

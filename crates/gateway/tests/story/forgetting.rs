@@ -20,7 +20,7 @@ async fn forget(world: &World) -> i64 {
 }
 
 /// A backup, and the world as it goes on: copying its database cuts its connections off.
-async fn backed_up(world: World) -> (World, TestDatabase) {
+pub(crate) async fn backed_up(world: World) -> (World, TestDatabase) {
     let backup = world.database.copy().await;
     let database = backup.copy().await;
     let store = Store::from_pool(database.pool(), world.store.sources().clone());
@@ -29,7 +29,7 @@ async fn backed_up(world: World) -> (World, TestDatabase) {
 }
 
 /// What `cowork restore` makes of the backup, with the ledger that the lost system and its later lives have written.
-async fn restored(world: &World, backup: &TestDatabase) -> World {
+pub(crate) async fn restored(world: &World, backup: &TestDatabase) -> World {
     let database = backup.copy().await;
     let store = Store::from_pool(database.pool(), world.store.sources().clone());
     let current = store.generation_current().await.unwrap().unwrap();

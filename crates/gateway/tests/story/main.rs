@@ -1,6 +1,7 @@
 //! The gateway between a real database and a real far side.
 
 mod calls;
+mod chats;
 mod deliveries;
 mod door;
 mod environment;

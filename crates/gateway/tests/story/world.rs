@@ -179,6 +179,12 @@ impl World {
 
     /// A turn in which the agent says `text`.
     pub(crate) async fn turn(&self, session: SessionId, text: &str) {
+        self.enqueue(session).await;
+        self.work(text).await;
+    }
+
+    /// A prompt.
+    pub(crate) async fn enqueue(&self, session: SessionId) {
         let new = NewCommand {
             org: self.org,
             session,
@@ -187,7 +193,6 @@ impl World {
             created_by: None,
         };
         self.store.command_enqueue(&new).await.unwrap();
-        self.work(text).await;
     }
 
     /// Claims as a worker does: again, while a gateway that renders holds the session's row.
@@ -206,13 +211,17 @@ impl World {
 
     /// Carries out the one command that waits, as a worker would: the agent says `text`.
     pub(crate) async fn work(&self, text: &str) {
+        let message_id = self.store.sources().id::<uuid::Uuid>().to_string();
+        let said = Event::MessageAppended { message_id, role: MessageRole::Agent, text: text.into() };
+        self.work_that(said, TurnOutcome::Completed).await;
+    }
+
+    /// As [`Self::work`]: what happens is `event`, and then the turn ends so.
+    pub(crate) async fn work_that(&self, event: Event, outcome: TurnOutcome) {
         let (store, lease) = (&self.store, self.claim().await);
         let held = store.lease_load(&lease).await.unwrap();
         let command = held.next.unwrap().command;
-        let message_id = command.to_string();
-        let said = Event::MessageAppended { message_id, role: MessageRole::Agent, text: text.into() };
-        let outcome = TurnOutcome::Completed;
-        let events = [said, Event::TurnEnded { command_id: command, outcome, error: None }];
+        let events = [event, Event::TurnEnded { command_id: command, outcome, error: None }];
         let mut projection = held.projection;
         events.iter().for_each(|event| projection.apply(event));
         let finish = Finish {

@@ -52,6 +52,7 @@ fn record() -> impl Strategy<Value = Record> {
         (id(), id(), any::<[u8; 32]>())
             .prop_map(|(org, inlet, event)| { Record::InboundAccepted { org, inlet, event } }),
         (id(), any::<[u8; 32]>()).prop_map(|(org, interaction)| Record::InteractionUsed { org, interaction }),
+        (id(), any::<[u8; 32]>()).prop_map(|(org, identity)| Record::IdentityRestricted { org, identity }),
         (id(), id()).prop_map(|(org, token)| Record::TokenRevoked { org, token }),
         (id(), any::<[u8; 32]>()).prop_map(|(account, session)| Record::SessionRevoked { account, session }),
         (id(), id()).prop_map(|(org, account)| Record::MemberRemoved { org, account }),

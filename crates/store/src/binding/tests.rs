@@ -44,7 +44,12 @@ impl Thread {
     /// One more delivery; `false`: the thread follows no session.
     async fn render(&mut self) -> bool {
         let (store, to) = (&self.world.store, self.cursor.sequence + 1);
-        let new = NewDelivery { command: store.sources().id(), sequence: to, payload: json!({"text": "hello"}) };
+        let new = NewDelivery {
+            command: store.sources().id(),
+            sequence: to,
+            payload: json!({"text": "hello"}),
+            interaction: None,
+        };
         let rendered = store.cursor_advance(&self.cursor, to, &[new]).await.unwrap();
         self.cursor.sequence = to;
         rendered
@@ -63,6 +68,7 @@ impl Thread {
 
     async fn receive(&self, event: &str) -> SessionId {
         let message = InboundMessage {
+            sender: None,
             provider_event_id: event.into(),
             thread: "general".into(),
             text: "hi".into(),

@@ -183,7 +183,7 @@ async fn what_a_thread_has_not_been_told_stays_until_it_is_sent() {
     assert_eq!(talk.compact().await.events, 0, "the cursor stands before the second turn");
 
     let command = talk.world.store.sources().id();
-    let rendered = NewDelivery { command, sequence: 7, payload: serde_json::json!({}) };
+    let rendered = NewDelivery { command, sequence: 7, payload: serde_json::json!({}), interaction: None };
     assert!(talk.world.store.cursor_advance(&cursor, 10, &[rendered]).await.unwrap());
     assert_eq!(talk.compact().await.events, 0, "the delivery of the second turn is pending");
     sqlx::query("UPDATE deliveries SET state = 'sent'").execute(&talk.world.store.pool).await.unwrap();

@@ -117,7 +117,12 @@ mod tests {
         async fn delivery(&mut self, outcome: Option<Outcome>) -> DeliveryId {
             let store = &self.world.store;
             let to = self.cursor.sequence + 1;
-            let new = NewDelivery { command: store.sources().id(), sequence: to, payload: json!({"text": "hello"}) };
+            let new = NewDelivery {
+                command: store.sources().id(),
+                sequence: to,
+                payload: json!({"text": "hello"}),
+                interaction: None,
+            };
             assert!(store.cursor_advance(&self.cursor, to, &[new]).await.unwrap());
             self.cursor.sequence = to;
             let Some(outcome) = outcome else {

@@ -124,7 +124,12 @@ fn below(dice: &Sources, bound: usize) -> usize {
 /// One more delivery of a thread.
 async fn render(store: &Store, cursor: &mut BehindCursor) {
     let to = cursor.sequence + 1;
-    let new = NewDelivery { command: store.sources().id(), sequence: to, payload: json!({"text": "hello"}) };
+    let new = NewDelivery {
+        command: store.sources().id(),
+        sequence: to,
+        payload: json!({"text": "hello"}),
+        interaction: None,
+    };
     assert!(store.cursor_advance(cursor, to, &[new]).await.unwrap());
     cursor.sequence = to;
 }

@@ -12,6 +12,7 @@ UNION ALL SELECT 'blob_deletions', count(*) FROM blob_deletions
 UNION ALL SELECT 'blobs', count(*) FROM blobs
 UNION ALL SELECT 'browser_sessions', count(*) FROM browser_sessions
 UNION ALL SELECT 'byok_keys', count(*) FROM byok_keys
+UNION ALL SELECT 'channel_identities', count(*) FROM channel_identities
 UNION ALL SELECT 'channels', count(*) FROM channels
 UNION ALL SELECT 'checkpoint_blobs', count(*) FROM checkpoint_blobs
 UNION ALL SELECT 'checkpoints', count(*) FROM checkpoints
@@ -23,6 +24,7 @@ UNION ALL SELECT 'events', count(*) FROM events
 UNION ALL SELECT 'generations', count(*) FROM generations
 UNION ALL SELECT 'idempotency_keys', count(*) FROM idempotency_keys
 UNION ALL SELECT 'inbound_messages', count(*) FROM inbound_messages
+UNION ALL SELECT 'interactions', count(*) FROM interactions
 UNION ALL SELECT 'invitations', count(*) FROM invitations
 UNION ALL SELECT 'key_rotations', count(*) FROM key_rotations
 UNION ALL SELECT 'ledger_outbox', count(*) FROM ledger_outbox

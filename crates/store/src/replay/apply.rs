@@ -54,6 +54,7 @@ pub(super) async fn all(
         slots,
         inbound_accepted: effects.inbound,
         interactions_used: effects.interactions,
+        identities_disabled: run.change_since("replay_identities", IDENTITIES, run.as_of - SKEW).await?,
         tokens_revoked: run.change("replay_tokens", TOKENS).await?,
         browser_sessions_revoked: run.change("replay_browser_sessions", BROWSER_SESSIONS).await?,
         members_removed: run.change("replay_members", MEMBERS).await?,
@@ -214,6 +215,13 @@ const SLOTS: &str = "-- replay_slots
     )
     SELECT count(*) FILTER (WHERE state = 'fired') AS fired, count(*) FILTER (WHERE state = 'unknown') AS unknown
     FROM settled";
+
+/// What exactly was taken is not told, so all of it is. What was taken before the snapshot, the backup knows.
+const IDENTITIES: &str = "-- replay_identities
+    UPDATE channel_identities AS known SET state = 'disabled', changed_at = told.happened_at, version = known.version + 1
+    FROM replay_others AS told
+    WHERE told.kind = 'identity' AND known.org_id = told.org_id AND known.digest = told.key
+        AND known.state <> 'disabled' AND told.happened_at >= $1 AND known.changed_at <= told.happened_at";
 
 const TOKENS: &str = "-- replay_tokens
     UPDATE api_tokens SET revoked_at = told.happened_at FROM replay_others AS told

@@ -36,8 +36,9 @@ macro_rules! effects {
             told!($deliveries),
             ") AS told
             UNION ALL
-            SELECT org_id, kind, id, key, CASE kind WHEN 'inbound' THEN 'accepted' ELSE 'used' END, max(happened_at), 0
-            FROM replay_noted_others AS noted WHERE kind IN ('inbound', 'interaction') AND ",
+            SELECT org_id, kind, id, key,
+                CASE kind WHEN 'inbound' THEN 'accepted' WHEN 'identity' THEN 'restricted' ELSE 'used' END, max(happened_at), 0
+            FROM replay_noted_others AS noted WHERE kind IN ('inbound', 'interaction', 'identity') AND ",
             $others,
             " GROUP BY key, id, kind, org_id"
         )

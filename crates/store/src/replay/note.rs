@@ -112,6 +112,7 @@ impl<'a> From<&'a Other> for Row<'a> {
         let (kind, org, id) = match what {
             Other::InboundAccepted { org, inlet, .. } => ("inbound", (*org).into(), (*inlet).into()),
             Other::InteractionUsed { org, .. } => ("interaction", (*org).into(), NOBODY),
+            Other::IdentityRestricted { org, .. } => ("identity", (*org).into(), NOBODY),
             Other::TokenRevoked { org, token } => ("token", (*org).into(), (*token).into()),
             Other::MemberRemoved { org, account } => ("member", (*org).into(), (*account).into()),
             Other::KeyRevoked { org, key } => ("key", (*org).into(), (*key).into()),
@@ -125,6 +126,7 @@ impl<'a> From<&'a Other> for Row<'a> {
         let key: &[u8] = match what {
             Other::InboundAccepted { event: digest, .. }
             | Other::InteractionUsed { interaction: digest, .. }
+            | Other::IdentityRestricted { identity: digest, .. }
             | Other::SessionRevoked { session: digest, .. } => digest,
             _ => &[],
         };

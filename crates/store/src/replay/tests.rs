@@ -407,6 +407,34 @@ async fn who_was_signed_out_stays_signed_out() {
 }
 
 #[tokio::test]
+async fn people_in_chats_from_whom_something_was_taken_after_the_backup_are_disabled() {
+    let restored = restored().await;
+    let (store, org) = (&restored.world.store, restored.world.org);
+    let channel = crate::channel_identity::tests::channel(&restored.world).await;
+    let write = async |who: &str| {
+        let message = crate::InboundMessage {
+            provider_event_id: store.sources().id::<uuid::Uuid>().to_string(),
+            thread: "general".into(),
+            text: "hello".into(),
+            sender: Some(crate::channel_identity::tests::sender(who)),
+            digest: store.sources().bytes(),
+        };
+        store.inbound_receive(1, &channel, &message).await
+    };
+    write("ada").await.unwrap();
+    write("bob").await.unwrap();
+    let taken = |who: &str| {
+        let identity = crate::channel_identity::tests::sender(who).digest;
+        restored.other(Other::IdentityRestricted { org, identity })
+    };
+    let notes = Notes { others: vec![taken("ada"), taken("ada"), taken("eve")], ..Notes::default() };
+    assert_eq!(restored.replay(2, &notes).await.identities_disabled, 1);
+    assert!(write("ada").await.is_err());
+    assert!(write("eve").await.is_err(), "who was not in the backup");
+    write("bob").await.unwrap();
+}
+
+#[tokio::test]
 async fn an_erased_subject_is_counted_once_its_rows_are_erased_again() {
     let restored = restored().await;
     let store = &restored.world.store;
