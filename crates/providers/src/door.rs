@@ -20,11 +20,12 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderName, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use domain::egress::Egress;
+use futures::StreamExt as _;
 use reqwest::{Client, Url};
 use secrecy::SecretString;
 use subtle::ConstantTimeEq as _;
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::NoClient;
@@ -168,7 +169,8 @@ impl Behind {
         let query = parts.uri.query().map(|query| format!("?{query}")).unwrap_or_default();
         let path = self.path(parts.uri.path()).ok_or((StatusCode::NOT_FOUND, "there is nothing here"))?;
         let url = self.url(&format!("{path}{query}")).ok_or((StatusCode::NOT_FOUND, "providers answer below /v1/"))?;
-        let Ok(_place) = self.places.acquire().await else { return Err((StatusCode::BAD_GATEWAY, "it is closed")) };
+        let place = self.places.clone().acquire_owned().await;
+        let place = place.map_err(|_| (StatusCode::BAD_GATEWAY, "it is closed"))?;
         let body =
             to_bytes(body, BODY_MAX).await.map_err(|_| (StatusCode::PAYLOAD_TOO_LARGE, "the request is too large"))?;
         if let Err(refused) = self.upstream.egress.judge_url(&url) {
@@ -184,7 +186,7 @@ impl Behind {
             asked = self.upstream.scheme.described(asked);
         }
         match asked.header(name, key).body(body).send().await {
-            Ok(answer) => Ok(back(answer)),
+            Ok(answer) => Ok(back(answer, place)),
             Err(error) => {
                 tracing::warn!(error = egress::root_cause(&error), "a provider could not be asked");
                 Err((StatusCode::BAD_GATEWAY, "the provider could not be reached"))
@@ -218,7 +220,8 @@ fn wanted(headers: &HeaderMap) -> HeaderMap {
     headers.iter().filter(|(name, _)| want(name)).map(|(name, value)| (name.clone(), value.clone())).collect()
 }
 
-fn back(answer: reqwest::Response) -> Response {
+/// The answer keeps its place until it is through.
+fn back(answer: reqwest::Response, place: OwnedSemaphorePermit) -> Response {
     let told = [header::CONTENT_TYPE, header::CONTENT_ENCODING, header::RETRY_AFTER];
     let mut response = Response::new(Body::empty());
     *response.status_mut() = answer.status();
@@ -227,7 +230,9 @@ fn back(answer: reqwest::Response) -> Response {
     response
         .headers_mut()
         .extend(headers.filter(|(name, _)| tell(name)).map(|(name, value)| (name.clone(), value.clone())));
-    *response.body_mut() = Body::from_stream(answer.bytes_stream());
+    *response.body_mut() = Body::from_stream(answer.bytes_stream().inspect(move |_| {
+        let _ = &place;
+    }));
     response
 }
 

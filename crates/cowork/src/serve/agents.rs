@@ -34,11 +34,12 @@ pub(crate) fn agents_offered(config: &Config) -> Vec<String> {
     std::iter::once(own).chain(config.worker.agents.iter().map(|agent| agent.name.clone())).collect()
 }
 
-/// A drill copy has real keys, and asks nobody with them.
+/// A drill copy has real keys, and asks nobody with them. Where no agent asks a provider there are none: their clients take memory.
 pub(crate) fn doors(environment: Environment, config: &Config) -> Result<Doors, NoClient> {
+    let wanted = config.worker.agents.iter().any(|agent| agent.provider.is_some());
     match environment {
-        Environment::Production => Doors::over_http(&egress(config), &config.worker.model_addresses),
-        Environment::Drill => Ok(Doors::none()),
+        Environment::Production if wanted => Doors::over_http(&egress(config), &config.worker.model_addresses),
+        Environment::Production | Environment::Drill => Ok(Doors::none()),
     }
 }
 

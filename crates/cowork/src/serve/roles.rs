@@ -333,7 +333,9 @@ mod tests {
 
     #[test]
     fn a_drill_copy_tells_no_provider_a_key() {
-        let config = Config::default();
+        let mut config = Config::default();
+        let agent = serde_json::json!({"name": "codex", "command": "/opt/codex", "provider": "openai"});
+        config.worker.agents = vec![serde_json::from_value(agent).unwrap()];
         assert_eq!(providers(Environment::Drill, &config).unwrap().names().count(), 0);
         assert!(providers(Environment::Production, &config).unwrap().names().count() > 0);
         assert!(!doors(Environment::Drill, &config).unwrap().lead_to("openai"));
