@@ -182,7 +182,7 @@ async fn of_decisions_that_come_at_once_in_two_threads_one_counts() {
     let decide = |n: u8| {
         let asked = &asked;
         async move {
-            let mut said = asked.said("ada", if n % 2 == 0 { TOKEN } else { [8; 32] }, Decision::Approve);
+            let mut said = asked.said("ada", if n.is_multiple_of(2) { TOKEN } else { [8; 32] }, Decision::Approve);
             if n % 2 == 1 {
                 said.thread = "elsewhere".into();
             }
