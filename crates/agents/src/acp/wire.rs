@@ -3,22 +3,20 @@
 //! What is not understood is no error: agents are ahead of this and behind it, and what they tell besides (thoughts, modes, commands)
 //! changes nothing here.
 //!
+//! The types are ours, of the fields that are read: the protocol's own crate has `serde_json` keep the order of keys, and so everywhere
+//! in a program that it is in.
+//!
 //! Not here: lines and processes (`process`), what follows from what is said (`talk`).
 
 use std::path::Path;
 
-use agent_client_protocol_schema::ProtocolVersion;
-use agent_client_protocol_schema::v1::{
-    CancelNotification, ContentBlock, Implementation, InitializeRequest, InitializeResponse, LoadSessionRequest,
-    NewSessionRequest, NewSessionResponse, PermissionOptionKind, PlanEntryStatus, PromptRequest,
-    RequestPermissionOutcome, RequestPermissionRequest, RequestPermissionResponse, SelectedPermissionOutcome,
-    SessionNotification, SessionUpdate, StopReason, TextContent, ToolCallContent, ToolCallStatus as Status,
-    ToolCallUpdate,
-};
 use domain::event::ToolCallStatus;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
+
+/// Of the protocol.
+const VERSION: u16 = 1;
 
 /// What an agent says.
 #[derive(Debug, Clone, PartialEq)]
@@ -126,90 +124,201 @@ fn result(fields: &serde_json::Map<String, Value>) -> Result<Value, String> {
     }
 }
 
-fn update(params: Value) -> Said {
-    let Ok(told) = serde_json::from_value::<SessionNotification>(params) else { return Said::Other };
-    let update = match told.update {
-        SessionUpdate::AgentMessageChunk(chunk) => Update::Text(text_of(&chunk.content)),
-        SessionUpdate::ToolCall(call) => {
-            let (status, output) = (Some(status(call.status)), output(&call.content));
-            Update::Call(Call { id: call.tool_call_id.to_string(), title: Some(call.title), status, output })
-        }
-        SessionUpdate::ToolCallUpdate(update) => Update::Call(call(&update)),
-        SessionUpdate::Plan(plan) => {
-            let line = |status, text: &str| format!("{} {text}", mark(status));
-            let text: Vec<String> = plan.entries.iter().map(|one| line(&one.status, &one.content)).collect();
-            let done = plan.entries.iter().all(|one| matches!(one.status, PlanEntryStatus::Completed));
-            Update::Plan { text: text.join("\n"), done }
-        }
-        _ => Update::Other,
-    };
-    Said::Update { session: told.session_id.to_string(), update }
+/// What an agent tells of a session.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Notification {
+    session_id: String,
+    update: Told,
 }
 
-fn mark(status: &PlanEntryStatus) -> &'static str {
+#[derive(Deserialize)]
+#[serde(tag = "sessionUpdate", rename_all = "snake_case")]
+enum Told {
+    AgentMessageChunk {
+        content: Block,
+    },
+    /// Its status is `pending` if none is told.
+    ToolCall(ToolCall),
+    ToolCallUpdate(ToolCall),
+    Plan {
+        entries: Vec<Entry>,
+    },
+    #[serde(other)]
+    Other,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ToolCall {
+    tool_call_id: String,
+    title: Option<String>,
+    kind: Option<Value>,
+    status: Option<String>,
+    content: Option<Vec<Content>>,
+    raw_input: Option<Value>,
+    locations: Option<Value>,
+}
+
+#[derive(Deserialize, Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+enum Content {
+    Content {
+        content: Block,
+    },
+    Diff {
+        path: String,
+        #[serde(flatten)]
+        rest: Value,
+    },
+    #[serde(other)]
+    Other,
+}
+
+#[derive(Deserialize, Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+enum Block {
+    Text {
+        text: String,
+    },
+    ResourceLink {
+        uri: String,
+    },
+    #[serde(other)]
+    Other,
+}
+
+#[derive(Deserialize)]
+struct Entry {
+    content: String,
+    status: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct PermissionRequest {
+    tool_call: ToolCall,
+    options: Vec<PermissionOption>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct PermissionOption {
+    option_id: String,
+    kind: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Initialized {
+    protocol_version: u16,
+    #[serde(default)]
+    agent_capabilities: Capabilities,
+    agent_info: Option<Info>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Capabilities {
+    load_session: bool,
+}
+
+#[derive(Deserialize)]
+struct Info {
+    name: String,
+    version: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Session {
+    session_id: String,
+}
+
+fn update(params: Value) -> Said {
+    let Ok(told) = serde_json::from_value::<Notification>(params) else { return Said::Other };
+    let update = match told.update {
+        Told::AgentMessageChunk { content } => Update::Text(text_of(&content)),
+        Told::ToolCall(told) => {
+            let call = call(&told);
+            Update::Call(Call { status: call.status.or(Some(ToolCallStatus::Pending)), ..call })
+        }
+        Told::ToolCallUpdate(told) => Update::Call(call(&told)),
+        Told::Plan { entries } => {
+            let text: Vec<String> =
+                entries.iter().map(|entry| format!("{} {}", mark(&entry.status), entry.content)).collect();
+            Update::Plan { text: text.join("\n"), done: entries.iter().all(|entry| entry.status == "completed") }
+        }
+        Told::Other => Update::Other,
+    };
+    Said::Update { session: told.session_id, update }
+}
+
+fn mark(status: &str) -> &'static str {
     match status {
-        PlanEntryStatus::Completed => "[x]",
-        PlanEntryStatus::InProgress => "[>]",
+        "completed" => "[x]",
+        "in_progress" => "[>]",
         _ => "[ ]",
     }
 }
 
-fn call(update: &ToolCallUpdate) -> Call {
-    let fields = &update.fields;
+fn call(told: &ToolCall) -> Call {
     Call {
-        id: update.tool_call_id.to_string(),
-        title: fields.title.clone(),
-        status: fields.status.map(status),
-        output: fields.content.as_deref().and_then(output),
+        id: told.tool_call_id.clone(),
+        title: told.title.clone(),
+        status: told.status.as_deref().map(status),
+        output: told.content.as_deref().and_then(output),
     }
 }
 
-fn status(status: Status) -> ToolCallStatus {
+fn status(status: &str) -> ToolCallStatus {
     match status {
-        Status::InProgress => ToolCallStatus::InProgress,
-        Status::Completed => ToolCallStatus::Completed,
-        Status::Failed => ToolCallStatus::Failed,
+        "in_progress" => ToolCallStatus::InProgress,
+        "completed" => ToolCallStatus::Completed,
+        "failed" => ToolCallStatus::Failed,
         _ => ToolCallStatus::Pending,
     }
 }
 
 /// `None`: there is nothing to read.
-fn output(content: &[ToolCallContent]) -> Option<String> {
+fn output(content: &[Content]) -> Option<String> {
     let texts = content.iter().filter_map(|content| match content {
-        ToolCallContent::Content(content) => Some(text_of(&content.content)),
-        ToolCallContent::Diff(diff) => Some(format!("{} is changed", diff.path.display())),
-        _ => None,
+        Content::Content { content } => Some(text_of(content)),
+        Content::Diff { path, .. } => Some(format!("{path} is changed")),
+        Content::Other => None,
     });
     let text = texts.filter(|text| !text.is_empty()).collect::<Vec<_>>().join("\n");
     (!text.is_empty()).then_some(text)
 }
 
-fn text_of(content: &ContentBlock) -> String {
+fn text_of(content: &Block) -> String {
     match content {
-        ContentBlock::Text(text) => text.text.clone(),
-        ContentBlock::ResourceLink(link) => link.uri.to_string(),
-        _ => String::new(),
+        Block::Text { text } => text.clone(),
+        Block::ResourceLink { uri } => uri.clone(),
+        Block::Other => String::new(),
     }
 }
 
-fn asked(request: &RequestPermissionRequest) -> Asked {
-    let option = |kinds: [PermissionOptionKind; 2]| {
+fn asked(request: &PermissionRequest) -> Asked {
+    let option = |kinds: [&str; 2]| {
         let of = |kind| request.options.iter().find(|option| option.kind == kind);
-        kinds.into_iter().find_map(of).map(|option| option.option_id.to_string())
+        kinds.into_iter().find_map(of).map(|option| option.option_id.clone())
     };
-    let fields = &request.tool_call.fields;
-    let told = json!([fields.title, fields.kind, fields.raw_input, fields.content, fields.locations]);
+    let ToolCall { title, kind, raw_input, content, locations, .. } = &request.tool_call;
+    let told = json!([title, kind, raw_input, content, locations]);
     Asked {
         call: call(&request.tool_call),
         digest: hex::encode(Sha256::digest(told.to_string())),
-        allow: option([PermissionOptionKind::AllowOnce, PermissionOptionKind::AllowAlways]),
-        reject: option([PermissionOptionKind::RejectOnce, PermissionOptionKind::RejectAlways]),
+        allow: option(["allow_once", "allow_always"]),
+        reject: option(["reject_once", "reject_always"]),
     }
 }
 
 pub(super) fn initialize(id: u64) -> Value {
-    let client = Implementation::new("open-cowork", env!("CARGO_PKG_VERSION"));
-    request(id, "initialize", &InitializeRequest::new(ProtocolVersion::V1).client_info(client))
+    let client = json!({ "name": "open-cowork", "version": env!("CARGO_PKG_VERSION") });
+    let capabilities = json!({ "fs": { "readTextFile": false, "writeTextFile": false }, "terminal": false });
+    let params = json!({ "protocolVersion": VERSION, "clientCapabilities": capabilities, "clientInfo": client });
+    request(id, "initialize", &params)
 }
 
 /// What it said when it was greeted.
@@ -217,9 +326,9 @@ pub(super) fn initialize(id: u64) -> Value {
 /// # Errors
 /// If it speaks no version that this does.
 pub(super) fn greeting(answer: Value) -> Result<Greeting, String> {
-    let answer: InitializeResponse =
+    let answer: Initialized =
         serde_json::from_value(answer).map_err(|error| format!("its greeting can't be read: {error}"))?;
-    if answer.protocol_version != ProtocolVersion::V1 {
+    if answer.protocol_version != VERSION {
         return Err("it does not speak version 1 of the protocol".into());
     }
     let name = answer.agent_info.map(|info| format!("{} {}", info.name, info.version));
@@ -227,56 +336,51 @@ pub(super) fn greeting(answer: Value) -> Result<Greeting, String> {
 }
 
 pub(super) fn new_session(id: u64, folder: &Path) -> Value {
-    request(id, "session/new", &NewSessionRequest::new(folder))
+    request(id, "session/new", &json!({ "cwd": folder.to_string_lossy(), "mcpServers": [] }))
 }
 
 pub(super) fn session_of(answer: Value) -> Result<String, String> {
-    let answer: NewSessionResponse =
+    let answer: Session =
         serde_json::from_value(answer).map_err(|error| format!("its new session can't be read: {error}"))?;
-    Ok(answer.session_id.to_string())
+    Ok(answer.session_id)
 }
 
 pub(super) fn load_session(id: u64, session: &str, folder: &Path) -> Value {
-    request(id, "session/load", &LoadSessionRequest::new(session.to_owned(), folder))
+    request(id, "session/load", &json!({ "sessionId": session, "cwd": folder.to_string_lossy(), "mcpServers": [] }))
 }
 
 pub(super) fn prompt(id: u64, session: &str, text: &str) -> Value {
-    let text = ContentBlock::Text(TextContent::new(text));
-    request(id, "session/prompt", &PromptRequest::new(session.to_owned(), vec![text]))
+    let text = json!({ "type": "text", "text": text });
+    request(id, "session/prompt", &json!({ "sessionId": session, "prompt": [text] }))
 }
 
 pub(super) fn ended(answer: &Value) -> Result<Ended, String> {
-    let reason = answer.get("stopReason").cloned().unwrap_or_default();
-    let reason: StopReason = serde_json::from_value(reason).map_err(|_| "it did not say why it stopped".to_owned())?;
-    let why = match reason {
-        StopReason::EndTurn => End::Done,
-        StopReason::Cancelled => End::Cancelled,
-        StopReason::MaxTokens => End::TooLong,
-        StopReason::MaxTurnRequests => End::TooManyRequests,
-        _ => End::Refused,
+    let why = match answer.get("stopReason").and_then(Value::as_str) {
+        Some("end_turn") => End::Done,
+        Some("cancelled") => End::Cancelled,
+        Some("max_tokens") => End::TooLong,
+        Some("max_turn_requests") => End::TooManyRequests,
+        Some(_) => End::Refused,
+        None => return Err("it did not say why it stopped".into()),
     };
     let count = |name: &str| answer.get("usage")?.get(name)?.as_i64().filter(|count| *count >= 0);
     Ok(Ended { why, tokens: count("inputTokens").zip(count("outputTokens")) })
 }
 
 pub(super) fn cancel(session: &str) -> Value {
-    let params = CancelNotification::new(session.to_owned());
-    json!({ "jsonrpc": "2.0", "method": "session/cancel", "params": params })
+    json!({ "jsonrpc": "2.0", "method": "session/cancel", "params": { "sessionId": session } })
 }
 
 /// What a person said to what it asked. An agent that offers no such choice is told that the question is off.
 pub(super) fn permission(id: &Value, asked: &Asked, approved: bool) -> Value {
     match if approved { &asked.allow } else { &asked.reject } {
-        Some(option) => {
-            let selected = SelectedPermissionOutcome::new(option.clone());
-            answer(id, &RequestPermissionResponse::new(RequestPermissionOutcome::Selected(selected)))
-        }
+        Some(option) => answer(id, &json!({ "outcome": { "outcome": "selected", "optionId": option } })),
         None => permission_cancelled(id),
     }
 }
 
 pub(super) fn permission_cancelled(id: &Value) -> Value {
-    answer(id, &RequestPermissionResponse::new(RequestPermissionOutcome::Cancelled))
+    answer(id, &json!({ "outcome": { "outcome": "cancelled" } }))
 }
 
 pub(super) fn unknown_method(id: &Value, method: &str) -> Value {
@@ -284,11 +388,11 @@ pub(super) fn unknown_method(id: &Value, method: &str) -> Value {
     json!({ "jsonrpc": "2.0", "id": id, "error": error })
 }
 
-fn request(id: u64, method: &str, params: &impl Serialize) -> Value {
+fn request(id: u64, method: &str, params: &Value) -> Value {
     json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": params })
 }
 
-fn answer(id: &Value, result: &impl Serialize) -> Value {
+fn answer(id: &Value, result: &Value) -> Value {
     json!({ "jsonrpc": "2.0", "id": id, "result": result })
 }
 
