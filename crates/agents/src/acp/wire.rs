@@ -163,9 +163,8 @@ struct ToolCall {
 #[derive(Deserialize, Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 enum Content {
-    Content {
-        content: Block,
-    },
+    #[serde(rename = "content")]
+    Told { content: Block },
     Diff {
         path: String,
         #[serde(flatten)]
@@ -283,7 +282,7 @@ fn status(status: &str) -> ToolCallStatus {
 /// `None`: there is nothing to read.
 fn output(content: &[Content]) -> Option<String> {
     let texts = content.iter().filter_map(|content| match content {
-        Content::Content { content } => Some(text_of(content)),
+        Content::Told { content } => Some(text_of(content)),
         Content::Diff { path, .. } => Some(format!("{path} is changed")),
         Content::Other => None,
     });
