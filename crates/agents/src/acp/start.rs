@@ -99,11 +99,13 @@ async fn ask(
     id: u64,
     request: &serde_json::Value,
 ) -> Result<Result<serde_json::Value, String>, String> {
-    live.process.say(request).await?;
+    // Whoever does not listen has ended, and may have said why.
+    let deaf = live.process.say(request).await.is_err();
     loop {
         let line = match live.process.next().await {
             Line::Text(line) => line,
             Line::TooLong => return Err("a line of it is too long".into()),
+            Line::End if deaf => return Err(format!("it does not listen{}", live.process.last_words().await)),
             Line::End => return Err(format!("it ended before it began{}", live.process.last_words().await)),
         };
         // Its program could not be started after all.
