@@ -133,7 +133,7 @@ impl Acp {
         cancel: &CancellationToken,
     ) -> Result<(Live, Outcome), Stop> {
         let waiting = memory.waiting.take();
-        let kept = self.kept.take(turn.session).await;
+        let kept = self.kept.take(turn.session);
         let kept = kept.filter(|(left, _)| turn.untouched && memory.left.as_ref() == Some(left)).map(|(_, live)| live);
         let (mut live, fresh) = match kept {
             Some(live) if live.stands().await => {

@@ -25,7 +25,7 @@ pub(super) struct Live {
     pub(super) prompt: Option<u64>,
     /// What it waits to be permitted, under the ids of its requests.
     pub(super) permissions: VecDeque<(Value, Asked)>,
-    /// Its tool calls, by what it calls them.
+    /// Its tool calls since the last prompt, by what it calls them.
     pub(super) calls: HashMap<String, Known>,
 }
 
@@ -96,7 +96,7 @@ impl Kept {
     }
 
     /// What the session's last turn left here, if it is here still, and the name of that turn.
-    pub(super) async fn take(&self, session: SessionId) -> Option<(String, Live)> {
+    pub(super) fn take(&self, session: SessionId) -> Option<(String, Live)> {
         let resting = self.lock().remove(&session)?;
         Some((resting.left, resting.live))
     }

@@ -100,6 +100,8 @@ impl<'a> Talk<'a> {
             // A turn that waited for a person was aborted.
             self.call_off().await?;
         }
+        // What it calls a tool call may come again in the next turn, for another one.
+        self.live.calls.clear();
         self.granted = granted;
         let id = self.live.next_id();
         self.live.prompt = Some(id);

@@ -45,6 +45,25 @@ fn message(event: &Event) -> Option<&String> {
 }
 
 #[tokio::test]
+async fn a_tool_call_of_the_next_turn_is_another_one_though_the_agent_calls_it_the_same() {
+    let mut world = World::new(settings());
+    let (_, first) = world.prompt("write a.txt one").await;
+    let (_, second) = world.prompt("write a.txt two").await;
+    let ids = |seen: &crate::world::Recorder| -> Vec<String> { seen.events.iter().filter_map(call).cloned().collect() };
+    let (first, second) = (ids(&first), ids(&second));
+    assert_eq!((first.len(), second.len()), (2, 2));
+    assert!(first.iter().all(|id| *id == first[0]) && second.iter().all(|id| *id == second[0]));
+    assert_ne!(first[0], second[0]);
+}
+
+fn call(event: &Event) -> Option<&String> {
+    match event {
+        Event::ToolCallUpserted { tool_call_id, .. } => Some(tool_call_id),
+        _ => None,
+    }
+}
+
+#[tokio::test]
 async fn a_process_is_kept_for_the_next_turn_and_does_nothing_meanwhile() {
     let mut world = World::new(settings());
     let (_, first) = world.prompt("pid").await;

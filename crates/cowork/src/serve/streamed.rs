@@ -8,7 +8,7 @@
 //!
 //! Not here: when a connection is given over (`connections`), what a stream says and when it ends (`web::events`).
 
-use std::fmt::Write as _;
+use std::error::Error;
 use std::io::ErrorKind;
 
 use axum::body::{Body, Bytes};
@@ -16,13 +16,13 @@ use axum::http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, DATE, TRANSFE
 use axum::http::response::Parts;
 use axum::http::{Method, Response, StatusCode, Version};
 use clock::Timestamp;
-use futures::StreamExt as _;
+use futures::{FutureExt as _, Stream, StreamExt as _};
 use hyper::Request;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 
-/// Messages that are written at once, if so many wait.
-const AT_ONCE: usize = 64;
+/// Bytes of messages that are written at once, if so many wait; a message more may begin before them.
+const AT_ONCE: usize = 16 * 1024;
 /// The end of a body in chunks.
 const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
 
@@ -57,16 +57,59 @@ impl Streamed {
     pub(super) async fn write(self, stream: &mut TcpStream) -> std::io::Result<()> {
         stream.write_all(&self.head).await?;
         drop(self.head);
-        let mut messages = self.body.into_data_stream().ready_chunks(AT_ONCE);
+        let mut messages = self.body.into_data_stream();
         loop {
-            let messages = tokio::select! {
-                messages = messages.next() => messages,
+            let first = tokio::select! {
+                first = messages.next() => first,
                 () = left(stream) => return Ok(()),
             };
-            let Some(messages) = messages else { return stream.write_all(LAST_CHUNK).await };
-            let messages: Vec<Bytes> = messages.into_iter().collect::<Result<_, _>>().map_err(std::io::Error::other)?;
-            stream.write_all(&chunks(&messages)).await?;
+            let Chunks { bytes, last } = gather(first, &mut messages)?;
+            stream.write_all(&bytes).await?;
+            if last {
+                return Ok(());
+            }
         }
+    }
+}
+
+/// Of a body: RFC 9112, section 7.1.
+#[derive(Debug, Default)]
+struct Chunks {
+    bytes: Vec<u8>,
+    /// The body ends with them.
+    last: bool,
+}
+
+/// The message that came and those that wait behind it, up to a bound: who reads slowly is to be asked for little at a time.
+fn gather<E: Into<Box<dyn Error + Send + Sync>>>(
+    first: Option<Result<Bytes, E>>,
+    messages: &mut (impl Stream<Item = Result<Bytes, E>> + Unpin),
+) -> std::io::Result<Chunks> {
+    let (mut chunks, mut next) = (Chunks::default(), Some(first));
+    while let Some(message) = next {
+        match message.transpose().map_err(std::io::Error::other)? {
+            Some(message) => chunks.add(&message),
+            None => chunks.end(),
+        }
+        let more = !chunks.last && chunks.bytes.len() < AT_ONCE;
+        next = if more { messages.next().now_or_never() } else { None };
+    }
+    Ok(chunks)
+}
+
+impl Chunks {
+    /// An empty one would end the body.
+    fn add(&mut self, message: &[u8]) {
+        if !message.is_empty() {
+            self.bytes.extend_from_slice(format!("{:x}\r\n", message.len()).as_bytes());
+            self.bytes.extend_from_slice(message);
+            self.bytes.extend_from_slice(b"\r\n");
+        }
+    }
+
+    fn end(&mut self) {
+        self.bytes.extend_from_slice(LAST_CHUNK);
+        self.last = true;
     }
 }
 
@@ -86,21 +129,6 @@ fn head(parts: &Parts, now: Timestamp) -> Vec<u8> {
     head
 }
 
-/// Each message as a chunk: RFC 9112, section 7.1. An empty one would end the body.
-fn chunks(messages: &[Bytes]) -> Vec<u8> {
-    let length: usize = messages.iter().map(|message| message.len() + 20).sum();
-    let mut chunks = Vec::with_capacity(length);
-    let mut size = String::new();
-    for message in messages.iter().filter(|message| !message.is_empty()) {
-        size.clear();
-        write!(size, "{:x}\r\n", message.len()).expect("a string takes all");
-        chunks.extend_from_slice(size.as_bytes());
-        chunks.extend_from_slice(message);
-        chunks.extend_from_slice(b"\r\n");
-    }
-    chunks
-}
-
 /// Until the client has ended the connection. What it says meanwhile is for nobody: it was told that the connection ends with
 /// this answer.
 async fn left(stream: &TcpStream) {
@@ -117,6 +145,10 @@ async fn left(stream: &TcpStream) {
 
 #[cfg(test)]
 mod tests {
+    use std::convert::Infallible;
+
+    use futures::stream;
+
     use super::*;
 
     #[test]
@@ -148,8 +180,20 @@ mod tests {
             "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nx-request-id: a\r\ndate: Thu, 01 Jan 1970 00:00:00 GMT\r\n\
              transfer-encoding: chunked\r\nconnection: close\r\n\r\n"
         );
-        let messages = [Bytes::from_static(b":\n\n"), Bytes::new(), Bytes::from("x".repeat(17))];
-        let chunks = String::from_utf8(chunks(&messages)).unwrap();
-        assert_eq!(chunks, format!("3\r\n:\n\n\r\n11\r\n{}\r\n", "x".repeat(17)));
+    }
+
+    #[test]
+    fn what_waits_is_written_in_chunks_up_to_a_bound_and_nothing_of_it_is_lost() {
+        let message = |length: usize| Ok::<_, Infallible>(Bytes::from("x".repeat(length)));
+        let mut few = stream::iter([message(0), message(17)]);
+        let gathered = gather(Some(message(3)), &mut few).unwrap();
+        assert!(gathered.last);
+        assert_eq!(gathered.bytes, format!("3\r\nxxx\r\n11\r\n{}\r\n0\r\n\r\n", "x".repeat(17)).into_bytes());
+        let mut many = stream::iter((0..5).map(|_| message(AT_ONCE / 2)));
+        let gathered = gather(Some(message(1)), &mut many).unwrap();
+        assert!(!gathered.last && gathered.bytes.len() < 2 * AT_ONCE);
+        assert_eq!(many.count().now_or_never(), Some(3), "the rest waits");
+        let mut silent = stream::pending::<Result<Bytes, Infallible>>();
+        assert_eq!(gather(Some(message(1)), &mut silent).unwrap().bytes, b"1\r\nx\r\n", "nobody waits for more");
     }
 }
