@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use client::Client;
 use redact::{Findings, Needle, Scanner};
+use serde::Deserialize;
 use serde_json::json;
 use walkdir::WalkDir;
 
@@ -31,8 +32,13 @@ pub(crate) async fn collect_live(
     needles: &[Needle],
 ) -> Vec<Output> {
     let mut outputs = Vec::new();
-    for path in ["/api/diagnostics", "/api/metrics", "/api/workspace", "/api/audit", "/api/byok-keys", "/healthz"] {
+    for path in ["/api/diagnostics", "/api/metrics", "/api/workspace", "/healthz"] {
         if let Some(text) = inquiry.learn("an operator read", operator.text(path).await) {
+            outputs.push(Output::Text { name: format!("GET {path}"), text });
+        }
+    }
+    for path in ["/api/audit", "/api/byok-keys"] {
+        if let Some(text) = inquiry.learn("an operator read", every_page(operator, path).await) {
             outputs.push(Output::Text { name: format!("GET {path}"), text });
         }
     }
@@ -55,6 +61,23 @@ pub(crate) async fn collect_live(
     }
     outputs.extend(error_bodies(&target.url(Role::Web), needles).await);
     outputs
+}
+
+/// A list to its end, as it is answered, page behind page.
+async fn every_page(operator: &Client, path: &str) -> anyhow::Result<String> {
+    #[derive(Deserialize)]
+    struct Page {
+        next_cursor: Option<String>,
+    }
+    let (mut all, mut query) = (String::new(), "limit=200".to_owned());
+    loop {
+        let text = operator.text(&format!("{path}?{query}")).await?;
+        let Page { next_cursor } = serde_json::from_str(&text)?;
+        all.push_str(&text);
+        all.push('\n');
+        let Some(cursor) = next_cursor else { return Ok(all) };
+        query = format!("limit=200&cursor={cursor}");
+    }
 }
 
 /// What the API says when it is asked for nonsense that is full of canaries.

@@ -103,7 +103,8 @@ pub(super) const FAULTS: &[Fault] = &[
                  'report-%' ORDER BY artifact_id LIMIT 1); DELETE FROM blobs WHERE NOT EXISTS (SELECT FROM \
                  artifacts a WHERE a.blob_key = blobs.blob_key) AND NOT EXISTS (SELECT FROM checkpoint_blobs \
                  c WHERE c.blob_key = blobs.blob_key) AND NOT EXISTS (SELECT FROM checkpoints c WHERE \
-                 c.manifest_key = blobs.blob_key)",
+                 c.manifest_key = blobs.blob_key) AND NOT EXISTS (SELECT FROM project_sources s WHERE s.blob_key = \
+                 blobs.blob_key)",
             ),
         )],
         &[
