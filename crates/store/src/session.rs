@@ -17,6 +17,9 @@ use domain::details::{Tags, terms};
 use domain::event::Event;
 use domain::projection::{Projection, SessionState};
 use ids::{AccountId, CheckpointId, OrgId, ProjectSourceId, SessionId};
+use serde::Deserialize as _;
+use serde::de::IntoDeserializer as _;
+use serde::de::value::StrDeserializer;
 use serde_json::value::RawValue;
 use sqlx::PgConnection;
 use sqlx::types::Json;
@@ -151,10 +154,16 @@ struct SessionRow {
     updated_at: Timestamp,
 }
 
+/// `None`: it is none that is known.
+fn read_state(state: &str) -> Option<SessionState> {
+    let state: StrDeserializer<'_, serde::de::value::Error> = state.into_deserializer();
+    SessionState::deserialize(state).ok()
+}
+
 impl SessionRow {
     fn read(self) -> Session {
         Session {
-            state: serde_json::from_value(self.state.into()).ok(),
+            state: self.state.and_then(|state| read_state(&state)),
             session_id: self.session_id,
             title: self.title,
             agent: self.agent,

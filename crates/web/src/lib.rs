@@ -29,6 +29,7 @@ mod events;
 mod extract;
 mod gate;
 mod idempotency;
+mod instant;
 mod interactions;
 mod invitations;
 mod maintenance;

@@ -23,6 +23,7 @@ use utoipa_axum::routes;
 use crate::app::App;
 use crate::auth::Caller;
 use crate::extract::{Json, Path};
+use crate::instant;
 use crate::problem::Problem;
 use crate::profiles;
 use crate::text::{Name, Word};
@@ -53,8 +54,10 @@ struct SessionView {
     #[schema(value_type = Option<String>, format = DateTime)]
     archived_at: Option<Timestamp>,
     #[schema(value_type = String, format = DateTime)]
+    #[serde(serialize_with = "instant::write")]
     created_at: Timestamp,
     #[schema(value_type = String, format = DateTime)]
+    #[serde(serialize_with = "instant::write")]
     updated_at: Timestamp,
 }
 

@@ -32,6 +32,7 @@ use objects::Objects;
 use secrets::Kms;
 use store::{Held, Lease, Store, StoreError};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::holdings::Holdings;
@@ -111,15 +112,24 @@ pub async fn run(parts: Parts, config: Config, shutdown: CancellationToken) {
 async fn work(context: &Arc<Context>, shutdown: &CancellationToken, done: &CancellationToken) {
     let mut sessions = JoinSet::new();
     let mut work = context.parts.store.wakes().work();
+    let mut look_at = Instant::now();
     while !shutdown.is_cancelled() {
-        for (lease, held) in claim(context, context.config.concurrency - sessions.len()).await {
-            sessions.spawn(session::advance(context.clone(), lease, held));
+        let free = context.config.concurrency - sessions.len();
+        if look_at <= Instant::now() {
+            let claimed = claim(context, free).await;
+            // With all places taken, more may wait; else nothing does that nobody will tell of.
+            let full = claimed.len() == free;
+            look_at = Instant::now() + if full { Duration::ZERO } else { context.config.poll };
+            for (lease, held) in claimed {
+                sessions.spawn(session::advance(context.clone(), lease, held));
+            }
         }
+        let room = sessions.len() < context.config.concurrency;
         tokio::select! {
             () = shutdown.cancelled() => {}
             Some(_) = sessions.join_next() => while sessions.try_join_next().is_some() {},
-            () = work.woken() => {}
-            () = tokio::time::sleep(context.config.poll) => {}
+            () = work.woken() => look_at = Instant::now(),
+            () = tokio::time::sleep_until(look_at), if room => {}
         }
     }
     let drained = async { while sessions.join_next().await.is_some() {} };

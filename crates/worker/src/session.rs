@@ -6,7 +6,6 @@ use chrono::TimeDelta;
 use domain::command::{CommandState, Wish, wait_after_loss};
 use domain::event::{Event, TurnOutcome};
 use ids::{CheckpointId, ProjectSourceId};
-use serde_json::Value;
 use store::{Held, Lease, NewCheckpoint, NextCommand, QUOTAS_OF_TURNS, StoreError};
 
 use crate::Context;
@@ -25,8 +24,6 @@ pub(crate) struct Session {
     pub(crate) checkpoint: Option<CheckpointId>,
     /// What the workspace begins with, as long as there is no checkpoint.
     pub(crate) project_source: Option<ProjectSourceId>,
-    /// What the agent left behind; `None`: it is still in the checkpoint.
-    pub(crate) state: Option<Value>,
     /// How often the command in hand was started. For the wait before the next time.
     attempt: i32,
 }
@@ -47,7 +44,6 @@ pub(crate) async fn advance(context: Arc<Context>, lease: Lease, held: Result<He
         agent: held.agent,
         checkpoint: held.checkpoint,
         project_source: held.project_source,
-        state: None,
         attempt: 0,
     };
     if let Err(halt) = session.all(held.next).await {

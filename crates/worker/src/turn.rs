@@ -14,7 +14,7 @@ use objects::{Blob, CheckpointKey, ObjectsError};
 use projects::UnpackError;
 use secrets::KmsError;
 use serde_json::Value;
-use store::{BlobRow, Checkpoint, NewCheckpoint, NextCommand};
+use store::{BlobRow, Checkpoint, Lease, NewCheckpoint, NextCommand};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -91,9 +91,6 @@ impl Session {
         self.hold.end();
         if let Some(new) = &ended.checkpoint {
             self.checkpoint = Some(new.checkpoint);
-            // Before the row names it: afterwards the session may be somebody else's, and the folder with it. If the
-            // row never does, the mark says nothing.
-            self.context.workspaces.mark(&self.workspace(), new.checkpoint).await;
         }
         let next = self.end(&command, ended).await?;
         metrics::histogram!("cowork_turn_duration_ms").record(begun.elapsed().as_secs_f64() * 1_000.0);
@@ -113,34 +110,36 @@ impl Session {
         let agent = agent.ok_or_else(unknown)?;
         let key = self.context.keys.get(self.hold.lease.org).await.map_err(keyless)?;
         let workspace = self.workspace();
-        let (found, state) = self.restore(&key, &workspace, agent.as_ref()).await?;
-        Ok(Prepared { agent, key, workspace, untouched: found == Found::AtCheckpoint, state })
+        let (untouched, state) = self.restore(&key, &workspace, agent.as_ref()).await?;
+        Ok(Prepared { agent, key, workspace, untouched, state })
     }
 
-    /// Brings the workspace to the session's checkpoint, and gives back how it was found, and the agent's state.
+    /// Brings the workspace to the session's checkpoint. Gives back whether it was there already, and the agent's state.
     async fn restore(
         &mut self,
         key: &CheckpointKey,
         workspace: &Path,
         agent: &dyn Agent,
-    ) -> Result<(Found, Value), Unready> {
-        let found = self.context.workspaces.unmark(workspace, self.checkpoint).await?;
+    ) -> Result<(bool, Value), Unready> {
+        let Lease { org, session, .. } = self.hold.lease;
+        let found = self.context.workspaces.enter(org, session, self.checkpoint).await?;
         let Some(checkpoint) = self.checkpoint else {
             self.begin_workspace(workspace, agent).await?;
-            return Ok((Found::Elsewhere, Value::Null));
+            return Ok((false, Value::Null));
         };
-        if let (Found::AtCheckpoint, Some(state)) = (found, self.state.take()) {
-            return Ok((found, state));
+        if let Found::AtCheckpoint(Some(state)) = found {
+            return Ok((true, state));
         }
-        let row = self.context.parts.store.checkpoint_by_id(self.hold.lease.org, checkpoint).await?;
+        let row = self.context.parts.store.checkpoint_by_id(org, checkpoint).await?;
         let row = row.ok_or_else(|| Unready::Broken(broken("its row is missing")))?;
         let (name, manifest) = (self.name(checkpoint), manifest(&row)?);
-        let objects = &self.context.parts.objects;
-        let saved = match found {
-            Found::AtCheckpoint => checkpoint::read(objects, key, name, &manifest).await,
-            Found::Elsewhere => checkpoint::open(objects, key, name, &manifest, workspace).await,
+        let (objects, untouched) = (&self.context.parts.objects, found != Found::Elsewhere);
+        let saved = if untouched {
+            checkpoint::read(objects, key, name, &manifest).await
+        } else {
+            checkpoint::open(objects, key, name, &manifest, workspace).await
         };
-        Ok((found, saved.map_err(unopened)?.state))
+        Ok((untouched, saved.map_err(unopened)?.state))
     }
 
     /// Makes the workspace of a session that has saved none, anew each time: half of a lost turn may be there.
@@ -210,7 +209,7 @@ impl Session {
         let generation = self.hold.lease.token.generation;
         match checkpoint::save(&parts.objects, key, generation, name, workspace, &saved).await {
             Ok(objects) => {
-                self.state = Some(saved.state);
+                self.context.workspaces.leave(self.hold.lease.session, name.checkpoint, saved.state);
                 let files = objects.files.into_iter().map(blob_row).collect();
                 let manifest = blob_row(objects.manifest);
                 let new = NewCheckpoint { checkpoint: name.checkpoint, manifest, files, since };

@@ -1,35 +1,53 @@
 //! The folder that a session's agent works in: brought to the last checkpoint before a turn, saved after it.
 //!
-//! A folder that this process left exactly at a checkpoint is used again as it is. A mark beside it says so; whoever
-//! starts a turn there takes the mark away first. So half of a lost turn is never gone on from, whoever left it: the
-//! mark of another process, or of a life before this one, counts for nothing.
+//! A folder that this process left exactly at a checkpoint is used again as it is, with the agent's state, which is remembered
+//! with it: a follow-up reads nothing from the database or the object store. Only this process knows what it left, so what
+//! another one left, or a life before this one, counts for nothing. A file beside the folder says which process entered it last:
+//! where that is another, this one has forgotten.
 //!
 //! Not here: what a checkpoint is (`objects::checkpoint`).
 
-use std::fs::File;
-use std::io::{ErrorKind, Read as _};
-use std::os::unix::fs::FileExt as _;
+use std::io::ErrorKind;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
+use hashlink::LruCache;
 use ids::{CheckpointId, InstanceId, OrgId, SessionId};
+use serde_json::Value;
 use tokio::fs;
+
+/// Folders that are remembered, those that were left last.
+const REMEMBERED: usize = 1_000;
+/// JSON of an agent's state that is remembered, in bytes. A larger one is read from its checkpoint.
+const STATE_BYTES: usize = 16 << 10;
 
 #[derive(Debug)]
 pub(crate) struct Workspaces {
     root: PathBuf,
     instance: InstanceId,
+    left: Mutex<LruCache<SessionId, Left>>,
 }
 
-/// Whether the folder holds what a checkpoint does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// How this process left a folder.
+#[derive(Debug)]
+struct Left {
+    checkpoint: CheckpointId,
+    /// `None`: it is too large.
+    state: Option<Value>,
+}
+
+/// What a folder holds when it is entered.
+#[derive(Debug, PartialEq)]
 pub(crate) enum Found {
-    AtCheckpoint,
+    /// What the checkpoint does. With the agent's state, if it is remembered.
+    AtCheckpoint(Option<Value>),
     Elsewhere,
 }
 
 impl Workspaces {
     pub(crate) fn new(root: PathBuf, instance: InstanceId) -> Self {
-        Self { root, instance }
+        Self { root, instance, left: Mutex::new(LruCache::new(REMEMBERED)) }
     }
 
     /// The same on every worker: agents keep absolute paths in their state.
@@ -37,31 +55,27 @@ impl Workspaces {
         self.root.join(org.to_string()).join(session.to_string())
     }
 
-    /// Takes the mark away and says what it said. Its file stays, and is blank: a file made and removed for every turn fills a
-    /// file system's list of inodes that it must not use again yet (ext4 walks through that of the last minutes at
-    /// each new file; it was two fifths of a busy worker's processor time), and one that is cut short gets a new block each time.
-    pub(crate) async fn unmark(&self, workspace: &Path, checkpoint: Option<CheckpointId>) -> std::io::Result<Found> {
-        let mark = mark(workspace);
-        let said = tokio::task::spawn_blocking(move || take(&mark)).await??;
-        let here = checkpoint.is_some_and(|checkpoint| said == self.says(checkpoint));
-        Ok(if here { Found::AtCheckpoint } else { Found::Elsewhere })
+    /// For a turn that goes on from `checkpoint`. Until the folder is left again it holds half of a turn.
+    pub(crate) async fn enter(
+        &self,
+        org: OrgId,
+        session: SessionId,
+        checkpoint: Option<CheckpointId>,
+    ) -> std::io::Result<Found> {
+        let left = self.left.lock().unwrap_or_else(PoisonError::into_inner).remove(&session);
+        let (file, instance) = (entered_by(&self.path(org, session)), self.instance.to_string());
+        let stayed = tokio::task::spawn_blocking(move || sign(&file, &instance)).await??;
+        Ok(match left {
+            Some(left) if stayed && Some(left.checkpoint) == checkpoint => Found::AtCheckpoint(left.state),
+            _ => Found::Elsewhere,
+        })
     }
 
-    /// Notes that the folder is exactly at `checkpoint`. Failing is harmless: it will be restored once more.
-    pub(crate) async fn mark(&self, workspace: &Path, checkpoint: CheckpointId) {
-        let (mark, says) = (mark(workspace), self.says(checkpoint));
-        let written = tokio::task::spawn_blocking(move || {
-            let file = File::options().write(true).create(true).truncate(false).open(mark)?;
-            file.write_all_at(says.as_bytes(), 0)
-        });
-        if let Err(error) = written.await.unwrap_or_else(|error| Err(error.into())) {
-            tracing::debug!(%error, "a workspace was not marked");
-        }
-    }
-
-    /// Always of the same length.
-    fn says(&self, checkpoint: CheckpointId) -> String {
-        format!("{} {checkpoint}", self.instance)
+    /// Remembers that the folder is exactly at `checkpoint`, of which `state` is.
+    pub(crate) fn leave(&self, session: SessionId, checkpoint: CheckpointId, state: Value) {
+        let state = Some(state).filter(|state| state.is_null() || state.to_string().len() <= STATE_BYTES);
+        let left = Left { checkpoint, state };
+        self.left.lock().unwrap_or_else(PoisonError::into_inner).insert(session, left);
     }
 }
 
@@ -79,21 +93,80 @@ pub(crate) async fn make(folder: &Path) -> std::io::Result<()> {
     fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).await
 }
 
-fn mark(workspace: &Path) -> PathBuf {
+fn entered_by(workspace: &Path) -> PathBuf {
     let mut name = workspace.file_name().unwrap_or_default().to_owned();
     name.push(".at");
     workspace.with_file_name(name)
 }
 
-/// What the mark says, if there is one; it says nothing from then on.
-fn take(mark: &Path) -> std::io::Result<String> {
-    let mut said = String::new();
-    let mut file = match File::options().read(true).write(true).open(mark) {
-        Ok(file) => file,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(said),
-        Err(error) => return Err(error),
-    };
-    file.read_to_string(&mut said)?;
-    file.write_all_at(" ".repeat(said.len()).as_bytes(), 0)?;
-    Ok(said)
+/// Says in `file` that `instance` is here. Whether it said so already: then nothing is written, since a file that is made anew for
+/// each turn costs more than the turn (ext4 walks through the inodes that it may not use again yet).
+fn sign(file: &Path, instance: &str) -> std::io::Result<bool> {
+    match std::fs::read(file) {
+        Ok(said) if said == instance.as_bytes() => return Ok(true),
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    if let Some(folder) = file.parent() {
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    }
+    std::fs::write(file, instance).map(|()| false)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use uuid::Uuid;
+
+    use super::*;
+
+    struct Folder {
+        root: tempfile::TempDir,
+        org: OrgId,
+        session: SessionId,
+    }
+
+    impl Folder {
+        fn new() -> Self {
+            let id = Uuid::from_u128;
+            Self { root: tempfile::tempdir().unwrap(), org: id(1).into(), session: id(2).into() }
+        }
+
+        /// Another one each time.
+        fn process(&self, number: u128) -> Workspaces {
+            Workspaces::new(self.root.path().to_owned(), Uuid::from_u128(number).into())
+        }
+
+        async fn enter(&self, process: &Workspaces, checkpoint: u128) -> Found {
+            process.enter(self.org, self.session, Some(Uuid::from_u128(checkpoint).into())).await.unwrap()
+        }
+
+        fn leave(&self, process: &Workspaces, checkpoint: u128, state: Value) {
+            process.leave(self.session, Uuid::from_u128(checkpoint).into(), state);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_folder_is_at_a_checkpoint_only_for_the_process_that_left_it_there() {
+        let (folder, state) = (Folder::new(), json!({"lines": 3}));
+        let (one, other) = (folder.process(11), folder.process(12));
+        assert_eq!(folder.enter(&one, 1).await, Found::Elsewhere);
+        folder.leave(&one, 1, state.clone());
+        assert_eq!(folder.enter(&one, 1).await, Found::AtCheckpoint(Some(state.clone())));
+        assert_eq!(folder.enter(&one, 1).await, Found::Elsewhere, "half of a turn was gone on from");
+        folder.leave(&one, 2, state.clone());
+        assert_eq!(folder.enter(&one, 1).await, Found::Elsewhere, "it was left at another checkpoint");
+        folder.leave(&one, 2, state.clone());
+        assert_eq!(folder.enter(&other, 2).await, Found::Elsewhere);
+        assert_eq!(folder.enter(&one, 2).await, Found::Elsewhere, "another process was there meanwhile");
+    }
+
+    #[tokio::test]
+    async fn a_large_state_is_read_from_its_checkpoint() {
+        let folder = Folder::new();
+        let process = folder.process(11);
+        folder.enter(&process, 1).await;
+        folder.leave(&process, 1, json!("x".repeat(STATE_BYTES)));
+        assert_eq!(folder.enter(&process, 1).await, Found::AtCheckpoint(None));
+    }
 }
