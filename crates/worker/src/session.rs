@@ -6,7 +6,6 @@ use chrono::TimeDelta;
 use domain::command::{CommandState, Wish, wait_after_loss};
 use domain::event::{Event, TurnOutcome};
 use ids::{CheckpointId, ProjectSourceId};
-use serde_json::Value;
 use store::{Held, Lease, NewCheckpoint, NextCommand, QUOTAS_OF_TURNS, StoreError};
 
 use crate::Context;
@@ -14,6 +13,7 @@ use crate::halt::{Halt, chain};
 use crate::holdings::Hold;
 use crate::journal::{Ending, Journal};
 use crate::plan::{Plan, plan};
+use crate::turn::Behind;
 
 /// A session that this worker holds.
 #[derive(Debug)]
@@ -25,8 +25,8 @@ pub(crate) struct Session {
     pub(crate) checkpoint: Option<CheckpointId>,
     /// What the workspace begins with, as long as there is no checkpoint.
     pub(crate) project_source: Option<ProjectSourceId>,
-    /// What the agent left behind; `None`: it is still in the checkpoint.
-    pub(crate) state: Option<Value>,
+    /// What the last turn left behind; `None`: it is still in the checkpoint.
+    pub(crate) behind: Option<Behind>,
     /// How often the command in hand was started. For the wait before the next time.
     attempt: i32,
 }
@@ -47,7 +47,7 @@ pub(crate) async fn advance(context: Arc<Context>, lease: Lease, held: Result<He
         agent: held.agent,
         checkpoint: held.checkpoint,
         project_source: held.project_source,
-        state: None,
+        behind: None,
         attempt: 0,
     };
     if let Err(halt) = session.all(held.next).await {

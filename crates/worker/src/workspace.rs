@@ -67,10 +67,8 @@ impl Workspaces {
 
 /// Makes the folder, empty: for a session that has no checkpoint yet.
 pub(crate) async fn empty(workspace: &Path) -> std::io::Result<()> {
-    match fs::remove_dir_all(workspace).await {
-        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
+    let gone = workspace.to_owned();
+    tokio::task::spawn_blocking(move || beneath::remove(&gone)).await??;
     make(workspace).await
 }
 
