@@ -28,7 +28,7 @@ impl Agent for Plumber {
         let mut outcome = Outcome::Completed;
         match text.split_once(' ') {
             Some(("pipe", name)) => {
-                nix::unistd::mkfifo(&turn.workspace.join(name), nix::sys::stat::Mode::S_IRUSR).unwrap()
+                nix::unistd::mkfifo(&turn.workspace.join(name), nix::sys::stat::Mode::S_IRUSR).unwrap();
             }
             Some(("publish", name)) => {
                 let publication = Publication { name: name.into(), media_type: "text/plain".into(), path: name.into() };
