@@ -6,9 +6,9 @@
 //!
 //! Not here: the stories (`tests/`).
 
+mod agents;
 mod backups;
 mod binary;
-mod codex;
 mod collector;
 mod drill;
 mod folder;
@@ -27,9 +27,9 @@ mod visitor;
 mod wait;
 mod world;
 
+pub use crate::agents::RealAgent;
 pub use crate::backups::{PgBackRest, Physical, copy_folder, dump, tool};
 pub use crate::binary::{binary, cowork};
-pub use crate::codex::codex;
 pub use crate::collector::{CollectedSpan, Collector};
 pub use crate::drill::{Drill, Ended, Paused, journal};
 pub use crate::folder::Folder;

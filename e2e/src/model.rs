@@ -1,19 +1,38 @@
-//! A model that does what it is told: answers OpenAI's `POST /v1/responses` as a stream of events.
+//! A model that does what it is told: answers OpenAI's `POST /v1/responses` and `POST /v1/chat/completions` as streams.
 //!
-//! `make FILE` is a call of the tool that runs commands; whatever else is said to it, it answers with all that it was ever told in the
+//! `run COMMAND` is a call of the tool that runs commands; whatever else is said to it, it answers with all that it was ever told in the
 //! conversation. `hold` it answers when it is let go.
 //!
 //! Not here: who asks it.
+
+mod chat;
+mod responses;
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 /// The words by which it knows what people said from what an agent puts around it.
-const WORDS: [&str; 3] = ["make ", "count", "hold"];
+const WORDS: [&str; 3] = ["run ", "count", "hold"];
+
+/// What it was asked, however that is written.
+struct Asked {
+    /// What people said, and agents around it, the oldest first.
+    texts: Vec<String>,
+    /// That the last of them is to be answered, and not what a tool gave.
+    last: bool,
+    /// There is a tool that runs commands.
+    tools: bool,
+}
+
+/// What it answers.
+enum Answer {
+    Run(String),
+    Say(String),
+}
 
 /// Ends with the test's process.
 #[derive(Debug, Clone)]
@@ -96,56 +115,28 @@ fn answer(mut stream: &TcpStream, seen: &Seen) -> std::io::Result<()> {
     }
     let mut body = vec![0; length];
     reader.read_exact(&mut body)?;
-    if !first.starts_with("POST /v1/responses ") {
-        return write!(stream, "HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
-    }
     let asked: Value = serde_json::from_slice(&body).unwrap_or_default();
-    let events = said(&asked["input"], seen);
-    write!(stream, "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n")?;
-    for event in events {
-        write!(stream, "event: {}\ndata: {event}\n\n", event["type"].as_str().unwrap_or_default())?;
-    }
-    Ok(())
+    let text = if first.starts_with("POST /v1/responses ") {
+        responses::written(decide(responses::read(&asked), seen))
+    } else if first.starts_with("POST /v1/chat/completions ") {
+        chat::written(decide(chat::read(&asked), seen))
+    } else {
+        return write!(stream, "HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+    };
+    write!(stream, "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n{text}")
 }
 
-fn said(input: &Value, seen: &Seen) -> Vec<Value> {
-    let items: Vec<&Value> = input.as_array().into_iter().flatten().collect();
-    let users = items.iter().filter(|item| item["type"] == "message" && item["role"] == "user");
-    let texts = users.filter_map(|item| item["content"][0]["text"].as_str());
-    let told: Vec<&str> = texts.filter(|text| WORDS.iter().any(|word| text.starts_with(word))).collect();
-    let last = items.last().is_some_and(|item| item["type"] == "message");
-    let file = told.last().and_then(|text| text.strip_prefix("make ")).filter(|_| last);
-    if told.last() == Some(&"hold") && last {
+fn decide(Asked { texts, last, tools }: Asked, seen: &Seen) -> Answer {
+    let told: Vec<&str> =
+        texts.iter().map(String::as_str).filter(|text| WORDS.iter().any(|word| text.starts_with(word))).collect();
+    let now = told.last().copied().filter(|_| last && tools);
+    if now == Some("hold") {
         seen.holds.store(true, Ordering::SeqCst);
         let open = seen.open.lock().expect("no holder of this lock can panic");
         drop(seen.opened.wait_while(open, |open| !*open));
     }
-    match file {
-        Some(file) => call(file),
-        None => message(&format!("I was told: {}.", told.join(", "))),
+    match now.and_then(|text| text.strip_prefix("run ")) {
+        Some(command) => Answer::Run(command.to_owned()),
+        None => Answer::Say(format!("I was told: {}.", told.join(", "))),
     }
-}
-
-fn call(file: &str) -> Vec<Value> {
-    let arguments = json!({ "cmd": format!("echo hello > {file}") }).to_string();
-    let call = json!({
-        "type": "function_call", "id": "f1", "call_id": "c1", "name": "exec_command", "arguments": arguments,
-    });
-    around(vec![json!({ "type": "response.output_item.done", "item": call })])
-}
-
-fn message(text: &str) -> Vec<Value> {
-    let item = |content| json!({ "type": "message", "role": "assistant", "id": "m1", "content": content });
-    around(vec![
-        json!({ "type": "response.output_item.added", "item": item(json!([])) }),
-        json!({ "type": "response.output_text.delta", "delta": text }),
-        json!({ "type": "response.output_item.done", "item": item(json!([{ "type": "output_text", "text": text }])) }),
-    ])
-}
-
-fn around(events: Vec<Value>) -> Vec<Value> {
-    let usage = json!({ "input_tokens": 3, "output_tokens": 2, "total_tokens": 5 });
-    let first = json!({ "type": "response.created", "response": { "id": "r1" } });
-    let last = json!({ "type": "response.completed", "response": { "id": "r1", "usage": usage } });
-    std::iter::once(first).chain(events).chain([last]).collect()
 }

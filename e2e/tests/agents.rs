@@ -1,11 +1,12 @@
-//! A real agent in its sandbox, with an org's own key, whose worker is killed in the middle of a turn.
+//! Real agents in their sandbox, with an org's own key, whose worker is killed in the middle of a turn. What they made goes on with
+//! them: files, and links.
 //!
 //! Takes npm and a registry, and a kernel with Landlock of 6.7 or newer.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use client::Wish;
-use e2e::{Folder, Installation, Model, Served, codex, living_below, wait_for, wait_for_async};
+use e2e::{Folder, Installation, Model, RealAgent, Served, living_below, wait_for, wait_for_async};
 use ids::{CommandId, SessionId};
 use localpg::{Binaries, Cluster, Options};
 use sha2::{Digest as _, Sha256};
@@ -14,6 +15,7 @@ use walkdir::WalkDir;
 
 /// A system whose worker is a process of its own.
 struct Story {
+    agent: RealAgent,
     installation: Installation,
     web: Served,
     /// `None`: it was killed.
@@ -26,7 +28,7 @@ struct Story {
 }
 
 impl Story {
-    async fn tell() -> Self {
+    async fn tell(agent: RealAgent) -> Self {
         let (folder, model) = (Folder::new(), Model::start());
         let binaries = Binaries::find(e2e::search_path().as_deref()).expect("Postgres' programs are installed");
         let cluster = Cluster::start(&binaries, &folder.path().join("postgres"), Options::fast()).expect("it starts");
@@ -34,7 +36,7 @@ impl Story {
         let more = format!(
             "[database]\nurl = {:?}\n[worker]\nlease_ms = 1000\n{}",
             cluster.url("cowork"),
-            block_in_place(|| codex(&model.url()))
+            block_in_place(|| agent.configured(&model.url()))
         );
         let installation = Installation::new(folder.path(), &more);
         let (web, worker) = block_in_place(|| {
@@ -45,8 +47,8 @@ impl Story {
         // Made here, so that it is nowhere else.
         let key = format!("sk-{}", hex::encode(Sha256::digest(folder.path().as_os_str().as_encoded_bytes())));
         operator.byok_key_create("openai", "ours", &key).await.unwrap();
-        let session = operator.session_create("t", "codex").await.unwrap().session_id;
-        Self { installation, web, worker: Some(worker), model, key, session, _cluster: cluster, folder }
+        let session = operator.session_create("t", agent.name()).await.unwrap().session_id;
+        Self { agent, installation, web, worker: Some(worker), model, key, session, _cluster: cluster, folder }
     }
 
     async fn prompt(&self, text: &str) -> CommandId {
@@ -73,26 +75,45 @@ impl Story {
     fn agents(&self) -> Vec<u32> {
         living_below(self.folder.path())
             .into_iter()
-            .filter(|(_, line)| line.contains("codex-acp"))
+            .filter(|(_, line)| line.contains(self.agent.process()))
             .map(|(pid, _)| pid)
             .collect()
     }
 
-    fn made(&self) -> Option<String> {
-        let files = WalkDir::new(self.installation.data().join("workspaces")).into_iter().flatten();
-        let made = files.into_iter().find(|entry| entry.path().ends_with("work/made.txt"))?;
-        std::fs::read_to_string(made.path()).ok()
+    /// Where its files are.
+    fn work(&self) -> Option<PathBuf> {
+        let folders = WalkDir::new(self.installation.data().join("workspaces")).max_depth(3).into_iter().flatten();
+        folders.into_iter().find(|entry| entry.file_name() == "work").map(walkdir::DirEntry::into_path)
+    }
+
+    /// The file that it made, read through the link that it made to it, and where its other links lead.
+    fn made(&self) -> Option<(String, Vec<PathBuf>)> {
+        let work = self.work()?;
+        let content = std::fs::read_to_string(work.join("to-made")).ok()?;
+        let leads = LINKS.iter().map(|(link, _)| std::fs::read_link(work.join(link))).collect::<Result<_, _>>().ok()?;
+        Some((content, leads))
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_real_agent_goes_on_on_another_worker_and_never_has_the_key() {
-    let mut story = Story::tell().await;
-    let first = story.prompt("make made.txt").await;
+/// As what is installed for a project has them: into its own folder, out of it, and to nothing.
+const LINKS: [(&str, &str); 3] = [("to-made", "made.txt"), ("bin/env", "/usr/bin/env"), ("gone", "no/where")];
+
+/// The command that makes them, and something that can't be saved.
+fn making() -> String {
+    let links: Vec<String> = LINKS.iter().map(|(link, target)| format!("ln -s {target} {link}")).collect();
+    format!("echo hello > made.txt && mkdir bin && mkfifo pipe && {}", links.join(" && "))
+}
+
+async fn goes_on_elsewhere(agent: RealAgent) {
+    let mut story = Story::tell(agent).await;
+    let expect = Some(("hello\n".to_owned(), LINKS.map(|(_, target)| target.into()).to_vec()));
+    let run = format!("run {}", making());
+    let first = story.prompt(&run).await;
     story.done(first).await;
-    assert_eq!(story.made().as_deref(), Some("hello\n"), "{}", story.events().await);
     let events = story.events().await;
-    assert!(events.contains("echo hello > made.txt") && events.contains("I was told: make made.txt."), "{events}");
+    assert_eq!(story.made(), expect, "{events}");
+    assert!(events.contains(&making()) && events.contains(&format!("I was told: {run}.")), "{events}");
+    assert!(events.contains("Not saved with the files") && events.contains("pipe (a pipe)"), "{events}");
     for agent in story.agents() {
         let environment = std::fs::read(format!("/proc/{agent}/environ")).unwrap_or_default();
         assert!(!holds(&environment, &story.key), "the key is in the agent's environment");
@@ -110,20 +131,43 @@ async fn a_real_agent_goes_on_on_another_worker_and_never_has_the_key() {
         story.worker = Some(story.installation.serve_roles("worker"));
     });
     story.done(second).await;
-    assert_eq!(story.made().as_deref(), Some("hello\n"));
+    assert_eq!(story.made(), expect);
     let events = story.events().await;
-    assert!(events.contains("I was told: make made.txt, hold."), "it loaded its session: {events}");
+    assert!(events.contains(&format!("I was told: {run}, hold.")), "it loaded its session: {events}");
 
-    let keys = story.model.keys();
-    let expect = format!("Bearer {}", story.key);
-    assert!(keys.len() >= 4 && keys.iter().all(|key| *key == expect), "{} requests had the org's key", keys.len());
-    let audit = story.web.operator().audit_list(None, 200).await.unwrap().items;
-    let revealed = audit.iter().filter(|record| record.action == "byok_key.reveal").count();
-    assert_eq!(revealed, 2, "once for each of the agent's processes");
-    assert!(!holds(events.as_bytes(), &story.key), "the key is in the events");
-    assert_eq!(block_in_place(|| story.worker.take().unwrap().stop()), 0);
-    assert_eq!(block_in_place(|| story.web.stop()), 0);
-    nowhere(story.folder.path(), &story.key);
+    // It goes on with them: reads through one, and sees where another leads.
+    let third = story.prompt("run cat to-made > seen.txt && readlink bin/env >> seen.txt").await;
+    story.done(third).await;
+    let seen = story.work().and_then(|work| std::fs::read_to_string(work.join("seen.txt")).ok());
+    let events = story.events().await;
+    assert_eq!(seen.as_deref(), Some("hello\n/usr/bin/env\n"), "{events}");
+    story.key_is_nowhere(&events).await;
+}
+
+impl Story {
+    /// Each request to the model had it, it was revealed for each of the agent's processes, and it is in nothing that is left.
+    async fn key_is_nowhere(mut self, events: &str) {
+        let keys = self.model.keys();
+        let expect = format!("Bearer {}", self.key);
+        assert!(keys.len() >= 4 && keys.iter().all(|key| *key == expect), "{} requests had the org's key", keys.len());
+        let audit = self.web.operator().audit_list(None, 200).await.unwrap().items;
+        let revealed = audit.iter().filter(|record| record.action == "byok_key.reveal").count();
+        assert_eq!(revealed, 2, "once for each of the agent's processes");
+        assert!(!holds(events.as_bytes(), &self.key), "the key is in the events");
+        assert_eq!(block_in_place(|| self.worker.take().unwrap().stop()), 0);
+        assert_eq!(block_in_place(|| self.web.stop()), 0);
+        nowhere(self.folder.path(), &self.key);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_real_agent_goes_on_on_another_worker_and_never_has_the_key() {
+    goes_on_elsewhere(RealAgent::Codex).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_real_agent_does_so_as_well() {
+    goes_on_elsewhere(RealAgent::OpenCode).await;
 }
 
 /// Logs, workspaces, objects, the database's files: none has it.

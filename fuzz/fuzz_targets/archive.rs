@@ -1,5 +1,5 @@
 //! An archive of a project source: whatever somebody sent, it is refused, or what was packed of it unpacks to as many files and bytes as
-//! were told, all of them below the workspace, and packs to the same bytes again.
+//! were told, all of them and all that links lead to below the workspace, and packs to the same bytes again.
 //!
 //! The first byte says what the rest is: an archive as it is; or a tar, whose headers are given their right checksums, so that what lies
 //! behind these is reached: under gzip as it would be uploaded, or as `git archive` would write it.
@@ -50,20 +50,24 @@ fn judge(pack: impl Fn() -> Result<Packed, PackError>) {
     std::fs::create_dir(&workspace).expect("it can be made");
     unpack(&packed.content, &workspace).expect("what was packed unpacks");
     let (mut files, mut bytes) = (0, 0);
-    count(&workspace, &mut files, &mut bytes);
+    let workspace = workspace.canonicalize().expect("it is there");
+    count(&workspace, &workspace, &mut files, &mut bytes);
     assert_eq!((files, bytes), (packed.files, packed.bytes), "a workspace has other files than were told");
     let around = std::fs::read_dir(folder.path()).expect("it is there").count();
     assert_eq!(around, 1, "something lies beside the workspace");
 }
 
-/// Files and folders only, and none that is larger than it may be.
-fn count(folder: &Path, files: &mut usize, bytes: &mut u64) {
+/// Files, folders, and links that lead nowhere else; none that is larger than it may be.
+fn count(workspace: &Path, folder: &Path, files: &mut usize, bytes: &mut u64) {
     for entry in std::fs::read_dir(folder).expect("it can be read").flatten() {
         let seen = entry.path().symlink_metadata().expect("it is there");
-        assert!(seen.is_dir() || seen.is_file(), "neither a file nor a folder");
         if seen.is_dir() {
-            count(&entry.path(), files, bytes);
+            count(workspace, &entry.path(), files, bytes);
+        } else if seen.is_symlink() {
+            let leads = entry.path().canonicalize();
+            assert!(leads.is_err() || leads.is_ok_and(|leads| leads.starts_with(workspace)), "a link leads out");
         } else {
+            assert!(seen.is_file(), "neither a file, a folder nor a link");
             assert!(seen.len() <= FILE_MAX);
             (*files, *bytes) = (*files + 1, *bytes + seen.len());
         }

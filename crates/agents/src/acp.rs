@@ -116,9 +116,6 @@ impl Agent for Acp {
                 memory.left = Some(left);
             }
         }
-        if let Err(error) = tidy(turn.workspace.join(HOME)).await {
-            tracing::warn!(%error, "an agent's home could not be tidied");
-        }
         TurnResult { state: serde_json::to_value(&memory).expect("a memory is plain data"), outcome }
     }
 }
@@ -177,28 +174,5 @@ fn words(wish: &Wish, waiting: Option<Waiting>) -> (String, Option<String>) {
         Wish::Reject { .. } | Wish::Abort {} => {
             (format!("What you asked to be permitted{title} is not permitted. Go on without it, or stop."), None)
         }
-    }
-}
-
-/// Takes out of an agent's home what no checkpoint can hold: links, sockets, pipes. They are not what an agent finds its sessions by.
-async fn tidy(home: PathBuf) -> std::io::Result<()> {
-    let walk = move || {
-        let mut ahead = vec![home];
-        while let Some(folder) = ahead.pop() {
-            for entry in std::fs::read_dir(folder)? {
-                let entry = entry?;
-                let kind = entry.file_type()?;
-                if kind.is_dir() {
-                    ahead.push(entry.path());
-                } else if !kind.is_file() {
-                    std::fs::remove_file(entry.path())?;
-                }
-            }
-        }
-        Ok::<_, std::io::Error>(())
-    };
-    match tokio::task::spawn_blocking(walk).await? {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
-        done => done,
     }
 }

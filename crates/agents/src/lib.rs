@@ -125,6 +125,7 @@ pub trait EventSink: Send {
 pub struct Publication {
     pub name: String,
     pub media_type: String,
+    /// In the workspace, relative to it. A link is not followed.
     pub path: PathBuf,
 }
 

@@ -15,7 +15,9 @@ pub(crate) enum Line<'a> {
     Write { path: &'a str, size: usize },
     /// `note PATH TEXT`: a file of the workspace that nobody is shown.
     Note { path: &'a str, text: &'a str },
-    /// `read PATH`: a tool call that says the file's SHA-256.
+    /// `link PATH TARGET`: a link of the workspace, to anywhere.
+    Link { path: &'a str, target: &'a str },
+    /// `read PATH`: a tool call that says the SHA-256 of the file; of a link, that of where it leads.
     Read { path: &'a str },
     /// `ask QUESTION`
     Ask(&'a str),
@@ -51,6 +53,10 @@ fn understood<'a>(word: &str, rest: &'a str) -> Option<Line<'a>> {
         "note" => {
             let (path, text) = rest.split_once(' ')?;
             Line::Note { path, text }
+        }
+        "link" => {
+            let (path, target) = rest.split_once(' ')?;
+            Line::Link { path, target: target.trim() }
         }
         "read" if !rest.is_empty() => Line::Read { path: rest },
         "ask" if !rest.is_empty() => Line::Ask(rest),

@@ -9,9 +9,11 @@
 //! Not here: the words that it understands (`script`).
 
 use std::collections::VecDeque;
-use std::path::{Component, Path, PathBuf};
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
+use beneath::Folder;
 use domain::call::lines_without_data;
 use domain::command::Wish;
 use domain::event::{Event, MessageRole, ToolCallStatus};
@@ -161,6 +163,7 @@ impl Run<'_> {
             Line::Stream { pieces, bytes } => self.stream(pieces, bytes).await?,
             Line::Write { path, size } => self.write(path, size).await?,
             Line::Note { path, text } => self.note(path, text).await?,
+            Line::Link { path, target } => self.link(path, target).await?,
             Line::Read { path } => self.read(path).await?,
             Line::Ask(question) => {
                 let asked = Event::QuestionAsked { request_id: self.name("request"), question: question.into() };
@@ -214,44 +217,40 @@ impl Run<'_> {
         let call = self.call("write", path).await?;
         let content = printable(&self.seed(path), size);
         let sha256 = hex::encode(Sha256::digest(&content));
-        let written = match inside(&self.turn.workspace, path) {
-            Some(file) => put(&file, content).await.map(|()| file).map_err(|error| error.to_string()),
-            None => Err("the path leaves the workspace".to_owned()),
-        };
-        match written {
-            Ok(file) => {
+        match put(&self.turn.workspace, path, content).await {
+            Ok(()) => {
                 let name = path.to_owned();
-                let publication = Publication { name, media_type: media_type(path).into(), path: file };
+                let publication = Publication { name, media_type: media_type(path).into(), path: path.into() };
                 self.sink.publish(publication).await?;
                 self.called(call, ToolCallStatus::Completed, format!("{size} bytes, SHA-256 {sha256}")).await
             }
-            Err(error) => self.called(call, ToolCallStatus::Failed, error).await,
+            Err(error) => self.called(call, ToolCallStatus::Failed, error.to_string()).await,
         }
     }
 
     async fn note(&mut self, path: &str, text: &str) -> Result<(), Stop> {
-        let noted = match inside(&self.turn.workspace, path) {
-            Some(file) => put(&file, text.to_owned()).await.map_err(|error| error.to_string()),
-            None => Err("the path leaves the workspace".to_owned()),
-        };
+        let noted = put(&self.turn.workspace, path, text.to_owned()).await;
         noted.map_err(|error| Stop::Outcome(Outcome::Failed { error: format!("{path} was not noted: {error}") }))
+    }
+
+    async fn link(&mut self, path: &str, target: &str) -> Result<(), Stop> {
+        let (at, to) = (PathBuf::from(path), target.to_owned());
+        let linked = within(&self.turn.workspace, move |workspace| workspace.link(&at, &to)).await;
+        linked.map_err(|error| Stop::Outcome(Outcome::Failed { error: format!("{path} was not made a link: {error}") }))
     }
 
     async fn read(&mut self, path: &str) -> Result<(), Stop> {
         let call = self.call("read", path).await?;
-        let content = match inside(&self.turn.workspace, path) {
-            Some(file) => tokio::fs::read(file).await.map_err(|error| error.to_string()),
-            None => Err("the path leaves the workspace".to_owned()),
-        };
-        match content {
-            Ok(content) => {
-                let said =
-                    format!("{path}: {} bytes, SHA-256 {}", content.len(), hex::encode(Sha256::digest(&content)));
+        let at = PathBuf::from(path);
+        match within(&self.turn.workspace, move |workspace| look(workspace, &at)).await {
+            Ok((what, content)) => {
+                let sha256 = hex::encode(Sha256::digest(&content));
+                let said = format!("{path}: {what}{} bytes, SHA-256 {sha256}", content.len());
                 self.called(call, ToolCallStatus::Completed, said.clone()).await?;
                 self.say(&said).await
             }
             Err(error) => {
-                self.called(call, ToolCallStatus::Failed, error.clone()).await?;
+                self.called(call, ToolCallStatus::Failed, error.to_string()).await?;
                 self.say(&format!("{path} can't be read: {error}")).await
             }
         }
@@ -295,17 +294,28 @@ fn words(text: &str) -> i64 {
     i64::try_from(text.split_whitespace().count()).expect("a text has fewer words")
 }
 
-/// The path of a file of the workspace; `None` if it leaves it.
-fn inside(workspace: &Path, path: &str) -> Option<PathBuf> {
-    let plain = |part| matches!(part, Component::Normal(_));
-    (!path.is_empty() && Path::new(path).components().all(plain)).then(|| workspace.join(path))
+async fn put(workspace: &Path, path: &str, content: String) -> io::Result<()> {
+    let path = PathBuf::from(path);
+    within(workspace, move |workspace| workspace.write(&path, content.as_bytes())).await
 }
 
-async fn put(file: &Path, content: String) -> std::io::Result<()> {
-    if let Some(folder) = file.parent() {
-        tokio::fs::create_dir_all(folder).await?;
+/// The script has the rights of the worker, so it goes through no link.
+async fn within<T: Send + 'static>(
+    workspace: &Path,
+    act: impl FnOnce(&Folder) -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
+    let workspace = workspace.to_owned();
+    tokio::task::spawn_blocking(move || act(&Folder::open(&workspace)?)).await?
+}
+
+/// What stands there, if it is no file, and its content.
+fn look(workspace: &Folder, path: &Path) -> io::Result<(&'static str, Vec<u8>)> {
+    if let Some(target) = workspace.target(path)? {
+        return Ok(("a link, ", target.into_encoded_bytes()));
     }
-    tokio::fs::write(file, content).await
+    let mut content = Vec::new();
+    workspace.read(path)?.read_to_end(&mut content)?;
+    Ok(("", content))
 }
 
 fn media_type(path: &str) -> &'static str {

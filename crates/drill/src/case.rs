@@ -147,5 +147,5 @@ fn smoke(plan: &Plan) -> Option<Smoke> {
     let smoke = plan.smoke.as_ref()?;
     let (file, sha256) = (smoke.remembers.as_ref(), smoke.sha256.as_ref());
     let remembers = file.zip(sha256).map(|(file, sha256)| (file.as_str().to_owned(), sha256.as_str().to_owned()));
-    Some(Smoke { org: smoke.org, session: smoke.session, remembers })
+    Some(Smoke { org: smoke.org, session: smoke.session, remembers, link: None })
 }

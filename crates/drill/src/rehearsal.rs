@@ -102,13 +102,15 @@ pub(crate) struct Held {
     pub(crate) resumed: bool,
 }
 
-/// A session with a checkpoint and a file in its workspace, for the smoke prompt.
+/// A session with a checkpoint, and a file and a link in its workspace, for the smoke prompt.
 #[derive(Debug, Clone)]
 pub(crate) struct Smoke {
     pub(crate) org: OrgId,
     pub(crate) session: SessionId,
     /// The file's name and the SHA-256 of its content, in hex.
     pub(crate) remembers: Option<(String, String)>,
+    /// The link's name and the SHA-256 of where it leads, in hex. `None`: none is known.
+    pub(crate) link: Option<(String, String)>,
 }
 
 /// A channel whose messages the drill can sign.

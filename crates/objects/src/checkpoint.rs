@@ -4,22 +4,27 @@
 //! key, as an object of its own that checkpoints share. The manifest is sealed with the ids of org, session and
 //! checkpoint, so one can't be passed for another. Opening checks everything before the workspace is touched.
 //!
-//! Kept: regular files with their permission bits, and folders. Not kept: times, owners, links, sockets. A workspace
-//! with one of the last two can't be saved, rather than silently lose it.
+//! Kept: regular files with their permission bits, folders, and links as they say, wherever they lead: nothing here follows one. A file
+//! with several names comes back as several files. Not kept: times, owners, rights of folders. Sockets, pipes and devices are left
+//! out, and whoever saves learns which: they are nothing without the process that made them. A workspace with something else that can't
+//! be kept can't be saved, rather than silently lose it (decision 0099).
 //!
 //! Not here: the rows of checkpoints (`store::checkpoint`), when one is saved (`worker`).
 
 mod files;
+mod left_out;
 mod manifest;
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
+use beneath::Folder;
 use futures::{StreamExt, TryStreamExt};
 use ids::{CheckpointId, OrgId, SessionId};
 use serde_json::Value;
 
+pub use self::left_out::{Kind, LeftOut, Omission};
 use self::manifest::{File, Manifest};
 use crate::key::{CheckpointKey, ObjectKeys};
 use crate::objects::{Blob, Objects, ObjectsError};
@@ -41,6 +46,23 @@ pub struct Saved {
     /// The newest event that it covers.
     pub sequence: i64,
     pub state: Value,
+    /// Of the workspace.
+    pub left_out: LeftOut,
+}
+
+/// What a workspace holds, as it was looked at.
+#[derive(Debug)]
+pub struct Contents {
+    folder: Arc<Folder>,
+    found: files::Found,
+}
+
+impl Contents {
+    /// What a checkpoint of it won't have.
+    #[must_use]
+    pub fn left_out(&self) -> &LeftOut {
+        &self.found.left_out
+    }
 }
 
 /// The objects of a checkpoint that was just saved, all durable.
@@ -54,14 +76,43 @@ pub struct SavedCheckpoint {
 #[derive(Debug, thiserror::Error)]
 pub enum SaveError {
     /// The workspace holds something that a checkpoint can't keep. Saving again won't help.
-    #[error("the workspace can't be saved: {path} is {what}")]
-    Unsupported { path: String, what: &'static str },
+    #[error("the workspace can't be saved: {path} {what}")]
+    Unsupported {
+        path: String,
+        what: &'static str,
+        /// What somebody can do about it.
+        advice: &'static str,
+    },
     #[error("the workspace can't be read at {path}")]
     Read { path: String, source: std::io::Error },
     #[error("a file could not be compressed")]
     Compress(#[source] std::io::Error),
     #[error("the object store did not take it")]
     Objects(#[from] ObjectsError),
+}
+
+impl SaveError {
+    fn no_utf8(path: &Path, what: &'static str) -> Self {
+        let advice = "give it a name in UTF-8, or take it away at the end";
+        Self::Unsupported { path: path.display().to_string(), what, advice }
+    }
+
+    fn too_large(path: String) -> Self {
+        let advice = "make it smaller or take it away at the end; what is needed for a while only belongs into the folder for \
+                      temporary files, which is not saved";
+        Self::Unsupported { path, what: "is larger than 256 MiB", advice }
+    }
+
+    fn forbidden(path: String) -> Self {
+        let advice = "give its owner the right to read it, and to enter it if it is a folder";
+        Self::Unsupported { path, what: "can't be read: permission denied", advice }
+    }
+
+    fn too_many() -> Self {
+        let advice = "take away at the end what can be made again";
+        let what = "holds more files than a checkpoint can name, which is about 200,000";
+        Self::Unsupported { path: "it".to_owned(), what, advice }
+    }
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -77,7 +128,22 @@ pub enum OpenError {
     Write { path: PathBuf, source: std::io::Error },
 }
 
-/// Saves the folder `workspace` and the agent's state. All objects are durable when this returns.
+/// Looks at what the folder `workspace` holds, for [`save`].
+///
+/// # Errors
+/// As there.
+pub async fn look(workspace: &Path) -> Result<Contents, SaveError> {
+    let workspace = workspace.to_owned();
+    let looking = tokio::task::spawn_blocking(move || {
+        let read = |source| SaveError::Read { path: workspace.display().to_string(), source };
+        let folder = Folder::open(&workspace).map_err(read)?;
+        let found = files::find(&workspace, &folder)?;
+        Ok(Contents { folder: Arc::new(folder), found })
+    });
+    looking.await.expect("looking does not panic")
+}
+
+/// Saves what a workspace holds, and the agent's state. All objects are durable when this returns.
 ///
 /// # Errors
 /// `Unsupported` will come again; the others may not.
@@ -86,19 +152,19 @@ pub async fn save(
     key: &CheckpointKey,
     generation: i64,
     name: CheckpointName,
-    workspace: &Path,
+    contents: Contents,
     saved: &Saved,
 ) -> Result<SavedCheckpoint, SaveError> {
     let keys = ObjectKeys { org: name.org, generation };
-    let found = files::find(workspace)?;
+    let Contents { folder, found } = contents;
     let files: Vec<File> = futures::stream::iter(found.files)
-        .map(|file| files::put(objects.clone(), key.clone(), keys, workspace.join(&file.path), file))
+        .map(|path| files::put(objects.clone(), key.clone(), keys, folder.clone(), path))
         .buffered(AT_ONCE)
         .try_collect()
         .await?;
-    let manifest = Manifest { sequence: saved.sequence, state: saved.state.clone(), folders: found.folders, files };
-    let sealed = manifest.seal(key, name).map_err(SaveError::Compress)?;
-    let blob = objects.put(&keys.manifest(name.session, name.checkpoint), sealed.into()).await?;
+    let Saved { sequence, state, left_out } = saved.clone();
+    let manifest = Manifest { sequence, state, folders: found.folders, files, links: found.links, left_out };
+    let blob = objects.put(&keys.manifest(name.session, name.checkpoint), manifest.seal(key, name)?.into()).await?;
     Ok(SavedCheckpoint { manifest: blob, files: manifest.blobs() })
 }
 
@@ -123,8 +189,9 @@ pub async fn open(
     while let Some((file, content)) = contents.try_next().await? {
         staged.file(&file, &content)?;
     }
+    staged.links(&manifest.links)?;
     staged.put_in_place()?;
-    Ok(Saved { sequence: manifest.sequence, state: manifest.state })
+    Ok(Saved { sequence: manifest.sequence, state: manifest.state, left_out: manifest.left_out })
 }
 
 /// Reads a checkpoint's manifest, and no file: for a workspace that is known to be exactly at it.
@@ -138,7 +205,7 @@ pub async fn read(
     manifest: &Blob,
 ) -> Result<Saved, OpenError> {
     let manifest = read_manifest(objects, key, name, manifest).await?;
-    Ok(Saved { sequence: manifest.sequence, state: manifest.state })
+    Ok(Saved { sequence: manifest.sequence, state: manifest.state, left_out: manifest.left_out })
 }
 
 /// Files that one run of [`verify`] has seen to be whole: checkpoints share most of them.
@@ -165,7 +232,7 @@ pub async fn verify(
         files::get(objects.clone(), key.clone(), file).await?;
         verified.0.lock().expect("no holder of this lock can panic").insert(mark);
     }
-    Ok(Saved { sequence: manifest.sequence, state: manifest.state })
+    Ok(Saved { sequence: manifest.sequence, state: manifest.state, left_out: manifest.left_out })
 }
 
 async fn read_manifest(

@@ -2,8 +2,8 @@
 //!
 //! An archive is somebody else's program for our disk, so nothing of it reaches one before all of it was read. What is taken is
 //! packed in a form of our own (a tar with sorted-out names, no owners and no times, under zstd), which workers unpack; the same
-//! archive gives the same bytes. An archive with something that no honest one has (a path that leads out, a link, two names that
-//! are one on other machines) is refused whole, with what it was. What is honest and does not belong into a workspace (secrets, the
+//! archive gives the same bytes. An archive with something that no honest one has (a path or a link that leads out, two names that
+//! are one on other machines) is refused whole, with what it was. A link that stays inside is kept. What is honest and does not belong into a workspace (secrets, the
 //! history of a repository) is left out, and told.
 //!
 //! Not promised: that no secret gets in. Names are looked at, not contents.

@@ -60,6 +60,38 @@ impl Name {
         self.0.match_indices('/').map(|(at, _)| &self.0[..at])
     }
 
+    /// Where a link of this name leads, if that is in the workspace: also if other links of the kind are on the way, since none has a part
+    /// that goes up but at its beginning, and none lies behind another.
+    ///
+    /// # Errors
+    /// What is wrong with it, in words.
+    pub(crate) fn link_to(&self, raw: &[u8]) -> Result<String, &'static str> {
+        const OUT: &str = "it is a link that leads out of the workspace";
+        let text = std::str::from_utf8(raw).map_err(|_| "it is a link to a name that is not UTF-8")?;
+        let text: String = text.nfc().collect();
+        if text.is_empty() || text.len() > NAME_MAX {
+            return Err("it is a link to a name that is empty or longer than 1,000 bytes");
+        }
+        if text.starts_with('/') || text.contains('\\') {
+            return Err(OUT);
+        }
+        if text.chars().any(unseen) {
+            return Err("it is a link to a name with characters that nobody sees");
+        }
+        let mut parts = text.split('/').filter(|part| !matches!(*part, "" | ".")).peekable();
+        let mut up = 0;
+        while parts.next_if_eq(&"..").is_some() {
+            up += 1;
+        }
+        if up > self.folders().count() {
+            return Err(OUT);
+        }
+        if parts.any(|part| part == "..") {
+            return Err("it is a link that goes up behind its beginning");
+        }
+        Ok(text)
+    }
+
     /// Why it does not belong into a workspace. `None`: it does.
     pub(crate) fn left_out(&self) -> Option<&'static str> {
         let parts = self.0.to_lowercase();

@@ -9,6 +9,8 @@ use crate::{ARCHIVE_MAX, AROUND, ENTRIES_MAX, FILE_MAX, TOLD_MAX, UNPACKED_MAX};
 
 /// Fast, and a third of the bytes of most sources.
 const LEVEL: i32 = 3;
+/// Bytes of where a link leads that are looked at: more than may be.
+const TARGET_MAX: u64 = 4_096;
 /// Characters of a name that is told.
 const NAME_TOLD: usize = 200;
 
@@ -88,17 +90,15 @@ pub fn pack(archive: &[u8]) -> Result<Packed, PackError> {
     packer.finish(format)
 }
 
-/// Reads what `git archive` wrote of a commit, and packs it as [`pack`] does. A link is what an honest repository has, and nobody can pack it
-/// without: it is left out.
+/// Reads what `git archive` wrote of a commit, and packs it as [`pack`] does. A link that leads out is what an honest repository may have,
+/// and nobody can pack it without: it is left out.
 ///
 /// # Errors
 /// As [`pack`].
 pub fn pack_tar(tar: impl Read) -> Result<Packed, PackError> {
-    let mut packer = Packer::new(UNPACKED_MAX);
-    read::tar(Limited::new(tar, UNPACKED_MAX + AROUND), &mut |name, kind, content| match kind {
-        Kind::Other(why) => packer.leave_out(name, why),
-        kind => packer.entry(name, kind, content),
-    })?;
+    let mut packer = Packer { leaves_out: true, ..Packer::new(UNPACKED_MAX) };
+    let limited = Limited::new(tar, UNPACKED_MAX + AROUND);
+    read::tar(limited, &mut |name, kind, content| packer.entry(name, kind, content))?;
     packer.finish(Format::Git)
 }
 
@@ -114,6 +114,8 @@ struct Packer {
     files: usize,
     bytes: u64,
     bytes_max: u64,
+    /// What no workspace keeps is left out, and does not have the whole refused.
+    leaves_out: bool,
 }
 
 impl Packer {
@@ -130,6 +132,7 @@ impl Packer {
             files: 0,
             bytes: 0,
             bytes_max: bytes_max.min(UNPACKED_MAX),
+            leaves_out: false,
         }
     }
 
@@ -148,10 +151,15 @@ impl Packer {
             return self.leave_out(name.as_str().as_bytes(), why);
         }
         match kind {
-            Kind::Other(why) => self.refuse(raw, why),
+            Kind::Other(why) => self.keep_none(raw, why),
+            Kind::Link => self.link(raw, &name, content),
             Kind::Folder => self.folder(raw, &name),
             Kind::File { executable } => self.file(raw, &name, executable, content),
         }
+    }
+
+    fn keep_none(&mut self, raw: &[u8], why: &'static str) -> Result<(), PackError> {
+        if self.leaves_out { self.leave_out(raw, why) } else { self.refuse(raw, why) }
     }
 
     fn leave_out(&mut self, raw: &[u8], why: &'static str) -> Result<(), PackError> {
@@ -216,18 +224,27 @@ impl Packer {
         self.append(name, tar::EntryType::Regular, if executable { 0o755 } else { 0o644 }, &bytes)
     }
 
+    fn link(&mut self, raw: &[u8], name: &Name, content: &mut dyn Read) -> Result<(), PackError> {
+        let mut target = Vec::new();
+        content.take(TARGET_MAX).read_to_end(&mut target)?;
+        let target = match name.link_to(&target) {
+            Ok(target) => target,
+            Err(why) => return self.keep_none(raw, why),
+        };
+        if let Err(why) = self.claim(name, true) {
+            return self.refuse(raw, why);
+        }
+        if self.refused_count > 0 {
+            return Ok(());
+        }
+        Ok(self.tar.append_link(&mut header(tar::EntryType::Symlink, 0o777, 0), name.as_str(), target)?)
+    }
+
     fn append(&mut self, name: &Name, kind: tar::EntryType, mode: u32, content: &[u8]) -> Result<(), PackError> {
         if self.refused_count > 0 {
             return Ok(());
         }
-        let mut header = tar::Header::new_gnu();
-        header.set_entry_type(kind);
-        header.set_mode(mode);
-        header.set_size(content.len() as u64);
-        header.set_mtime(0);
-        header.set_uid(0);
-        header.set_gid(0);
-        Ok(self.tar.append_data(&mut header, name.as_str(), content)?)
+        Ok(self.tar.append_data(&mut header(kind, mode, content.len() as u64), name.as_str(), content)?)
     }
 
     fn finish(self, format: Format) -> Result<Packed, PackError> {
@@ -241,6 +258,18 @@ impl Packer {
         let (files, bytes, left_out, left_out_count) = (self.files, self.bytes, self.left_out, self.left_out_count);
         Ok(Packed { format, files, bytes, left_out, left_out_count, content })
     }
+}
+
+/// Without an owner and a time.
+fn header(kind: tar::EntryType, mode: u32, size: u64) -> tar::Header {
+    let mut header = tar::Header::new_gnu();
+    header.set_entry_type(kind);
+    header.set_mode(mode);
+    header.set_size(size);
+    header.set_mtime(0);
+    header.set_uid(0);
+    header.set_gid(0);
+    header
 }
 
 /// A name that may be anything, fit for a line.

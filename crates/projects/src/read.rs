@@ -14,6 +14,8 @@ pub(crate) enum Kind {
         executable: bool,
     },
     Folder,
+    /// Its content is where it leads.
+    Link,
     /// Something that no workspace keeps, in words.
     Other(&'static str),
 }
@@ -44,6 +46,7 @@ pub(crate) fn tar(limited: Limited<impl Read>, visit: &mut Visit<'_>) -> Result<
     for entry in tar.entries()? {
         let mut entry = entry?;
         let name = entry.path_bytes().into_owned();
+        let target = entry.link_name_bytes().map(std::borrow::Cow::into_owned);
         let kind = match entry.header().entry_type() {
             tar::EntryType::Regular | tar::EntryType::Continuous => {
                 Kind::File { executable: entry.header().mode().is_ok_and(|mode| mode & 0o100 != 0) }
@@ -51,7 +54,13 @@ pub(crate) fn tar(limited: Limited<impl Read>, visit: &mut Visit<'_>) -> Result<
             tar::EntryType::Directory => Kind::Folder,
             // Of the whole archive: what `git archive` says of its commit.
             tar::EntryType::XGlobalHeader => continue,
-            tar::EntryType::Symlink | tar::EntryType::Link => Kind::Other("it is a link, which no workspace keeps"),
+            tar::EntryType::Symlink => {
+                visit(&name, Kind::Link, &mut target.unwrap_or_default().as_slice())?;
+                continue;
+            }
+            tar::EntryType::Link => {
+                Kind::Other("it is another name of a file (a hard link): pack that file twice (--hard-dereference)")
+            }
             _ => Kind::Other("it is neither a file nor a folder"),
         };
         visit(&name, kind, &mut entry)?;
@@ -69,7 +78,7 @@ fn zip(archive: &[u8], visit: &mut Visit<'_>) -> Result<(), PackError> {
         let name = entry.name_raw().to_vec();
         let mode = entry.unix_mode().unwrap_or(0);
         let kind = match mode & 0o170_000 {
-            0o120_000 => Kind::Other("it is a link, which no workspace keeps"),
+            0o120_000 => Kind::Link,
             0 | 0o100_000 | 0o040_000 if name.ends_with(b"/") => Kind::Folder,
             0 | 0o100_000 => Kind::File { executable: mode & 0o100 != 0 },
             _ => Kind::Other("it is neither a file nor a folder"),

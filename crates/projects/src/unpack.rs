@@ -1,7 +1,8 @@
 //! Unpacking what [`crate::pack`] made.
 //!
 //! What is unpacked was compared with its hash before, so it is ours; it is read with the same rules all the same, since a rule may be
-//! stricter by now. The workspace is a folder that whoever calls has just made: no link is in it that a name could lead through.
+//! stricter by now. The workspace is a folder that whoever calls has just made: no link is in it that a name could lead through, since
+//! links are made last, each without going through another.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Read as _, Write as _};
@@ -35,6 +36,7 @@ pub fn unpack(content: &[u8], workspace: &Path) -> Result<(), UnpackError> {
     let decoder = zstd::Decoder::new(content)?;
     // Headers and padding are less than the files may be.
     let mut tar = tar::Archive::new(Limited::new(decoder, 2 * UNPACKED_MAX));
+    let mut links = Vec::new();
     for entry in tar.entries()? {
         let mut entry = entry?;
         let raw = entry.path_bytes().into_owned();
@@ -49,10 +51,18 @@ pub fn unpack(content: &[u8], workspace: &Path) -> Result<(), UnpackError> {
                 entry.by_ref().take(FILE_MAX).read_to_end(&mut bytes)?;
                 file(&path, &bytes, if executable { 0o755 } else { 0o644 }).map_err(written(&path))?;
             }
-            _ => return Err(UnpackError::Damaged("an entry is neither a file nor a folder".to_owned())),
+            tar::EntryType::Symlink => {
+                let target = entry.link_name_bytes().unwrap_or_default();
+                let target = name.link_to(&target).map_err(|why| UnpackError::Damaged(why.to_owned()))?;
+                links.push((name, target));
+            }
+            _ => return Err(UnpackError::Damaged("an entry is neither a file, a folder nor a link".to_owned())),
         }
     }
-    Ok(())
+    let folder = beneath::Folder::open(workspace).map_err(written(workspace))?;
+    links.into_iter().try_for_each(|(name, target)| {
+        folder.link(name.as_str().as_ref(), &target).map_err(written(&workspace.join(name.as_str())))
+    })
 }
 
 fn file(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {

@@ -117,11 +117,12 @@ async fn a_branch_a_tag_and_a_commit_lead_to_their_files() {
 }
 
 #[tokio::test]
-async fn secrets_links_and_submodules_are_left_out_and_told() {
+async fn secrets_submodules_and_links_that_lead_out_are_left_out_and_told() {
     let world = World::new().await;
     world.write("a.txt", "a");
     world.write(".env", "KEY=1");
     std::os::unix::fs::symlink("/etc/passwd", world.repository.tree().join("link")).unwrap();
+    std::os::unix::fs::symlink("a.txt", world.repository.tree().join("to-a")).unwrap();
     world.write(".gitmodules", "[submodule \"sub\"]\n\tpath = sub\n\turl = http://127.0.0.1:1/x.git\n");
     let head = world.repository.commit();
     world.repository.git(&["update-index", "--add", "--cacheinfo", &format!("160000,{head},sub")]);
@@ -129,7 +130,7 @@ async fn secrets_links_and_submodules_are_left_out_and_told() {
     let fetched = world.fetch("shop.git", "main").await.unwrap();
     let left: Vec<&str> = fetched.packed.left_out.iter().map(|left| left.path.as_str()).collect();
     assert_eq!(left, [".env", "link"]);
-    assert_eq!(files(&fetched).keys().collect::<Vec<_>>(), [".gitmodules", "a.txt"]);
+    assert_eq!(files(&fetched).keys().collect::<Vec<_>>(), [".gitmodules", "a.txt", "to-a"]);
 }
 
 #[tokio::test]

@@ -181,7 +181,7 @@ impl From<ProjectSourceError> for Problem {
 /// which is fetched while the request waits, for a minute at most.
 ///
 /// At most 64 MiB, 256 MiB unpacked, 20,000 entries, 64 MiB a file. Secrets by their names, histories of repositories and the like
-/// are left out, and told in the answer; of a repository so are links and submodules. No redirect is followed, and the address has to
+/// are left out, and told in the answer; of a repository so are submodules and links that lead out of it; links that stay inside are kept. No redirect is followed, and the address has to
 /// be public, unless an operator allows its network. A credential is used once and not kept.
 #[utoipa::path(
     post,

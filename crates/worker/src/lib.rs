@@ -13,6 +13,7 @@ mod halt;
 mod holdings;
 mod journal;
 mod keys;
+mod left_out;
 mod models;
 mod plan;
 mod session;

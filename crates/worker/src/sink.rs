@@ -1,5 +1,8 @@
 //! The agent's way to tell what happens. Runs in the agent's task; the journal is at the other end.
 
+use std::io::Read as _;
+use std::path::PathBuf;
+
 use agents::{EventSink, Publication, SinkError, Steering};
 use async_trait::async_trait;
 use domain::event::{Event, MessageRole, steering_message_id};
@@ -24,6 +27,7 @@ pub(crate) struct Sink {
     pub(crate) objects: Objects,
     pub(crate) sources: clock::Sources,
     pub(crate) lease: Lease,
+    pub(crate) workspace: PathBuf,
     /// Of the turn's command.
     pub(crate) ordinal: i64,
     pub(crate) attempt: i32,
@@ -62,12 +66,23 @@ impl Sink {
     }
 
     async fn store(&self, publication: Publication) -> Result<NewArtifact, SinkError> {
-        let bytes = tokio::fs::read(&publication.path).await.map_err(|error| SinkError::Publish(error.into()))?;
+        let bytes = self.read(publication.path).await.map_err(|error| SinkError::Publish(error.into()))?;
         let artifact: ArtifactId = self.sources.id();
         let keys = ObjectKeys { org: self.lease.org, generation: self.lease.token.generation };
         let key = keys.artifact(self.lease.session, artifact);
         let blob = self.objects.put(&key, bytes.into()).await.map_err(|error| SinkError::Publish(error.into()))?;
         Ok(NewArtifact { artifact, name: publication.name, media_type: publication.media_type, blob: blob_row(blob) })
+    }
+
+    /// A file of the workspace. A link is not followed: it may lead to what is the worker's, or another session's.
+    async fn read(&self, path: PathBuf) -> std::io::Result<Vec<u8>> {
+        let workspace = self.workspace.clone();
+        let read = move || {
+            let mut bytes = Vec::new();
+            beneath::Folder::open(&workspace)?.read(&path)?.read_to_end(&mut bytes)?;
+            Ok(bytes)
+        };
+        tokio::task::spawn_blocking(read).await?
     }
 }
 

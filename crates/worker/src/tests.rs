@@ -5,4 +5,5 @@ mod recovery;
 mod sources;
 mod steering;
 mod turns;
+mod workspaces;
 mod world;

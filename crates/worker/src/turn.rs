@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use agents::{Agent, Inbox, Outcome, Turn, TurnResult};
-use domain::event::TurnOutcome;
+use domain::event::{Event, MessageRole, TurnOutcome};
 use ids::CheckpointId;
-use objects::checkpoint::{self, CheckpointName, OpenError, SaveError, Saved};
+use objects::checkpoint::{self, CheckpointName, Contents, LeftOut, OpenError, SaveError, Saved};
 use objects::{Blob, CheckpointKey, ObjectsError};
 use projects::UnpackError;
 use secrets::KmsError;
@@ -24,9 +24,10 @@ use tracing::Instrument as _;
 use crate::halt::{Halt, chain};
 use crate::journal::BATCH;
 use crate::keys::OrgKeysError;
+use crate::left_out;
 use crate::session::{Ended, Session};
 use crate::sink::{Sink, Told, blob_row};
-use crate::workspace::{self, Found};
+use crate::workspace::{self, Behind, Found};
 
 /// Between two appends of a turn, unless a batch is full. The start of a turn is an append, so a short turn is two.
 const APPEND_EVERY: Duration = Duration::from_millis(25);
@@ -53,8 +54,19 @@ struct Prepared {
     workspace: PathBuf,
     /// Whether the workspace is as the last turn left it here, and not made anew.
     untouched: bool,
-    /// Of the agent, as the last turn left it.
-    state: Value,
+    /// By the last turn.
+    behind: Behind,
+}
+
+/// What a turn came to, with all that it saves.
+struct Worked {
+    key: CheckpointKey,
+    workspace: PathBuf,
+    /// Where in it the files are that people look at.
+    folder: PathBuf,
+    /// By the last turn.
+    before: LeftOut,
+    result: TurnResult,
 }
 
 impl Session {
@@ -110,25 +122,25 @@ impl Session {
         let agent = agent.ok_or_else(unknown)?;
         let key = self.context.keys.get(self.hold.lease.org).await.map_err(keyless)?;
         let workspace = self.workspace();
-        let (untouched, state) = self.restore(&key, &workspace, agent.as_ref()).await?;
-        Ok(Prepared { agent, key, workspace, untouched, state })
+        let (untouched, behind) = self.restore(&key, &workspace, agent.as_ref()).await?;
+        Ok(Prepared { agent, key, workspace, untouched, behind })
     }
 
-    /// Brings the workspace to the session's checkpoint. Gives back whether it was there already, and the agent's state.
+    /// Brings the workspace to the session's checkpoint. Gives back whether it was there already, and what the last turn left.
     async fn restore(
         &mut self,
         key: &CheckpointKey,
         workspace: &Path,
         agent: &dyn Agent,
-    ) -> Result<(bool, Value), Unready> {
+    ) -> Result<(bool, Behind), Unready> {
         let Lease { org, session, .. } = self.hold.lease;
         let found = self.context.workspaces.enter(org, session, self.checkpoint).await?;
         let Some(checkpoint) = self.checkpoint else {
             self.begin_workspace(workspace, agent).await?;
-            return Ok((false, Value::Null));
+            return Ok((false, Behind::default()));
         };
-        if let Found::AtCheckpoint(Some(state)) = found {
-            return Ok((true, state));
+        if let Found::AtCheckpoint(Some(behind)) = found {
+            return Ok((true, behind));
         }
         let row = self.context.parts.store.checkpoint_by_id(org, checkpoint).await?;
         let row = row.ok_or_else(|| Unready::Broken(broken("its row is missing")))?;
@@ -139,7 +151,7 @@ impl Session {
         } else {
             checkpoint::open(objects, key, name, &manifest, workspace).await
         };
-        Ok((untouched, saved.map_err(unopened)?.state))
+        Ok((untouched, saved.map_err(unopened)?.into()))
     }
 
     /// Makes the workspace of a session that has saved none, anew each time: half of a lost turn may be there.
@@ -171,7 +183,7 @@ impl Session {
         cancel: &CancellationToken,
         inbox: Inbox,
     ) -> Result<Ended, Halt> {
-        let Prepared { agent, key, workspace, untouched, state } = prepared;
+        let Prepared { agent, key, workspace, untouched, behind: Behind { state, left_out: before } } = prepared;
         let turn = Turn {
             org: self.hold.lease.org,
             session: self.hold.lease.session,
@@ -183,8 +195,30 @@ impl Session {
             wish: command.wish.clone(),
             inbox,
         };
+        let folder = agent.works_in(&workspace);
         let result =
             self.converse(agent, turn, cancel).await?.unwrap_or(TurnResult { state, outcome: Outcome::Aborted });
+        let worked = Worked { key, workspace, folder, before, result };
+        match self.save(command, worked).await {
+            Ok(ended) => Ok(ended),
+            Err(unsupported @ SaveError::Unsupported { .. }) => Ok(Ended::failed(unsaved(&unsupported))),
+            Err(error) => Err(Halt::Retry(error.into())),
+        }
+    }
+
+    /// Tells people first what can't be saved with the workspace: the checkpoint covers that, too.
+    async fn save(&mut self, command: &NextCommand, worked: Worked) -> Result<Ended, SaveError> {
+        let Worked { key, workspace, folder, before, result } = worked;
+        let contents = checkpoint::look(&workspace).await?;
+        let left_out = contents.left_out().clone();
+        let below = folder.strip_prefix(&workspace).unwrap_or(Path::new(""));
+        if let Some(text) = left_out::told(&left_out, &before, below) {
+            let message_id = left_out::message_id(command.ordinal, command.attempt + 1);
+            self.journal.push(Event::MessageAppended { message_id, role: MessageRole::Agent, text });
+        }
+        let saved = Saved { sequence: self.journal.next_sequence(), state: result.state, left_out };
+        let new = self.put(&key, contents, &saved).await?;
+        self.context.workspaces.leave(self.hold.lease.session, new.checkpoint, saved.into());
         let (outcome, error) = match result.outcome {
             Outcome::Completed => (TurnOutcome::Completed, None),
             Outcome::AwaitingApproval => (TurnOutcome::AwaitingApproval, None),
@@ -192,35 +226,16 @@ impl Session {
             Outcome::Failed { error } => (TurnOutcome::Failed, Some(error)),
             Outcome::Aborted => (TurnOutcome::Aborted, None),
         };
-        self.save(&key, &workspace, result.state, outcome, error).await
+        Ok(Ended { outcome, error, checkpoint: Some(new) })
     }
 
-    async fn save(
-        &mut self,
-        key: &CheckpointKey,
-        workspace: &Path,
-        state: Value,
-        outcome: TurnOutcome,
-        error: Option<String>,
-    ) -> Result<Ended, Halt> {
+    async fn put(&self, key: &CheckpointKey, contents: Contents, saved: &Saved) -> Result<NewCheckpoint, SaveError> {
         let parts = &self.context.parts;
         let (name, since) = (self.name(parts.store.sources().id()), parts.store.sources().now());
-        let saved = Saved { sequence: self.journal.next_sequence(), state };
         let generation = self.hold.lease.token.generation;
-        match checkpoint::save(&parts.objects, key, generation, name, workspace, &saved).await {
-            Ok(objects) => {
-                self.context.workspaces.leave(self.hold.lease.session, name.checkpoint, saved.state);
-                let files = objects.files.into_iter().map(blob_row).collect();
-                let manifest = blob_row(objects.manifest);
-                let new = NewCheckpoint { checkpoint: name.checkpoint, manifest, files, since };
-                Ok(Ended { outcome, error, checkpoint: Some(new) })
-            }
-            Err(unsupported @ SaveError::Unsupported { .. }) => {
-                let advice = "the session goes on from its last checkpoint; ask for it in another way";
-                Ok(Ended::failed(format!("{unsupported}; {advice}")))
-            }
-            Err(error) => Err(Halt::Retry(error.into())),
-        }
+        let objects = checkpoint::save(&parts.objects, key, generation, name, contents, saved).await?;
+        let files = objects.files.into_iter().map(blob_row).collect();
+        Ok(NewCheckpoint { checkpoint: name.checkpoint, manifest: blob_row(objects.manifest), files, since })
     }
 
     /// Writes what the agent tells, until it returns. `None`: it was cancelled and did not.
@@ -236,6 +251,7 @@ impl Session {
             objects: self.context.parts.objects.clone(),
             sources: self.context.parts.store.sources().clone(),
             lease: self.hold.lease.clone(),
+            workspace: turn.workspace.clone(),
             ordinal: turn.ordinal,
             attempt: turn.attempt,
         };
@@ -315,6 +331,14 @@ pub(crate) fn manifest(row: &Checkpoint) -> Result<Blob, Unready> {
 fn blob(row: &BlobRow) -> Option<Blob> {
     let BlobRow { key, size, sha256 } = row;
     Some(Blob { key: key.clone(), size: (*size).try_into().ok()?, sha256: sha256[..].try_into().ok()? })
+}
+
+fn unsaved(error: &SaveError) -> String {
+    let advice = match error {
+        SaveError::Unsupported { advice, .. } => advice,
+        _ => "ask for it again",
+    };
+    format!("{error}; the session goes on from its last checkpoint; ask for it in another way: {advice}")
 }
 
 fn sourceless(why: &str) -> String {

@@ -1,6 +1,6 @@
 //! The folder that a session's agent works in: brought to the last checkpoint before a turn, saved after it.
 //!
-//! A folder that this process left exactly at a checkpoint is used again as it is, with the agent's state, which is remembered
+//! A folder that this process left exactly at a checkpoint is used again as it is, with what its last turn left, which is remembered
 //! with it: a follow-up reads nothing from the database or the object store. Only this process knows what it left, so what
 //! another one left, or a life before this one, counts for nothing. A file beside the folder says which process entered it last:
 //! where that is another, this one has forgotten.
@@ -14,13 +14,14 @@ use std::sync::{Mutex, PoisonError};
 
 use hashlink::LruCache;
 use ids::{CheckpointId, InstanceId, OrgId, SessionId};
+use objects::checkpoint::{LeftOut, Saved};
 use serde_json::Value;
 use tokio::fs;
 
 /// Folders that are remembered, those that were left last.
 const REMEMBERED: usize = 1_000;
-/// JSON of an agent's state that is remembered, in bytes. A larger one is read from its checkpoint.
-const STATE_BYTES: usize = 16 << 10;
+/// Of what a turn leaves, in bytes. What is larger is read from its checkpoint.
+const BEHIND_MAX: usize = 16 << 10;
 
 #[derive(Debug)]
 pub(crate) struct Workspaces {
@@ -34,14 +35,36 @@ pub(crate) struct Workspaces {
 struct Left {
     checkpoint: CheckpointId,
     /// `None`: it is too large.
-    state: Option<Value>,
+    behind: Option<Behind>,
+}
+
+/// What a turn leaves to the next.
+#[derive(Debug, Default, Clone, PartialEq)]
+pub(crate) struct Behind {
+    /// Of the agent.
+    pub(crate) state: Value,
+    /// Of the workspace; people were told.
+    pub(crate) left_out: LeftOut,
+}
+
+impl From<Saved> for Behind {
+    fn from(saved: Saved) -> Self {
+        Self { state: saved.state, left_out: saved.left_out }
+    }
+}
+
+impl Behind {
+    /// About.
+    fn bytes(&self) -> usize {
+        self.state.to_string().len() + self.left_out.named.iter().map(|one| one.path.len()).sum::<usize>()
+    }
 }
 
 /// What a folder holds when it is entered.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Found {
-    /// What the checkpoint does. With the agent's state, if it is remembered.
-    AtCheckpoint(Option<Value>),
+    /// What the checkpoint does. With what the turn before left, if it is remembered.
+    AtCheckpoint(Option<Behind>),
     Elsewhere,
 }
 
@@ -66,25 +89,22 @@ impl Workspaces {
         let (file, instance) = (entered_by(&self.path(org, session)), self.instance.to_string());
         let stayed = tokio::task::spawn_blocking(move || sign(&file, &instance)).await??;
         Ok(match left {
-            Some(left) if stayed && Some(left.checkpoint) == checkpoint => Found::AtCheckpoint(left.state),
+            Some(left) if stayed && Some(left.checkpoint) == checkpoint => Found::AtCheckpoint(left.behind),
             _ => Found::Elsewhere,
         })
     }
 
-    /// Remembers that the folder is exactly at `checkpoint`, of which `state` is.
-    pub(crate) fn leave(&self, session: SessionId, checkpoint: CheckpointId, state: Value) {
-        let state = Some(state).filter(|state| state.is_null() || state.to_string().len() <= STATE_BYTES);
-        let left = Left { checkpoint, state };
-        self.left.lock().unwrap_or_else(PoisonError::into_inner).insert(session, left);
+    /// Remembers that the folder is exactly at `checkpoint`, which holds `behind`, too.
+    pub(crate) fn leave(&self, session: SessionId, checkpoint: CheckpointId, behind: Behind) {
+        let behind = Some(behind).filter(|behind| behind.bytes() <= BEHIND_MAX);
+        self.left.lock().unwrap_or_else(PoisonError::into_inner).insert(session, Left { checkpoint, behind });
     }
 }
 
 /// Makes the folder, empty: for a session that has no checkpoint yet.
 pub(crate) async fn empty(workspace: &Path) -> std::io::Result<()> {
-    match fs::remove_dir_all(workspace).await {
-        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
+    let gone = workspace.to_owned();
+    tokio::task::spawn_blocking(move || beneath::remove(&gone)).await??;
     make(workspace).await
 }
 
@@ -141,32 +161,33 @@ mod tests {
             process.enter(self.org, self.session, Some(Uuid::from_u128(checkpoint).into())).await.unwrap()
         }
 
-        fn leave(&self, process: &Workspaces, checkpoint: u128, state: Value) {
-            process.leave(self.session, Uuid::from_u128(checkpoint).into(), state);
+        fn leave(&self, process: &Workspaces, checkpoint: u128, behind: Behind) {
+            process.leave(self.session, Uuid::from_u128(checkpoint).into(), behind);
         }
     }
 
     #[tokio::test]
     async fn a_folder_is_at_a_checkpoint_only_for_the_process_that_left_it_there() {
-        let (folder, state) = (Folder::new(), json!({"lines": 3}));
+        let folder = Folder::new();
+        let behind = Behind { state: json!({"lines": 3}), left_out: LeftOut::default() };
         let (one, other) = (folder.process(11), folder.process(12));
         assert_eq!(folder.enter(&one, 1).await, Found::Elsewhere);
-        folder.leave(&one, 1, state.clone());
-        assert_eq!(folder.enter(&one, 1).await, Found::AtCheckpoint(Some(state.clone())));
+        folder.leave(&one, 1, behind.clone());
+        assert_eq!(folder.enter(&one, 1).await, Found::AtCheckpoint(Some(behind.clone())));
         assert_eq!(folder.enter(&one, 1).await, Found::Elsewhere, "half of a turn was gone on from");
-        folder.leave(&one, 2, state.clone());
+        folder.leave(&one, 2, behind.clone());
         assert_eq!(folder.enter(&one, 1).await, Found::Elsewhere, "it was left at another checkpoint");
-        folder.leave(&one, 2, state.clone());
+        folder.leave(&one, 2, behind.clone());
         assert_eq!(folder.enter(&other, 2).await, Found::Elsewhere);
         assert_eq!(folder.enter(&one, 2).await, Found::Elsewhere, "another process was there meanwhile");
     }
 
     #[tokio::test]
-    async fn a_large_state_is_read_from_its_checkpoint() {
+    async fn what_is_large_is_read_from_the_checkpoint() {
         let folder = Folder::new();
         let process = folder.process(11);
         folder.enter(&process, 1).await;
-        folder.leave(&process, 1, json!("x".repeat(STATE_BYTES)));
+        folder.leave(&process, 1, Behind { state: json!("x".repeat(BEHIND_MAX)), left_out: LeftOut::default() });
         assert_eq!(folder.enter(&process, 1).await, Found::AtCheckpoint(None));
     }
 }

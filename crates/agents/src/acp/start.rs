@@ -125,15 +125,13 @@ async fn ask(
 async fn places(folder: &Path) -> std::io::Result<Places> {
     let (workspace, home, scratch) = (folder.join(WORK), folder.join(HOME), scratch(folder));
     let places = Places { workspace, home, scratch, port: free_port()?, base_url: None, door: None };
-    let (workspace, home, scratch) = (places.workspace.clone(), places.home.clone(), places.scratch.clone());
+    let (folder, workspace) = (folder.to_owned(), places.workspace.clone());
+    let (home, scratch) = (places.home.clone(), places.scratch.clone());
     tokio::task::spawn_blocking(move || {
-        if scratch.exists() {
-            std::fs::remove_dir_all(&scratch)?;
-        }
-        for folder in [&workspace, &home, &scratch] {
-            DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-        }
-        Ok::<_, std::io::Error>(())
+        beneath::remove(&scratch)?;
+        DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
+        // Its cage opens what these names lead to: a link in the place of one would open the cage.
+        [workspace, home, scratch].iter().try_for_each(|folder| beneath::make(folder))
     })
     .await??;
     Ok(places)

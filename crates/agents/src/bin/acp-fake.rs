@@ -110,7 +110,6 @@ impl Fake {
                 Ok(text) => self.chunk(&format!("{rest}: {}", text.trim())),
                 Err(error) => self.chunk(&format!("{rest}: {:?}", error.kind())),
             },
-            "link" => drop(std::os::unix::fs::symlink("/nowhere", self.past().with_file_name(rest))),
             "past" => {
                 let past = std::fs::read_to_string(self.past()).unwrap_or_default();
                 self.chunk(&format!("{} prompts", past.lines().filter(|line| *line == "past").count()));

@@ -8,6 +8,7 @@ use crate::{Inbox, Outbox};
 
 #[derive(Default)]
 struct Recorder {
+    workspace: PathBuf,
     events: Vec<Event>,
     published: Vec<(String, Vec<u8>)>,
     heard: Vec<i64>,
@@ -26,7 +27,7 @@ impl EventSink for Recorder {
     }
 
     async fn publish(&mut self, artifact: Publication) -> Result<(), SinkError> {
-        self.published.push((artifact.name, std::fs::read(artifact.path).unwrap()));
+        self.published.push((artifact.name, std::fs::read(self.workspace.join(artifact.path)).unwrap()));
         Ok(())
     }
 
@@ -53,7 +54,7 @@ async fn turn(workspace: &Path, state: Value, wish: Wish) -> (TurnResult, Record
 }
 
 async fn steered_turn(workspace: &Path, state: Value, wish: Wish, inbox: Inbox) -> (TurnResult, Recorder) {
-    let mut recorder = Recorder::default();
+    let mut recorder = Recorder { workspace: workspace.to_owned(), ..Recorder::default() };
     let session = Uuid::from_u128(5).into();
     let workspace = workspace.to_owned();
     let turn = Turn { workspace, state, wish, inbox, ..of(session) };
@@ -188,7 +189,25 @@ async fn a_file_outside_the_workspace_is_neither_written_nor_read() {
     let (result, seen) = turn(&workspace, Value::Null, prompt("write ../a.txt 5\nread /etc/passwd")).await;
     assert_eq!(result.outcome, Outcome::Completed);
     assert!(seen.published.is_empty() && !folder.path().join("a.txt").exists());
-    assert_eq!(seen.said(), ["/etc/passwd can't be read: the path leaves the workspace"]);
+    assert_eq!(seen.said(), ["/etc/passwd can't be read: the path leaves the folder"]);
+}
+
+#[tokio::test]
+async fn a_link_is_made_to_anywhere_and_followed_nowhere() {
+    let folder = tempfile::tempdir().unwrap();
+    let (workspace, outside) = (folder.path().join("workspace"), folder.path().join("outside.txt"));
+    std::fs::create_dir(&workspace).unwrap();
+    std::fs::write(&outside, "secret").unwrap();
+    let script = "link out.txt ../outside.txt\nread out.txt\nwrite out.txt 5\nlink up ..\nread up/outside.txt\n\
+                  write up/new.txt 5\nlink out.txt again";
+    let (result, seen) = turn(&workspace, Value::Null, prompt(script)).await;
+    let Outcome::Failed { error } = result.outcome else { panic!("it made a link twice") };
+    assert!(error.starts_with("out.txt was not made a link: "), "{error}");
+    let leads = format!("out.txt: a link, 14 bytes, SHA-256 {}", hex::encode(Sha256::digest("../outside.txt")));
+    assert_eq!(seen.said()[0], leads);
+    assert!(seen.said()[1].starts_with("up/outside.txt can't be read: "), "{:?}", seen.said());
+    assert!(seen.published.is_empty() && !folder.path().join("new.txt").exists());
+    assert_eq!(std::fs::read_to_string(outside).unwrap(), "secret");
 }
 
 #[tokio::test]

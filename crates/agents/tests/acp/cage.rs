@@ -67,14 +67,28 @@ async fn an_agent_connects_to_no_port_but_its_own() {
 }
 
 #[tokio::test]
-async fn what_an_agent_leaves_behind_ends_with_it_and_its_home_can_be_saved() {
+async fn what_an_agent_leaves_behind_ends_with_it() {
     let mut world = World::new(confined());
-    let (_, seen) = world.prompt("link somewhere\nleave").await;
+    let (_, seen) = world.prompt("leave").await;
     let left = seen.said().strip_prefix("left ").unwrap().to_owned();
-    let links = std::fs::read_dir(world.session().join("home")).unwrap().flatten();
-    assert!(links.into_iter().all(|entry| entry.file_type().unwrap().is_file()));
     world.elsewhere(confined());
     gone(&left).await;
+}
+
+#[tokio::test]
+async fn a_link_in_the_place_of_a_folder_opens_no_cage() {
+    for folder in ["work", "home"] {
+        let mut world = World::new(confined());
+        world.prompt("echo hi").await;
+        std::fs::remove_dir_all(world.session().join(folder)).unwrap();
+        let secret = tempfile::tempdir().unwrap();
+        std::os::unix::fs::symlink(secret.path(), world.session().join(folder)).unwrap();
+        world.elsewhere(confined());
+        let (outcome, _) = world.prompt("echo hi").await;
+        let Outcome::Failed { error } = outcome else { panic!("it ran: {outcome:?}") };
+        assert!(error.contains("its folders can't be made"), "{error}");
+        assert_eq!(std::fs::read_dir(secret.path()).unwrap().count(), 0);
+    }
 }
 
 #[tokio::test]

@@ -63,7 +63,8 @@ pub(crate) enum Smoked {
 /// The smoke prompt.
 pub(crate) async fn smoke(inquiry: &mut Inquiry, client: &Client, smoke: &Smoke, before: i64) -> Smoked {
     let session = smoke.session;
-    let read = smoke.remembers.as_ref().map_or_else(String::new, |(file, _)| format!("read {file}\n"));
+    let known = smoke.remembers.iter().chain(&smoke.link);
+    let read: String = known.map(|(name, _)| format!("read {name}\n")).collect();
     let text = format!("{read}say recovered\nwrite smoke.txt 512");
     let ran = run_prompt(client, session, "drill-smoke", &text, inquiry.pace().patience).await;
     let Some(command) = inquiry.learn("the smoke prompt", ran) else { return Smoked::Nobody };
@@ -86,6 +87,7 @@ pub(crate) async fn smoke(inquiry: &mut Inquiry, client: &Client, smoke: &Smoke,
     inquiry.record("smoke-events", &events.iter().map(|event| (event.sequence, kind_of(event))).collect::<Vec<_>>());
     judge_events(inquiry, &events, before);
     judge_memory(inquiry, &events, smoke.remembers.as_ref());
+    judge_link(inquiry, &events, smoke.link.as_ref());
     if let Some(view) = inquiry.learn("the smoke session", client.session_get(session).await) {
         let last = events.last().map_or(before, |event| event.sequence);
         inquiry.expect(view.projection.sequence == last, Code::SmokeProjection, || {
@@ -133,11 +135,23 @@ fn judge_memory(inquiry: &mut Inquiry, events: &[Event], remembers: Option<&(Str
     let Some((file, sha256)) = remembers else {
         return inquiry.could_not("the workspace", "no file is known that the session had saved before the backup");
     };
-    let said = events.iter().any(|event| event.payload.to_string().contains(sha256));
     let file = inquiry.keyed(file);
-    inquiry.expect(said, Code::WorkspaceLost, || {
+    inquiry.expect(said(events, sha256), Code::WorkspaceLost, || {
         say!("the agent did not find in its workspace the file {} that it had saved before the backup", file)
     });
+}
+
+/// The agent looked where a link leads that was saved in a checkpoint before the backup, and did not go there.
+fn judge_link(inquiry: &mut Inquiry, events: &[Event], link: Option<&(String, String)>) {
+    let Some((link, sha256)) = link else { return };
+    let link = inquiry.keyed(link);
+    inquiry.expect(said(events, sha256), Code::LinkLost, || {
+        say!("the link {} that was saved before the backup is not in the workspace, or leads elsewhere", link)
+    });
+}
+
+fn said(events: &[Event], sha256: &str) -> bool {
+    events.iter().any(|event| event.payload.to_string().contains(sha256))
 }
 
 /// A line of the probe `checkpoints`.

@@ -139,6 +139,7 @@ codes! {
     SmokeEvents = "smoke_events" in [WorkerRecovery]: "the smoke prompt lacks an event";
     SmokeProjection = "smoke_projection" in [WorkerRecovery]: "after the smoke prompt the projection is not at the last event";
     WorkspaceLost = "workspace_lost" in [WorkerRecovery]: "the agent did not find what it had saved before the backup";
+    LinkLost = "link_lost" in [WorkerRecovery]: "a link that was saved before the backup is not in the workspace, or leads elsewhere";
     CheckpointSaved = "checkpoint_saved" in [WorkerRecovery]: "a turn was acknowledged without a checkpoint";
     RequestAnsweredTwice = "request_answered_twice" in [WorkerRecovery]: "a request that was answered before the disaster can be answered again";
     SourceLost = "source_lost" in [WorkerRecovery]: "a session that had done nothing does not begin with the files of its project source";

@@ -1,88 +1,125 @@
 //! The files of a checkpoint: found in a workspace, sealed as objects, put back in place.
 //!
-//! Restoring builds a folder beside the workspace and then swaps the two by renaming, so nobody ever meets half of a
-//! workspace. The staged folder is fresh and made here, so no link in it can lead a write elsewhere.
+//! Nothing here follows a link. What is found is opened without (`beneath`). Restoring builds a folder beside the workspace and then
+//! swaps the two by renaming, so nobody ever meets half of a workspace. The staged folder is fresh and made here, and its links are
+//! made when all else is there, so none can lead a write elsewhere.
 
 use std::fs;
-use std::io::Write as _;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt as _, OpenOptionsExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use super::manifest::File;
-use super::{OpenError, SaveError};
+use beneath::Folder;
+use walkdir::{DirEntry, WalkDir};
+
+use super::manifest::{File, Link};
+use super::{Kind, LeftOut, OpenError, SaveError};
 use crate::key::{CheckpointKey, ObjectKeys};
 use crate::objects::Objects;
 
 /// A larger file can't be saved: it is held in memory while it is sealed.
 const FILE_BYTES_MAX: u64 = 256 << 20;
+/// More can't be named by a manifest, whatever they are called. One with longer names holds less.
+const ENTRIES_MAX: usize = 500_000;
 /// Permission bits that are kept. No set-user-id and the like.
 const MODE: u32 = 0o777;
 /// The name of a file's object, and with it its content, in the associated data of its seal.
 const AAD: &[u8] = b"cowork checkpoint file 1 ";
 
+#[derive(Debug, Default)]
 pub(super) struct Found {
     pub(super) folders: Vec<String>,
-    pub(super) files: Vec<FoundFile>,
+    /// Paths.
+    pub(super) files: Vec<String>,
+    pub(super) links: Vec<Link>,
+    pub(super) left_out: LeftOut,
 }
 
-pub(super) struct FoundFile {
-    pub(super) path: String,
-    mode: u32,
-}
-
-/// Everything below `workspace`, sorted by path.
-pub(super) fn find(workspace: &Path) -> Result<Found, SaveError> {
-    let mut found = Found { folders: Vec::new(), files: Vec::new() };
-    for entry in walkdir::WalkDir::new(workspace).min_depth(1).sort_by_file_name() {
-        let entry = entry.map_err(|error| SaveError::Read {
-            path: error.path().unwrap_or(workspace).display().to_string(),
-            source: error.into(),
-        })?;
-        let path = relative(workspace, entry.path())?;
-        let read = |source: walkdir::Error| SaveError::Read { path: path.clone(), source: source.into() };
-        let metadata = entry.metadata().map_err(read)?;
-        if metadata.is_dir() {
-            found.folders.push(path);
-        } else if !metadata.is_file() {
-            return Err(SaveError::Unsupported { path, what: "neither a file nor a folder" });
-        } else if metadata.len() > FILE_BYTES_MAX {
-            return Err(SaveError::Unsupported { path, what: "larger than 256 MiB" });
-        } else {
-            found.files.push(FoundFile { path, mode: metadata.permissions().mode() & MODE });
+/// Everything below `workspace`, which `folder` holds open, sorted by path.
+pub(super) fn find(workspace: &Path, folder: &Folder) -> Result<Found, SaveError> {
+    let mut found = Found::default();
+    let walk = WalkDir::new(workspace).follow_root_links(false).min_depth(1).sort_by_file_name();
+    for (number, entry) in walk.into_iter().enumerate() {
+        if number == ENTRIES_MAX {
+            return Err(SaveError::too_many());
         }
+        let entry = entry.map_err(|error| {
+            let path = error.path().unwrap_or(workspace);
+            unread(&path.strip_prefix(workspace).unwrap_or(path).display().to_string(), error.into())
+        })?;
+        let path = entry.path().strip_prefix(workspace).unwrap_or(entry.path());
+        let Some(path) = path.to_str() else { return Err(SaveError::no_utf8(path, "has a name that is not UTF-8")) };
+        take(&mut found, folder, path.to_owned(), &entry)?;
     }
     Ok(found)
 }
 
-fn relative(workspace: &Path, path: &Path) -> Result<String, SaveError> {
-    let below = path.strip_prefix(workspace).unwrap_or(path);
-    let unsupported = || SaveError::Unsupported { path: below.display().to_string(), what: "a name that is not UTF-8" };
-    Ok(below.to_str().ok_or_else(unsupported)?.to_owned())
+fn take(found: &mut Found, folder: &Folder, path: String, entry: &DirEntry) -> Result<(), SaveError> {
+    let kind = entry.file_type();
+    if kind.is_dir() {
+        found.folders.push(path);
+    } else if kind.is_symlink() {
+        let target = folder.target(path.as_ref()).and_then(|target| target.ok_or_else(|| ErrorKind::NotFound.into()));
+        let target = target.map_err(|error| unread(&path, error))?;
+        let Some(target) = target.to_str() else {
+            return Err(SaveError::no_utf8(path.as_ref(), "is a link to something whose name is not UTF-8"));
+        };
+        found.links.push(Link { path, target: target.to_owned() });
+    } else if kind.is_file() {
+        let metadata = entry.metadata().map_err(|error| unread(&path, error.into()))?;
+        if metadata.len() > FILE_BYTES_MAX {
+            return Err(SaveError::too_large(path));
+        }
+        found.files.push(path);
+    } else {
+        let kind = if kind.is_socket() {
+            Kind::Socket
+        } else if kind.is_fifo() {
+            Kind::Pipe
+        } else {
+            Kind::Device
+        };
+        found.left_out.add(path, kind);
+    }
+    Ok(())
 }
 
-/// Seals one file of the workspace, read at `from`, as an object, or finds that it is there already.
+/// What may not be read now may not be read when it is tried again.
+fn unread(path: &str, source: std::io::Error) -> SaveError {
+    match source.kind() {
+        ErrorKind::PermissionDenied => SaveError::forbidden(path.to_owned()),
+        _ => SaveError::Read { path: path.to_owned(), source },
+    }
+}
+
+/// Seals one file of the workspace as an object, or finds that it is there already.
 pub(super) async fn put(
     objects: Objects,
     key: CheckpointKey,
     keys: ObjectKeys,
-    from: PathBuf,
-    file: FoundFile,
+    folder: Arc<Folder>,
+    path: String,
 ) -> Result<File, SaveError> {
-    let path = file.path.clone();
+    let from = path.clone();
     let sealing = tokio::task::spawn_blocking(move || {
-        let content = fs::read(from).map_err(|source| SaveError::Read { path, source })?;
-        seal(&key, &content).map(|(name, sealed)| (content.len() as u64, name, sealed))
+        let (mode, content) = read(&folder, &from)?;
+        seal(&key, &content).map(|(name, sealed)| (mode, content.len() as u64, name, sealed))
     });
-    let (size, name, sealed) = sealing.await.expect("sealing does not panic")?;
+    let (mode, size, name, sealed) = sealing.await.expect("sealing does not panic")?;
     let blob = objects.ensure(&keys.checkpoint_file(&name), sealed.into()).await?;
-    Ok(File {
-        path: file.path,
-        mode: file.mode,
-        size,
-        blob_key: blob.key,
-        blob_size: blob.size,
-        blob_sha256: hex::encode(blob.sha256),
-    })
+    let blob_sha256 = hex::encode(blob.sha256);
+    Ok(File { path, mode, size, blob_key: blob.key, blob_size: blob.size, blob_sha256 })
+}
+
+/// Permission bits, and content. It may have become another file since it was found.
+pub(super) fn read(folder: &Folder, path: &str) -> Result<(u32, Vec<u8>), SaveError> {
+    let failed = |source| unread(path, source);
+    let file = folder.read(path.as_ref()).map_err(failed)?;
+    let mode = file.metadata().map_err(failed)?.permissions().mode() & MODE;
+    let mut content = Vec::new();
+    file.take(FILE_BYTES_MAX + 1).read_to_end(&mut content).map_err(failed)?;
+    if content.len() as u64 > FILE_BYTES_MAX { Err(SaveError::too_large(path.to_owned())) } else { Ok((mode, content)) }
 }
 
 fn seal(key: &CheckpointKey, content: &[u8]) -> Result<([u8; 32], Vec<u8>), SaveError> {
@@ -119,7 +156,7 @@ pub(super) struct Staged {
 impl Staged {
     pub(super) fn new(workspace: &Path) -> Result<Self, OpenError> {
         let folder = beside(workspace, "restoring");
-        remove(&folder)?;
+        beneath::remove(&folder).map_err(written(&folder))?;
         fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder).map_err(written(&folder))?;
         Ok(Self { folder, workspace: workspace.to_owned() })
     }
@@ -141,23 +178,32 @@ impl Staged {
         opened.set_permissions(fs::Permissions::from_mode(file.mode & MODE)).map_err(written(&path))
     }
 
+    /// Must come last: from then on a path may lead through one of them.
+    pub(super) fn links(&self, links: &[Link]) -> Result<(), OpenError> {
+        for link in links {
+            let path = self.folder.join(&link.path);
+            symlink(&link.target, &path).map_err(written(&path))?;
+        }
+        Ok(())
+    }
+
     /// Renames the old workspace away and this one in. A crash between the two leaves none, which a worker that
     /// claims the session restores again.
     pub(super) fn put_in_place(self) -> Result<(), OpenError> {
         let old = beside(&self.workspace, "replaced");
-        remove(&old)?;
+        beneath::remove(&old).map_err(written(&old))?;
         match fs::rename(&self.workspace, &old) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(written(&self.workspace)(error)),
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(written(&self.workspace)(error)),
             _ => fs::rename(&self.folder, &self.workspace).map_err(written(&self.workspace))?,
         }
-        remove(&old)
+        beneath::remove(&old).map_err(written(&old))
     }
 }
 
 impl Drop for Staged {
     fn drop(&mut self) {
         // After `put_in_place` there is nothing here any more.
-        let _ = fs::remove_dir_all(&self.folder);
+        let _ = beneath::remove(&self.folder);
     }
 }
 
@@ -165,13 +211,6 @@ fn beside(workspace: &Path, what: &str) -> PathBuf {
     let mut name = workspace.file_name().unwrap_or_default().to_owned();
     name.push(format!(".{what}"));
     workspace.with_file_name(name)
-}
-
-fn remove(folder: &Path) -> Result<(), OpenError> {
-    match fs::remove_dir_all(folder) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(written(folder)(error)),
-        _ => Ok(()),
-    }
 }
 
 fn written(path: &Path) -> impl FnOnce(std::io::Error) -> OpenError {

@@ -25,10 +25,17 @@ fn tar_gz(entries: &[Given<'_>]) -> Vec<u8> {
         header.as_old_mut().name[..name.len()].copy_from_slice(name);
         header.set_entry_type(*kind);
         header.set_mode(*mode);
+        // Of a link, the content is where it leads.
+        let content: &[u8] = if *kind == EntryType::Symlink {
+            header.as_old_mut().linkname[..content.len()].copy_from_slice(content);
+            b""
+        } else {
+            content
+        };
         header.set_size(content.len() as u64);
         header.set_mtime(1_700_000_000);
         header.set_cksum();
-        tar.append(&header, *content).unwrap();
+        tar.append(&header, content).unwrap();
     }
     tar.into_inner().unwrap().finish().unwrap()
 }
@@ -116,7 +123,9 @@ fn an_archive_that_reaches_out_or_has_what_no_workspace_keeps_is_refused_whole()
         file("../up.txt", "x"),
         file("/etc/cron.d/x", "x"),
         file("a/../../b", "x"),
-        (b"link".as_slice(), EntryType::Symlink, 0o777, b"".as_slice()),
+        (b"link".as_slice(), EntryType::Symlink, 0o777, b"/etc/passwd".as_slice()),
+        (b"a/up", EntryType::Symlink, 0o777, b"../../up"),
+        (b"nothing", EntryType::Symlink, 0o777, b""),
         (b"hard", EntryType::Link, 0o644, b""),
         (b"device", EntryType::Char, 0o644, b""),
         (b"pipe", EntryType::Fifo, 0o644, b""),
@@ -124,19 +133,114 @@ fn an_archive_that_reaches_out_or_has_what_no_workspace_keeps_is_refused_whole()
         file("a\u{202e}txt.exe", "x"),
     ];
     assert_eq!(refusals(&tar_gz(&entries)).len(), entries.len() - 1);
-    let link = zip(&[("link", "/etc/passwd", 0o120_777)]);
-    // The writer of the crate makes a file of it; a packer does not.
-    let link = mark_as_link(link);
-    assert_eq!(refusals(&link), ["link"]);
+    assert_eq!(refusals(&zipped_link("/etc/passwd")), ["link"]);
+    assert_eq!(refusals(&zipped_link(&"x".repeat(5_000))), ["link"]);
     assert_eq!(refusals(&zip(&[("../up", "x", 0o644), ("b\\c", "x", 0o644)])).len(), 2);
 }
 
-/// Sets the kind in the mode of the only entry of a zip's directory.
-fn mark_as_link(mut zip: Vec<u8>) -> Vec<u8> {
-    let directory = zip.windows(4).rposition(|window| window == b"PK\x01\x02").unwrap();
+/// With a file behind it. The writer of the crate makes a file of a link; a packer does not: this sets the kind in the mode of the first
+/// entry of the zip's directory.
+fn zipped_link(target: &str) -> Vec<u8> {
+    let mut zip = zip(&[("link", target, 0o120_777), ("a.txt", "a", 0o644)]);
+    let directory = zip.windows(4).position(|window| window == b"PK\x01\x02").unwrap();
     zip[directory + 41] = 0o120 << 1;
     zip[directory + 5] = 3;
     zip
+}
+
+/// The links below a folder, and where they lead.
+fn links(folder: &Path) -> Vec<(String, String)> {
+    let (mut found, mut ahead) = (Vec::new(), vec![folder.to_owned()]);
+    while let Some(next) = ahead.pop() {
+        for entry in std::fs::read_dir(next).unwrap() {
+            let entry = entry.unwrap();
+            let (kind, path) = (entry.file_type().unwrap(), entry.path());
+            if kind.is_dir() {
+                ahead.push(path);
+            } else if kind.is_symlink() {
+                let name = path.strip_prefix(folder).unwrap().to_str().unwrap().to_owned();
+                found.push((name, std::fs::read_link(&path).unwrap().to_str().unwrap().to_owned()));
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+fn unpacked_links(archive: &[u8]) -> Vec<(String, String)> {
+    let folder = tempfile::tempdir().unwrap();
+    unpack(&pack(archive).unwrap().content, folder.path()).unwrap();
+    links(folder.path())
+}
+
+#[test]
+fn links_that_stay_inside_are_kept_as_they_say() {
+    let link =
+        |name: &'static str, target: &'static str| (name.as_bytes(), EntryType::Symlink, 0o777, target.as_bytes());
+    let long = "d/".repeat(40) + "x";
+    let archive = tar_gz(&[
+        link("a/b/c/up", "../../../docs"),
+        link("before", "docs/a.txt"),
+        file("docs/a.txt", "x"),
+        link("dangling", &*String::leak(long.clone())),
+        link("here", "./docs/a.txt"),
+        link("self", "self"),
+        link("through", "before/x"),
+    ]);
+    let expect = [
+        ("a/b/c/up", "../../../docs"),
+        ("before", "docs/a.txt"),
+        ("dangling", long.as_str()),
+        ("here", "./docs/a.txt"),
+        ("self", "self"),
+        ("through", "before/x"),
+    ];
+    assert_eq!(unpacked_links(&archive), expect.map(|(name, target)| (name.to_owned(), target.to_owned())));
+    assert_eq!(pack(&archive).unwrap(), pack(&archive).unwrap());
+    assert_eq!(unpacked_links(&zipped_link("a.txt")), [("link".to_owned(), "a.txt".to_owned())]);
+}
+
+#[test]
+fn a_link_that_leads_out_by_another_is_refused_and_none_has_something_behind_it() {
+    let link =
+        |name: &'static str, target: &'static str| (name.as_bytes(), EntryType::Symlink, 0o777, target.as_bytes());
+    let down = link("a/b/top", "../..");
+    // By its text it leads to `a`; where `top` is a link to the workspace, to what is above.
+    assert_eq!(refusals(&tar_gz(&[file("x", "x"), down, link("out", "a/b/top/..")])), ["out"]);
+    assert_eq!(refusals(&tar_gz(&[link("l", "a"), file("l/x", "x")])), ["l/x"]);
+    assert_eq!(refusals(&tar_gz(&[file("l/x", "x"), link("l", "a")])), ["l"]);
+    assert_eq!(refusals(&tar_gz(&[link("l", "a"), link("L", "b"), file("x", "x")])), ["L"]);
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(64))]
+    #[test]
+    fn no_link_that_was_taken_leads_out(
+        given in proptest::collection::vec(("[abc](/[abc]){0,2}", "(\\.\\./){0,3}[abc./]{1,6}"), 1..6),
+    ) {
+        let packer = |given: &[&(String, String)]| {
+            let links = given.iter().map(|(name, target)| {
+                (name.as_bytes(), EntryType::Symlink, 0o777, target.as_bytes())
+            });
+            pack(&tar_gz(&[file("file", "x")].into_iter().chain(links).collect::<Vec<_>>()))
+        };
+        // Those that are refused are taken away, one by one, so that something is left to be looked at.
+        let mut taken = Vec::new();
+        for one in &given {
+            taken.push(one);
+            if packer(&taken).is_err() {
+                taken.pop();
+            }
+        }
+        let outer = tempfile::tempdir().unwrap();
+        let folder = outer.path().canonicalize().unwrap().join("workspace");
+        std::fs::create_dir(&folder).unwrap();
+        unpack(&packer(&taken).unwrap().content, &folder).unwrap();
+        for (name, _) in links(&folder) {
+            let leads = std::fs::canonicalize(folder.join(&name));
+            assert!(leads.is_err() || leads.unwrap().starts_with(&folder), "{name} of {taken:?}");
+        }
+    }
 }
 
 #[test]

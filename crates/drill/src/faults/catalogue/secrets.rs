@@ -19,6 +19,7 @@ pub(super) const FAULTS: &[Fault] = &[
             found(Row::WorkerRecovery, Code::SmokeOutcome),
             found(Row::WorkerRecovery, Code::SmokeEvents),
             found(Row::WorkerRecovery, Code::WorkspaceLost),
+            found(Row::WorkerRecovery, Code::LinkLost),
             found(Row::WorkerRecovery, Code::CheckpointSaved),
             found(Row::WorkerRecovery, Code::StaleTakeover),
             found(Row::WorkerRecovery, Code::StaleAttempts),

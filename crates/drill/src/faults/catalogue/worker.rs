@@ -95,7 +95,16 @@ pub(super) const FAULTS: &[Fault] = &[
             "UPDATE sessions SET checkpoint_id = NULL WHERE session_id = (SELECT session_id FROM \
              sessions WHERE title = 'A long memory')",
         ))],
-        &[found(Row::WorkerRecovery, Code::WorkspaceLost)],
+        &[found(Row::WorkerRecovery, Code::WorkspaceLost), found(Row::WorkerRecovery, Code::LinkLost)],
+    ),
+    Fault::new(
+        "link-lost",
+        "the smoke session's row names its checkpoint of before it had a link; the backup's digests agree with it",
+        &[Source(Act::Sql(
+            "UPDATE sessions SET checkpoint_id = (SELECT checkpoint_id FROM checkpoints WHERE \
+             checkpoints.session_id = sessions.session_id ORDER BY sequence LIMIT 1) WHERE title = 'A long memory'",
+        ))],
+        &[found(Row::WorkerRecovery, Code::LinkLost)],
     ),
     Fault::new(
         "event-kind-lost",

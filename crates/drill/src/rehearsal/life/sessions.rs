@@ -18,6 +18,8 @@ use crate::said::Sentence;
 
 /// A file in a workspace, and its content.
 const MEMORY: (&str, &str) = ("memory.txt", "the answer is 42");
+/// A link beside it, and where it leads: nobody may follow it there.
+const LINK: (&str, &str) = ("bin/tool", "../../elsewhere/tool");
 
 impl Life {
     pub(super) async fn session(&self, number: u32, title: &str) -> anyhow::Result<(OrgId, Client, SessionId)> {
@@ -51,14 +53,16 @@ impl Life {
         self.prompt(&client, session, &text).await
     }
 
-    /// Two turns, the second of which reads what the first one left in the workspace.
+    /// Two turns, the second of which reads what the first one left in the workspace, and leaves a link.
     pub(super) async fn dialogue(&self) -> anyhow::Result<()> {
         let (org, client, session) = self.session(0, "A long memory").await?;
         let (file, content) = MEMORY;
         self.prompt(&client, session, &format!("note {file} {content}")).await?;
-        self.prompt(&client, session, &format!("read {file}\nwrite summary.md 2048")).await?;
-        let remembers = Some((file.to_owned(), hex::encode(Sha256::digest(content))));
-        self.memory().smoke = Some(Smoke { org, session, remembers });
+        let (link, target) = LINK;
+        self.prompt(&client, session, &format!("read {file}\nlink {link} {target}\nwrite summary.md 2048")).await?;
+        let known = |name: &str, content: &str| Some((name.to_owned(), hex::encode(Sha256::digest(content))));
+        let (remembers, link) = (known(file, content), known(link, target));
+        self.memory().smoke = Some(Smoke { org, session, remembers, link });
         Ok(())
     }
 
