@@ -146,6 +146,6 @@ fn message(text: &str) -> Vec<Value> {
 fn around(events: Vec<Value>) -> Vec<Value> {
     let usage = json!({ "input_tokens": 3, "output_tokens": 2, "total_tokens": 5 });
     let first = json!({ "type": "response.created", "response": { "id": "r1" } });
-    let last = json!({ "type": "response.completed", "response": { "id": "r1", "usage": usage } });
+    let last = json!({ "type": "response.completed", "response": { "id": "r1", "model": "gpt-5", "usage": usage } });
     std::iter::once(first).chain(events).chain([last]).collect()
 }

@@ -114,6 +114,16 @@ async fn a_real_agent_goes_on_on_another_worker_and_never_has_the_key() {
     let events = story.events().await;
     assert!(events.contains("I was told: make made.txt, hold."), "it loaded its session: {events}");
 
+    let usage = story.web.operator().usage().await.unwrap();
+    let tokens = |kind: &str| usage.items.iter().find(|total| total.kind == kind).map(|total| total.quantity);
+    let [model] = &usage.models[..] else { panic!("{usage:?}") };
+    assert!(model.provider == "openai" && model.model.as_deref() == Some("gpt-5") && model.requests >= 3, "{model:?}");
+    assert_eq!((model.input_tokens, model.output_tokens), (3 * model.requests, 2 * model.requests), "by its model");
+    assert_eq!(
+        (tokens("input_tokens"), tokens("output_tokens")),
+        (Some(model.input_tokens), Some(model.output_tokens))
+    );
+
     let keys = story.model.keys();
     let expect = format!("Bearer {}", story.key);
     assert!(keys.len() >= 4 && keys.iter().all(|key| *key == expect), "{} requests had the org's key", keys.len());
