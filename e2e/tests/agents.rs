@@ -141,10 +141,24 @@ async fn goes_on_elsewhere(agent: RealAgent) {
     let seen = story.work().and_then(|work| std::fs::read_to_string(work.join("seen.txt")).ok());
     let events = story.events().await;
     assert_eq!(seen.as_deref(), Some("hello\n/usr/bin/env\n"), "{events}");
+    story.spent_is_metered().await;
     story.key_is_nowhere(&events).await;
 }
 
 impl Story {
+    /// What the model said that each request used, once.
+    async fn spent_is_metered(&self) {
+        let usage = self.web.operator().usage().await.unwrap();
+        let tokens = |kind: &str| usage.items.iter().find(|total| total.kind == kind).map(|total| total.quantity);
+        let [model] = &usage.models[..] else { panic!("{usage:?}") };
+        assert!(model.provider == "openai" && model.model.as_deref() == Some("gpt-5") && model.requests >= 3, "{model:?}");
+        assert_eq!((model.input_tokens, model.output_tokens), (3 * model.requests, 2 * model.requests), "by its model");
+        assert_eq!(
+            (tokens("input_tokens"), tokens("output_tokens")),
+            (Some(model.input_tokens), Some(model.output_tokens))
+        );
+    }
+
     /// Each request to the model had it, it was revealed for each of the agent's processes, and it is in nothing that is left.
     async fn key_is_nowhere(mut self, events: &str) {
         let keys = self.model.keys();

@@ -33,7 +33,7 @@ use self::kept::{Kept, Live};
 use self::process::Starter;
 pub use self::settings::{AcpLimits, AcpSettings, Confinement};
 use self::talk::{Stop, Talk};
-use crate::{Agent, EventSink, ModelAccess, Outcome, SinkError, Turn, TurnResult, recalled};
+use crate::{Agent, EventSink, ModelAccess, ModelDoor, Outcome, SinkError, Turn, TurnResult, recalled};
 
 /// Below a session's folder: what people gave it, and what the agent keeps of its own.
 const WORK: &str = "work";
@@ -102,12 +102,17 @@ impl Agent for Acp {
             Err(failed) => return failed,
         };
         let mut memory = Memory { turns: memory.turns + 1, ..memory };
-        let done = self.carry_out(&turn, &mut memory, sink, cancel).await;
+        let mut door = None;
+        let done = self.carry_out(&turn, &mut memory, sink, cancel, &mut door).await;
         let (mut live, outcome) = match done {
             Ok((live, outcome)) => (Some(live), outcome),
             Err(Stop::Failed(error)) => (None, Outcome::Failed { error: format!("{}: {error}", self.settings.name) }),
             Err(Stop::Cancelled | Stop::Sink(SinkError::Closed)) => (None, Outcome::Aborted),
             Err(Stop::Sink(error)) => (None, Outcome::Failed { error: error.to_string() }),
+        };
+        let outcome = match &door {
+            Some(door) => self.account(&**door, outcome, sink).await,
+            None => outcome,
         };
         memory.left = None;
         if let Some(kept) = live.take_if(|_| !cancel.is_cancelled() || outcome == Outcome::Aborted) {
@@ -116,11 +121,30 @@ impl Agent for Acp {
                 memory.left = Some(left);
             }
         }
+        // Not before it is at rest: what it still asks would be refused.
+        if let Some(door) = door {
+            door.end();
+        }
         TurnResult { state: serde_json::to_value(&memory).expect("a memory is plain data"), outcome }
     }
 }
 
 impl Acp {
+    /// Tells what was spent that was not told yet. A turn that could ask no more has failed, whatever the agent made of that.
+    async fn account(&self, door: &dyn ModelDoor, outcome: Outcome, sink: &mut dyn EventSink) -> Outcome {
+        door.settle().await;
+        for spend in door.take() {
+            // If nobody listens any more, nothing of the turn counts.
+            let _ = sink.emit(spend.event()).await;
+        }
+        match (door.exceeded(), outcome) {
+            (Some(exceeded), Outcome::Completed | Outcome::Failed { .. }) => {
+                Outcome::Failed { error: format!("{}: {}", self.settings.name, exceeded.sentence()) }
+            }
+            (_, outcome) => outcome,
+        }
+    }
+
     /// The process goes on waiting for a person, or for the next prompt. An error: it was ended.
     async fn carry_out(
         &self,
@@ -128,16 +152,21 @@ impl Acp {
         memory: &mut Memory,
         sink: &mut dyn EventSink,
         cancel: &CancellationToken,
+        door: &mut Option<Arc<dyn ModelDoor>>,
     ) -> Result<(Live, Outcome), Stop> {
         let waiting = memory.waiting.take();
         let kept = self.kept.take(turn.session);
         let kept = kept.filter(|(left, _)| turn.untouched && memory.left.as_ref() == Some(left)).map(|(_, live)| live);
         let (mut live, fresh) = match kept {
             Some(live) if live.stands().await => {
+                door.clone_from(&live.process.door);
+                if let Some(door) = door {
+                    door.begin(self.settings.limits.spend, turn.spent).await?;
+                }
                 live.process.wake();
                 (live, false)
             }
-            _ => (start::start(self, turn, memory, sink, cancel).await?, true),
+            _ => (start::start(self, turn, memory, sink, cancel, door).await?, true),
         };
         let limits = &self.settings.limits;
         let mut talk = Talk::new(limits, turn, &mut live, sink, cancel);

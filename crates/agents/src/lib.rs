@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 use async_trait::async_trait;
 use domain::command::Wish;
 use domain::event::Event;
+use domain::spend::Spent;
 use ids::{OrgId, SessionId};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -63,6 +64,8 @@ pub struct Turn {
     /// What the last turn left behind; null at first.
     pub state: Value,
     pub wish: Wish,
+    /// What lost attempts at it spent with a provider.
+    pub spent: Spent,
     /// What people say meanwhile. An attempt that follows a lost one finds again what that one had heard.
     pub inbox: Inbox,
 }

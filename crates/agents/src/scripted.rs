@@ -103,7 +103,7 @@ impl Run<'_> {
         let lines = self.lines(rest).await?;
         let done = self.lines_in_turn(lines).await;
         // Metered also if the script stops: what was said was said.
-        let usage = Event::UsageRecorded { input_tokens: self.heard, output_tokens: self.spoken };
+        let usage = Event::UsageRecorded { input_tokens: self.heard, output_tokens: self.spoken, model: None };
         if !matches!(done, Err(Stop::Sink(_))) {
             self.sink.emit(usage).await?;
         }

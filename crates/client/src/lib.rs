@@ -48,8 +48,8 @@ pub use crate::error::{Error, Problem};
 pub use crate::etag::{ETag, Tagged};
 pub use crate::invitations::{Invitation, NewInvitation};
 pub use crate::operations::{
-    AuditRecord, AuditVerification, Backlog, Diagnostics, Maintenance, SecretStatus, Subscription, Usage, UsageTotal,
-    Workspace, WorkspaceOrg,
+    AuditRecord, AuditVerification, Backlog, Diagnostics, Maintenance, SecretStatus, Subscription, Usage, UsageModel,
+    UsageTotal, Workspace, WorkspaceOrg,
 };
 pub use crate::orgs::{Member, NewToken, Org, Role, Token};
 pub use crate::page::Page;

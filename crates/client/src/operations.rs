@@ -73,6 +73,9 @@ pub struct SecretStatus {
 #[derive(Debug, Clone, Deserialize)]
 pub struct Usage {
     pub items: Vec<UsageTotal>,
+    /// Of the tokens in `items`, those that agents took through doors. Empty where the server is of an older build.
+    #[serde(default)]
+    pub models: Vec<UsageModel>,
     pub subscription: Subscription,
 }
 
@@ -80,6 +83,21 @@ pub struct Usage {
 pub struct UsageTotal {
     pub kind: String,
     pub quantity: i64,
+}
+
+/// What agents took of one model.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct UsageModel {
+    pub provider: String,
+    /// `None`: the provider did not say.
+    pub model: Option<String>,
+    /// Cached ones included.
+    pub input_tokens: i64,
+    pub output_tokens: i64,
+    pub cached_tokens: i64,
+    pub requests: i64,
+    /// Of those, the ones of which the provider did not say the whole use.
+    pub requests_unknown: i64,
 }
 
 #[derive(Debug, Clone, Deserialize)]

@@ -60,6 +60,12 @@ pub struct AgentSetting {
     pub silence_s: u64,
     #[serde(default = "turn_s")]
     pub turn_s: u64,
+    /// Of its provider, input and output together, in a turn. `None`: no limit but the org's quotas.
+    #[serde(default)]
+    pub turn_tokens: Option<u32>,
+    /// To its provider, in a turn. `None`: no limit.
+    #[serde(default)]
+    pub turn_requests: Option<u32>,
     /// How long its process is kept for the next turn. 0: it is not.
     #[serde(default = "idle_s")]
     pub idle_s: u64,
@@ -112,6 +118,18 @@ fn kept() -> usize {
     8
 }
 
+fn validate_spending(agent: &AgentSetting, place: usize) -> Result<(), ConfigError> {
+    for (field, limit) in [("turn_tokens", agent.turn_tokens), ("turn_requests", agent.turn_requests)] {
+        let Some(limit) = limit else { continue };
+        let key = format!("worker.agents[{place}].{field}");
+        if agent.provider.is_none() {
+            return Err(unusable(&key, "nothing is counted without a provider", "name the provider, or leave it out"));
+        }
+        at_least(&key, limit.into(), 1)?;
+    }
+    Ok(())
+}
+
 pub(crate) fn validate(agents: &[AgentSetting], addresses: &BTreeMap<String, String>) -> Result<(), ConfigError> {
     for (place, agent) in agents.iter().enumerate() {
         let wrong = |field: &str, detail: &str, advice: &str| {
@@ -134,6 +152,7 @@ pub(crate) fn validate(agents: &[AgentSetting], addresses: &BTreeMap<String, Str
         if agent.provider.is_none() && texts.into_iter().any(|text| text.contains("{base_url}")) {
             return wrong("env", "{base_url} stands for a provider's address, and there is none", "name the provider");
         }
+        validate_spending(agent, place)?;
         for (field, value) in [("start_s", agent.start_s), ("silence_s", agent.silence_s), ("turn_s", agent.turn_s)] {
             at_least(&format!("worker.agents[{place}].{field}"), value, 1)?;
         }

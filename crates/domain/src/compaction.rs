@@ -175,7 +175,7 @@ mod tests {
                 request_id: format!("r{id}"),
                 outcome: ApprovalOutcome::Approved
             }),
-            (1..9i64).prop_map(|input_tokens| Event::UsageRecorded { input_tokens, output_tokens: 1 }),
+            (1..9i64).prop_map(|input_tokens| Event::UsageRecorded { input_tokens, output_tokens: 1, model: None }),
             outcome.prop_map(ended),
         ]
     }

@@ -158,7 +158,7 @@ mod tests {
                 size: 7,
                 sha256: "private".into(),
             },
-            Event::UsageRecorded { input_tokens: 3, output_tokens: 4 },
+            Event::UsageRecorded { input_tokens: 3, output_tokens: 4, model: None },
             Event::TurnEnded { command_id: command(1), outcome: TurnOutcome::Failed, error: Some(private()) },
         ]
     }

@@ -12,6 +12,7 @@ use ids::{ArtifactId, CommandId};
 use serde::{Deserialize, Serialize};
 
 use crate::projection::Projection;
+use crate::spend::ModelUse;
 
 /// A fact with its place in its session's order.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -86,9 +87,13 @@ pub enum Event {
         /// Lower-case hex.
         sha256: String,
     },
+    /// What the turn took: as the agent says itself, or as it was read from what a provider answered.
     UsageRecorded {
         input_tokens: i64,
         output_tokens: i64,
+        /// Whose tokens they are. Absent: the agent says so itself.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        model: Option<ModelUse>,
     },
     /// The command's turn is over, or waits for a person.
     TurnEnded {

@@ -28,6 +28,7 @@ pub mod rate;
 pub mod retry;
 pub mod schedule;
 pub mod session;
+pub mod spend;
 pub mod subscription;
 pub mod tenancy;
 pub mod upload;

@@ -168,7 +168,7 @@ impl Projection {
                     ArtifactView { artifact_id: *artifact_id, name: name.clone(), size: *size, sha256: sha256.clone() };
                 keep(&mut self.artifacts, view);
             }
-            Event::UsageRecorded { input_tokens, output_tokens } => {
+            Event::UsageRecorded { input_tokens, output_tokens, .. } => {
                 self.input_tokens += input_tokens;
                 self.output_tokens += output_tokens;
             }

@@ -2,25 +2,37 @@
 //! on the way.
 //!
 //! A request is taken whole, bounded, and sent with the key and the few headers that providers want; the answer goes back as it comes.
-//! Whatever the request brings as a key of its own is left behind. Neither is written down anywhere.
+//! Whatever the request brings as a key of its own is left behind. Neither is written down anywhere. What answers take is counted on
+//! the way, and a turn that has spent what it may is answered as a provider would that has no more for it.
 //!
-//! Not promised: that the one who knows the token is the agent that it was made for; that what is asked costs little.
+//! Not promised: that the one who knows the token is the agent that it was made for; that everything that costs is seen: what a
+//! provider does later, as with batches, is not.
 //!
-//! Not here: whose key it is (`worker`), which addresses may be called (`domain::egress`).
+//! Not here: whose key it is (`worker`), which addresses may be called (`domain::egress`), what a turn may spend (`domain::spend`).
+
+mod answer;
+mod asked;
+mod meter;
+mod refusal;
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderName, StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
+use axum::response::Response;
+use bytes::Bytes;
 use domain::egress::Egress;
-use futures::StreamExt as _;
+use futures::stream::BoxStream;
+use futures::{Stream, StreamExt as _};
 use reqwest::{Client, Url};
 use secrecy::SecretString;
 use subtle::ConstantTimeEq as _;
@@ -28,6 +40,10 @@ use tokio::net::TcpListener;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+use self::answer::Reader;
+pub use self::meter::Meter;
+use self::meter::UnderWay;
+use self::refusal::Refusal;
 use crate::NoClient;
 use crate::http::Scheme;
 
@@ -35,6 +51,8 @@ use crate::http::Scheme;
 const BODY_MAX: usize = 32 << 20;
 /// Requests through one door at the same time; what is beyond them waits.
 const AT_ONCE: usize = 8;
+/// Requests that wait for that, or for an answer to begin. Others are told to come again.
+const THERE_MAX: usize = 64;
 /// Of one request, with all of its answer.
 const ANSWER: Duration = Duration::from_secs(1_800);
 /// Without a byte of the answer.
@@ -59,6 +77,7 @@ struct Upstream {
 pub struct Door {
     base_url: String,
     port: u16,
+    meter: Meter,
     _open: DropGuard,
 }
 
@@ -68,6 +87,8 @@ struct Behind {
     upstream: Upstream,
     key: Arc<SecretString>,
     places: Arc<Semaphore>,
+    waiting: Arc<Semaphore>,
+    meter: Meter,
 }
 
 impl fmt::Debug for Behind {
@@ -111,16 +132,24 @@ impl Doors {
         self.0.contains_key(provider)
     }
 
-    /// Opens a door to `provider`, where everybody who knows `token` asks with `key`. `None`: there is no such provider here.
+    /// Opens a door to `provider`, where everybody who knows `token` asks with `key` while a turn goes on ([`Meter::begin`]). `None`:
+    /// there is no such provider here.
     ///
     /// # Errors
     /// If this machine has no port for it.
     pub async fn open(&self, provider: &str, key: SecretString, token: &str) -> io::Result<Option<Door>> {
-        let Some(upstream) = self.0.get(provider) else { return Ok(None) };
+        let Some((name, upstream)) = self.0.get_key_value(provider) else { return Ok(None) };
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let port = listener.local_addr()?.port();
-        let places = Arc::new(Semaphore::new(AT_ONCE));
-        let behind = Behind { token: token.into(), upstream: upstream.clone(), key: Arc::new(key), places };
+        let meter = Meter::new(name);
+        let behind = Behind {
+            token: token.into(),
+            upstream: upstream.clone(),
+            key: Arc::new(key),
+            places: Arc::new(Semaphore::new(AT_ONCE)),
+            waiting: Arc::new(Semaphore::new(THERE_MAX)),
+            meter: meter.clone(),
+        };
         let router = Router::new().fallback(pass).with_state(behind);
         let closed = CancellationToken::new();
         let until = closed.clone();
@@ -135,7 +164,8 @@ impl Doors {
                 }
             }
         });
-        Ok(Some(Door { base_url: format!("http://127.0.0.1:{port}/{token}"), port, _open: closed.drop_guard() }))
+        let base_url = format!("http://127.0.0.1:{port}/{token}");
+        Ok(Some(Door { base_url, port, meter, _open: closed.drop_guard() }))
     }
 }
 
@@ -149,49 +179,79 @@ impl Door {
     pub fn port(&self) -> u16 {
         self.port
     }
-}
 
-async fn pass(State(behind): State<Behind>, request: Request) -> Response {
-    match behind.ask(request).await {
-        Ok(answer) => answer,
-        Err((status, sentence)) => {
-            let body = serde_json::json!({ "error": { "type": "open_cowork", "message": sentence } });
-            (status, axum::Json(body)).into_response()
-        }
+    /// Of what goes through it.
+    #[must_use]
+    pub fn meter(&self) -> &Meter {
+        &self.meter
     }
 }
 
-type Refusal = (StatusCode, &'static str);
+async fn pass(State(behind): State<Behind>, request: Request) -> Response {
+    let scheme = behind.upstream.scheme;
+    let asked = behind.ask(request).await;
+    asked.unwrap_or_else(|refusal| {
+        if let Some(reason) = refusal.reason() {
+            let provider = behind.meter.provider();
+            metrics::counter!("cowork_model_refusals_total", "provider" => provider, "reason" => reason).increment(1);
+        }
+        refusal.answer(scheme)
+    })
+}
 
 impl Behind {
     async fn ask(&self, request: Request) -> Result<Response, Refusal> {
         let (parts, body) = request.into_parts();
         let query = parts.uri.query().map(|query| format!("?{query}")).unwrap_or_default();
-        let path = self.path(parts.uri.path()).ok_or((StatusCode::NOT_FOUND, "there is nothing here"))?;
-        let url = self.url(&format!("{path}{query}")).ok_or((StatusCode::NOT_FOUND, "providers answer below /v1/"))?;
-        let place = self.places.clone().acquire_owned().await;
-        let place = place.map_err(|_| (StatusCode::BAD_GATEWAY, "it is closed"))?;
-        let body =
-            to_bytes(body, BODY_MAX).await.map_err(|_| (StatusCode::PAYLOAD_TOO_LARGE, "the request is too large"))?;
+        let path = self.path(parts.uri.path()).ok_or(Refusal::Nothing)?;
+        let url = self.url(&format!("{path}{query}")).ok_or(Refusal::Elsewhere)?;
+        let _waiting = self.waiting.try_acquire().map_err(|_| Refusal::Busy)?;
+        let place = self.places.clone().acquire_owned().await.map_err(|_| Refusal::Unreachable)?;
+        let mut body = to_bytes(body, BODY_MAX).await.map_err(|_| Refusal::TooLarge)?;
         if let Err(refused) = self.upstream.egress.judge_url(&url) {
             tracing::warn!(error = %refused, "a provider was not asked");
-            return Err((StatusCode::BAD_GATEWAY, "the provider's address is not called from here"));
+            return Err(Refusal::NotCalled);
         }
-        let unusable = (StatusCode::BAD_GATEWAY, "the org's key can't be sent; replace it");
-        let (name, key) = self.upstream.scheme.header(&self.key).ok_or(unusable)?;
+        // As the provider sees it, and not as it was written.
+        if url.path().ends_with(asked::CHAT) {
+            body = asked::telling(body);
+        }
+        let mut under_way = self.meter.admit(asked::costs(&parts.method, url.path()))?;
+        let answer = self.send(parts, url, body, &mut under_way).await?;
+        Ok(back(answer, under_way, place))
+    }
+
+    async fn send(
+        &self,
+        parts: Parts,
+        url: Url,
+        body: Bytes,
+        under_way: &mut UnderWay,
+    ) -> Result<reqwest::Response, Refusal> {
+        let Some((name, key)) = self.upstream.scheme.header(&self.key) else {
+            under_way.failed();
+            return Err(Refusal::Key);
+        };
         let wanted = wanted(&parts.headers);
         let versioned = wanted.contains_key("anthropic-version");
         let mut asked = self.upstream.client.request(parts.method, url).headers(wanted);
         if !versioned {
             asked = self.upstream.scheme.described(asked);
         }
-        match asked.header(name, key).body(body).send().await {
-            Ok(answer) => Ok(back(answer, place)),
-            Err(error) => {
-                tracing::warn!(error = egress::root_cause(&error), "a provider could not be asked");
-                Err((StatusCode::BAD_GATEWAY, "the provider could not be reached"))
+        let answer = asked.header(name, key).body(body).send().await.map_err(|error| {
+            tracing::warn!(error = egress::root_cause(&error), "a provider could not be asked");
+            if error.is_connect() {
+                under_way.failed();
             }
+            Refusal::Unreachable
+        })?;
+        if answer.status().is_success() {
+            let said = |name| answer.headers().get(name).and_then(|value: &HeaderValue| value.to_str().ok());
+            under_way.answered(Reader::of(said(header::CONTENT_TYPE), said(header::CONTENT_ENCODING)));
+        } else {
+            under_way.failed();
         }
+        Ok(answer)
     }
 
     /// What stands behind the token.
@@ -211,17 +271,19 @@ impl Behind {
     }
 }
 
-/// What providers want to know besides the key.
+/// What providers want to know besides the key. Answers are wanted as they are, so that they can be read on the way.
 fn wanted(headers: &HeaderMap) -> HeaderMap {
     let plain = [header::ACCEPT, header::CONTENT_TYPE];
     let want = |name: &HeaderName| {
         plain.contains(name) || ["anthropic-", "openai-"].iter().any(|ours| name.as_str().starts_with(ours))
     };
-    headers.iter().filter(|(name, _)| want(name)).map(|(name, value)| (name.clone(), value.clone())).collect()
+    let wanted = headers.iter().filter(|(name, _)| want(name)).map(|(name, value)| (name.clone(), value.clone()));
+    let plainly = (header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+    wanted.chain([plainly]).collect()
 }
 
 /// The answer keeps its place until it is through.
-fn back(answer: reqwest::Response, place: OwnedSemaphorePermit) -> Response {
+fn back(answer: reqwest::Response, under_way: UnderWay, place: OwnedSemaphorePermit) -> Response {
     let told = [header::CONTENT_TYPE, header::CONTENT_ENCODING, header::RETRY_AFTER];
     let mut response = Response::new(Body::empty());
     *response.status_mut() = answer.status();
@@ -230,10 +292,28 @@ fn back(answer: reqwest::Response, place: OwnedSemaphorePermit) -> Response {
     response
         .headers_mut()
         .extend(headers.filter(|(name, _)| tell(name)).map(|(name, value)| (name.clone(), value.clone())));
-    *response.body_mut() = Body::from_stream(answer.bytes_stream().inspect(move |_| {
-        let _ = &place;
-    }));
+    let pieces = answer.bytes_stream().boxed();
+    *response.body_mut() = Body::from_stream(Passing { pieces, under_way, _place: place });
     response
+}
+
+/// An answer on its way, read as it passes.
+struct Passing {
+    pieces: BoxStream<'static, reqwest::Result<Bytes>>,
+    under_way: UnderWay,
+    _place: OwnedSemaphorePermit,
+}
+
+impl Stream for Passing {
+    type Item = reqwest::Result<Bytes>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let piece = self.pieces.poll_next_unpin(context);
+        if let Poll::Ready(Some(Ok(piece))) = &piece {
+            self.under_way.take(piece);
+        }
+        piece
+    }
 }
 
 #[cfg(test)]

@@ -32,6 +32,7 @@ async fn talked(store: &Store, org: OrgId) -> SessionId {
         checkpoint: None,
         input_tokens: 0,
         output_tokens: 0,
+        models: Vec::new(),
         heard: Vec::new(),
     };
     store.turn_finish(&lease, &finish, &[]).await.unwrap();

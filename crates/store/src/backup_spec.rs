@@ -111,7 +111,7 @@ pub const BACKUP_SPEC: BackupSpec = BackupSpec {
         BackupGroup { name: "BYOK metadata", tables: &["byok_keys"] },
         BackupGroup {
             name: "billing/usage",
-            tables: &["subscriptions", "billing_events", "usage_records", "usage_counters", "quotas"],
+            tables: &["subscriptions", "billing_events", "usage_records", "usage_counters", "model_usage", "quotas"],
         },
         BackupGroup { name: "audit", tables: &["audit_records", "audit_heads"] },
         BackupGroup {

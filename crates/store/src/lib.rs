@@ -146,7 +146,7 @@ pub use crate::token::{NewToken, Token};
 pub use crate::trigger::{DueTrigger, PlannedSlots, SettledSlots, Trigger, TriggerSecret};
 pub use crate::turn::{Finish, Spoken};
 pub use crate::upload::{NewUpload, OPEN_UPLOADS_MAX, Upload, UploadError, UploadPart};
-pub use crate::usage::UsageTotal;
+pub use crate::usage::{ModelTotal, UsageTotal};
 pub use crate::wake::{EventsWaiter, Waiter, Wake, Wakes};
 pub use crate::wall::{ROLE as RUNTIME_ROLE, Walls};
 pub use crate::workflow::{NewWorkflow, Workflow, WorkflowChange, WorkflowError};

@@ -11,6 +11,7 @@ use clock::Timestamp;
 use domain::command::CommandState;
 use domain::event::TurnOutcome;
 use domain::quota::UsageKind;
+use domain::spend::ModelSpend;
 use ids::{CommandId, OrgId, UsageId};
 use uuid::Uuid;
 
@@ -38,6 +39,8 @@ pub struct Finish<'a> {
     pub checkpoint: Option<NewCheckpoint>,
     pub input_tokens: i64,
     pub output_tokens: i64,
+    /// Of those tokens, whose they are, as far as providers said.
+    pub models: Vec<ModelSpend>,
     /// Prompts that steered the turn and were heard: they end with it.
     pub heard: Vec<CommandId>,
 }
@@ -129,6 +132,7 @@ impl Store {
             checkpoint: finish.checkpoint.clone(),
             artifacts: artifacts.to_vec(),
             usage: self.metered(finish, artifacts),
+            models: finish.turn.map(|_| finish.models.clone()).unwrap_or_default(),
             heard: finish.heard.clone(),
             at: self.sources.now(),
         }
@@ -165,6 +169,7 @@ pub(crate) struct End {
     checkpoint: Option<NewCheckpoint>,
     artifacts: Vec<NewArtifact>,
     usage: Vec<Usage>,
+    models: Vec<ModelSpend>,
     heard: Vec<CommandId>,
     /// When it was asked for: blobs of artifacts were saved before.
     at: Timestamp,
@@ -207,7 +212,7 @@ impl Write for End {
         locked: Locked,
     ) -> Result<Vec<Written<Finished>>, sqlx::Error> {
         let columns = Columns::of(writes);
-        let Columns { fenced, files, blobs, artifacts, usage, heard } = &columns;
+        let Columns { fenced, files, blobs, artifacts, usage, models, heard } = &columns;
         let turns = || writes.iter().map(|end| end.turn);
         let rows = sqlx::query_file!(
             "src/turn/finish.sql",
@@ -254,6 +259,15 @@ impl Write for End {
             locked == Locked::WaitFor,
             &heard.iter().map(|(place, _)| *place).collect::<Vec<_>>(),
             &heard.iter().map(|(_, command)| (*command).into()).collect::<Vec<Uuid>>(),
+            &models.iter().map(|(place, _)| *place).collect::<Vec<_>>(),
+            &models.iter().map(|(_, spend)| &spend.model.provider[..]).collect::<Vec<_>>() as &[&str],
+            &models.iter().map(|(_, spend)| spend.model.name.as_deref().unwrap_or_default()).collect::<Vec<_>>()
+                as &[&str],
+            &models.iter().map(|(_, spend)| spend.input_tokens).collect::<Vec<_>>(),
+            &models.iter().map(|(_, spend)| spend.output_tokens).collect::<Vec<_>>(),
+            &models.iter().map(|(_, spend)| spend.model.cached_tokens).collect::<Vec<_>>(),
+            &models.iter().map(|(_, spend)| spend.model.requests).collect::<Vec<_>>(),
+            &models.iter().map(|(_, spend)| spend.model.requests_unknown).collect::<Vec<_>>(),
         )
         .fetch_all(store.of(org))
         .await?;
@@ -285,6 +299,7 @@ struct Columns<'a> {
     blobs: Vec<(i64, &'a BlobRow, Timestamp)>,
     artifacts: Vec<(i64, &'a NewArtifact)>,
     usage: Vec<(i64, &'a Usage)>,
+    models: Vec<(i64, &'a ModelSpend)>,
     heard: Vec<(i64, CommandId)>,
 }
 
@@ -300,6 +315,7 @@ impl<'a> Columns<'a> {
             columns.blobs.extend(end.artifacts.iter().map(|new| (place, &new.blob, end.at)));
             columns.artifacts.extend(end.artifacts.iter().map(|new| (place, new)));
             columns.usage.extend(end.usage.iter().map(|used| (place, used)));
+            columns.models.extend(end.models.iter().map(|spend| (place, spend)));
             columns.heard.extend(end.heard.iter().map(|command| (place, *command)));
         }
         columns.blobs.sort_by(|one, other| one.1.key.cmp(&other.1.key));

@@ -5,16 +5,19 @@
 //! nothing. Statements that stand alone spread over stripes, so that an org's turns don't wait for each other; a transaction that
 //! records several times uses one stripe, so that two of them can't wait for each other crosswise.
 //!
+//! What models took is kept by model besides (`model_usage`), by the statement that ends the turn.
+//!
 //! Not here: comparing with quotas (`quota`), the plan that they are of (`subscription`), prices, which are the billing
 //! provider's.
 
 use clock::Sources;
 use domain::quota::UsageKind;
-use ids::{OrgId, UsageId};
+use domain::spend::{ModelSpend, ModelUse};
+use ids::{CommandId, OrgId, SessionId, UsageId};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use crate::{Store, StoreError};
+use crate::{Lease, Store, StoreError};
 
 /// Meters `quantity` of `kind` from `source` (a command, artifact, delivery or run), in the transaction of the work.
 pub(crate) async fn record(
@@ -54,7 +57,78 @@ pub struct UsageTotal {
     pub quantity: i64,
 }
 
+/// What one model took of an org, since it began.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ModelTotal {
+    pub provider: String,
+    /// Empty: the provider did not say.
+    pub model: String,
+    /// Cached ones included.
+    pub input_tokens: i64,
+    pub output_tokens: i64,
+    pub cached_tokens: i64,
+    pub requests: i64,
+    /// Of those, the ones of which nobody said the whole use.
+    pub requests_unknown: i64,
+}
+
 impl Store {
+    /// Totals by model, of what agents asked through doors. A turn counts when it has ended.
+    pub async fn usage_by_model(&self, org: OrgId) -> Result<Vec<ModelTotal>, StoreError> {
+        sqlx::query_as!(
+            ModelTotal,
+            r#"-- usage_by_model
+            SELECT provider, model, sum(input_tokens)::bigint AS "input_tokens!", sum(output_tokens)::bigint AS "output_tokens!",
+                sum(cached_tokens)::bigint AS "cached_tokens!", sum(requests)::bigint AS "requests!",
+                sum(requests_unknown)::bigint AS "requests_unknown!"
+            FROM model_usage WHERE org_id = $1 GROUP BY provider, model ORDER BY provider, model"#,
+            org as OrgId,
+        )
+        .fetch_all(self.of(org))
+        .await
+        .map_err(StoreError::during("usage_by_model"))
+    }
+
+    /// What lost attempts at a command spent with providers, as far as their events tell.
+    pub async fn turn_spent(&self, lease: &Lease, command: CommandId) -> Result<Vec<ModelSpend>, StoreError> {
+        let rows = sqlx::query!(
+            r#"-- turn_spent
+            SELECT payload->'model'->>'provider' AS "provider!", payload->'model'->>'name' AS name,
+                sum((payload->>'input_tokens')::bigint)::bigint AS "input_tokens!",
+                sum((payload->>'output_tokens')::bigint)::bigint AS "output_tokens!",
+                sum((payload->'model'->>'cached_tokens')::bigint)::bigint AS "cached_tokens!",
+                sum((payload->'model'->>'requests')::bigint)::bigint AS "requests!",
+                sum((payload->'model'->>'requests_unknown')::bigint)::bigint AS "requests_unknown!"
+            FROM events AS used
+            WHERE org_id = $1 AND session_id = $2 AND kind = 'usage_recorded' AND payload->'model' IS NOT NULL
+                AND $3 = (
+                    -- Whose turn it was: other commands may have been carried out between two attempts.
+                    SELECT payload->>'command_id' FROM events AS begun
+                    WHERE begun.org_id = $1 AND begun.session_id = $2 AND begun.sequence < used.sequence
+                        AND begun.kind = 'turn_started'
+                    ORDER BY begun.sequence DESC LIMIT 1)
+            GROUP BY 1, 2 ORDER BY 1, 2"#,
+            lease.org as OrgId,
+            lease.session as SessionId,
+            command.to_string(),
+        )
+        .fetch_all(self.of(lease.org))
+        .await
+        .map_err(StoreError::during("turn_spent"))?;
+        let spend = rows.into_iter().map(|row| ModelSpend {
+            input_tokens: row.input_tokens,
+            output_tokens: row.output_tokens,
+            model: ModelUse {
+                provider: row.provider,
+                name: row.name,
+                cached_tokens: row.cached_tokens,
+                requests: row.requests,
+                requests_unknown: row.requests_unknown,
+            },
+        });
+        Ok(spend.collect())
+    }
+
     /// Totals by kind; kinds that were never used are absent.
     pub async fn usage_totals(&self, org: OrgId) -> Result<Vec<UsageTotal>, StoreError> {
         sqlx::query_as!(

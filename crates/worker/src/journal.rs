@@ -5,6 +5,7 @@
 
 use domain::event::Event;
 use domain::projection::Projection;
+use domain::spend::{ModelSpend, Spent};
 use ids::CommandId;
 use store::{Append, Finish, Lease, NewArtifact, NextCommand, Spoken, Store};
 
@@ -23,10 +24,19 @@ pub(crate) struct Journal {
     projection: Projection,
     pending: Vec<Event>,
     artifacts: Vec<NewArtifact>,
-    input_tokens: i64,
-    output_tokens: i64,
+    usage: Usage,
     /// Prompts that the turn heard. They end with it.
     heard: Vec<CommandId>,
+}
+
+/// What a command used.
+#[derive(Debug, Default)]
+struct Usage {
+    /// As agents say themselves.
+    input_tokens: i64,
+    output_tokens: i64,
+    /// As providers say, by model.
+    models: Vec<ModelSpend>,
 }
 
 /// How a command ends, besides what the journal knows.
@@ -48,8 +58,7 @@ impl Journal {
             projection,
             pending: Vec::new(),
             artifacts: Vec::new(),
-            input_tokens: 0,
-            output_tokens: 0,
+            usage: Usage::default(),
             heard: Vec::new(),
         }
     }
@@ -64,10 +73,7 @@ impl Journal {
     }
 
     pub(crate) fn push(&mut self, event: Event) {
-        if let Event::UsageRecorded { input_tokens, output_tokens } = event {
-            self.input_tokens += input_tokens;
-            self.output_tokens += output_tokens;
-        }
+        self.usage.add(&event);
         self.projection.apply(&event);
         self.pending.push(event);
     }
@@ -88,9 +94,23 @@ impl Journal {
         self.pending.len()
     }
 
+    /// From here on it is about `command`. What lost attempts at it spent with providers was spent, and is metered with it; what
+    /// agents say of themselves counts for the last attempt only.
+    pub(crate) async fn take_up(&mut self, command: &NextCommand) -> Result<(), Halt> {
+        self.usage = Usage::default();
+        if command.attempt > 0 {
+            self.usage.models = self.store.turn_spent(&self.lease, command.command).await?;
+        }
+        Ok(())
+    }
+
+    /// What was spent with providers.
+    pub(crate) fn spent(&self) -> Spent {
+        Spent::of(&self.usage.models)
+    }
+
     /// Appends what is pending, as the beginning of `command`'s turn. Gives back what people have said to it already.
     pub(crate) async fn start(&mut self, command: &NextCommand) -> Result<Spoken, Halt> {
-        (self.input_tokens, self.output_tokens) = (0, 0);
         let spoken = self.store.turn_start(&self.lease, &self.append(), command).await?;
         self.appended();
         Ok(spoken)
@@ -107,6 +127,12 @@ impl Journal {
         Ok(())
     }
 
+    /// Appends what is pending if something was spent: that stays spent, whatever becomes of the turn.
+    pub(crate) async fn flush_spent(&mut self) -> Result<(), Halt> {
+        let spent = |event: &Event| matches!(event, Event::UsageRecorded { model: Some(_), .. });
+        if self.pending.iter().any(spent) { self.flush().await } else { Ok(()) }
+    }
+
     /// Appends what is pending and ends the command. Gives back the next one; if there is none, the lease is given up.
     pub(crate) async fn finish(&mut self, ending: Ending) -> Result<Option<NextCommand>, Halt> {
         let saved = ending.checkpoint.is_some();
@@ -117,8 +143,9 @@ impl Journal {
             sentence: ending.sentence,
             turn: ending.turn,
             checkpoint: ending.checkpoint,
-            input_tokens: self.input_tokens,
-            output_tokens: self.output_tokens,
+            input_tokens: self.usage.input_tokens + self.spent().input_tokens,
+            output_tokens: self.usage.output_tokens + self.spent().output_tokens,
+            models: self.usage.models.clone(),
             heard: self.heard.clone(),
         };
         let next = self.store.turn_finish(&self.lease, &finish, &self.artifacts).await?;
@@ -139,5 +166,23 @@ impl Journal {
         self.sequence = self.append().last();
         self.pending.clear();
         self.artifacts.clear();
+    }
+}
+
+impl Usage {
+    fn add(&mut self, event: &Event) {
+        let Event::UsageRecorded { input_tokens, output_tokens, model } = event else { return };
+        let (input_tokens, output_tokens) = (*input_tokens, *output_tokens);
+        let Some(model) = model.clone() else {
+            self.input_tokens += input_tokens;
+            self.output_tokens += output_tokens;
+            return;
+        };
+        let spend = ModelSpend { input_tokens, output_tokens, model };
+        let same = |known: &&mut ModelSpend| known.is_of(&spend);
+        match self.models.iter_mut().find(same) {
+            Some(known) => known.add(&spend),
+            None => self.models.push(spend),
+        }
     }
 }

@@ -101,6 +101,7 @@ impl Session {
     }
 
     async fn carry_out(&mut self, command: NextCommand) -> Result<Option<NextCommand>, Halt> {
+        self.journal.take_up(&command).await?;
         match plan(&command, self.journal.projection()) {
             Plan::Run(first) => {
                 first.into_iter().for_each(|event| self.journal.push(event));

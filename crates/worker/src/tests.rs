@@ -3,6 +3,7 @@
 mod models;
 mod recovery;
 mod sources;
+mod spending;
 mod steering;
 mod turns;
 mod workspaces;

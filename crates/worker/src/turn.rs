@@ -193,6 +193,7 @@ impl Session {
             untouched,
             state: state.clone(),
             wish: command.wish.clone(),
+            spent: self.journal.spent(),
             inbox,
         };
         let folder = agent.works_in(&workspace);
@@ -259,12 +260,20 @@ impl Session {
         let task = tokio::spawn(async move { agent.turn(turn, &mut sink, &cancelled).await });
         let mut task = Abandoned(task);
         match self.listen(&mut heard, cancel).await {
-            Ok(true) => (&mut task.0).await.map(Some).map_err(|error| Halt::Retry(error.into())),
-            Ok(false) => Ok(None),
+            Ok(done) => {
+                self.journal.flush_spent().await?;
+                if !done {
+                    return Ok(None);
+                }
+                (&mut task.0).await.map(Some).map_err(|error| Halt::Retry(error.into()))
+            }
             Err(halt) => {
                 cancel.cancel();
                 drop(heard);
                 let _ = tokio::time::timeout(CANCEL_GRACE, &mut task.0).await;
+                if matches!(halt, Halt::Cut) {
+                    self.journal.flush_spent().await?;
+                }
                 Err(halt)
             }
         }

@@ -24,14 +24,14 @@ pub(super) fn written(answer: Answer) -> String {
         Answer::Say(text) => (json!({ "role": "assistant", "content": text }), "stop"),
     };
     let usage = json!({ "prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5 });
-    let chunk = |delta: Value, reason: Option<&str>| {
+    let chunk = |delta: Value, reason: Option<&str>, usage: Value| {
         let choices = json!([{ "index": 0, "delta": delta, "finish_reason": reason }]);
         json!({
-            "id": "c1", "object": "chat.completion.chunk", "created": 1, "model": "stand-in", "choices": choices,
+            "id": "c1", "object": "chat.completion.chunk", "created": 1, "model": "gpt-5", "choices": choices,
             "usage": usage,
         })
     };
-    format!("data: {}\n\ndata: {}\n\ndata: [DONE]\n\n", chunk(said, None), chunk(json!({}), Some(reason)))
+    format!("data: {}\n\ndata: {}\n\ndata: [DONE]\n\n", chunk(said, None, Value::Null), chunk(json!({}), Some(reason), usage))
 }
 
 fn call(command: &str) -> Value {

@@ -18,7 +18,7 @@ pub(super) fn written(answer: Answer) -> String {
     };
     let usage = json!({ "input_tokens": 3, "output_tokens": 2, "total_tokens": 5 });
     let first = json!({ "type": "response.created", "response": { "id": "r1" } });
-    let last = json!({ "type": "response.completed", "response": { "id": "r1", "usage": usage } });
+    let last = json!({ "type": "response.completed", "response": { "id": "r1", "model": "gpt-5", "usage": usage } });
     let events = std::iter::once(first).chain(events).chain([last]);
     events.map(|event| format!("event: {}\ndata: {event}\n\n", event["type"].as_str().unwrap_or_default())).collect()
 }

@@ -80,7 +80,7 @@ pub(super) struct Process {
     complaints: Arc<Mutex<VecDeque<String>>>,
     complaining: JoinHandle<()>,
     /// To its provider. Closed with it.
-    pub(super) door: Option<Box<dyn ModelDoor>>,
+    pub(super) door: Option<Arc<dyn ModelDoor>>,
 }
 
 impl Process {
@@ -92,7 +92,7 @@ impl Process {
         starter: &Starter,
         settings: &AcpSettings,
         places: &Places,
-        door: Option<Box<dyn ModelDoor>>,
+        door: Option<Arc<dyn ModelDoor>>,
     ) -> Result<Self, String> {
         let Some((program, before)) = settings.launcher.split_first() else { return Err("nothing starts it".into()) };
         let mut command = Command::new(program);

@@ -10,6 +10,8 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use domain::spend::TurnLimits;
+
 use crate::sandbox::Cage;
 
 /// Where an agent finds programs unless its operator says otherwise.
@@ -70,6 +72,8 @@ pub struct AcpLimits {
     pub nonsense: usize,
     /// Of what a tool call gave. The rest is left out.
     pub output_bytes: usize,
+    /// What a turn may spend with its provider.
+    pub spend: TurnLimits,
 }
 
 impl Default for AcpLimits {
@@ -85,6 +89,7 @@ impl Default for AcpLimits {
             turn_bytes: 64 << 20,
             nonsense: 100,
             output_bytes: 64 << 10,
+            spend: TurnLimits::default(),
         }
     }
 }

@@ -7,6 +7,7 @@ use std::fs::DirBuilder;
 use std::net::TcpListener;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use domain::event::{Event, MessageRole};
 use tokio_util::sync::CancellationToken;
@@ -18,26 +19,29 @@ use super::settings::Places;
 use super::talk::Stop;
 use super::wire::{self, Said};
 use super::{Acp, HOME, Memory, WORK};
-use crate::{EventSink, Turn, sandbox};
+use crate::{EventSink, ModelDoor, Turn, sandbox};
 
 /// Told where an agent does not find the session that it had. People see it in the agent's place.
 const FORGOTTEN: &str =
     "(The agent could not load its earlier conversation and begins a new one. The files are as they were.)";
 
-/// Starts the agent for a turn.
+/// Starts the agent for a turn. The door that it asks through is there also if it did not start.
 pub(super) async fn start(
     acp: &Acp,
     turn: &Turn,
     memory: &mut Memory,
     sink: &mut dyn EventSink,
     cancel: &CancellationToken,
+    through: &mut Option<Arc<dyn ModelDoor>>,
 ) -> Result<Live, Stop> {
     let limit = acp.settings.limits.start;
     let started = async {
-        let door = match &acp.settings.provider {
-            Some(provider) => Some(acp.access.open(turn.org, turn.session, provider).await?),
-            None => None,
-        };
+        if let Some(provider) = &acp.settings.provider {
+            let door = acp.access.open(turn.org, turn.session, provider).await?;
+            door.begin(acp.settings.limits.spend, turn.spent).await?;
+            *through = Some(door);
+        }
+        let door = through.clone();
         let mut places =
             places(&turn.workspace).await.map_err(|error| format!("its folders can't be made: {error}"))?;
         places.base_url = door.as_ref().map(|door| door.base_url().to_owned());

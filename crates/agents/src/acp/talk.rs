@@ -16,7 +16,7 @@ use super::kept::Live;
 use super::lines::Line;
 use super::settings::AcpLimits;
 use super::wire::{self, Asked, End, Said};
-use crate::{EventSink, Outcome, SinkError, Turn};
+use crate::{EventSink, ModelDoor, Outcome, SinkError, Turn};
 
 /// Of a title.
 const TITLE_BYTES: usize = 500;
@@ -133,11 +133,17 @@ impl<'a> Talk<'a> {
     }
 
     async fn listen(&mut self) -> Result<Done, Stop> {
-        let cancel = self.cancel.clone();
+        let (cancel, door) = (self.cancel.clone(), self.live.process.door.clone());
         loop {
             let line = tokio::select! {
                 biased;
                 () = cancel.cancelled() => return self.stop().await,
+                () = changed(door.as_deref()) => {
+                    if let Some(done) = self.spent(door.as_deref()).await? {
+                        return Ok(done);
+                    }
+                    continue;
+                }
                 () = tokio::time::sleep_until(self.tell_at), if !self.pieces.is_empty() => {
                     self.tell().await?;
                     continue;
@@ -153,6 +159,18 @@ impl<'a> Talk<'a> {
                 return Ok(done);
             }
         }
+    }
+
+    /// Tells what was spent. `Some`: it could ask its model no more, and was asked to stop.
+    async fn spent(&mut self, door: Option<&dyn ModelDoor>) -> Result<Option<Done>, Stop> {
+        let Some(door) = door else { return Ok(None) };
+        for spend in door.take() {
+            self.sink.emit(spend.event()).await?;
+        }
+        let Some(exceeded) = door.exceeded() else { return Ok(None) };
+        self.call_off().await?;
+        self.tell().await?;
+        Ok(Some((Outcome::Failed { error: exceeded.sentence() }, None)))
     }
 
     /// Asks it to stop, and gives it its time.
@@ -247,8 +265,9 @@ impl<'a> Talk<'a> {
     async fn ended(&mut self, result: Result<serde_json::Value, String>) -> Result<Done, Stop> {
         let answer = result.map_err(|error| Stop::Failed(cut(&error, ERROR_BYTES)))?;
         let ended = wire::ended(&answer)?;
-        if let Some((input_tokens, output_tokens)) = ended.tokens {
-            self.sink.emit(Event::UsageRecorded { input_tokens, output_tokens }).await?;
+        // What went through a door is counted there.
+        if let (Some((input_tokens, output_tokens)), None) = (ended.tokens, &self.live.process.door) {
+            self.sink.emit(Event::UsageRecorded { input_tokens, output_tokens, model: None }).await?;
         }
         let failed = |error: &str| Outcome::Failed { error: error.to_owned() };
         let outcome = match ended.why {
@@ -280,5 +299,13 @@ impl<'a> Talk<'a> {
         let request_id = self.name("request");
         self.sink.emit(Event::ApprovalRequested { request_id, title: title.clone() }).await?;
         Ok((Outcome::AwaitingApproval, Some(Waiting { title, digest: asked.digest.clone() })))
+    }
+}
+
+/// Never without a door.
+async fn changed(door: Option<&dyn ModelDoor>) {
+    match door {
+        Some(door) => door.changed().await,
+        None => std::future::pending().await,
     }
 }

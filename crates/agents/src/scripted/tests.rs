@@ -73,6 +73,7 @@ fn of(session: ids::SessionId) -> Turn {
         untouched: false,
         state: Value::Null,
         wish: Wish::Abort {},
+        spent: domain::spend::Spent::default(),
         inbox: Inbox::default(),
     }
 }

@@ -3,5 +3,6 @@
 //! Not here: a real one (`e2e`).
 
 mod cage;
+mod spending;
 mod turns;
 mod world;

@@ -30,7 +30,7 @@ async fn what_an_agent_says_and_does_becomes_events() {
         (Some("Plan"), ToolCallStatus::InProgress),
     ];
     assert_eq!(seen.calls(), calls);
-    assert!(seen.events.contains(&Event::UsageRecorded { input_tokens: 3, output_tokens: 2 }));
+    assert!(seen.events.contains(&Event::UsageRecorded { input_tokens: 3, output_tokens: 2, model: None }));
     let messages: Vec<&String> = seen.events.iter().filter_map(message).collect();
     assert_eq!(messages.len(), 2, "pieces are put together, and what comes after a tool call is another message");
     assert_ne!(messages[0], messages[1]);

@@ -146,6 +146,7 @@ impl World {
             untouched: self.ordinal > 1,
             state: self.state.clone(),
             wish,
+            spent: domain::spend::Spent::default(),
             inbox: Inbox::default(),
         };
         let turn = self.agent.turn(turn, &mut sink, cancel);

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use agents::{Acp, AcpLimits, AcpSettings, Agent, Confinement, ModelAccess, Scripted};
 use config::{AgentSetting, Config, NetworkSetting, SandboxSetting};
+use domain::spend::TurnLimits;
 use providers::{Doors, NoClient};
 use store::Environment;
 use worker::Models;
@@ -77,6 +78,10 @@ fn settings(setting: &AgentSetting) -> AcpSettings {
             turn: Duration::from_secs(setting.turn_s),
             idle: Duration::from_secs(setting.idle_s),
             kept: setting.kept,
+            spend: TurnLimits {
+                tokens: setting.turn_tokens.map(i64::from),
+                requests: setting.turn_requests.map(i64::from),
+            },
             ..AcpLimits::default()
         },
     }

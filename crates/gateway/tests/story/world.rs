@@ -233,6 +233,7 @@ impl World {
             checkpoint: None,
             input_tokens: 0,
             output_tokens: 0,
+            models: Vec::new(),
             heard: Vec::new(),
         };
         store.turn_finish(&lease, &finish, &[]).await.unwrap();

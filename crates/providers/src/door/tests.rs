@@ -1,7 +1,11 @@
 //! Whom a door leads to, and what goes through it.
 
+mod spending;
+
 use std::io::{Read, Write};
 use std::net::TcpStream;
+
+use domain::spend::{Bounds, Spent};
 
 use super::*;
 
@@ -65,6 +69,7 @@ async fn a_request_goes_on_with_the_orgs_key_and_nothing_else_that_opens_anythin
         let (key, token) = (key(), token());
         let doors = doors(name, &address, &here());
         let door = doors.open(name, SecretString::from(key.clone()), &token).await.unwrap().unwrap();
+        door.meter().begin(Bounds::default(), Spent::default());
         assert_eq!(door.base_url(), format!("http://127.0.0.1:{}/{token}", door.port()));
         let answered = ask(&door, &format!("/{token}/v1/messages?beta=true")).await;
         let asked = asked.join().unwrap();

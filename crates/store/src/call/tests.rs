@@ -153,6 +153,7 @@ async fn a_run_is_over_with_the_turn_that_it_began_whoever_steered_it() {
             checkpoint: None,
             input_tokens: 0,
             output_tokens: 0,
+            models: Vec::new(),
             heard: vec![steer.command],
         };
         assert_eq!(world.store.turn_finish(&lease, &finish, &[]).await.unwrap(), None);

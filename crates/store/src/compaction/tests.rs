@@ -63,6 +63,7 @@ impl Talk {
             checkpoint: None,
             input_tokens: 0,
             output_tokens: 0,
+            models: Vec::new(),
             heard: Vec::new(),
         };
         assert_eq!(self.world.store.turn_finish(lease, &finish, &[]).await.unwrap(), None);

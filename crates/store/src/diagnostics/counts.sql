@@ -30,6 +30,7 @@ UNION ALL SELECT 'key_rotations', count(*) FROM key_rotations
 UNION ALL SELECT 'ledger_outbox', count(*) FROM ledger_outbox
 UNION ALL SELECT 'maintenance', count(*) FROM maintenance
 UNION ALL SELECT 'memberships', count(*) FROM memberships
+UNION ALL SELECT 'model_usage', count(*) FROM model_usage
 UNION ALL SELECT 'org_keys', count(*) FROM org_keys
 UNION ALL SELECT 'org_policies', count(*) FROM org_policies
 UNION ALL SELECT 'orgs', count(*) FROM orgs

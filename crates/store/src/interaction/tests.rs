@@ -95,6 +95,7 @@ impl Asked {
             checkpoint: None,
             input_tokens: 0,
             output_tokens: 0,
+            models: Vec::new(),
             heard: Vec::new(),
         };
         self.world.store.turn_finish(&lease, &finish, &[]).await.unwrap();

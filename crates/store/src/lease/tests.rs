@@ -30,6 +30,7 @@ fn finish<'a>(append: Append<'a>, command: CommandId) -> Finish<'a> {
         checkpoint: None,
         input_tokens: 2,
         output_tokens: 0,
+        models: Vec::new(),
         heard: Vec::new(),
     }
 }

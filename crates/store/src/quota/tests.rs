@@ -41,6 +41,7 @@ impl World {
             checkpoint: None,
             input_tokens: 3,
             output_tokens: 5,
+            models: Vec::new(),
             heard: Vec::new(),
         };
         self.store.turn_finish(lease, &finish, &[]).await.unwrap();

@@ -110,6 +110,7 @@ impl Subject {
             }),
             input_tokens: 1,
             output_tokens: 1,
+            models: Vec::new(),
             heard: Vec::new(),
         };
         let blob = blob(&format!("artifact {artifact}"));

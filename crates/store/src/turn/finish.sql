@@ -9,6 +9,8 @@
 -- their saving began, less the skew of clocks. Of artifacts: $29 place, $30 id, $31 name, $32 media type, $33 blob key.
 -- Of what is metered: $34 place, $35 id, $36 source, $37 kind, $38 quantity.
 -- Of prompts that steered a turn and were heard: $40 place, $41 command.
+-- Of models that were asked: $42 place, $43 provider, $44 name, $45 input tokens, $46 output tokens, $47 cached ones, $48 requests,
+-- $49 those of unknown use.
 -- $39 whether to wait for sessions that somebody else has locked; they are left out otherwise.
 --
 -- Everything hangs from `session`: of a session whose token is not current nothing is written. The snapshot may be older
@@ -91,6 +93,15 @@ WITH asked AS (
     SELECT $1, kind, ($17::timestamptz AT TIME ZONE 'UTC')::date, pg_backend_pid() & 31, sum(quantity)
     FROM metered GROUP BY kind ORDER BY kind
     ON CONFLICT (org_id, kind, day, stripe) DO UPDATE SET quantity = usage_counters.quantity + excluded.quantity
+), model AS (
+    INSERT INTO model_usage (org_id, command_id, provider, model, input_tokens, output_tokens, cached_tokens, requests,
+        requests_unknown, recorded_at)
+    SELECT org_id, command_id, new.provider, new.model, new.input_tokens, new.output_tokens, new.cached_tokens, new.requests,
+        new.requests_unknown, $17
+    FROM unnest($42::bigint[], $43::text[], $44::text[], $45::bigint[], $46::bigint[], $47::bigint[], $48::bigint[], $49::bigint[])
+        AS new (place, provider, model, input_tokens, output_tokens, cached_tokens, requests, requests_unknown)
+        JOIN session USING (place)
+    ON CONFLICT (org_id, command_id, provider, model) DO NOTHING
 ), command AS (
     UPDATE commands SET state = session.state, outcome = session.outcome, finished_at = $17
     FROM session

@@ -2,10 +2,18 @@
 
 use domain::event::{Event, MessageRole};
 use domain::projection::Projection;
+use domain::spend::ModelUse;
 use ids::SessionId;
 
 use super::*;
+use crate::ModelTotal;
 use crate::testing::World;
+
+fn spend(input_tokens: i64) -> ModelSpend {
+    let name = Some("m".into());
+    let model = ModelUse { provider: "openai".into(), name, cached_tokens: 1, requests: 1, requests_unknown: 1 };
+    ModelSpend { input_tokens, output_tokens: 2, model }
+}
 
 /// Two sessions and one whose worker is late, each with a command in hand.
 struct Three {
@@ -57,6 +65,7 @@ impl Three {
             checkpoint: Some(checkpoint),
             input_tokens: 2,
             output_tokens: 0,
+            models: vec![spend(1), ModelSpend { model: ModelUse { name: None, ..spend(0).model }, ..spend(1) }],
             heard: Vec::new(),
         };
         self.world.store.end(&self.leases[place], &finish, &[])
@@ -98,6 +107,44 @@ async fn turns_that_end_together_are_each_written_as_if_alone() {
     assert_eq!(three.count("SELECT count(*) FROM session_leases").await, 2);
     assert_eq!(three.count("SELECT sum(quantity)::bigint FROM usage_counters WHERE kind = 'turns'").await, 2);
     assert_eq!(three.count("SELECT sum(quantity)::bigint FROM usage_counters WHERE kind = 'input_tokens'").await, 4);
+    let total = |model: &str| ModelTotal {
+        provider: "openai".into(),
+        model: model.into(),
+        input_tokens: 2,
+        output_tokens: 4,
+        cached_tokens: 2,
+        requests: 2,
+        requests_unknown: 2,
+    };
+    assert_eq!(store.usage_by_model(world.org).await.unwrap(), [total(""), total("m")], "of two, by model");
+}
+
+#[tokio::test]
+async fn what_lost_attempts_spent_is_that_of_their_own_command() {
+    let three = Three::new().await;
+    let (store, lease, [own, other, _]) = (&three.world.store, &three.leases[0], three.commands);
+    let begun = |command_id, attempt| Event::TurnStarted { command_id, attempt };
+    let of_itself = Event::UsageRecorded { input_tokens: 100, output_tokens: 100, model: None };
+    let unnamed = ModelSpend { model: ModelUse { name: None, ..spend(0).model }, ..spend(5) };
+    let events = [
+        spend(1000).event(),
+        begun(own, 1),
+        spend(3).event(),
+        of_itself,
+        unnamed.clone().event(),
+        begun(other, 1),
+        spend(1000).event(),
+        begun(own, 2),
+        spend(4).event(),
+    ];
+    let projection = Projection::rebuild(&events);
+    store.turn_append(lease, &Append { after: 1, events: &events, projection: &projection }).await.unwrap();
+    let mut both = spend(3);
+    both.add(&spend(4));
+    let mut found = store.turn_spent(lease, own).await.unwrap();
+    found.sort_by_key(|spend| spend.input_tokens);
+    assert_eq!(found, [unnamed, both]);
+    assert_eq!(store.turn_spent(lease, other).await.unwrap(), [spend(1000)]);
 }
 
 #[tokio::test]
