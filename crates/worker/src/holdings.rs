@@ -232,7 +232,7 @@ mod tests {
         let holdings = Holdings::default();
         let newer = holdings.hold(lease(2));
         assert!(holdings.hold(lease(1)).lost.is_cancelled());
-        assert_eq!(holdings.leases(), [newer.lease.clone()]);
+        assert_eq!(holdings.leases(), std::slice::from_ref(&newer.lease));
         assert!(!newer.lost.is_cancelled());
     }
 
