@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use client::{Artifact, Client, Delivery, Error, Member, Page, Run, Session, Slot, Workflow};
+use client::{Artifact, ChannelIdentity, Client, Delivery, Error, Member, Page, Run, Session, Slot, Workflow};
 use ids::WorkflowId;
 
 /// How long a call is made again when nobody answers.
@@ -48,6 +48,10 @@ pub(crate) async fn members(client: &Client) -> Result<Vec<Member>, Error> {
 
 pub(crate) async fn deliveries(client: &Client, state: Option<&str>) -> Result<Vec<Delivery>, Error> {
     all(async |cursor| client.delivery_list(state, cursor, 200).await).await
+}
+
+pub(crate) async fn channel_identities(client: &Client) -> Result<Vec<ChannelIdentity>, Error> {
+    all(async |cursor| client.channel_identity_list(None, cursor, 200).await).await
 }
 
 /// Calls until somebody answers. For calls whose repeat is harmless: they carry an idempotency key, or they read.

@@ -59,6 +59,7 @@ pub(crate) async fn of(run: &PlanRun, means: &Means<'_>, now: Timestamp) -> anyh
             .collect(),
         standing: None,
         kept: None,
+        people: None,
         fired: Vec::new(),
         restarts: 0,
         disaster_at: now,

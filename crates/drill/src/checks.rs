@@ -17,6 +17,7 @@ pub(crate) mod kept;
 pub(crate) mod objects;
 pub(crate) mod oracle;
 pub(crate) mod parity;
+pub(crate) mod people;
 pub(crate) mod postgres;
 pub(crate) mod reading;
 pub(crate) mod redaction;

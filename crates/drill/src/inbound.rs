@@ -28,6 +28,23 @@ pub(crate) struct CallAnswer {
     pub(crate) duplicate: bool,
 }
 
+/// A message, as the provider of a channel sends it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Message<'a> {
+    pub(crate) thread: &'a str,
+    /// What the chat calls who wrote it. `None`: it names nobody.
+    pub(crate) sender: Option<&'a str>,
+    pub(crate) words: Words<'a>,
+}
+
+/// What a message says.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Words<'a> {
+    Text(&'a str),
+    /// Approves what an agent asks, by the token that the thread was told.
+    Approve(&'a SecretString),
+}
+
 /// A message was not taken.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum InboundError {
@@ -50,9 +67,27 @@ pub(crate) async fn post(
     text: &str,
     sources: &Sources,
 ) -> Result<Answer, InboundError> {
-    let body = json!({"thread": thread, "text": text}).to_string();
+    say(gateway, channel, event_id, &Message { thread, sender: None, words: Words::Text(text) }, sources).await
+}
+
+/// Sends a message as the provider's event `event_id`.
+pub(crate) async fn say(
+    gateway: &str,
+    channel: &KnownChannel,
+    event_id: &str,
+    message: &Message<'_>,
+    sources: &Sources,
+) -> Result<Answer, InboundError> {
+    let mut body = match message.words {
+        Words::Text(text) => json!({"text": text}),
+        Words::Approve(token) => json!({"decision": {"kind": "approve", "token": token.expose_secret()}}),
+    };
+    body["thread"] = message.thread.into();
+    if let Some(sender) = message.sender {
+        body["sender"] = json!({"id": sender});
+    }
     let address = format!("{gateway}/hooks/{}", channel.channel);
-    signed(&address, &channel.signing_secret, event_id, body, sources).await
+    signed(&address, &channel.signing_secret, event_id, body.to_string(), sources).await
 }
 
 /// Calls a workflow with `data`, as the caller's event `event_id`.

@@ -23,6 +23,7 @@ use crate::proceedings::{Done, Halt, Name, Proceedings};
 use crate::processes::Role;
 use crate::rehearsal::kept::Kept;
 use crate::rehearsal::later::Standing;
+use crate::rehearsal::people::People;
 use crate::rehearsal::{Aftermath, Means};
 use crate::report::{Check, CheckId, Code, Span};
 use crate::run::Gathered;
@@ -228,6 +229,11 @@ impl<'a> Stages<'a> {
     /// What was set otherwise after the backup, in the same case.
     fn kept(&self) -> Option<&'a Kept> {
         self.aftermath.kept.as_ref().filter(|_| self.aftermath.ledger.is_some())
+    }
+
+    /// Who may do what in a chat, and what was decided there, in the same case.
+    fn people(&self) -> Option<&'a People> {
+        self.aftermath.people.as_ref().filter(|_| self.aftermath.ledger.is_some())
     }
 
     /// Whether the plan leaves a row out. It is judged then: as not verified.

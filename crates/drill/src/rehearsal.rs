@@ -9,6 +9,7 @@ pub(crate) mod canaries;
 pub(crate) mod kept;
 pub(crate) mod later;
 mod life;
+pub(crate) mod people;
 mod repository;
 mod supervise;
 mod world;
@@ -22,6 +23,7 @@ use secrecy::SecretString;
 use self::canaries::Canaries;
 use self::kept::Kept;
 use self::later::Standing;
+use self::people::People;
 use crate::origin::Origin;
 use crate::settings::SecretValues;
 use crate::sink::Sink;
@@ -166,6 +168,8 @@ pub(crate) struct Aftermath {
     pub(crate) standing: Option<Standing>,
     /// What was set before the backup, and otherwise after it. `None`: nothing is known.
     pub(crate) kept: Option<Kept>,
+    /// Who may do what in a chat, and what was decided there. `None`: nothing is known.
+    pub(crate) people: Option<People>,
     /// (workflow, due time) of every run that the source's API listed last.
     pub(crate) fired: Vec<(WorkflowId, Timestamp)>,
     pub(crate) restarts: u64,

@@ -22,6 +22,8 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use clock::{Sources, Timestamp};
+use secrecy::SecretString;
+use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -55,6 +57,25 @@ pub(crate) struct Received {
     pub(crate) signed: Option<bool>,
     /// Where it was meant to go, if it was redirected.
     pub(crate) redirected: bool,
+    /// What the thread is asked, and can decide.
+    pub(crate) asked: Option<Asked>,
+}
+
+/// A question that a thread is told of, with what decides it there.
+#[derive(Debug, Clone)]
+pub(crate) struct Asked {
+    pub(crate) session: Uuid,
+    pub(crate) interaction: Uuid,
+    pub(crate) token: SecretString,
+}
+
+impl Asked {
+    fn read(data: &Value) -> Option<Self> {
+        let id = |value: &Value| value.as_str()?.parse().ok();
+        let asked = &data["interaction"];
+        let token = asked["token"].as_str()?.into();
+        Some(Self { session: id(&data["session_id"])?, interaction: id(&asked["interaction_id"])?, token })
+    }
 }
 
 #[derive(Debug, Default, Clone)]
@@ -186,7 +207,7 @@ struct Recorded {
 fn record(shared: &Shared, (behaviour, channel): (&str, &str), headers: &HeaderMap, body: &[u8]) -> Option<Recorded> {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     let delivery = text("webhook-id")?.parse().ok()?;
-    let body_json: serde_json::Value = serde_json::from_slice(body).ok()?;
+    let body_json: Value = serde_json::from_slice(body).ok()?;
     let data = &body_json["data"];
     let thread = data["thread"].as_str().unwrap_or_default().to_owned();
     let destination = text("cowork-destination").map(str::to_owned);
@@ -215,6 +236,7 @@ fn record(shared: &Shared, (behaviour, channel): (&str, &str), headers: &HeaderM
         takes_repeats_once: !channel.ends_with(PLAIN),
         signed,
         redirected: destination.is_some(),
+        asked: Asked::read(data),
     });
     Some(Recorded { place, accepted, held })
 }
@@ -243,6 +265,16 @@ fn verifies(secret: &str, body: &[u8], headers: &HeaderMap) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_thread_that_is_asked_something_is_given_what_decides_it() {
+        let id = "0192f0c0-0000-7000-8000-000000000001";
+        let mut data = serde_json::json!({"session_id": id, "text": "may I?"});
+        assert!(Asked::read(&data).is_none());
+        data["interaction"] = serde_json::json!({"interaction_id": id, "token": "cwi_a"});
+        let asked = Asked::read(&data).expect("a question");
+        assert_eq!((asked.session, asked.interaction), (id.parse().unwrap(), id.parse().unwrap()));
+    }
 
     #[test]
     fn a_destination_names_its_channel() {

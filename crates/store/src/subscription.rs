@@ -113,6 +113,23 @@ impl Subscription {
         }
     }
 
+    /// What comes in the place of one that was lost, before somebody says what it is.
+    fn anew(now: Timestamp) -> Self {
+        Self {
+            plan: String::new(),
+            state: SubscriptionState::Active,
+            provider: MANUAL.to_owned(),
+            customer: None,
+            reference: None,
+            started_at: now,
+            period_ends_at: None,
+            refused_from: None,
+            confirmed: false,
+            version: RowVersion { since: now, version: 0 },
+            changed_at: None,
+        }
+    }
+
     /// After an operator's word at `at`. One that is cancelled goes on until the end of what is paid.
     fn set(&self, new: &NewSubscription, at: Timestamp, grace: TimeDelta) -> Self {
         let ends = new.period_ends_at.filter(|ends| new.state == SubscriptionState::Cancelled && *ends > at);
@@ -148,7 +165,8 @@ impl Store {
         get(self.of(org), org).await
     }
 
-    /// Sets what a subscription is, by an operator's word. `plans` has its plan. `None`: it is in another state than `expected`.
+    /// Sets what a subscription is, by an operator's word. `plans` has its plan. `None`: it is in another state than `expected`. An org
+    /// whose subscription was lost has one again.
     pub async fn subscription_put(
         &self,
         org: OrgId,
@@ -159,10 +177,12 @@ impl Store {
     ) -> Result<Option<Subscription>, StoreError> {
         let during = || StoreError::during("subscription_put");
         let mut tx = self.begin_of(org).await.map_err(during())?;
-        let found = lock(&mut tx, org).await?.filter(|found| expected.met_by(Some(found.version)));
-        let Some(found) = found else { return Ok(None) };
+        let found = lock(&mut tx, org).await?;
+        if !expected.met_by(found.as_ref().map(|found| found.version)) {
+            return Ok(None);
+        }
         let now = self.sources.now();
-        let next = found.set(new, now, grace);
+        let next = found.unwrap_or_else(|| Subscription::anew(now)).set(new, now, grace);
         put(&mut tx, org, &next, plans, now).await.map_err(during())?;
         let detail = detail(&next);
         audit::record(&mut tx, &self.sources, org, actor, "subscription.put", &target(org), detail)
@@ -337,9 +357,11 @@ async fn put(
 ) -> Result<(), sqlx::Error> {
     sqlx::query!(
         "-- subscription_put
-        UPDATE subscriptions SET plan = $2, state = $3, provider = $4, customer = $5, reference = $6, period_ends_at = $7,
-            changed_at = $8, refused_from = $9, confirmed_at = $10, version = version + 1
-        WHERE org_id = $1",
+        INSERT INTO subscriptions (org_id, plan, state, provider, customer, reference, period_ends_at, changed_at,
+            refused_from, confirmed_at, started_at)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+        ON CONFLICT (org_id) DO UPDATE SET plan = $2, state = $3, provider = $4, customer = $5, reference = $6,
+            period_ends_at = $7, changed_at = $8, refused_from = $9, confirmed_at = $10, version = subscriptions.version + 1",
         org as OrgId,
         next.plan,
         next.state.as_str(),
@@ -350,6 +372,7 @@ async fn put(
         next.changed_at,
         next.refused_from,
         now,
+        next.started_at,
     )
     .execute(&mut *connection)
     .await?;

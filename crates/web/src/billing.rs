@@ -239,7 +239,7 @@ async fn portal(State(app): State<App>, caller: Caller) -> Result<Json<Page>, Pr
 
 async fn subscription(app: &App, caller: &Caller) -> Result<Subscription, Problem> {
     let found = app.store.subscription_get(caller.org).await?;
-    found.ok_or_else(|| Problem::internal("the org has no subscription"))
+    found.ok_or_else(Problem::no_subscription)
 }
 
 fn known<'a>(app: &'a App, name: &str) -> Result<&'a Plan, Problem> {

@@ -102,6 +102,13 @@ impl Problem {
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, "unknown_agent", "No worker has this agent", detail)
     }
 
+    /// Every org begins with one.
+    pub(crate) fn no_subscription() -> Self {
+        let detail = "the org has no subscription, and every org begins with one, so it was lost; an operator gives it another with \
+            PUT /api/subscription";
+        Self::new(StatusCode::NOT_FOUND, "not_found", "Not found", detail)
+    }
+
     /// An operator has not said where it is; `key` of the configuration does.
     pub(crate) fn not_configured(key: &str, what: &str) -> Self {
         let detail = format!(

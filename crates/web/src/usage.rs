@@ -85,7 +85,7 @@ async fn usage(State(app): State<App>, caller: Caller) -> Result<Json<Usage>, Pr
     let totals = app.store.usage_totals(caller.org).await?;
     let models = app.store.usage_by_model(caller.org).await?;
     let subscription = app.store.subscription_get(caller.org).await?;
-    let subscription = subscription.ok_or_else(|| Problem::internal("the org has no subscription"))?;
+    let subscription = subscription.ok_or_else(Problem::no_subscription)?;
     Ok(Json(Usage {
         items: totals.into_iter().map(|total| Total { kind: total.kind, quantity: total.quantity }).collect(),
         models: models.into_iter().map(Model::from).collect(),

@@ -213,9 +213,10 @@ async fn look(context: &Context) -> Result<(), StoreError> {
     if running.is_empty() {
         return Ok(());
     }
-    let sessions: Vec<(OrgId, SessionId)> = running.iter().map(|(org, session, _)| (*org, *session)).collect();
-    context.holdings.abort(&context.parts.store.commands_aborting(&sessions).await?);
-    context.holdings.steer(context.parts.store.commands_steering(&running).await?);
+    let sessions: Vec<(OrgId, SessionId)> = running.iter().map(|turn| (turn.org, turn.session)).collect();
+    context.holdings.abort(&running, &context.parts.store.commands_aborting(&sessions).await?);
+    let given: Vec<_> = running.iter().map(|turn| (turn.org, turn.session, turn.given)).collect();
+    context.holdings.steer(&running, context.parts.store.commands_steering(&given).await?);
     Ok(())
 }
 

@@ -17,11 +17,12 @@ use uuid::Uuid;
 
 use super::oracle::{self, Facts, Threads};
 use super::parity::SessionRow;
-use super::{Inquiry, calls, eventually, kept};
+use super::{Inquiry, calls, eventually, kept, people};
 use crate::api;
 use crate::backup::Backup;
 use crate::inbound;
 use crate::rehearsal::kept::Triggers;
+use crate::rehearsal::people::People;
 use crate::rehearsal::{Called, Inbound, KnownChannel};
 use crate::report::{Code, DeliveriesSeen};
 use crate::rigging::Pace;
@@ -59,6 +60,8 @@ pub(crate) struct Expectations<'a> {
     pub(crate) called: Option<&'a Called>,
     /// `None`: of none it is known which secrets are in force.
     pub(crate) triggers: Option<&'a Triggers>,
+    /// `None`: of nobody it is known what they may do in a chat.
+    pub(crate) people: Option<&'a People>,
     pub(crate) gateway_url: String,
     /// When the backup began, and by when everything in it was committed.
     pub(crate) snapshot: (Timestamp, Timestamp),
@@ -97,6 +100,9 @@ pub(crate) async fn ask(
     calls::judge(inquiry, backup, operator, expectations, sources).await;
     if let Some(triggers) = expectations.triggers {
         kept::judge_secrets(inquiry, triggers, &expectations.gateway_url, sources).await;
+    }
+    if let Some(known) = expectations.people {
+        people::judge_chat(inquiry, backup, known, operator, (&expectations.gateway_url, sources)).await;
     }
     judge_retry(inquiry, &client, &rows, expectations).await;
     judge_dead_letter(inquiry, &client, expectations, sources).await;

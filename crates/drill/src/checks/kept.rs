@@ -33,7 +33,16 @@ pub(crate) async fn judge_terms(inquiry: &mut Inquiry, kept: &Kept, operator: &C
 
 /// As of the backup it can't be confirmed, for it was changed since; whoever has said so since knows of the change.
 async fn judge_subscription(inquiry: &mut Inquiry, terms: &Terms, home: &Client) {
-    let Some(seen) = inquiry.learn("the org's subscription", home.subscription_get().await) else { return };
+    let seen = match home.subscription_get().await {
+        // Every org has one.
+        Err(error) if error.status() == Some(404) => {
+            let sentence = "the org has no subscription, and the backup had it on a plan";
+            inquiry.expect(false, Code::SubscriptionTerms, || sentence.into());
+            return;
+        }
+        seen => inquiry.learn("the org's subscription", seen),
+    };
+    let Some(seen) = seen else { return };
     let (plan, confirmed) = (&seen.value.plan, seen.value.confirmed);
     let [before, after] = terms.plans;
     let active = seen.value.state == "active";

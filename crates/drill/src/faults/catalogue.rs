@@ -6,6 +6,7 @@ mod kept;
 mod objects;
 mod output;
 mod parity;
+mod people;
 mod remembered;
 mod rows;
 mod scheduler;
@@ -40,6 +41,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Fault> {
         gateway::FAULTS,
         remembered::FAULTS,
         kept::FAULTS,
+        people::FAULTS,
         output::FAULTS,
     ];
     by_row.into_iter().flatten()

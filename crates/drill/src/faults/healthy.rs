@@ -45,6 +45,19 @@ pub(super) const AGED: Step = Source(Act::Sql(
 pub(super) const KEEPING: Step =
     Source(Act::Config { from: "[scheduler]", to: "[retention]\nsession_events_days = 30\n\n[scheduler]" });
 
+/// What waits already goes on waiting while a gateway is there: the judge would not hear of the attempts that it has then.
+const PUT_OFF: Step = Source(Act::Sql(
+    "UPDATE deliveries SET next_attempt_at = next_attempt_at + interval '1 day' WHERE state = 'pending'",
+));
+const SENT_AGAIN: Step = Source(Act::Sql(
+    "UPDATE deliveries SET next_attempt_at = next_attempt_at - interval '1 day' WHERE state = 'pending'",
+));
+/// A receiver that takes nothing stands in for the channel's own.
+const NOT_TAKEN: Step =
+    Source(Act::Sql("UPDATE channels SET destination = '{sink}?was=' || destination WHERE name = 'accept'"));
+const TAKEN: Step =
+    Source(Act::Sql("UPDATE channels SET destination = split_part(destination, '?was=', 2) WHERE name = 'accept'"));
+
 const VARIANTS: &[Variant] = &[
     Variant::new("as-it-is", "the shared world, idle when it is backed up", &[]),
     Variant::new("bare", "one org with a session and two messages: as little as a drill can ask about", &[])
@@ -142,20 +155,17 @@ const VARIANTS: &[Variant] = &[
     Variant::new(
         "dead-letters",
         "a dozen more deliveries that nobody took",
-        &[
-            // What waited already goes on waiting: the judge would not hear of the attempts that it has here.
-            Source(Act::Sql(
-                "UPDATE deliveries SET next_attempt_at = next_attempt_at + interval '1 day' WHERE state = 'pending'",
-            )),
-            Source(Act::Sql("UPDATE channels SET destination = '{sink}?was=' || destination WHERE name = 'accept'")),
-            Scene(Do::DeadLetters),
-            Source(Act::Sql(
-                "UPDATE channels SET destination = split_part(destination, '?was=', 2) WHERE name = 'accept'",
-            )),
-            Source(Act::Sql(
-                "UPDATE deliveries SET next_attempt_at = next_attempt_at - interval '1 day' WHERE state = 'pending'",
-            )),
-        ],
+        &[PUT_OFF, NOT_TAKEN, Scene(Do::DeadLetters), TAKEN, SENT_AGAIN],
+    ),
+    Variant::new(
+        "people-in-chats",
+        "people who wrote in a chat, admitted, disabled or neither, and threads that were told of questions",
+        &[PUT_OFF, NOT_TAKEN, Scene(Do::PeopleInChats), TAKEN, SENT_AGAIN],
+    ),
+    Variant::new(
+        "closed-chat",
+        "a channel in which nobody prompts who is not known",
+        &[Source(Act::Sql("UPDATE channels SET unknown_may_prompt = false WHERE name = 'chat'"))],
     ),
     Variant::new(
         "unknown-deliveries",

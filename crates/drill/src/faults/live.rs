@@ -15,7 +15,7 @@ use secrecy::SecretString;
 
 use super::template::SourceCopy;
 use crate::checks::eventually;
-use crate::inbound;
+use crate::inbound::{self, Message, Words};
 use crate::processes::{Role, RoleProcess};
 use crate::rehearsal::KnownChannel;
 
@@ -115,8 +115,13 @@ impl<'a> Awake<'a> {
 
     /// A message from outside, in a thread of the channel that is known.
     pub(crate) async fn receive(&self, event_id: &str, thread: &str, text: &str) -> anyhow::Result<()> {
+        self.say(event_id, &Message { thread, sender: None, words: Words::Text(text) }).await
+    }
+
+    /// As [`Self::receive`], of somebody.
+    pub(crate) async fn say(&self, event_id: &str, message: &Message<'_>) -> anyhow::Result<()> {
         let (gateway, channel) = (url(&self.roles, Role::Gateway)?, self.channel.context("no channel is known")?);
-        inbound::post(&gateway, channel, event_id, thread, text, self.sources).await?;
+        inbound::say(&gateway, channel, event_id, message, self.sources).await?;
         Ok(())
     }
 }

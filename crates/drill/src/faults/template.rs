@@ -191,6 +191,7 @@ impl Template {
             held: known.held.clone(),
             standing: known.standing.clone(),
             kept: known.kept.clone(),
+            people: known.people.clone(),
             fired: known.fired.clone(),
             restarts: known.restarts,
             disaster_at: known.disaster_at,

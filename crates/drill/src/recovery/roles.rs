@@ -152,7 +152,7 @@ impl Stages<'_> {
         }
         let mut inquiry = self.inquire(CheckId::GatewayRecovery);
         self.prove_idle(&mut inquiry, idle, &GATEWAYS_COUNTERS, "gateway").await?;
-        let triggers = self.kept().and_then(|kept| kept.triggers.as_ref());
+        let (triggers, people) = (self.kept().and_then(|kept| kept.triggers.as_ref()), self.people());
         let (backup, aftermath, target) = (self.backup, self.aftermath, &mut *self.target);
         let sources = self.proceedings.sources.clone();
         let mut expectations = gateway::Expectations {
@@ -163,6 +163,7 @@ impl Stages<'_> {
             inbound: &aftermath.inbound,
             called: aftermath.called.as_ref(),
             triggers,
+            people,
             gateway_url: String::new(),
             snapshot: (backup.manifest.snapshot.started_at, backup.manifest.snapshot.taken_at),
             arrived: aftermath.arrived,

@@ -5,7 +5,7 @@
 use client::Client;
 
 use super::{OPERATOR, QUIET, READ, Stages};
-use crate::checks::{Inquiry, artifacts, kept, parity, standing, web_only};
+use crate::checks::{Inquiry, artifacts, kept, parity, people, standing, web_only};
 use crate::proceedings::{Done, Halt};
 use crate::processes::Role;
 use crate::report::{CheckId, TableCount};
@@ -20,7 +20,7 @@ impl Stages<'_> {
         mut boot: Inquiry,
     ) -> Result<(), Halt> {
         let (backup, target, standing, kept) = (self.backup, &*self.target, self.standing(), self.kept());
-        let elsewhere = &self.aftermath.elsewhere;
+        let (elsewhere, people) = (&self.aftermath.elsewhere, self.people());
         let sql = backup.sql("activity");
         self.proceedings
             .stage(OPERATOR, async |_| {
@@ -31,6 +31,9 @@ impl Stages<'_> {
                 }
                 if let Some(kept) = kept {
                     kept::judge_terms(&mut boot, kept, operator).await;
+                }
+                if let Some(people) = people {
+                    people::judge_listed(&mut boot, backup, people, operator).await;
                 }
                 Ok(Done::nothing())
             })

@@ -5,6 +5,7 @@
 //!
 //! Not here: the processes (`world`); what is done in sessions, over channels and with workflows, which have a file each below.
 
+mod chats;
 pub(crate) mod files;
 mod messages;
 mod sessions;
@@ -22,11 +23,13 @@ use ids::{OrgId, WorkflowId};
 use redact::CanaryClass;
 use secrecy::ExposeSecret as _;
 
+use self::chats::{Admitted, Changed, Told};
 use self::messages::Channels;
 use self::workflows::Workflows;
 use super::canaries::{Canaries, Planted};
 use super::kept::{Beginning, Kept, Open, Rotated, Steered};
 use super::later::{Later, Standing};
+use super::people::People;
 use super::{Acknowledged, Call, Called, Held, Inbound, KnownChannel, Size, Smoke};
 use crate::api::{self, persist};
 use crate::said::say;
@@ -56,6 +59,9 @@ pub(crate) struct Life {
     workflows: Workflows,
     later: OnceLock<Later>,
     kept: OnceLock<(Open, Vec<Beginning>, Steered)>,
+    admitted: OnceLock<Admitted>,
+    told: OnceLock<Told>,
+    changed: OnceLock<Changed>,
     planted: Planted,
     size: Size,
     sources: Sources,
@@ -86,6 +92,8 @@ pub(crate) struct Known {
     pub(crate) standing: Option<Standing>,
     /// As above.
     pub(crate) kept: Option<Kept>,
+    /// As above.
+    pub(crate) people: Option<People>,
 }
 
 impl Life {
@@ -115,9 +123,22 @@ impl Life {
         }
         let channels = Channels::open(&operator.in_org(home), home, sink, planted, canaries).await?;
         let workflows = Workflows::plan(&operator.in_org(home), home, sources, canaries).await?;
-        let (memory, later, kept) = (Mutex::default(), OnceLock::new(), OnceLock::new());
-        let (planted, sources) = (planted.clone(), sources.clone());
-        Ok(Self { operator, orgs, urls, channels, workflows, later, kept, planted, size, sources, memory })
+        Ok(Self {
+            operator,
+            orgs,
+            urls,
+            channels,
+            workflows,
+            later: OnceLock::new(),
+            kept: OnceLock::new(),
+            admitted: OnceLock::new(),
+            told: OnceLock::new(),
+            changed: OnceLock::new(),
+            planted: planted.clone(),
+            size,
+            sources: sources.clone(),
+            memory: Mutex::default(),
+        })
     }
 
     fn memory(&self) -> MutexGuard<'_, Memory> {
@@ -150,7 +171,8 @@ impl Life {
                 self.open_questions(),
                 self.terms()
             )?;
-            self.threads().await
+            self.threads().await?;
+            self.admit().await
         };
         let done = std::sync::atomic::AtomicU64::new(0);
         let bulk = futures::stream::iter(0..self.sessions()).map(Ok::<_, anyhow::Error>).try_for_each_concurrent(
@@ -209,7 +231,7 @@ impl Life {
             self.call_of(&to_rotate.known, "before")
         )?;
         self.memory().rotated = Some([one, other]);
-        Ok(())
+        self.decide_by_chat(sink).await
     }
 
     /// What happens after the backup: messages in and out of every kind, and everything that a restore must not undo. Waits until
@@ -244,7 +266,7 @@ impl Life {
             }
             Ok(())
         };
-        tokio::try_join!(messages, resume, decide, change, self.call("after"))?;
+        tokio::try_join!(messages, resume, decide, change, self.change_chat(), self.call("after"))?;
         self.seen_from_outside(sink, since).await
     }
 
@@ -291,6 +313,7 @@ impl Life {
             held: self.workflows.held.clone(),
             standing: self.later.get().map(Later::standing),
             kept,
+            people: self.people(),
         }
     }
 }

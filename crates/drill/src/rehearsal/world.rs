@@ -17,6 +17,7 @@ use serde::Deserialize;
 
 use super::canaries::{Canaries, Planted};
 use super::life::{self, Life};
+use super::people::People;
 use super::repository::Repository;
 use super::supervise::Supervised;
 use super::{Aftermath, Elsewhere, Size};
@@ -269,6 +270,10 @@ impl Source {
             std::fs::remove_dir_all(&folder).context("the source's files can't be removed")?;
         }
         let known = self.life.conclude();
+        let mut canaries = self.canaries;
+        for token in known.people.iter().flat_map(People::tokens) {
+            canaries.add(CanaryClass::ChannelCredential, "a question's token", token.expose_secret());
+        }
         Ok(Aftermath {
             origin: Origin::Archive(OurArchive { folder: self.archive, backup_id: backup.0 }),
             backup_output: backup.1,
@@ -278,7 +283,7 @@ impl Source {
             sink: self.sink,
             arrived,
             witness: true,
-            canaries: self.canaries,
+            canaries,
             workspaces: self.settings.workspaces.clone(),
             logs: Some(self.settings.logs()),
             ledger: Some(self.settings.ledger()),
@@ -290,6 +295,7 @@ impl Source {
             held: known.held,
             standing: known.standing,
             kept: known.kept,
+            people: known.people,
             fired,
             restarts,
             disaster_at,

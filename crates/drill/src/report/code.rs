@@ -107,10 +107,13 @@ codes! {
     TokenResurrected = "token_resurrected" in [WebOnlyBoot]: "a token that was out of force before the disaster is in force again";
     MemberResurrected = "member_resurrected" in [WebOnlyBoot]: "somebody who was removed or erased before the disaster is a member again";
     SubscriptionTerms = "subscription_terms" in [WebOnlyBoot]:
-        "an org is on another plan than in the backup, or its plan counts as confirmed though nobody has said so since";
+        "an org is on another plan than in the backup, or on none, or its plan counts as confirmed though nobody has said so since";
     PolicyTerms = "policy_terms" in [WebOnlyBoot]: "an org's policy is not the backup's, or does not keep out whom it kept out";
     KeyWithdrawn = "key_withdrawn" in [WebOnlyBoot]: "a key that was in force in the backup, and that nobody replaced since, is out of force or has another secret";
     KeyResurrected = "key_resurrected" in [WebOnlyBoot]: "a key that was replaced before the disaster is in force with the secret of before";
+    IdentityTerms = "identity_terms" in [WebOnlyBoot]: "a person in a chat may do something else there than in the backup, or is another member";
+    IdentityResurrected = "identity_resurrected" in [WebOnlyBoot, GatewayRecovery]:
+        "a person who was disabled in a chat before the disaster may act there";
     SourceReachable = "source_reachable" in [WebOnlyBoot]: "the lost system or production answers where the restored one runs";
     NotQuiet = "not_quiet" in [WebOnlyBoot]: "something moved although only the web role was there";
 
@@ -167,6 +170,10 @@ codes! {
     CallTakenTwice = "call_taken_twice" in [GatewayRecovery]: "a call of a workflow that was accepted before is taken again";
     CallRefused = "call_refused" in [GatewayRecovery]: "a call of a workflow is refused that is signed with a secret in force";
     TriggerSecretResurrected = "trigger_secret_resurrected" in [GatewayRecovery]: "a trigger's secret signs calls that was replaced before the disaster";
+    IdentityRefused = "identity_refused" in [GatewayRecovery]: "a person who may decide in a chat is refused there";
+    QuestionTokenInForce = "question_token_in_force" in [GatewayRecovery]: "a token that the lost system gave out decides what an agent asks";
+    QuestionLost = "question_lost" in [GatewayRecovery]: "a question that was open in the backup is not known as one that the API decides, or the API does not decide it";
+    DecisionForgotten = "decision_forgotten" in [GatewayRecovery]: "a question that was decided by chat before the disaster is not known as decided, or can be decided again";
     Retry = "retry" in [GatewayRecovery]: "a dead letter was retried and did not arrive";
     DeadLetter = "dead_letter" in [GatewayRecovery]: "a delivery was set aside and is not a dead letter";
     DeliveryDuplicated = "delivery_duplicated" in [GatewayRecovery]: "a delivery arrived more than once";

@@ -42,6 +42,10 @@ impl World {
         put.await.unwrap().unwrap();
     }
 
+    async fn lose_subscription(&self) {
+        sqlx::query("DELETE FROM subscriptions").execute(&self.store.pool).await.unwrap();
+    }
+
     async fn subscription(&self) -> Subscription {
         self.store.subscription_get(self.org).await.unwrap().unwrap()
     }
@@ -210,4 +214,21 @@ async fn events_are_forgotten_when_nobody_repeats_them_any_more() {
     assert_eq!(world.store.billing_event_sweep().await.unwrap(), 0);
     world.clock.advance(REMEMBERED + TimeDelta::seconds(1));
     assert_eq!(world.store.billing_event_sweep().await.unwrap(), 1);
+}
+
+#[tokio::test]
+async fn an_operator_gives_an_org_a_subscription_whose_own_was_lost() {
+    let world = World::new().await;
+    world.lose_subscription().await;
+    assert_eq!(world.store.subscription_get(world.org).await.unwrap(), None);
+    let (new, plans) = (NewSubscription { plan: "team".into(), state: Active, period_ends_at: None }, plans(5));
+    let seen = Expected::Something;
+    let put = world.store.subscription_put(world.org, &new, (&plans, GRACE), &seen, "role:test").await.unwrap();
+    assert_eq!(put, None, "what was seen is not there any more");
+    for version in 1..3 {
+        world.put_on("team", Active).await;
+        let found = world.subscription().await;
+        assert_eq!((found.plan.as_str(), found.confirmed, found.version.version), ("team", true, version));
+    }
+    assert_eq!(world.quota_of_turns().await, Some((Origin::Plan, 5)));
 }

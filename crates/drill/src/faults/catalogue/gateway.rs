@@ -88,7 +88,11 @@ pub(super) const FAULTS: &[Fault] = &[
         "inbound-forgotten",
         "messages that were accepted are in no row, after the data's check",
         &[After("data", Act::Sql("DELETE FROM inbound_messages"))],
-        &[found(Row::WebOnlyBoot, Code::DiagnosticsCount), found(Row::GatewayRecovery, Code::InboundTakenTwice)],
+        &[
+            found(Row::WebOnlyBoot, Code::DiagnosticsCount),
+            found(Row::GatewayRecovery, Code::InboundTakenTwice),
+            found(Row::GatewayRecovery, Code::DecisionForgotten),
+        ],
     ),
     Fault::new(
         "call-forgotten",

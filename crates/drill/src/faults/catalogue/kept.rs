@@ -27,6 +27,12 @@ pub(super) const FAULTS: &[Fault] = &[
         &[found(Row::PostgresRestore, Code::TableDigest), found(Row::WebOnlyBoot, Code::SubscriptionTerms)],
     ),
     Fault::new(
+        "subscription-gone",
+        "an org has no subscription at all, after the restore",
+        &[After("restore", Act::Sql("DELETE FROM subscriptions WHERE plan = 'drill-team'"))],
+        &[found(Row::PostgresRestore, Code::TableCount), found(Row::WebOnlyBoot, Code::SubscriptionTerms)],
+    ),
+    Fault::new(
         "subscription-confirmed",
         "the plan of before the backup counts as confirmed in the restored system, where nobody has said so",
         &[After("generation", Act::Sql("UPDATE subscriptions SET confirmed_at = now() WHERE plan = 'drill-team'"))],

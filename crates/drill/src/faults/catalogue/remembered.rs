@@ -74,13 +74,16 @@ pub(super) const FAULTS: &[Fault] = &[
         "answered-request-open",
         "a request that was answered after the backup can be answered again",
         &[After("web", Act::Sql("DELETE FROM remembered_effects WHERE kind = 'interaction'"))],
-        &[found(Row::WorkerRecovery, Code::RequestAnsweredTwice)],
+        &[
+            found(Row::WorkerRecovery, Code::RequestAnsweredTwice),
+            found(Row::GatewayRecovery, Code::DecisionForgotten),
+        ],
     ),
     Fault::new(
         "later-call-forgotten",
-        "a call of a workflow that was accepted after the backup is taken again",
+        "a call of a workflow that was accepted after the backup is taken again, and so is a decision by chat",
         &[After("web", Act::Sql("DELETE FROM remembered_effects WHERE kind = 'inbound'"))],
-        &[found(Row::GatewayRecovery, Code::CallTakenTwice)],
+        &[found(Row::GatewayRecovery, Code::CallTakenTwice), found(Row::GatewayRecovery, Code::DecisionForgotten)],
     ),
     Fault::new(
         "fired-slot-forgotten",

@@ -2,6 +2,7 @@
 //!
 //! Not here: how roles are started for them (`live`).
 
+mod chats;
 mod terms;
 
 use anyhow::Context as _;
@@ -42,6 +43,7 @@ pub(crate) enum Scene {
     SubscriptionsOfEachState,
     BegunWithFiles,
     Steered,
+    PeopleInChats,
 }
 
 /// Texts that programs have stumbled over: right to left, combined, beyond the first plane, without width, quotes.
@@ -60,7 +62,7 @@ impl Scene {
     /// The roles that it needs.
     pub(crate) fn roles(self) -> &'static [Role] {
         match self {
-            Self::DeadLetters => &[Role::Web, Role::Worker, Role::Gateway],
+            Self::DeadLetters | Self::PeopleInChats => &[Role::Web, Role::Worker, Role::Gateway],
             Self::Compacted => &[Role::Web, Role::Worker, Role::Scheduler],
             Self::Unicode
             | Self::WaitingForApproval
@@ -105,6 +107,7 @@ impl Scene {
             Self::SubscriptionsOfEachState => terms::subscriptions(awake).await,
             Self::BegunWithFiles => terms::begun_with_files(awake).await,
             Self::Steered => terms::steered(awake).await,
+            Self::PeopleInChats => chats::people(awake).await,
         }
     }
 }

@@ -4,13 +4,13 @@
 
 use anyhow::{Context as _, bail};
 use client::Client;
-use ids::OrgId;
+use ids::{CommandId, OrgId};
 use redact::CanaryClass;
 use secrecy::ExposeSecret as _;
 
 use super::{Life, PATIENCE, until};
 use crate::checks::eventually;
-use crate::inbound;
+use crate::inbound::{self, Message, Words};
 use crate::rehearsal::canaries::{Canaries, Planted};
 use crate::rehearsal::{Acknowledged, Inbound, KnownChannel};
 use crate::said::Sentence;
@@ -22,6 +22,8 @@ pub(super) struct Channels {
     pub(super) flaky: KnownChannel,
     pub(super) refuse: KnownChannel,
     pub(super) later: KnownChannel,
+    /// People in it are known.
+    pub(super) chat: KnownChannel,
     /// Its receiver sees repeats.
     pub(super) plain: KnownChannel,
     /// Answer only after the backup; the second one's receiver sees repeats.
@@ -56,6 +58,7 @@ impl Channels {
             flaky: open("flaky", "flaky").await?,
             refuse: open("refuse", "refuse").await?,
             later: open("later", "later").await?,
+            chat: open("accept", "chat").await?,
             plain: open("accept", &plain("accept")).await?,
             slow: [open("slow", "slow").await?, open("slow", &plain("slow")).await?],
             silent: [open("silent", "silent").await?, open("silent", &plain("silent")).await?],
@@ -108,23 +111,34 @@ impl Life {
         thread: &str,
         text: &str,
     ) -> anyhow::Result<()> {
+        let message = Message { thread, sender: None, words: Words::Text(text) };
+        let (event_id, command) = self.deliver(channel, number, &message).await?;
+        if channel.channel == self.channels.accept.channel {
+            let (thread, text, at) = (thread.to_owned(), text.to_owned(), self.sources.now());
+            self.memory().inbound.push(Inbound { event_id, thread, text, command, at });
+        }
+        Ok(())
+    }
+
+    /// Sends a message until it is taken, and remembers that it was acknowledged. Gives the provider's id of it, and its command.
+    pub(super) async fn deliver(
+        &self,
+        channel: &KnownChannel,
+        number: u32,
+        message: &Message<'_>,
+    ) -> anyhow::Result<(String, CommandId)> {
         let event_id = {
             let mut memory = self.memory();
             memory.messages += 1;
             format!("msg_{}_{number}", memory.messages)
         };
-        let sent = async || inbound::post(&self.urls.gateway, channel, &event_id, thread, text, &self.sources).await;
+        let sent = async || inbound::say(&self.urls.gateway, channel, &event_id, message, &self.sources).await;
         let answer = eventually(PATIENCE, async || sent().await.ok()).await;
         let answer = answer.ok_or_else(|| Sentence::from("the gateway takes no message"))?;
         let at = self.sources.now();
-        let mut memory = self.memory();
         // `None` is for what was accepted before a restore, and this system never was restored.
         let command = answer.command_id.context("the gateway gives no command for a new message")?;
-        memory.acknowledged.push(Acknowledged { command, at });
-        if channel.channel == self.channels.accept.channel {
-            let (thread, text) = (thread.to_owned(), text.to_owned());
-            memory.inbound.push(Inbound { event_id, thread, text, command, at });
-        }
-        Ok(())
+        self.memory().acknowledged.push(Acknowledged { command, at });
+        Ok((event_id, command))
     }
 }
