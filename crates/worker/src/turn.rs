@@ -13,7 +13,6 @@ use objects::checkpoint::{self, CheckpointName, Contents, LeftOut, OpenError, Sa
 use objects::{Blob, CheckpointKey, ObjectsError};
 use projects::UnpackError;
 use secrets::KmsError;
-use serde_json::Value;
 use store::{BlobRow, Checkpoint, Lease, NewCheckpoint, NextCommand};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
