@@ -121,7 +121,7 @@ async fn a_turn_that_may_ask_no_more_is_stopped_and_the_next_goes_on_with_the_sa
     *till.exceeded.lock().unwrap() = None;
     let refuse = async {
         // As a door does in the middle of a turn, which it began.
-        while !till.told.lock().unwrap().iter().filter(|told| told.starts_with("begin")).nth(1).is_some() {
+        while till.told.lock().unwrap().iter().filter(|told| told.starts_with("begin")).nth(1).is_none() {
             tokio::task::yield_now().await;
         }
         till.spends.lock().unwrap().push_back(spend(7));

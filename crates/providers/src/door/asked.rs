@@ -45,7 +45,7 @@ pub(super) fn costs(method: &Method, path: &str) -> bool {
 pub(super) fn telling(body: Bytes) -> Bytes {
     match serde_json::from_slice::<Asked>(&body) {
         Ok(Asked { stream: Some(true), stream_options })
-            if !stream_options.as_ref().is_some_and(|options| options.include_usage == Some(true)) =>
+            if stream_options.as_ref().is_none_or(|options| options.include_usage != Some(true)) =>
         {
             told(&body).unwrap_or(body)
         }
