@@ -151,7 +151,10 @@ impl Story {
         let usage = self.web.operator().usage().await.unwrap();
         let tokens = |kind: &str| usage.items.iter().find(|total| total.kind == kind).map(|total| total.quantity);
         let [model] = &usage.models[..] else { panic!("{usage:?}") };
-        assert!(model.provider == "openai" && model.model.as_deref() == Some("gpt-5") && model.requests >= 3, "{model:?}");
+        assert!(
+            model.provider == "openai" && model.model.as_deref() == Some("gpt-5") && model.requests >= 3,
+            "{model:?}"
+        );
         assert_eq!((model.input_tokens, model.output_tokens), (3 * model.requests, 2 * model.requests), "by its model");
         assert_eq!(
             (tokens("input_tokens"), tokens("output_tokens")),

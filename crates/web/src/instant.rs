@@ -11,7 +11,8 @@ use serde::{Serialize, Serializer};
 pub(crate) fn write<S: Serializer>(at: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
     let mut text = *b"0000-00-00T00:00:00.000000Z";
     let micros = at.nanosecond() / 1_000;
-    let plain = (0..=9_999).contains(&at.year()) && at.nanosecond() < 1_000_000_000 && at.nanosecond() % 1_000 == 0;
+    let plain =
+        (0..=9_999).contains(&at.year()) && at.nanosecond() < 1_000_000_000 && at.nanosecond().is_multiple_of(1_000);
     if !plain {
         return at.serialize(serializer);
     }
@@ -32,7 +33,7 @@ pub(crate) fn write<S: Serializer>(at: &Timestamp, serializer: S) -> Result<S::O
     }
     let end = match micros {
         0 => 19,
-        _ if micros % 1_000 == 0 => 23,
+        _ if micros.is_multiple_of(1_000) => 23,
         _ => 26,
     };
     text[end] = b'Z';

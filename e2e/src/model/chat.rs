@@ -31,7 +31,11 @@ pub(super) fn written(answer: Answer) -> String {
             "usage": usage,
         })
     };
-    format!("data: {}\n\ndata: {}\n\ndata: [DONE]\n\n", chunk(said, None, Value::Null), chunk(json!({}), Some(reason), usage))
+    format!(
+        "data: {}\n\ndata: {}\n\ndata: [DONE]\n\n",
+        chunk(said, None, Value::Null),
+        chunk(json!({}), Some(reason), usage)
+    )
 }
 
 fn call(command: &str) -> Value {
