@@ -25,6 +25,8 @@ pub(super) const FAULTS: &[Fault] = &[
             found(Row::WorkerRecovery, Code::StaleAttempts),
             found(Row::WorkerRecovery, Code::StaleTokenAccepted),
             found(Row::GatewayRecovery, Code::SmokeUnanswered),
+            // The turn that the open question's decision lets go on has no end.
+            found(Row::GatewayRecovery, Code::QuestionLost),
         ],
     ),
     Fault::new(

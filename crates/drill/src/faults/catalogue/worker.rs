@@ -53,9 +53,8 @@ pub(super) const FAULTS: &[Fault] = &[
         ],
         &[
             found(Row::WorkerRecovery, Code::CheckpointSaved),
+            // The worker that had the session goes on from memory, and the one that takes it over has nothing to go on from.
             found(Row::WorkerRecovery, Code::StaleTakeover),
-            found(Row::WorkerRecovery, Code::StaleAttempts),
-            found(Row::WorkerRecovery, Code::StaleTokenAccepted),
         ],
     ),
     Fault::new(
