@@ -1,68 +1,74 @@
-//! Writes of several sessions as one statement: what is asked for while statements of its kind are under way for an org goes
+//! What several ask of the database as one statement: what is asked for while statements of its kind are under way for an org goes
 //! with the next one.
 //!
 //! To start a statement of many arms, to commit it and to answer it costs as much as what it does for one session
-//! (measured: 55 % of the server's time at the end of a turn). A write that comes alone is carried out at once and alone.
+//! (measured: 55 % of the server's time at the end of a turn). Who asks alone is answered at once and alone.
 //!
-//! Each write is judged by itself: one that is fenced off takes nothing from the others. A session that somebody else has
-//! locked is left out and written alone, so that nobody waits for another's lock. If the server refuses the whole, each is
-//! carried out alone and has an answer of its own. A statement that takes longer than a second gives its place to another: a
+//! Each is judged by itself: one that is fenced off takes nothing from the others. A session that somebody else has
+//! locked is left out and asked for alone, so that nobody waits for another's lock. If the server refuses the whole, each is
+//! asked for alone and has an answer of its own. A statement that takes longer than a second gives its place to another: a
 //! connection that hangs holds up those who share the statement, and nobody else.
 //!
-//! A write goes on although its caller no longer waits for it, as a statement does that the server has been sent.
+//! What was asked goes on although its caller no longer waits for it, as a statement does that the server has been sent.
 //!
-//! Not here: the statements (`event`, `turn`).
+//! Not here: the statements (`event`, `turn`, `command::taking`, `session::view`).
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::fmt::Debug;
 use std::future::Future;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use ids::OrgId;
+use ids::{OrgId, SessionId};
 use tokio::sync::oneshot;
 
 use crate::{Store, StoreError};
 
-/// Statements of one kind that are under way at once for an org. With more, fewer writes share one.
-const UNDER_WAY: usize = 2;
+/// Statements of one kind that are under way at once for an org. With two, half as many share one, and a prompt takes a fifth more
+/// of the server's time (measured).
+const UNDER_WAY: usize = 1;
 /// How long a statement keeps its place.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// Writes that one statement carries out.
+/// What one statement is asked.
 const BATCH: usize = 64; // `asked` in the statements has the same bound.
 /// Where a batch ends that is heavy before it is long.
 const BYTES: usize = 1 << 20;
 
-/// A write that can share a statement with others of its kind.
-pub(crate) trait Write: Debug + Sized + Send + Sync + 'static {
+/// What can share a statement with others of its kind.
+pub(crate) trait Ask: Debug + Sized + Send + Sync + 'static {
     type Done: Debug + Send + 'static;
 
     /// For errors.
     const STATEMENT: &'static str;
 
-    /// What it carries, about.
+    /// What it carries there or back, about.
     fn bytes(&self) -> usize;
 
-    /// All of `writes`, in one statement: an answer for each, in their order.
+    /// Two about the same session do not share a statement. `None`: they may.
+    fn apart(&self) -> Option<SessionId> {
+        None
+    }
+
+    /// All of `asked`, in one statement: an answer for each, in their order.
     fn carry_out(
         store: &Store,
         org: OrgId,
-        writes: &[Self],
+        asked: &[Self],
         locked: Locked,
-    ) -> impl Future<Output = Result<Vec<Written<Self::Done>>, sqlx::Error>> + Send;
+    ) -> impl Future<Output = Result<Vec<Answered<Self::Done>>, sqlx::Error>> + Send;
 }
 
-/// What to do with sessions that somebody else has locked.
+/// What to do with sessions that somebody else has locked. Of no concern to who only reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Locked {
     LeaveOut,
     WaitFor,
 }
 
-/// What became of one write.
+/// What became of one.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Written<D> {
+pub(crate) enum Answered<D> {
     Done(D),
     /// Its token is not current. Nothing was written.
     FencedOff,
@@ -70,8 +76,8 @@ pub(crate) enum Written<D> {
     LeftOut,
 }
 
-impl<D> Written<D> {
-    /// What the answer's columns say: whether the session was locked by this statement, and whether the token was current.
+impl<D> Answered<D> {
+    /// What the columns of a fenced write say: whether the session was locked by this statement, and whether the token was current.
     pub(crate) fn read(locked: bool, current: bool, waited: Locked, done: impl FnOnce() -> D) -> Self {
         match (locked, current) {
             (_, true) => Self::Done(done()),
@@ -83,50 +89,50 @@ impl<D> Written<D> {
 
 /// Cheap to clone.
 #[derive(Debug)]
-pub(crate) struct Batcher<W: Write> {
-    lines: Arc<Mutex<HashMap<OrgId, Line<W>>>>,
+pub(crate) struct Batcher<A: Ask> {
+    lines: Arc<Mutex<HashMap<OrgId, Line<A>>>>,
     patience: Duration,
 }
 
 #[derive(Debug)]
-struct Line<W: Write> {
+struct Line<A: Ask> {
     under_way: usize,
-    waiting: VecDeque<Asked<W>>,
+    waiting: VecDeque<Asked<A>>,
 }
 
 #[derive(Debug)]
-struct Asked<W: Write> {
-    write: W,
-    answer: oneshot::Sender<Result<W::Done, StoreError>>,
+struct Asked<A: Ask> {
+    ask: A,
+    answer: oneshot::Sender<Result<A::Done, StoreError>>,
 }
 
-impl<W: Write> Clone for Batcher<W> {
+impl<A: Ask> Clone for Batcher<A> {
     fn clone(&self) -> Self {
         Self { lines: self.lines.clone(), patience: self.patience }
     }
 }
 
-impl<W: Write> Default for Batcher<W> {
+impl<A: Ask> Default for Batcher<A> {
     fn default() -> Self {
         Self { lines: Arc::default(), patience: PATIENCE }
     }
 }
 
-impl<W: Write> Batcher<W> {
-    /// Carries `write` out, with others or alone.
+impl<A: Ask> Batcher<A> {
+    /// Asks, with others or alone.
     ///
     /// # Errors
     /// [`StoreError::LeaseLost`] if its token is not current.
-    pub(crate) async fn write(&self, store: &Store, org: OrgId, write: W) -> Result<W::Done, StoreError> {
+    pub(crate) async fn ask(&self, store: &Store, org: OrgId, ask: A) -> Result<A::Done, StoreError> {
         let (answer, answered) = oneshot::channel();
-        if let Some(turn) = self.join(org, Asked { write, answer }) {
+        if let Some(turn) = self.join(org, Asked { ask, answer }) {
             turn.start(store.clone());
         }
-        answered.await.unwrap_or_else(|_| Err(StoreError::during(W::STATEMENT)(sqlx::Error::WorkerCrashed)))
+        answered.await.unwrap_or_else(|_| Err(StoreError::during(A::STATEMENT)(sqlx::Error::WorkerCrashed)))
     }
 
     /// A turn for whoever is first; `None`: others are under way, and the next of them takes it along.
-    fn join(&self, org: OrgId, asked: Asked<W>) -> Option<Turn<W>> {
+    fn join(&self, org: OrgId, asked: Asked<A>) -> Option<Turn<A>> {
         let mut lines = self.lines();
         let line = lines.entry(org).or_insert_with(|| Line { under_way: 0, waiting: VecDeque::new() });
         line.waiting.push_back(asked);
@@ -137,32 +143,58 @@ impl<W: Write> Batcher<W> {
     }
 
     /// Nothing is left half done under this lock.
-    fn lines(&self) -> MutexGuard<'_, HashMap<OrgId, Line<W>>> {
+    fn lines(&self) -> MutexGuard<'_, HashMap<OrgId, Line<A>>> {
         self.lines.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<A: Ask> Line<A> {
+    /// Those at its head that may share a statement. The others keep their order.
+    fn batch(&mut self) -> Vec<Asked<A>> {
+        let (mut batch, mut bytes) = (Vec::new(), 0);
+        let (mut about, mut left) = (HashSet::new(), VecDeque::new());
+        while batch.len() < BATCH
+            && let Some(next) = self.waiting.pop_front()
+        {
+            let full = !batch.is_empty() && bytes + next.ask.bytes() > BYTES;
+            let apart = next.ask.apart().is_some_and(|session| !about.insert(session));
+            if full || apart {
+                left.push_back(next);
+            } else {
+                bytes += next.ask.bytes();
+                batch.push(next);
+            }
+            if full {
+                break;
+            }
+        }
+        left.append(&mut self.waiting);
+        self.waiting = left;
+        batch
     }
 }
 
 /// The right to have a statement under way. Given back when nobody waits, or when dropped in the middle.
 #[derive(Debug)]
-struct Turn<W: Write> {
-    batcher: Batcher<W>,
+struct Turn<A: Ask> {
+    batcher: Batcher<A>,
     org: OrgId,
     over: bool,
 }
 
-impl<W: Write> Turn<W> {
+impl<A: Ask> Turn<A> {
     fn start(self, store: Store) {
         tokio::spawn(self.run(store));
     }
 
     async fn run(mut self, store: Store) {
         while let Some(batch) = self.batch() {
-            let mut writing = std::pin::pin!(carry_out(&store, self.org, batch));
-            if tokio::time::timeout(self.batcher.patience, &mut writing).await.is_err() {
+            let mut asking = std::pin::pin!(carry_out(&store, self.org, batch));
+            if tokio::time::timeout(self.batcher.patience, &mut asking).await.is_err() {
                 if let Some(next) = self.give_way() {
                     next.start(store.clone());
                 }
-                return writing.await;
+                return asking.await;
             }
         }
     }
@@ -179,7 +211,7 @@ impl<W: Write> Turn<W> {
     }
 
     /// `None`: nobody waits, and the turn is over. Under one lock, so that nobody joins in between.
-    fn batch(&mut self) -> Option<Vec<Asked<W>>> {
+    fn batch(&mut self) -> Option<Vec<Asked<A>>> {
         let mut lines = self.batcher.lines();
         let line = lines.get_mut(&self.org)?;
         if line.waiting.is_empty() {
@@ -187,19 +219,11 @@ impl<W: Write> Turn<W> {
             give_back(&mut lines, self.org);
             return None;
         }
-        let (mut batch, mut bytes) = (Vec::new(), 0);
-        while let Some(next) = line.waiting.front()
-            && batch.len() < BATCH
-            && (batch.is_empty() || bytes + next.write.bytes() <= BYTES)
-        {
-            bytes += next.write.bytes();
-            batch.extend(line.waiting.pop_front());
-        }
-        Some(batch)
+        Some(line.batch())
     }
 }
 
-impl<W: Write> Drop for Turn<W> {
+impl<A: Ask> Drop for Turn<A> {
     fn drop(&mut self) {
         if !self.over {
             give_back(&mut self.batcher.lines(), self.org);
@@ -208,7 +232,7 @@ impl<W: Write> Drop for Turn<W> {
 }
 
 /// With the last turn goes its line. Whoever waits in it, because the turn was dropped, is told by that.
-fn give_back<W: Write>(lines: &mut HashMap<OrgId, Line<W>>, org: OrgId) {
+fn give_back<A: Ask>(lines: &mut HashMap<OrgId, Line<A>>, org: OrgId) {
     if let Some(line) = lines.get_mut(&org) {
         line.under_way -= 1;
         if line.under_way == 0 {
@@ -217,14 +241,14 @@ fn give_back<W: Write>(lines: &mut HashMap<OrgId, Line<W>>, org: OrgId) {
     }
 }
 
-async fn carry_out<W: Write>(store: &Store, org: OrgId, batch: Vec<Asked<W>>) {
-    let (writes, answers): (Vec<W>, Vec<_>) = batch.into_iter().map(|asked| (asked.write, asked.answer)).unzip();
-    let written = W::carry_out(store, org, &writes, Locked::LeaveOut).await;
-    let asked = writes.into_iter().zip(answers).map(|(write, answer)| Asked { write, answer });
-    match written {
-        Ok(written) => {
-            for (asked, written) in asked.zip(written) {
-                asked.told(store, org, written);
+async fn carry_out<A: Ask>(store: &Store, org: OrgId, batch: Vec<Asked<A>>) {
+    let (asked, answers): (Vec<A>, Vec<_>) = batch.into_iter().map(|asked| (asked.ask, asked.answer)).unzip();
+    let answered = A::carry_out(store, org, &asked, Locked::LeaveOut).await;
+    let mut asked = asked.into_iter().zip(answers).map(|(ask, answer)| Asked { ask, answer });
+    match answered {
+        Ok(answered) => {
+            for (asked, answered) in asked.zip(answered) {
+                asked.told(store, org, answered);
             }
         }
         // The server refused it, so nothing of it was written.
@@ -233,22 +257,27 @@ async fn carry_out<W: Write>(store: &Store, org: OrgId, batch: Vec<Asked<W>>) {
                 tokio::spawn(asked.alone(store.clone(), org));
             }
         }
-        Err(error) => {
+        Err(error) if asked.len() > 1 => {
             let error = Arc::new(error);
             for asked in asked {
                 asked.failed(sqlx::Error::Io(io::Error::other(error.clone())));
+            }
+        }
+        Err(error) => {
+            if let Some(only) = asked.next() {
+                only.failed(error);
             }
         }
     }
 }
 
 /// Whoever asked may be gone; the answers are for nobody then.
-impl<W: Write> Asked<W> {
-    fn told(self, store: &Store, org: OrgId, written: Written<W::Done>) {
-        let answer = match written {
-            Written::Done(done) => Ok(done),
-            Written::FencedOff => Err(StoreError::LeaseLost),
-            Written::LeftOut => {
+impl<A: Ask> Asked<A> {
+    fn told(self, store: &Store, org: OrgId, answered: Answered<A::Done>) {
+        let answer = match answered {
+            Answered::Done(done) => Ok(done),
+            Answered::FencedOff => Err(StoreError::LeaseLost),
+            Answered::LeftOut => {
                 tokio::spawn(self.alone(store.clone(), org));
                 return;
             }
@@ -257,11 +286,11 @@ impl<W: Write> Asked<W> {
     }
 
     fn failed(self, error: sqlx::Error) {
-        let _ = self.answer.send(Err(StoreError::during(W::STATEMENT)(error)));
+        let _ = self.answer.send(Err(StoreError::during(A::STATEMENT)(error)));
     }
 
     async fn alone(self, store: Store, org: OrgId) {
-        match alone(&store, org, &self.write).await {
+        match alone(&store, org, &self.ask).await {
             Ok(answer) => {
                 let _ = self.answer.send(answer.ok_or(StoreError::LeaseLost));
             }
@@ -270,11 +299,11 @@ impl<W: Write> Asked<W> {
     }
 }
 
-/// One write, which waits for whoever has its session locked. `None`: it is fenced off.
-async fn alone<W: Write>(store: &Store, org: OrgId, write: &W) -> Result<Option<W::Done>, sqlx::Error> {
-    let written = W::carry_out(store, org, std::slice::from_ref(write), Locked::WaitFor).await?.pop();
-    match written {
-        Some(Written::Done(done)) => Ok(Some(done)),
+/// One, which waits for whoever has its session locked. `None`: it is fenced off.
+async fn alone<A: Ask>(store: &Store, org: OrgId, ask: &A) -> Result<Option<A::Done>, sqlx::Error> {
+    let answered = A::carry_out(store, org, std::slice::from_ref(ask), Locked::WaitFor).await?.pop();
+    match answered {
+        Some(Answered::Done(done)) => Ok(Some(done)),
         _ => Ok(None),
     }
 }

@@ -11,20 +11,17 @@
 //! A prompt that steers is for the turn that runs (`steering`). One that no turn has heard is carried out by itself, before those that
 //! wait, as one that interrupts is.
 //!
-//! Not here: carrying them out (`lease`, and the crate `worker`).
+//! Not here: taking them down from whoever is connected (`taking`), carrying them out (`lease`, and the crate `worker`).
 
 use clock::{Sources, Timestamp};
 use domain::command::{CommandState, WhileRunning, Wish};
-use domain::quota::{QuotaOrigin, QuotaPeriod, UsageKind};
 use ids::{AccountId, CommandId, OrgId, SessionId};
 use serde_json::{Value, json};
 use sqlx::PgConnection;
 
 use crate::lease::NextCommand;
-use crate::outbox::{self, Effect};
-use crate::quota::{OF_TURNS as QUOTAS_OF_TURNS, UsedUp};
-use crate::wake::Wake;
-use crate::{Store, StoreError, audit, remembered};
+use crate::quota::UsedUp;
+use crate::{Store, StoreError};
 
 /// A wish to be written down.
 #[derive(Debug, Clone)]
@@ -218,10 +215,11 @@ pub(crate) async fn next(
     .map_err(StoreError::during("command_next"))?;
     let Some(row) = row else { return Ok(None) };
     let (command, ordinal, kind, payload) = (row.command_id, row.ordinal, row.kind, row.payload);
-    read_next(Some(command), Some(ordinal), Some(kind), Some(payload), Some(row.attempt), row.traceparent)
+    read_next(Some(command), Some(ordinal), Some(kind), Some(payload), Some(row.attempt), row.traceparent, true)
 }
 
-/// A next command of its columns, which are all there or none is, but for the trace that it may be in.
+/// A next command of its columns, which are all there or none is, but for the trace that it may be in; `limited`: whether its org may
+/// have quotas that were not asked.
 pub(crate) fn read_next(
     command: Option<CommandId>,
     ordinal: Option<i64>,
@@ -229,6 +227,7 @@ pub(crate) fn read_next(
     payload: Option<Value>,
     attempt: Option<i32>,
     traceparent: Option<String>,
+    limited: bool,
 ) -> Result<Option<NextCommand>, StoreError> {
     let (Some(command), Some(ordinal), Some(kind), Some(payload), Some(attempt)) =
         (command, ordinal, kind, payload, attempt)
@@ -236,7 +235,7 @@ pub(crate) fn read_next(
         return Ok(None);
     };
     let wish = wish(&kind, &payload, command)?;
-    Ok(Some(NextCommand { command, ordinal, wish, attempt, traceparent }))
+    Ok(Some(NextCommand { command, ordinal, wish, attempt, traceparent, limited }))
 }
 
 /// The prompt that began the turn which `command` ends: itself, or the last one before it that had a turn of its own.
@@ -309,138 +308,6 @@ impl CommandRow {
 }
 
 impl Store {
-    /// Writes a command down, once per idempotency key. What a person approved or rejected is in the audit trail, too.
-    pub async fn command_enqueue(&self, new: &NewCommand) -> Result<Enqueued, EnqueueError> {
-        self.command_speak(new, WhileRunning::Queue, None).await
-    }
-
-    /// As [`Self::command_enqueue`]; `while_running` is of prompts, and `interaction` is what the recovery ledger calls the request
-    /// that the wish speaks to.
-    pub async fn command_speak(
-        &self,
-        new: &NewCommand,
-        while_running: WhileRunning,
-        interaction: Option<[u8; 32]>,
-    ) -> Result<Enqueued, EnqueueError> {
-        let audited = matches!(new.wish, Wish::Approve { .. } | Wish::Reject { .. });
-        let enqueued = if audited || interaction.is_some() {
-            self.enqueue_with_effects(new, interaction).await?
-        } else {
-            self.enqueue_alone(new, while_running).await?
-        };
-        self.wakes.tell(Wake::Work);
-        let speaks_to_a_turn = matches!(while_running, WhileRunning::Interrupt | WhileRunning::Steer);
-        if matches!(new.wish, Wish::Abort {}) || speaks_to_a_turn {
-            self.wakes.tell(Wake::Abort);
-        }
-        Ok(enqueued)
-    }
-
-    async fn enqueue_with_effects(
-        &self,
-        new: &NewCommand,
-        interaction: Option<[u8; 32]>,
-    ) -> Result<Enqueued, EnqueueError> {
-        let mut tx = self.begin_of(new.org).await?;
-        let enqueued = enqueue(&mut tx, &self.sources, new).await?;
-        if let (true, Some(interaction)) = (enqueued.created, interaction) {
-            if remembered::interaction(&mut tx, new.org, &interaction).await? {
-                return Err(EnqueueError::SpokenTo);
-            }
-            let effect = Effect::InteractionUsed { org: new.org, interaction };
-            outbox::insert(&mut tx, &self.sources, &[effect]).await?;
-        }
-        if let (true, Wish::Approve { request_id } | Wish::Reject { request_id }) = (enqueued.created, &new.wish) {
-            let actor = new.created_by.map_or("role:gateway".to_owned(), |account| format!("account:{account}"));
-            let (action, target) = (format!("session.{}", new.wish.kind()), format!("session:{}", new.session));
-            let detail = json!({"request_id": request_id, "command_id": enqueued.command});
-            audit::record(&mut tx, &self.sources, new.org, &actor, &action, &target, detail).await?;
-        }
-        tx.commit().await?;
-        Ok(enqueued)
-    }
-
-    /// In one statement.
-    async fn enqueue_alone(&self, new: &NewCommand, while_running: WhileRunning) -> Result<Enqueued, EnqueueError> {
-        match self.enqueue_once(new, while_running).await {
-            // Somebody wrote the same key at the same time, and is through.
-            Err(EnqueueError::Database(sqlx::Error::Database(error))) if error.is_unique_violation() => {
-                self.enqueue_once(new, while_running).await
-            }
-            // Its own first one may have been written before somebody archived the session, or the quota was used up, or the
-            // agent was refused, or be what the session is at work on.
-            Err(
-                EnqueueError::Archived | EnqueueError::OverQuota(_) | EnqueueError::AgentRefused | EnqueueError::Busy,
-            ) => self.enqueue_once(new, while_running).await,
-            enqueued => enqueued,
-        }
-    }
-
-    async fn enqueue_once(&self, new: &NewCommand, while_running: WhileRunning) -> Result<Enqueued, EnqueueError> {
-        let makes_way = (while_running == WhileRunning::Interrupt).then(|| self.sources.id::<CommandId>());
-        let mut payload = serde_json::to_value(&new.wish).expect("a wish is plain data");
-        let row = sqlx::query_file!(
-            "src/command/enqueue.sql",
-            new.org as OrgId,
-            new.session as SessionId,
-            self.sources.id::<CommandId>() as CommandId,
-            new.wish.kind(),
-            payload["payload"].take(),
-            new.idempotency_key,
-            new.created_by as Option<AccountId>,
-            self.sources.now(),
-            new.wish.speaks_to_a_waiting_turn(),
-            taken_by_an_archived_session(&new.wish),
-            matches!(new.wish, Wish::Prompt { .. }),
-            self.sources.now().date_naive(),
-            traces::carried(),
-            while_running.column(),
-            makes_way as Option<CommandId>,
-        )
-        .fetch_optional(self.of(new.org))
-        .await?;
-        let Some(row) = row else { return Err(self.refused(new, while_running).await?) };
-        if !row.same {
-            return Err(EnqueueError::OtherWish);
-        }
-        let state = state(&row.state).map_err(|source| sqlx::Error::Decode(source.into()))?;
-        Ok(Enqueued { command: row.command_id, ordinal: row.ordinal, state, created: row.created })
-    }
-
-    /// Why a command was not taken down that nobody had taken down before.
-    async fn refused(&self, new: &NewCommand, while_running: WhileRunning) -> Result<EnqueueError, EnqueueError> {
-        let session = sqlx::query!(
-            r#"-- command_refused
-            SELECT archived_at IS NOT NULL AS "archived!",
-                EXISTS (SELECT FROM org_policies AS policy WHERE policy.org_id = sessions.org_id
-                    AND NOT sessions.agent = ANY (policy.agents)) AS "agent_refused!"
-            FROM sessions WHERE org_id = $1 AND session_id = $2"#,
-            new.org as OrgId,
-            new.session as SessionId,
-        )
-        .fetch_optional(self.of(new.org))
-        .await?;
-        Ok(match session {
-            None => EnqueueError::NoSuchSession,
-            Some(session) if session.archived => EnqueueError::Archived,
-            Some(session) if session.agent_refused => EnqueueError::AgentRefused,
-            Some(_) => {
-                let found = self.quota_used_up(new.org, &QUOTAS_OF_TURNS).await;
-                let found = found.map_err(|error| EnqueueError::Database(sqlx::Error::Decode(error.into())))?;
-                match found {
-                    None if while_running == WhileRunning::Reject => EnqueueError::Busy,
-                    found => EnqueueError::OverQuota(found.unwrap_or_else(|| self.raised_since())),
-                }
-            }
-        })
-    }
-
-    /// For a prompt that was refused for a quota that somebody has raised since: it ends now.
-    fn raised_since(&self) -> UsedUp {
-        let (kind, period, now) = (UsageKind::Turns, QuotaPeriod::Day, self.sources.now());
-        UsedUp { origin: QuotaOrigin::Org, kind, period, ends_at: now, seen_at: now }
-    }
-
     pub async fn command_by_id(
         &self,
         org: OrgId,
@@ -511,5 +378,6 @@ impl Store {
 }
 
 pub(crate) mod steering;
+pub(crate) mod taking;
 #[cfg(test)]
 mod tests;

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use sqlx::PgExecutor;
 use uuid::Uuid;
 
-use crate::batcher::{Locked, Write, Written};
+use crate::batcher::{Answered, Ask, Locked};
 use crate::lease::{Lease, NextCommand};
 use crate::turn::Spoken;
 use crate::{Store, StoreError};
@@ -136,7 +136,7 @@ impl NewEvents {
     }
 }
 
-impl Write for NewEvents {
+impl Ask for NewEvents {
     type Done = Spoken;
 
     const STATEMENT: &'static str = "event_append";
@@ -150,7 +150,7 @@ impl Write for NewEvents {
         org: OrgId,
         writes: &[Self],
         locked: Locked,
-    ) -> Result<Vec<Written<Spoken>>, sqlx::Error> {
+    ) -> Result<Vec<Answered<Spoken>>, sqlx::Error> {
         write(store.of(org), org, writes, locked, store.sources().now()).await
     }
 }
@@ -163,7 +163,7 @@ async fn write(
     writes: &[NewEvents],
     locked: Locked,
     now: Timestamp,
-) -> Result<Vec<Written<Spoken>>, sqlx::Error> {
+) -> Result<Vec<Answered<Spoken>>, sqlx::Error> {
     let columns = FencedColumns::of(writes.iter().map(|new| &new.fenced));
     let rows = sqlx::query_file!(
         "src/event/append.sql",
@@ -189,7 +189,7 @@ async fn write(
     .await?;
     let written = rows.into_iter().map(|row| {
         let spoken = || Spoken { aborting: row.aborting, steering: row.steering };
-        (row.place, Written::read(row.locked, row.current, locked, spoken))
+        (row.place, Answered::read(row.locked, row.current, locked, spoken))
     });
     Ok(by_place(written))
 }
@@ -211,11 +211,12 @@ pub(crate) async fn append(
     let new = NewEvents::new(lease, append, None);
     let written = write(executor, lease.org, &[new], Locked::WaitFor, now).await;
     match written.map_err(StoreError::during("event_append"))?.pop() {
-        Some(Written::Done(_)) => Ok(()),
+        Some(Answered::Done(_)) => Ok(()),
         _ => Err(StoreError::LeaseLost),
     }
 }
 
+#[derive(Debug)]
 pub(crate) struct RecordedRow {
     pub(crate) sequence: i64,
     pub(crate) kind: String,
@@ -253,6 +254,11 @@ pub(crate) async fn after(
     .fetch_all(executor)
     .await
     .map_err(StoreError::during("events_after"))?;
+    read_after(session, after, rows)
+}
+
+/// What was found past `after`.
+fn read_after(session: SessionId, after: i64, rows: Vec<RecordedRow>) -> Result<Vec<Recorded>, StoreError> {
     let events: Vec<Recorded> = rows.into_iter().map(|row| row.read(session)).collect::<Result<_, _>>()?;
     match events.first() {
         Some(Recorded { sequence: earliest, event: Event::Compacted { .. }, .. })
@@ -261,6 +267,58 @@ pub(crate) async fn after(
             Err(StoreError::Compacted { earliest: *earliest })
         }
         _ => Ok(events),
+    }
+}
+
+/// Asks for a session's events past a sequence.
+#[derive(Debug)]
+pub(crate) struct After {
+    session: SessionId,
+    after: i64,
+    limit: i64,
+}
+
+impl Ask for After {
+    type Done = Vec<RecordedRow>;
+
+    const STATEMENT: &'static str = "events_new";
+
+    fn bytes(&self) -> usize {
+        // An event is a few hundred bytes, mostly.
+        usize::try_from(self.limit).unwrap_or(0) * 256
+    }
+
+    async fn carry_out(
+        store: &Store,
+        org: OrgId,
+        asked: &[Self],
+        _locked: Locked,
+    ) -> Result<Vec<Answered<Self::Done>>, sqlx::Error> {
+        let rows = sqlx::query!(
+            r#"-- events_new
+            SELECT place AS "place!", new.sequence, new.kind, new.payload, new.created_at
+            FROM unnest($2::uuid[], $3::bigint[], $4::bigint[])
+                WITH ORDINALITY AS asked (session_id, after, most, place)
+            CROSS JOIN LATERAL (
+                SELECT sequence, kind, payload, created_at FROM events
+                WHERE events.org_id = $1 AND events.session_id = asked.session_id AND events.sequence > asked.after
+                ORDER BY sequence LIMIT asked.most
+            ) AS new
+            WHERE place BETWEEN 1 AND 64 ORDER BY place, sequence"#,
+            org as OrgId,
+            &asked.iter().map(|new| new.session.into()).collect::<Vec<Uuid>>(),
+            &asked.iter().map(|new| new.after).collect::<Vec<_>>(),
+            &asked.iter().map(|new| new.limit).collect::<Vec<_>>(),
+        )
+        .fetch_all(store.of(org))
+        .await?;
+        let mut found: Vec<Vec<RecordedRow>> = asked.iter().map(|_| Vec::new()).collect();
+        for row in rows {
+            let of = usize::try_from(row.place).ok().and_then(|place| found.get_mut(place - 1));
+            let (sequence, kind, payload, created_at) = (row.sequence, row.kind, row.payload, row.created_at);
+            of.expect("a place is one that was given").push(RecordedRow { sequence, kind, payload, created_at });
+        }
+        Ok(found.into_iter().map(Answered::Done).collect())
     }
 }
 
@@ -278,4 +336,22 @@ impl Store {
     ) -> Result<Vec<Recorded>, StoreError> {
         self::after(self.of(org), org, session, after, limit).await
     }
+
+    /// As [`Self::events_after`], in one statement with others who ask at once: for those who are told that there is something new.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn events_new(
+        &self,
+        org: OrgId,
+        session: SessionId,
+        after: i64,
+        limit: i64,
+    ) -> Result<Vec<Recorded>, StoreError> {
+        let asked = After { session, after, limit: limit.clamp(1, 1_000) };
+        read_after(session, after, self.news.ask(self, org, asked).await?)
+    }
 }
+
+#[cfg(test)]
+mod tests;

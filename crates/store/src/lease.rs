@@ -63,6 +63,8 @@ pub struct NextCommand {
     pub attempt: i32,
     /// The span that wrote it (crate `traces`); `None`: it was not traced.
     pub traceparent: Option<String>,
+    /// Whether its org may have quotas that were not asked yet.
+    pub limited: bool,
 }
 
 struct LeaseRow {
@@ -95,7 +97,8 @@ impl HeldRow {
         let projection =
             projection.map_err(StoreError::unreadable("projections", "content", self.session.to_string()))?;
         let Self { command_id, ordinal, kind, payload, attempt, traceparent, .. } = self;
-        let next = command::read_next(command_id, ordinal, kind, payload, attempt, traceparent)?;
+        // The claim has asked quotas.
+        let next = command::read_next(command_id, ordinal, kind, payload, attempt, traceparent, false)?;
         let (agent, last_sequence) = (self.agent, self.last_sequence);
         let (checkpoint, project_source) = (self.checkpoint, self.project_source);
         Ok(Held { agent, last_sequence, projection, checkpoint, project_source, next })

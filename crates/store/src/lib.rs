@@ -75,10 +75,12 @@ use clock::Sources;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 
 use crate::batcher::Batcher;
+use crate::command::taking::Taking;
 use crate::connections::Connections;
-use crate::event::NewEvents;
+use crate::event::{After, NewEvents};
 use crate::identities::Identities;
 use crate::maintenance::LastLook;
+use crate::session::View;
 use crate::turn::End;
 use crate::wall::Wall;
 
@@ -167,6 +169,9 @@ pub struct Store {
     maintenance: LastLook,
     appends: Batcher<NewEvents>,
     ends: Batcher<End>,
+    takings: Batcher<Taking>,
+    news: Batcher<After>,
+    views: Batcher<View>,
 }
 
 /// Statements are prepared once per connection and planned once: ours are many-armed, so planning them costs more than
@@ -205,6 +210,9 @@ impl Store {
             maintenance: LastLook::default(),
             appends: Batcher::default(),
             ends: Batcher::default(),
+            takings: Batcher::default(),
+            news: Batcher::default(),
+            views: Batcher::default(),
         }
     }
 

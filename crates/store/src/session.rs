@@ -5,12 +5,13 @@
 //!
 //! Not here: making a projection anew (`projection`), the lease (`lease`), commands (`command`), events (`event`), what people say of a session (`details`), one that
 //! begins with what was said elsewhere (`import`), finding
-//! one (`search`).
+//! one (`search`), one with its projection (`view`).
 
 mod details;
 mod import;
 mod projection;
 mod search;
+mod view;
 
 use clock::{Sources, Timestamp};
 use domain::details::{Tags, terms};
@@ -32,6 +33,7 @@ pub use self::details::{SessionChange, SessionDetails};
 pub use self::import::NewImport;
 pub use self::projection::{ProjectionStatus, RebuildError, Rebuilt};
 pub use self::search::SessionSearch;
+pub(crate) use self::view::View;
 
 /// What a session begins with.
 #[derive(Debug, Clone)]
@@ -251,45 +253,6 @@ impl Store {
         .await
         .map_err(StoreError::during("sessions_list"))?;
         Ok(rows.into_iter().map(SessionRow::read).collect())
-    }
-
-    /// A session with its projection, as it is stored.
-    pub async fn session_view(
-        &self,
-        org: OrgId,
-        session: SessionId,
-    ) -> Result<Option<(Session, StoredProjection)>, StoreError> {
-        let during = || StoreError::during("session_view");
-        let row = sqlx::query!(
-            r#"-- session_view
-            SELECT title, agent, projections.state, last_sequence, checkpoint_id AS "checkpoint_id: CheckpointId",
-                tags, archived_at, created_at, sessions.updated_at, sequence, content AS "content: Json<Box<RawValue>>"
-            FROM sessions JOIN projections USING (org_id, session_id)
-            WHERE org_id = $1 AND session_id = $2"#,
-            org as OrgId,
-            session as SessionId,
-        )
-        .fetch_optional(self.of(org))
-        .await
-        .map_err(during())?;
-        let Some(row) = row else { return Ok(None) };
-        let projection = StoredProjection { sequence: row.sequence, content: row.content.0 };
-        let (title, agent, state, last_sequence) = (row.title, row.agent, row.state, row.last_sequence);
-        let (checkpoint_id, created_at, updated_at) = (row.checkpoint_id, row.created_at, row.updated_at);
-        let (tags, archived_at) = (row.tags, row.archived_at);
-        let row = SessionRow {
-            session_id: session,
-            title,
-            agent,
-            state,
-            last_sequence,
-            checkpoint_id,
-            tags,
-            archived_at,
-            created_at,
-            updated_at,
-        };
-        Ok(Some((row.read(), projection)))
     }
 
     /// The sequence of the session's newest event; `None`: the org has no such session.

@@ -16,7 +16,7 @@ use ids::{CommandId, OrgId, UsageId};
 use uuid::Uuid;
 
 use crate::artifact::{self, NewArtifact};
-use crate::batcher::{Locked, Write, Written};
+use crate::batcher::{Answered, Ask, Locked};
 use crate::blob::{BlobRow, SKEW};
 use crate::checkpoint::NewCheckpoint;
 use crate::event::{self, Append, Fenced, FencedColumns, NewEvents};
@@ -78,7 +78,7 @@ impl Store {
         append: &Append<'_>,
         begun: Option<&NextCommand>,
     ) -> Result<Spoken, StoreError> {
-        let spoken = self.appends.write(self, lease.org, NewEvents::new(lease, append, begun)).await?;
+        let spoken = self.appends.ask(self, lease.org, NewEvents::new(lease, append, begun)).await?;
         self.wakes.tell(Wake::Events(lease.org, lease.session));
         Ok(spoken)
     }
@@ -109,7 +109,7 @@ impl Store {
         artifacts: &[NewArtifact],
     ) -> Result<Option<NextCommand>, StoreError> {
         let end = self.end(lease, finish, artifacts);
-        let Finished { ended, behind, next } = self.ends.write(self, lease.org, end).await?;
+        let Finished { ended, behind, next } = self.ends.ask(self, lease.org, end).await?;
         self.wakes.tell(Wake::Events(lease.org, lease.session));
         if behind {
             self.wakes.tell(Wake::Cursor);
@@ -194,7 +194,7 @@ pub(crate) struct Finished {
     next: Result<Option<NextCommand>, StoreError>,
 }
 
-impl Write for End {
+impl Ask for End {
     type Done = Finished;
 
     const STATEMENT: &'static str = "turn_finish";
@@ -210,7 +210,7 @@ impl Write for End {
         org: OrgId,
         writes: &[Self],
         locked: Locked,
-    ) -> Result<Vec<Written<Finished>>, sqlx::Error> {
+    ) -> Result<Vec<Answered<Finished>>, sqlx::Error> {
         let columns = Columns::of(writes);
         let Columns { fenced, files, blobs, artifacts, usage, models, heard } = &columns;
         let turns = || writes.iter().map(|end| end.turn);
@@ -282,9 +282,10 @@ impl Write for End {
                     row.payload,
                     row.attempt,
                     row.traceparent,
+                    row.limited,
                 ),
             };
-            (row.place, Written::read(row.locked, row.current, locked, finished))
+            (row.place, Answered::read(row.locked, row.current, locked, finished))
         });
         Ok(event::by_place(answers))
     }

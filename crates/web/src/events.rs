@@ -39,6 +39,8 @@ use crate::problem::Problem;
 
 /// Events of one read.
 const PAGE: i64 = 1_000;
+/// Events of one look for new ones, which shares a statement with others.
+const NEW: i64 = 100;
 const LIMIT_DEFAULT: i64 = 200;
 const STREAM_HEADERS: [(HeaderName, &str); 2] =
     [(header::CONTENT_TYPE, "text/event-stream"), (header::CACHE_CONTROL, "no-cache")];
@@ -123,8 +125,8 @@ fn stream(app: App, org: OrgId, session: SessionId, last: i64, after: i64) -> im
     let look = move |after| {
         let store = store.clone();
         async move {
-            let events = store.events_after(org, session, after, PAGE).await?;
-            let full = i64::try_from(events.len()).is_ok_and(|count| count == PAGE);
+            let events = store.events_new(org, session, after, NEW).await?;
+            let full = i64::try_from(events.len()).is_ok_and(|count| count == NEW);
             let next = if full { Next::AtOnce } else { Next::Later };
             Ok(Look { frames: events.iter().map(frame).collect(), next })
         }

@@ -71,7 +71,7 @@ mod tests {
     use super::*;
 
     fn command(wish: Wish, attempt: i32) -> NextCommand {
-        NextCommand { command: uuid::Uuid::nil().into(), ordinal: 2, wish, attempt, traceparent: None }
+        NextCommand { command: uuid::Uuid::nil().into(), ordinal: 2, wish, attempt, traceparent: None, limited: false }
     }
 
     fn waiting() -> Projection {

@@ -93,7 +93,7 @@ impl Session {
         if store.maintenance_remembered().await?.is_some() {
             return Err(Halt::Cut);
         }
-        if !matches!(next.wish, Wish::Prompt { .. }) {
+        if !next.limited || !matches!(next.wish, Wish::Prompt { .. }) {
             return Ok(());
         }
         let used_up = store.quota_used_up(self.hold.lease.org, &QUOTAS_OF_TURNS).await?;

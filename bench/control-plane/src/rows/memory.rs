@@ -17,8 +17,8 @@ pub(crate) async fn measure(_: &Asked) -> anyhow::Result<Vec<Row>> {
     }
     tokio::time::sleep(Duration::from_secs(10)).await;
     let rows = ROLES.iter().zip(&running).map(|(name, role)| {
-        let mib = machine::resident(role.pid()) as f64 / f64::from(1 << 20);
-        Row::new(format!("memory of an idle {name}"), "MiB", mib, Target::AtMost(40.0))
+        let mb = machine::resident(role.pid()) as f64 / 1e6;
+        Row::new(format!("memory of an idle {name}"), "MB", mb, Target::AtMost(40.0))
     });
     Ok(rows.collect())
 }

@@ -1,4 +1,4 @@
-//! Writes that share a statement answer for themselves.
+//! What shares a statement is answered for itself.
 
 use std::sync::{Arc, Mutex};
 
@@ -13,13 +13,14 @@ use crate::testing::World;
 struct Divide {
     by: i32,
     bytes: usize,
+    about: Option<SessionId>,
     /// Each statement takes a permit and keeps it.
     permits: Arc<Semaphore>,
     /// How many went with each statement.
     batches: Arc<Mutex<Vec<usize>>>,
 }
 
-impl Write for Divide {
+impl Ask for Divide {
     type Done = i32;
 
     const STATEMENT: &'static str = "divide";
@@ -28,19 +29,23 @@ impl Write for Divide {
         self.bytes
     }
 
+    fn apart(&self) -> Option<SessionId> {
+        self.about
+    }
+
     async fn carry_out(
         store: &Store,
         _org: OrgId,
-        writes: &[Self],
+        asked: &[Self],
         _locked: Locked,
-    ) -> Result<Vec<Written<i32>>, sqlx::Error> {
-        let first = &writes[0];
-        first.batches.lock().unwrap().push(writes.len());
+    ) -> Result<Vec<Answered<i32>>, sqlx::Error> {
+        let first = &asked[0];
+        first.batches.lock().unwrap().push(asked.len());
         first.permits.acquire().await.unwrap().forget();
-        let numbers: Vec<i32> = writes.iter().map(|write| write.by).collect();
+        let numbers: Vec<i32> = asked.iter().map(|ask| ask.by).collect();
         let sql = "SELECT 100 / number FROM unnest($1::int[]) WITH ORDINALITY AS asked (number, place) ORDER BY place";
         let rows: Vec<i32> = sqlx::query_scalar(sql).bind(numbers).fetch_all(&store.pool).await?;
-        Ok(rows.into_iter().map(Written::Done).collect())
+        Ok(rows.into_iter().map(Answered::Done).collect())
     }
 }
 
@@ -63,9 +68,13 @@ impl Divisions {
     }
 
     fn divide(&self, by: i32, bytes: usize) -> JoinHandle<Result<i32, StoreError>> {
+        self.divide_about(None, by, bytes)
+    }
+
+    fn divide_about(&self, about: Option<SessionId>, by: i32, bytes: usize) -> JoinHandle<Result<i32, StoreError>> {
         let (permits, batches) = (self.permits.clone(), self.batches.clone());
         let (batcher, store, org) = (self.batcher.clone(), self.world.store.clone(), self.world.org);
-        tokio::spawn(async move { batcher.write(&store, org, Divide { by, bytes, permits, batches }).await })
+        tokio::spawn(async move { batcher.ask(&store, org, Divide { by, bytes, about, permits, batches }).await })
     }
 
     fn batches(&self) -> Vec<usize> {
@@ -96,14 +105,14 @@ async fn what_is_asked_for_meanwhile_goes_with_the_next_statement() {
         later.push(divisions.divide(by, 0));
         testkit::wait_until("it waits", || async { divisions.waiting() == later.len() }).await;
     }
-    divisions.permits.add_permits(3);
+    divisions.permits.add_permits(2);
     for (by, answer) in (1..).zip(later) {
         assert_eq!(answer.await.unwrap().unwrap(), 100 / by);
     }
     for answer in busy {
         assert_eq!(answer.await.unwrap().unwrap(), 100);
     }
-    assert_eq!(divisions.batches(), [1, 1, 10]);
+    assert_eq!(divisions.batches(), [1, 10]);
     testkit::wait_until("the line is gone", || async { divisions.batcher.lines().is_empty() }).await;
 }
 
@@ -117,8 +126,32 @@ async fn a_batch_ends_where_it_is_heavy() {
     for answer in heavy {
         answer.await.unwrap().unwrap();
     }
-    let batches = divisions.batches();
-    assert!(batches.len() > UNDER_WAY + 2, "{batches:?}");
+    assert_eq!(divisions.batches(), [1, 1, 2, 1]);
+}
+
+#[tokio::test]
+async fn two_about_one_session_do_not_share_a_statement_and_keep_their_order() {
+    let divisions = Divisions::new().await;
+    let busy = divisions.busy().await;
+    let session = |n| Some(uuid::Uuid::from_u128(n).into());
+    let mut later = Vec::new();
+    for (about, by) in [(session(1), 1), (session(1), 2), (session(2), 4), (session(1), 5), (None, 10), (None, 20)] {
+        later.push(divisions.divide_about(about, by, 0));
+        testkit::wait_until("it waits", || async { divisions.waiting() == later.len() }).await;
+    }
+    divisions.permits.add_permits(1);
+    testkit::wait_until("the next is under way", || async { divisions.batches() == [1, 4] }).await;
+    let waiting: Vec<i32> =
+        divisions.batcher.lines()[&divisions.world.org].waiting.iter().map(|asked| asked.ask.by).collect();
+    assert_eq!(waiting, [2, 5]);
+    divisions.permits.add_permits(100);
+    for (answer, expected) in later.into_iter().zip([100, 50, 25, 20, 10, 5]) {
+        assert_eq!(answer.await.unwrap().unwrap(), expected);
+    }
+    for answer in busy {
+        answer.await.unwrap().unwrap();
+    }
+    assert_eq!(divisions.batches(), [1, 4, 1, 1]);
 }
 
 #[tokio::test]
@@ -136,7 +169,7 @@ async fn one_that_the_server_refuses_takes_nothing_from_the_others() {
     }
     let mut batches = divisions.batches();
     batches.sort_unstable();
-    assert_eq!(batches, [1, 1, 1, 1, 2]);
+    assert_eq!(batches, [1, 1, 1, 2]);
 }
 
 #[tokio::test]
@@ -150,7 +183,7 @@ async fn when_nobody_answers_all_of_a_batch_are_told() {
     for answer in busy.into_iter().chain(later) {
         assert!(answer.await.unwrap().is_err());
     }
-    assert_eq!(divisions.batches(), [1, 1, 2], "nobody asked again");
+    assert_eq!(divisions.batches(), [1, 2], "nobody asked again");
 }
 
 #[tokio::test]
@@ -158,7 +191,7 @@ async fn a_statement_that_hangs_holds_up_nobody_else() {
     let divisions = Divisions::impatient().await;
     let hanging = divisions.busy().await;
     let later = divisions.divide(4, 0);
-    // The first two still wait for their permits.
+    // The first one still waits for its permit.
     testkit::wait_until("another statement is under way", || async { divisions.batches().len() > UNDER_WAY }).await;
     divisions.permits.add_permits(100);
     assert_eq!(later.await.unwrap().unwrap(), 25);

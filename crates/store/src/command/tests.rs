@@ -34,6 +34,50 @@ async fn a_session_of_another_org_can_not_be_asked() {
     assert!(matches!(world.store.command_enqueue(&new).await, Err(EnqueueError::NoSuchSession)));
 }
 
+#[tokio::test]
+async fn prompts_that_come_at_once_are_each_judged_by_themselves() {
+    let world = World::new().await;
+    let mut sessions = Vec::new();
+    for _ in 0..70 {
+        sessions.push(world.session().await);
+    }
+    let archived = sessions[1];
+    sqlx::query("UPDATE sessions SET archived_at = now() WHERE session_id = $1")
+        .bind(archived.as_uuid())
+        .execute(&world.store.pool)
+        .await
+        .unwrap();
+    let first = world.store.command_enqueue(&world.prompt(sessions[2], "k")).await.unwrap();
+    world.store.command_enqueue(&NewCommand { wish: Wish::Abort {}, ..world.prompt(sessions[3], "k") }).await.unwrap();
+    let unknown: SessionId = world.store.sources().id();
+    sessions.push(unknown);
+    // Nobody waits for another's session.
+    let mut locking = world.store.pool.begin().await.unwrap();
+    let lock = "SELECT FROM sessions WHERE session_id = $1 FOR UPDATE";
+    sqlx::query(lock).bind(sessions[0].as_uuid()).execute(&mut *locking).await.unwrap();
+    let (store, prompt) = (world.store.clone(), world.prompt(sessions[0], "k"));
+    let waiting = tokio::spawn(async move { store.command_enqueue(&prompt).await });
+    let new: Vec<NewCommand> = sessions[1..].iter().map(|session| world.prompt(*session, "k")).collect();
+    let taken = futures::future::join_all(new.iter().map(|new| world.store.command_enqueue(new))).await;
+    for (session, taken) in sessions[1..].iter().zip(taken) {
+        match taken {
+            Err(EnqueueError::Archived) => assert_eq!(*session, archived),
+            Err(EnqueueError::OtherWish) => assert_eq!(*session, sessions[3]),
+            Err(EnqueueError::NoSuchSession) => assert_eq!(*session, unknown),
+            Ok(taken) if *session == sessions[2] => assert_eq!(taken, Enqueued { created: false, ..first }),
+            Ok(taken) => {
+                let listed = world.store.commands_list(world.org, *session, 0, 10).await.unwrap();
+                assert_eq!(listed.iter().map(|command| command.command_id).collect::<Vec<_>>(), [taken.command]);
+                assert_eq!((taken.ordinal, taken.state, taken.created), (1, CommandState::Pending, true));
+            }
+            Err(error) => panic!("{session}: {error}"),
+        }
+    }
+    assert!(!waiting.is_finished());
+    locking.commit().await.unwrap();
+    assert_eq!(waiting.await.unwrap().unwrap().ordinal, 1);
+}
+
 /// What would be carried out next, in order, if each turn ended as it should.
 async fn order(world: &World, session: SessionId) -> Vec<(i64, String)> {
     let mut order = Vec::new();

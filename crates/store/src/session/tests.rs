@@ -102,7 +102,7 @@ async fn a_prompt_that_waits_for_somebody_who_archives_is_refused() {
     let (store, prompt) = (world.store.clone(), world.prompt(session, "k"));
     let prompting = tokio::spawn(async move { store.command_enqueue(&prompt).await });
     let waiting = "SELECT EXISTS (SELECT FROM pg_stat_activity
-        WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE '-- command_enqueue%')";
+        WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE '-- command_take%')";
     let pool = &world.store.pool;
     let waits = || async { sqlx::query_scalar::<_, bool>(waiting).fetch_one(pool).await.unwrap() };
     testkit::wait_until("the prompt waits for the session's row", waits).await;
@@ -110,6 +110,31 @@ async fn a_prompt_that_waits_for_somebody_who_archives_is_refused() {
     let refused = prompting.await.unwrap();
     assert!(matches!(refused, Err(EnqueueError::Archived)), "{refused:?}");
     assert!(world.store.commands_list(world.org, session, 0, 10).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn sessions_that_are_looked_at_together_are_each_seen_as_they_are() {
+    let world = World::new().await;
+    let mut sessions = Vec::new();
+    for n in 0..100 {
+        let session = world.session().await;
+        world.change(session, &renamed(&format!("Plan {n}"))).await;
+        sessions.push(session);
+    }
+    let other = world.store.org_create("Other", "role:test").await.unwrap().org_id;
+    let asked: Vec<_> =
+        [world.org, other].into_iter().flat_map(|org| sessions.iter().map(move |one| (org, *one))).collect();
+    let views = asked.iter().map(|(org, session)| world.store.session_view(*org, *session));
+    for ((org, session), view) in asked.iter().zip(futures::future::join_all(views).await) {
+        let seen = view.unwrap();
+        assert_eq!(seen.is_some(), *org == world.org);
+        if let Some((seen, projection)) = seen {
+            assert_eq!(Some(seen), world.store.session_by_id(*org, *session).await.unwrap());
+            assert_eq!(projection.sequence, 1);
+        }
+    }
+    let unknown: SessionId = world.store.sources().id();
+    assert!(world.store.session_view(world.org, unknown).await.unwrap().is_none());
 }
 
 #[tokio::test]

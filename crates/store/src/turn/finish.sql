@@ -185,7 +185,8 @@ WITH asked AS (
 SELECT place AS "place!", locked.place IS NOT NULL AS "locked!", session.place IS NOT NULL AS "current!",
     ended.place IS NOT NULL AS "ended!", EXISTS (SELECT FROM cursor WHERE cursor.place = asked.place) AS "behind!",
     next.command_id AS "command_id?: CommandId", next.ordinal AS "ordinal?", next.kind AS "kind?",
-    next.payload AS "payload?", next.attempt AS "attempt?", next.traceparent AS "traceparent?"
+    next.payload AS "payload?", next.attempt AS "attempt?", next.traceparent AS "traceparent?",
+    EXISTS (SELECT FROM quotas WHERE quotas.org_id = $1) AS "limited!"
 FROM asked
     LEFT JOIN locked USING (place)
     LEFT JOIN session USING (place)

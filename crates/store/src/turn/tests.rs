@@ -84,7 +84,9 @@ async fn turns_that_end_together_are_each_written_as_if_alone() {
     let follows = store.command_enqueue(&follows).await.unwrap().command;
 
     let written = End::carry_out(store, world.org, &three.ends(), Locked::LeaveOut).await.unwrap();
-    let [Written::Done(first), Written::Done(second), Written::FencedOff] = &written[..] else { panic!("{written:?}") };
+    let [Answered::Done(first), Answered::Done(second), Answered::FencedOff] = &written[..] else {
+        panic!("{written:?}")
+    };
     assert_eq!(first.next.as_ref().unwrap().as_ref().map(|next| next.command), Some(follows));
     assert!(!first.ended, "its lease stays for the next command");
     assert!(second.ended && second.next.as_ref().unwrap().is_none());
@@ -156,11 +158,11 @@ async fn a_session_that_somebody_has_locked_keeps_no_other_from_ending() {
     sqlx::query(lock).bind(Uuid::from(three.leases[0].session)).execute(&mut *holding).await.unwrap();
 
     let written = End::carry_out(store, world.org, &three.ends(), Locked::LeaveOut).await.unwrap();
-    assert!(matches!(written[..], [Written::LeftOut, Written::Done(_), Written::FencedOff]), "{written:?}");
+    assert!(matches!(written[..], [Answered::LeftOut, Answered::Done(_), Answered::FencedOff]), "{written:?}");
     assert_eq!(store.events_after(world.org, three.leases[0].session, 0, 10).await.unwrap().len(), 1);
 
     holding.rollback().await.unwrap();
     let alone = [three.end(0, TurnOutcome::Completed)];
     let written = End::carry_out(store, world.org, &alone, Locked::WaitFor).await.unwrap();
-    assert!(matches!(written[..], [Written::Done(_)]), "{written:?}");
+    assert!(matches!(written[..], [Answered::Done(_)]), "{written:?}");
 }
