@@ -19,6 +19,7 @@ pub(crate) mod oracle;
 pub(crate) mod parity;
 pub(crate) mod people;
 pub(crate) mod postgres;
+pub(crate) mod read_only;
 pub(crate) mod reading;
 pub(crate) mod redaction;
 pub(crate) mod scheduler;

@@ -5,7 +5,7 @@
 use client::Client;
 
 use super::{OPERATOR, QUIET, READ, Stages};
-use crate::checks::{Inquiry, artifacts, kept, parity, people, standing, web_only};
+use crate::checks::{Inquiry, artifacts, kept, parity, people, read_only, standing, web_only};
 use crate::proceedings::{Done, Halt};
 use crate::processes::Role;
 use crate::report::{CheckId, TableCount};
@@ -41,8 +41,12 @@ impl Stages<'_> {
         self.proceedings
             .stage(QUIET, async |_| {
                 let window = boot.pace().quiet;
+                let read_only = read_only::begin(&mut boot, operator).await;
                 let seen = web_only::quiet_window(target, operator, sql?, window).await?;
                 web_only::judge_quiet(&mut boot, &seen);
+                if read_only {
+                    read_only::end(&mut boot, operator).await;
+                }
                 Ok(Done::with_proof(
                     (),
                     say!("{} counters did not move for {} ms", seen.counters.len(), window.as_millis()),
@@ -53,7 +57,7 @@ impl Stages<'_> {
         self.judged(
             QUIET,
             boot,
-            "the four reads say what the backup lets expect, who was shut out stays so, and nothing moved",
+            "the four reads say what the backup lets expect, who was shut out stays so, and in maintenance nothing changed or moved",
         )
     }
 

@@ -115,6 +115,7 @@ codes! {
     IdentityResurrected = "identity_resurrected" in [WebOnlyBoot, GatewayRecovery]:
         "a person who was disabled in a chat before the disaster may act there";
     SourceReachable = "source_reachable" in [WebOnlyBoot]: "the lost system or production answers where the restored one runs";
+    NotReadOnly = "not_read_only" in [WebOnlyBoot]: "maintenance does not begin, hold or end as it should";
     NotQuiet = "not_quiet" in [WebOnlyBoot]: "something moved although only the web role was there";
 
     SessionAdded = "session_added" in [SessionProjectionParity]: "a session has rows that the backup did not have";

@@ -37,6 +37,15 @@ pub(super) const FAULTS: &[Fault] = &[
         &[found(Row::WebOnlyBoot, Code::NotQuiet)],
     ),
     Fault::new(
+        "maintenance-does-not-hold",
+        "maintenance is written down for the generation before: a trigger moves the row",
+        &[Source(Act::Define(
+            "CREATE FUNCTION shift() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.generation := NEW.generation - 1; \
+             RETURN NEW; END $$; CREATE TRIGGER shift BEFORE INSERT ON maintenance FOR EACH ROW EXECUTE FUNCTION shift()",
+        ))],
+        &[found(Row::WebOnlyBoot, Code::NotReadOnly)],
+    ),
+    Fault::new(
         "schema-of-another-version",
         "the newest migration is taken away after the data's check",
         &[After(
