@@ -87,6 +87,15 @@ impl Visitor {
         kept.into_iter().flat_map(BTreeMap::keys).map(String::as_str).collect()
     }
 
+    /// What is kept for the host of `url`, as it is sent. Nothing: empty.
+    ///
+    /// # Panics
+    /// If it is no address.
+    #[must_use]
+    pub fn cookie(&self, url: &str) -> String {
+        self.cookies.get(&host(&url.parse().expect("it is an address"))).map(sent).unwrap_or_default()
+    }
+
     async fn go(&mut self, mut url: Url, mut request: RequestBuilder) -> Seen {
         let mut way = Vec::new();
         for _ in 0..20 {
@@ -103,8 +112,7 @@ impl Visitor {
     async fn send(&mut self, url: &Url, mut request: RequestBuilder) -> Response {
         let kept = self.cookies.entry(host(url)).or_default();
         if !kept.is_empty() {
-            let cookies: Vec<String> = kept.iter().map(|(name, value)| format!("{name}={value}")).collect();
-            request = request.header(COOKIE, cookies.join("; "));
+            request = request.header(COOKIE, sent(kept));
         }
         let answer = request.send().await.unwrap_or_else(|error| panic!("{url} does not answer: {error}"));
         for line in answer.headers().get_all(SET_COOKIE) {
@@ -130,6 +138,11 @@ impl Seen {
     pub fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap_or_else(|_| panic!("no JSON at {}: {}", self.url, self.body))
     }
+}
+
+fn sent(cookies: &BTreeMap<String, String>) -> String {
+    let pairs: Vec<String> = cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    pairs.join("; ")
 }
 
 fn host(url: &Url) -> String {

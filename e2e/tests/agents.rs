@@ -5,7 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
-use client::Wish;
+use client::{AuditFilter, Wish};
 use e2e::{Folder, Installation, Model, RealAgent, Served, living_below, wait_for, wait_for_async};
 use ids::{CommandId, SessionId};
 use localpg::{Binaries, Cluster, Options};
@@ -167,9 +167,9 @@ impl Story {
         let keys = self.model.keys();
         let expect = format!("Bearer {}", self.key);
         assert!(keys.len() >= 4 && keys.iter().all(|key| *key == expect), "{} requests had the org's key", keys.len());
-        let audit = self.web.operator().audit_list(None, 200).await.unwrap().items;
-        let revealed = audit.iter().filter(|record| record.action == "byok_key.reveal").count();
-        assert_eq!(revealed, 2, "once for each of the agent's processes");
+        let reveals = AuditFilter { action: Some("byok_key.reveal".to_owned()), ..AuditFilter::default() };
+        let revealed = self.web.operator().audit_list(&reveals, None, 200).await.unwrap().items;
+        assert_eq!(revealed.len(), 2, "once for each of the agent's processes");
         assert!(!holds(events.as_bytes(), &self.key), "the key is in the events");
         assert_eq!(block_in_place(|| self.worker.take().unwrap().stop()), 0);
         assert_eq!(block_in_place(|| self.web.stop()), 0);

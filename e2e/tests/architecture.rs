@@ -1,5 +1,5 @@
 //! The invariants of ARCHITECTURE.md that can be read off the workspace: who may use whom, where SQL stands, who reads
-//! the environment.
+//! the environment; and that nothing of the API is missing in the client.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -20,7 +20,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("domain", &["clock", "ids"]),
     ("redact", &[]),
     ("egress", &["domain", "redact"]),
-    ("projects", &["beneath"]),
+    ("projects", &["beneath", "domain"]),
     ("repositories", &["domain", "projects", "redact"]),
     ("telemetry", &["clock", "redact"]),
     ("traces", &[]),
@@ -152,6 +152,36 @@ const WITHOUT_SQL: [&str; 5] = ["web", "worker", "scheduler", "gateway", "cowork
 /// The binary reads it; the test kit is told its server by whoever runs the tests.
 const MAY_READ_THE_ENVIRONMENT: [&str; 2] = ["cowork", "testkit"];
 
+/// Operations whose method of the client has another name.
+const CALLED_OTHERWISE: &[(&str, &str)] = &[
+    ("artifact_view", "artifact_get"),
+    ("byok_create", "byok_key_create"),
+    ("byok_list", "byok_key_list"),
+    ("byok_revoke", "byok_key_revoke"),
+    ("byok_rotate", "byok_key_rotate"),
+    ("byok_validate", "byok_key_validate"),
+    ("byok_view", "byok_key_view"),
+    ("command_enqueue", "command_submit"),
+    ("command_view", "command_get"),
+    ("feed", "feed_list"),
+    ("maintenance_view", "maintenance"),
+    ("member_view", "member_get"),
+    ("policy_view", "policy_get"),
+    ("profile_view", "profile_get"),
+    ("quota_view", "quota_get"),
+    ("role_view", "role_get"),
+    ("session_view", "session_get"),
+    ("subject_view", "subject_erasure"),
+    ("subscription_view", "subscription_get"),
+    ("upload_view", "upload_get"),
+    ("workflow_archive", "workflow_act"),
+    ("workflow_pause", "workflow_act"),
+    ("workflow_resume", "workflow_act"),
+    ("workflow_run_list", "workflow_runs"),
+    ("workflow_start", "workflow_act"),
+    ("workflow_view", "workflow_get"),
+];
+
 #[test]
 fn the_judge_shares_no_code_with_the_defendant() {
     let uses = normal_dependencies();
@@ -250,6 +280,19 @@ fn every_metric_of_the_sources_is_one_that_documents_are_held_to() {
     assert!(unknown.is_empty(), "not in the list: {unknown:?}");
 }
 
+#[test]
+fn the_client_has_a_method_for_every_operation() {
+    let (operations, methods) = (operations(), methods_of_the_client());
+    assert!(operations.contains("openapi") && methods.contains("openapi"), "{operations:?} {methods:?}");
+    let otherwise: BTreeMap<_, _> = CALLED_OTHERWISE.iter().copied().collect();
+    assert_eq!(otherwise.len(), CALLED_OTHERWISE.len(), "an operation stands in the table twice");
+    let method = |id: &String| otherwise.get(id.as_str()).map_or_else(|| id.clone(), ToString::to_string);
+    let missing: Vec<_> = operations.iter().filter(|id| !methods.contains(&method(id))).collect();
+    assert!(missing.is_empty(), "the client has no method for {missing:?}");
+    let idle: Vec<_> = otherwise.keys().filter(|id| !operations.contains(**id) || methods.contains(**id)).collect();
+    assert!(idle.is_empty(), "the table has no need of {idle:?}");
+}
+
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("this package is below the workspace").to_owned()
 }
@@ -269,6 +312,22 @@ fn normal_dependencies() -> BTreeMap<String, BTreeSet<String>> {
         all.filter(|dependency| dependency["kind"] != "dev").map(name).filter(|other| ours.contains(other)).collect()
     };
     packages.iter().map(|package| (name(package), uses(package))).collect()
+}
+
+/// The ids of the operations that the API's own description has.
+fn operations() -> BTreeSet<String> {
+    let text = std::fs::read_to_string(root().join("docs/reference/openapi.json")).expect("it is there");
+    let description: Value = serde_json::from_str(&text).expect("it is JSON");
+    let paths = description["paths"].as_object().expect("it has paths");
+    let operations = paths.values().filter_map(Value::as_object).flat_map(serde_json::Map::values);
+    operations.filter_map(|operation| operation["operationId"].as_str().map(str::to_owned)).collect()
+}
+
+fn methods_of_the_client() -> BTreeSet<String> {
+    let declares = |line: &str| ["pub fn ", "pub async fn "].iter().any(|start| line.contains(start));
+    let lines = lines_of(&root().join("crates/client/src"), declares);
+    let signatures = lines.iter().filter_map(|line| line.split_once("fn "));
+    signatures.filter_map(|(_, rest)| rest.split(['(', '<']).next().map(str::to_owned)).collect()
 }
 
 /// `FILE:LINE` of the lines of code below `folder` for which `wanted` holds. Comments and the files of unit tests are

@@ -70,8 +70,9 @@ async fn the_api_tells_of_drills_as_they_left_it(folder: &Folder) {
         assert!(seen.checks.iter().map(|check| check.id.as_str()).eq(CHECKS));
     }
     assert_eq!(listed.len(), 2);
-    let findings = operator.finding_list(None, 200).await.unwrap().items;
+    let findings = operator.finding_list(Some("open"), None, 200).await.unwrap().items;
     assert!(findings.iter().any(|finding| finding.code == "table_digest" && finding.state == "open"), "{findings:?}");
+    assert_eq!(operator.finding_list(Some("closed"), None, 200).await.unwrap().items, []);
     served.kill();
 }
 

@@ -20,6 +20,8 @@ async fn a_session_is_found_again_after_a_stop_and_after_a_kill() {
 
     let mut served = installation.serve();
     assert_eq!(served.token(), token, "a second start makes no second operator");
+    let tokens = served.operator().token_list(None, 10).await.unwrap().items;
+    assert!(tokens[0].last_used_at.is_some(), "what was noted of its use is written at the stop");
     let found = served.operator().session_get(session.session_id).await.unwrap();
     assert_eq!(found.session.last_sequence, first.last().unwrap().sequence);
     kill(served.running.pid());

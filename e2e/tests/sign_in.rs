@@ -2,6 +2,7 @@
 
 use std::net::TcpListener;
 
+use client::Client;
 use e2e::{Folder, Installation, Provider, Seen, Served, Visitor, living_below};
 use reqwest::Method;
 use reqwest::header::{HeaderMap, HeaderValue};
@@ -86,12 +87,28 @@ async fn a_person_signs_in_works_and_signs_out() {
     let other = town.current(&mut elsewhere).await.json()["browser_session_id"].as_str().unwrap().to_owned();
     let ended = town.change(&mut bob, Method::DELETE, &format!("/api/browser-sessions/{other}"), None).await;
     assert_eq!((ended.status, town.current(&mut elsewhere).await.status), (204, 401));
+    a_program_with_a_browsers_cookie_does_what_the_browser_may(&town).await;
     let left = town.change(&mut bob, Method::DELETE, "/api/browser-sessions/current", None).await;
     assert_eq!((left.status, town.current(&mut bob).await.status), (204, 401));
     assert!(bob.kept(&town.web).is_empty());
 
     assert_eq!(town.served.stop(), 0);
     assert_eq!(living_below(folder.path()).len(), 1, "the provider alone is left, and ends with the test");
+}
+
+/// What changes something takes the token that goes with the cookie, too.
+async fn a_program_with_a_browsers_cookie_does_what_the_browser_may(town: &Town) {
+    let mut browser = Visitor::default();
+    town.sign_in(&mut browser, "bob").await;
+    let cookie = browser.cookie(&town.web);
+    let reader = Client::of_browser(&town.web, cookie.clone().into(), None);
+    let current = reader.browser_session_current().await.unwrap();
+    assert_eq!(current.session.revoked_at, None);
+    assert_eq!(reader.browser_session_sign_out().await.unwrap_err().status(), Some(403));
+    let writer = Client::of_browser(&town.web, cookie.into(), Some(current.csrf_token));
+    writer.session_create("Plan", "scripted").await.unwrap();
+    writer.browser_session_sign_out().await.unwrap();
+    assert_eq!(reader.browser_session_current().await.unwrap_err().status(), Some(401));
 }
 
 #[tokio::test]

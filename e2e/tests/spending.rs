@@ -2,7 +2,7 @@
 //!
 //! The agent does what it is told (`acp-fake`); a real one is in `agents`.
 
-use client::{UsageModel, Wish};
+use client::{Client, UsageModel, UsagePeriod, Wish};
 use e2e::{Folder, Installation, Model, Served, wait_for_async};
 use ids::{CommandId, SessionId};
 use localpg::{Binaries, Cluster, Options};
@@ -117,5 +117,21 @@ async fn a_quota_of_tokens_ends_a_turn_in_its_middle_and_a_larger_one_lets_it_go
     let (state, outcome) = ended(&served, session, command).await;
     assert!(state == "failed" && outcome.contains("asked its model 5 times"), "{outcome}");
     assert_eq!((used(&served).await, model.keys().len()), (asked(8), 8));
+    let (models, turn_ms, turn_ms_by_day) = used_lately(&operator).await;
+    assert_eq!(models, asked(8).2);
+    assert!(turn_ms > 0 && turn_ms_by_day == turn_ms, "{turn_ms} {turn_ms_by_day}");
     assert_eq!(block_in_place(|| served.stop()), 0);
+}
+
+/// What is known by model, and the time of turns as a whole and added up by day, of the days up to the end of this month. There is a
+/// quota for it.
+async fn used_lately(operator: &Client) -> (Vec<UsageModel>, i64, i64) {
+    let to = operator.quota_list().await.unwrap()[0].ends_at.date_naive();
+    let period = UsagePeriod { from: (0..40).fold(to, |day, _| day.pred_opt().unwrap()), to };
+    let usage = operator.usage_within(period).await.unwrap();
+    assert_eq!(usage.period, Some(period));
+    let turn_ms = usage.items.iter().find(|total| total.kind == "turn_ms").map_or(0, |total| total.quantity);
+    let days = operator.usage_days(period).await.unwrap();
+    let by_day = days.iter().filter(|total| total.kind == "turn_ms").map(|total| total.quantity);
+    (usage.models, turn_ms, by_day.sum())
 }

@@ -28,6 +28,16 @@ impl Client {
         self.get_page("/api/artifacts", cursor, limit).await
     }
 
+    /// As [`Self::artifact_list`], of one session.
+    pub async fn session_artifact_list(
+        &self,
+        session: SessionId,
+        cursor: Option<&str>,
+        limit: u32,
+    ) -> Result<Page<Artifact>, Error> {
+        self.get_page(&format!("/api/sessions/{session}/artifacts"), cursor, limit).await
+    }
+
     pub async fn artifact_get(&self, artifact: ArtifactId) -> Result<Artifact, Error> {
         self.get(&format!("/api/artifacts/{artifact}")).await
     }

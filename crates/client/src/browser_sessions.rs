@@ -1,7 +1,8 @@
-//! Browser sessions: the list, and ending one. Signing in takes a browser, and is not here.
+//! Browser sessions: the list, one's own, and ending one. Signing in takes a browser, and is not here.
 
 use chrono::{DateTime, Utc};
 use ids::{AccountId, BrowserSessionId};
+use secrecy::SecretString;
 use serde::Deserialize;
 
 use crate::{Client, Error, Page};
@@ -21,10 +22,29 @@ pub struct BrowserSession {
     pub revoked_at: Option<DateTime<Utc>>,
 }
 
+/// The browser session that a request comes with.
+#[derive(Debug, Clone, Deserialize)]
+pub struct CurrentBrowserSession {
+    #[serde(flatten)]
+    pub session: BrowserSession,
+    /// What a request that changes something brings beside the cookie.
+    pub csrf_token: SecretString,
+}
+
 impl Client {
     /// Those of the caller's account, or with `tokens.manage` of all accounts in the org.
     pub async fn browser_session_list(&self, cursor: Option<&str>, limit: u32) -> Result<Page<BrowserSession>, Error> {
         self.get_page("/api/browser-sessions", cursor, limit).await
+    }
+
+    /// That of [`Self::of_browser`]. With an API token: the problem `not_found`.
+    pub async fn browser_session_current(&self) -> Result<CurrentBrowserSession, Error> {
+        self.get("/api/browser-sessions/current").await
+    }
+
+    /// Ends that of [`Self::of_browser`]. With an API token: the problem `not_found`.
+    pub async fn browser_session_sign_out(&self) -> Result<(), Error> {
+        self.delete("/api/browser-sessions/current").await
     }
 
     pub async fn browser_session_revoke(&self, session: BrowserSessionId) -> Result<(), Error> {

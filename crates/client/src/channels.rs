@@ -50,7 +50,7 @@ pub struct Binding {
     pub cursor_sequence: i64,
 }
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Delivery {
     pub delivery_id: DeliveryId,
     pub binding_id: BindingId,
@@ -59,6 +59,7 @@ pub struct Delivery {
     /// `pending`, `sent`, `dead`, `unknown`.
     pub state: String,
     pub attempt: i32,
+    pub next_attempt_at: DateTime<Utc>,
     pub last_error: Option<String>,
     pub created_at: DateTime<Utc>,
     pub finished_at: Option<DateTime<Utc>>,
@@ -123,6 +124,10 @@ impl Client {
     ) -> Result<Page<Delivery>, Error> {
         let path = state.map_or_else(|| "/api/deliveries".to_owned(), |state| format!("/api/deliveries?state={state}"));
         self.get_page(&path, cursor, limit).await
+    }
+
+    pub async fn delivery_view(&self, delivery: DeliveryId) -> Result<Delivery, Error> {
+        self.get(&format!("/api/deliveries/{delivery}")).await
     }
 
     /// Sends a dead delivery again.

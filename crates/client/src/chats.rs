@@ -53,16 +53,23 @@ pub struct Interaction {
 }
 
 impl Client {
-    /// People who have written at the org's channels, in one state if it is given.
+    /// People who have written at the org's channels: at one of them if it is given, in one state if it is given.
     pub async fn channel_identity_list(
         &self,
+        channel: Option<ChannelId>,
         state: Option<&str>,
         cursor: Option<&str>,
         limit: u32,
     ) -> Result<Page<ChannelIdentity>, Error> {
-        let all = "/api/channel-identities".to_owned();
-        let path = state.map_or(all.clone(), |state| format!("{all}?state={state}"));
-        self.get_page(&path, cursor, limit).await
+        #[derive(Serialize)]
+        struct Filter<'a> {
+            #[serde(skip_serializing_if = "Option::is_none")]
+            channel_id: Option<ChannelId>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            state: Option<&'a str>,
+        }
+        let filter = Filter { channel_id: channel, state };
+        self.get_matching("/api/channel-identities", &filter, cursor, limit).await
     }
 
     /// A person in a chat, with the state that a change can be made for.

@@ -66,6 +66,23 @@ pub struct Finding {
     pub due_date: Option<NaiveDate>,
     /// `open`, `deferred` or `closed`.
     pub state: String,
+    /// Why it was put off or closed.
+    pub reason: Option<String>,
+    /// The last day of its deferral, also of one that has ended.
+    pub until: Option<NaiveDate>,
+    pub closed_by: Option<String>,
+    pub closed_at: Option<DateTime<Utc>>,
+    pub first_seen: FindingSeen,
+    pub last_seen: FindingSeen,
+    /// The first drill since then in which its row passed. `None`: none has.
+    pub gone_since: Option<FindingSeen>,
+}
+
+/// Which drill.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct FindingSeen {
+    pub drill_id: String,
+    pub at: DateTime<Utc>,
 }
 
 impl Client {
@@ -78,8 +95,14 @@ impl Client {
         self.get(&format!("/api/drills/{drill}")).await
     }
 
-    /// What drills found, by id, whatever became of it.
-    pub async fn finding_list(&self, cursor: Option<&str>, limit: u32) -> Result<Page<Finding>, Error> {
-        self.get_page("/api/findings", cursor, limit).await
+    /// What drills found, by id, in one state if it is given.
+    pub async fn finding_list(
+        &self,
+        state: Option<&str>,
+        cursor: Option<&str>,
+        limit: u32,
+    ) -> Result<Page<Finding>, Error> {
+        let path = state.map_or_else(|| "/api/findings".to_owned(), |state| format!("/api/findings?state={state}"));
+        self.get_page(&path, cursor, limit).await
     }
 }

@@ -7,11 +7,13 @@
 
 mod agents;
 mod artifacts;
+mod audit;
 mod billing;
 mod browser_sessions;
 mod byok;
 mod channels;
 mod chats;
+mod credential;
 mod drills;
 mod error;
 mod etag;
@@ -32,24 +34,28 @@ use std::time::Duration;
 
 use ids::OrgId;
 use reqwest::{Method, RequestBuilder, Response};
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::credential::Credential;
+use crate::etag::made_for;
+
 pub use crate::agents::{Agent, Agents};
 pub use crate::artifacts::Artifact;
+pub use crate::audit::{AuditFault, AuditFilter, AuditFormat, AuditRecord, AuditVerification, SealedAuditRecord};
 pub use crate::billing::{Allowance, Plan, SubscriptionTerms};
-pub use crate::browser_sessions::BrowserSession;
+pub use crate::browser_sessions::{BrowserSession, CurrentBrowserSession};
 pub use crate::byok::ByokKey;
 pub use crate::channels::{Binding, Channel, ChannelChange, Delivery};
 pub use crate::chats::{ChannelIdentity, ChannelIdentityChange, Interaction};
-pub use crate::drills::{Drill, DrillCheck, DrillDetails, Finding, Seal};
+pub use crate::drills::{Drill, DrillCheck, DrillDetails, Finding, FindingSeen, Seal};
 pub use crate::error::{Error, Problem};
 pub use crate::etag::{ETag, Tagged};
 pub use crate::invitations::{Invitation, NewInvitation};
 pub use crate::operations::{
-    AuditRecord, AuditVerification, Backlog, Diagnostics, Maintenance, SecretStatus, Subscription, Usage, UsageModel,
-    UsageTotal, Workspace, WorkspaceOrg,
+    Backlog, Backups, Diagnostics, LastDrill, LastDrills, Maintenance, SecretStatus, Subscription, Usage, UsageModel,
+    UsageOfDay, UsagePeriod, UsageTotal, Workspace, WorkspaceOrg,
 };
 pub use crate::orgs::{Member, NewToken, Org, Role, Token};
 pub use crate::page::Page;
@@ -70,13 +76,13 @@ pub use crate::workflows::{
 /// How long a call may take from connecting to the last byte. Streams have no such limit.
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A caller of one server with one token. Cheap to clone.
+/// A caller of one server, with one token or one browser's cookie. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Client {
     http: reqwest::Client,
     /// Without a slash at its end.
     base_url: String,
-    token: SecretString,
+    credential: Credential,
     org: Option<OrgId>,
     idempotency_key: Option<String>,
 }
@@ -88,9 +94,26 @@ impl Client {
     /// If the HTTP client can't be set up, which takes a machine without working sockets.
     #[must_use]
     pub fn new(base_url: impl Into<String>, token: SecretString) -> Self {
+        let base_url: String = base_url.into();
+        Self::with(&base_url, Credential::Token(token))
+    }
+
+    /// Somebody who signed in with a browser, by what the browser keeps: `cookie` is `NAME=VALUE`. What
+    /// changes something takes the `csrf_token` of [`Self::browser_session_current`], too, and a `base_url` as browsers
+    /// know it.
+    ///
+    /// # Panics
+    /// As [`Self::new`].
+    #[must_use]
+    pub fn of_browser(base_url: impl Into<String>, cookie: SecretString, csrf_token: Option<SecretString>) -> Self {
+        let base_url: String = base_url.into();
+        Self::with(&base_url, Credential::Browser { cookie, csrf_token })
+    }
+
+    fn with(base_url: &str, credential: Credential) -> Self {
         let http = reqwest::Client::builder().no_proxy().build().expect("an HTTP client without TLS needs nothing");
-        let base_url = base_url.into().trim_end_matches('/').to_owned();
-        Self { http, base_url, token, org: None, idempotency_key: None }
+        let base_url = base_url.trim_end_matches('/').to_owned();
+        Self { http, base_url, credential, org: None, idempotency_key: None }
     }
 
     /// The same caller, acting in another org. Takes a token with operator scope.
@@ -110,7 +133,7 @@ impl Client {
     pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
         let method_changes = !method.is_safe();
         let request = self.http.request(method, format!("{}{path}", self.base_url));
-        let mut request = request.bearer_auth(self.token.expose_secret());
+        let mut request = self.credential.shown(request, &self.base_url, method_changes);
         if let Some(key) = self.idempotency_key.as_ref().filter(|_| method_changes) {
             request = request.header("idempotency-key", key);
         }
@@ -142,6 +165,25 @@ impl Client {
         self.get_with(path, &query).await
     }
 
+    /// One page of what matches a filter, whose absent options are left out.
+    pub(crate) async fn get_matching<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        filter: &impl Serialize,
+        cursor: Option<&str>,
+        limit: u32,
+    ) -> Result<Page<T>, Error> {
+        #[derive(Serialize)]
+        struct Query<'a, F> {
+            #[serde(flatten)]
+            filter: &'a F,
+            limit: u32,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            cursor: Option<&'a str>,
+        }
+        self.get_with(path, &Query { filter, limit, cursor }).await
+    }
+
     pub(crate) async fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T, Error> {
         self.send(Method::POST, path, body).await
     }
@@ -166,7 +208,12 @@ impl Client {
     }
 
     pub(crate) async fn delete(&self, path: &str) -> Result<(), Error> {
-        accepted(self.request(Method::DELETE, path).timeout(CALL_TIMEOUT)).await?;
+        self.delete_seen(path, None).await
+    }
+
+    /// As [`Self::delete`]; with `seen`, only in that state.
+    pub(crate) async fn delete_seen(&self, path: &str, seen: Option<&ETag>) -> Result<(), Error> {
+        accepted(made_for(self.request(Method::DELETE, path), seen).timeout(CALL_TIMEOUT)).await?;
         Ok(())
     }
 }

@@ -1,15 +1,14 @@
-//! What an operator reads: health, workspace, diagnostics, metrics, usage, audit.
+//! What an operator reads: health, workspace, diagnostics, metrics, usage, the API's own description.
 
 use std::collections::BTreeMap;
 
-use bytes::Bytes;
-use chrono::{DateTime, Utc};
-use ids::{AuditId, OrgId, SystemId};
+use chrono::{DateTime, NaiveDate, Utc};
+use ids::{BackupId, DrillId, OrgId, SystemId};
 use reqwest::Method;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::{Client, Error, Page, accepted};
+use crate::{Client, Error, accepted};
 
 #[derive(Debug, Clone, Deserialize)]
 pub struct Workspace {
@@ -37,6 +36,12 @@ pub struct Diagnostics {
     /// Rows of each table.
     pub counts: BTreeMap<String, i64>,
     pub backlog: Backlog,
+    /// `None`: the server is of an older build.
+    #[serde(default)]
+    pub backups: Option<Backups>,
+    /// `None`: the server names no folder of drills, or is of an older build.
+    #[serde(default)]
+    pub drills: Option<LastDrills>,
     pub secrets: Vec<SecretStatus>,
     pub maintenance: Maintenance,
 }
@@ -50,15 +55,65 @@ pub struct Maintenance {
     pub reason: Option<String>,
 }
 
+/// Work that waits, and work in hand. An age is `None` where nothing has one, or where the server is of an older build.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Backlog {
     pub commands_pending: i64,
+    #[serde(default)]
+    pub oldest_command_age_ms: Option<i64>,
     pub leases_held: i64,
+    /// Leases that ran out, and whose sessions no worker has taken over. 0 where the server is of an older build.
+    #[serde(default)]
+    pub leases_lapsed: i64,
+    #[serde(default)]
+    pub oldest_lapsed_lease_age_ms: Option<i64>,
     pub deliveries_pending: i64,
+    /// For how long a delivery might have been sent that no gateway holds.
+    #[serde(default)]
+    pub oldest_due_delivery_age_ms: Option<i64>,
     pub deliveries_dead: i64,
     pub deliveries_unknown: i64,
+    #[serde(default)]
+    pub oldest_unknown_delivery_age_ms: Option<i64>,
     /// Effects that the recovery ledger does not know yet.
     pub effects_untold: i64,
+    #[serde(default)]
+    pub oldest_untold_effect_age_ms: Option<i64>,
+    /// How far schedulers are behind.
+    #[serde(default)]
+    pub oldest_due_trigger_age_ms: Option<i64>,
+}
+
+/// The oldest backup that somebody could restore, and the newest of this generation, as far as they are known.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Backups {
+    pub oldest_at: Option<DateTime<Utc>>,
+    #[serde(default)]
+    pub newest_at: Option<DateTime<Utc>>,
+    #[serde(default)]
+    pub newest_backup_id: Option<BackupId>,
+    /// Whether the recovery ledger remembers all that happened since the oldest. `None`: no backup is known.
+    pub ledger_reaches: Option<bool>,
+}
+
+/// What the server's folder of drills tells.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct LastDrills {
+    /// `None`: there is none, or `problem` says why nobody knows.
+    pub last: Option<LastDrill>,
+    pub problem: Option<String>,
+}
+
+/// The drill that began last.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct LastDrill {
+    pub drill_id: DrillId,
+    pub started_at: DateTime<Utc>,
+    /// `concluded`, `interrupted` or `unreadable`.
+    pub state: String,
+    /// `passed`, `failed` or `could_not_verify`, as the report says. `None`: it is not concluded.
+    pub verdict: Option<String>,
+    pub finished_at: Option<DateTime<Utc>>,
 }
 
 /// A secret reference and whether it resolves; never the value.
@@ -76,13 +131,38 @@ pub struct Usage {
     /// Of the tokens in `items`, those that agents took through doors. Empty where the server is of an older build.
     #[serde(default)]
     pub models: Vec<UsageModel>,
+    /// `None`: all history. A server of an older build knows nothing else.
+    pub period: Option<UsagePeriod>,
     pub subscription: Subscription,
+}
+
+/// Days of the calendar in UTC, at most 400.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UsagePeriod {
+    /// The first day.
+    pub from: NaiveDate,
+    /// The day after the last one.
+    pub to: NaiveDate,
 }
 
 #[derive(Debug, Clone, Deserialize)]
 pub struct UsageTotal {
     pub kind: String,
     pub quantity: i64,
+}
+
+/// What an org used of one kind on one day.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct UsageOfDay {
+    /// In UTC.
+    pub day: NaiveDate,
+    pub kind: String,
+    pub quantity: i64,
+}
+
+#[derive(Debug, Deserialize)]
+struct UsageDays {
+    items: Vec<UsageOfDay>,
 }
 
 /// What agents took of one model.
@@ -106,48 +186,7 @@ pub struct Subscription {
     pub state: String,
 }
 
-/// Who did what to what.
-#[derive(Debug, Clone, Deserialize)]
-pub struct AuditRecord {
-    pub audit_id: AuditId,
-    pub position: i64,
-    pub actor: String,
-    pub action: String,
-    pub target: String,
-    pub detail: Value,
-    pub recorded_at: DateTime<Utc>,
-}
-
-/// What a verification of the audit trail saw.
-#[derive(Debug, Clone, Deserialize)]
-pub struct AuditVerification {
-    /// Whether everything that was looked at holds.
-    pub intact: bool,
-    /// Whether that was all, to the end. Else go on from `number` and `hash`.
-    pub complete: bool,
-    pub verified: i64,
-    /// The last link that holds, to be noted elsewhere.
-    pub number: i64,
-    /// Lower-case hex.
-    pub hash: String,
-    pub erased: i64,
-    pub unsealed: i64,
-}
-
 impl Client {
-    /// Compares the org's audit trail with its seals, from a link that was noted (number and hash), or from the first.
-    pub async fn audit_verify(&self, from: Option<(i64, &str)>) -> Result<AuditVerification, Error> {
-        let query: Vec<(&str, String)> = from
-            .map_or_else(Vec::new, |(number, hash)| vec![("number", number.to_string()), ("hash", hash.to_owned())]);
-        self.get_with("/api/audit/verification", &query).await
-    }
-
-    /// The sealed records after a number, a JSON object on each line; at most `limit` (1 to 1,000,000), in memory.
-    pub async fn audit_export(&self, after: i64, limit: i64) -> Result<Bytes, Error> {
-        let query = [("after", after), ("limit", limit)];
-        Ok(accepted(self.request(Method::GET, "/api/audit/export").query(&query)).await?.bytes().await?)
-    }
-
     /// Whether `GET /healthz` says that all is well.
     pub async fn healthz(&self) -> Result<bool, Error> {
         Ok(accepted(self.request(Method::GET, "/healthz")).await?.status().is_success())
@@ -157,13 +196,20 @@ impl Client {
         self.get("/api/workspace").await
     }
 
+    /// Of all history.
     pub async fn usage(&self) -> Result<Usage, Error> {
         self.get("/api/usage").await
     }
 
-    /// Oldest first.
-    pub async fn audit_list(&self, cursor: Option<&str>, limit: u32) -> Result<Page<AuditRecord>, Error> {
-        self.get_page("/api/audit", cursor, limit).await
+    /// Of some days. A server of an older build tells of all history, without a `period`.
+    pub async fn usage_within(&self, period: UsagePeriod) -> Result<Usage, Error> {
+        self.get_with("/api/usage", &period).await
+    }
+
+    /// By day, then by kind. What was not used on a day is absent.
+    pub async fn usage_days(&self, period: UsagePeriod) -> Result<Vec<UsageOfDay>, Error> {
+        let days: UsageDays = self.get_with("/api/usage/days", &period).await?;
+        Ok(days.items)
     }
 
     /// Takes operator scope.
@@ -189,6 +235,11 @@ impl Client {
     /// Prometheus text. Takes operator scope.
     pub async fn metrics(&self) -> Result<String, Error> {
         self.text("/api/metrics").await
+    }
+
+    /// The API's own description: OpenAPI 3.1.
+    pub async fn openapi(&self) -> Result<Value, Error> {
+        self.get("/api/openapi.json").await
     }
 
     /// The body of any path, as text.

@@ -44,8 +44,12 @@ pub struct Token {
     pub token_id: TokenId,
     pub account_id: AccountId,
     pub name: String,
+    /// What it begins with. `None`: it was made before that was kept.
+    pub prefix: Option<String>,
     pub last_four: String,
     pub scopes: Vec<String>,
+    /// To the minute. `None`: never, or not since it is noted.
+    pub last_used_at: Option<DateTime<Utc>>,
     /// `None`: in force.
     pub revoked_at: Option<DateTime<Utc>>,
 }
@@ -81,9 +85,9 @@ impl Client {
         tagged(self.request(Method::GET, &format!("/api/members/{account}"))).await
     }
 
-    /// Takes an account out of the org.
-    pub async fn member_remove(&self, account: AccountId) -> Result<(), Error> {
-        self.delete(&format!("/api/members/{account}")).await
+    /// Takes an account out of the org. With `seen`, only if nobody has changed it since.
+    pub async fn member_remove(&self, account: AccountId, seen: Option<&ETag>) -> Result<(), Error> {
+        self.delete_seen(&format!("/api/members/{account}"), seen).await
     }
 
     /// Gives a member another role. With `seen`, only if nobody has changed it since.
@@ -114,8 +118,9 @@ impl Client {
         tagged(made_for(request, seen)).await
     }
 
-    pub async fn role_delete(&self, name: &str) -> Result<(), Error> {
-        self.delete(&format!("/api/roles/{name}")).await
+    /// Takes a role away that no member has. With `seen`, only if nobody has changed it since.
+    pub async fn role_delete(&self, name: &str, seen: Option<&ETag>) -> Result<(), Error> {
+        self.delete_seen(&format!("/api/roles/{name}"), seen).await
     }
 
     /// `scopes`: `read`, `write`, `operator`, or permissions by name. For the caller's own account unless another is named.

@@ -46,8 +46,9 @@ impl Client {
         tagged(made_for(request, seen)).await
     }
 
-    pub async fn profile_delete(&self, name: &str) -> Result<(), Error> {
-        self.delete(&format!("/api/profiles/{name}")).await
+    /// Takes a profile away. With `seen`, only if nobody has changed it since.
+    pub async fn profile_delete(&self, name: &str, seen: Option<&ETag>) -> Result<(), Error> {
+        self.delete_seen(&format!("/api/profiles/{name}"), seen).await
     }
 
     /// Begins a session with what a profile says.

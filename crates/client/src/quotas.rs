@@ -13,7 +13,7 @@ use crate::{Client, Error};
 pub struct Quota {
     /// `org`: its own; `plan`: its plan's; `subscription`: of one that has ended.
     pub origin: String,
-    /// `turns`, `input_tokens`, `output_tokens`, `artifact_bytes`, `deliveries` or `runs`.
+    /// `turns`, `turn_ms`, `input_tokens`, `output_tokens`, `artifact_bytes`, `deliveries` or `runs`.
     pub kind: String,
     /// `day` or `month`, of the calendar in UTC.
     pub period: String,
@@ -59,8 +59,9 @@ impl Client {
         tagged(made_for(request, seen)).await
     }
 
-    /// Takes operator scope. The org may use any number from then on.
-    pub async fn quota_remove(&self, kind: &str) -> Result<(), Error> {
-        self.delete(&format!("/api/quotas/{kind}")).await
+    /// Takes operator scope. The quota of the org's plan is in force then, or the org may use any number. With `seen`,
+    /// only if nobody has changed it since.
+    pub async fn quota_remove(&self, kind: &str, seen: Option<&ETag>) -> Result<(), Error> {
+        self.delete_seen(&format!("/api/quotas/{kind}"), seen).await
     }
 }

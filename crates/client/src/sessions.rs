@@ -157,15 +157,19 @@ pub struct Acknowledged {
     pub created: bool,
 }
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Command {
     pub command_id: CommandId,
     pub ordinal: i64,
     pub kind: String,
     /// `pending`, `done`, `failed`, `refused`, `dead`.
     pub state: String,
+    /// Of a prompt: `queue`, `reject`, `interrupt`, `steer`; an abort that makes way for one has its `interrupt`.
+    pub while_running: String,
     pub attempt: i32,
     pub outcome: Option<String>,
+    pub created_at: DateTime<Utc>,
+    pub finished_at: Option<DateTime<Utc>>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -209,15 +213,7 @@ impl Client {
         cursor: Option<&str>,
         limit: u32,
     ) -> Result<Page<Session>, Error> {
-        #[derive(Serialize)]
-        struct Query<'a> {
-            #[serde(flatten)]
-            search: &'a SessionSearch,
-            limit: u32,
-            #[serde(skip_serializing_if = "Option::is_none")]
-            cursor: Option<&'a str>,
-        }
-        self.get_with("/api/sessions", &Query { search, limit, cursor }).await
+        self.get_matching("/api/sessions", search, cursor, limit).await
     }
 
     /// What people say of a session, with the state that a change can be made for.
@@ -272,6 +268,16 @@ impl Client {
     ) -> Result<Acknowledged, Error> {
         let prompt = json!({"kind": "prompt", "payload": {"text": text, "while_running": while_running}});
         self.post_once(&format!("/api/sessions/{session}/commands"), idempotency_key, &prompt).await
+    }
+
+    /// The commands of a session, in the order in which they run; at most `limit` (1 to 200).
+    pub async fn command_list(
+        &self,
+        session: SessionId,
+        cursor: Option<&str>,
+        limit: u32,
+    ) -> Result<Page<Command>, Error> {
+        self.get_page(&format!("/api/sessions/{session}/commands"), cursor, limit).await
     }
 
     pub async fn command_get(&self, session: SessionId, command: CommandId) -> Result<Command, Error> {

@@ -1,7 +1,7 @@
 //! `cowork backup`: one restorable state of a running system, into an archive.
 //!
-//! Afterwards it is looked whether the recovery ledger still reaches the oldest backup; if not, that is told on standard error,
-//! and the exit code stays that of the backup.
+//! Afterwards it is noted in the database which backup was taken, and how old the archive's oldest is, and looked whether the recovery
+//! ledger still reaches that one; if not, that is told on standard error, and the exit code stays that of the backup.
 //!
 //! Not here: how (crate `archive`).
 
@@ -9,9 +9,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 
-use archive::{BackupDone, BackupError, BackupRequest};
+use archive::{BackupDone, BackupError, BackupRequest, Manifest};
 use clap::Args;
-use ids::SystemId;
 use serde_json::json;
 
 use crate::archive::progress::Reporter;
@@ -51,8 +50,7 @@ impl Backup {
         let folder = request.archive.clone();
         let done = unless_interrupted("backup", archive::backup(request, Reporter::new())).await;
         if let Ok(Ok(done)) = &done {
-            let system = done.manifest.system.system_id;
-            if let Err(warning) = look_at_oldest(&installation, &folder, system).await {
+            if let Err(warning) = note(&installation, &folder, &done.manifest).await {
                 warning.print(self.json, false);
             }
         }
@@ -64,9 +62,9 @@ impl Backup {
 }
 
 /// The backup stands, whatever comes of this.
-async fn look_at_oldest(installation: &Installation, archive: &Path, system: SystemId) -> Result<(), Failure> {
-    oldest::note(installation, archive, system).await?;
-    oldest::covered(installation, system).await.map(drop)
+async fn note(installation: &Installation, archive: &Path, taken: &Manifest) -> Result<(), Failure> {
+    oldest::note(installation, archive, taken).await?;
+    oldest::covered(installation, taken.system.system_id).await.map(drop)
 }
 
 fn tell(done: &BackupDone, start: Instant, as_json: bool) {

@@ -37,7 +37,7 @@ pub(crate) enum Command {
     /// Look at what an archive holds
     #[command(subcommand)]
     Archive(archive::Archive),
-    /// Look whether an installation is fit: configuration, secrets, objects, agents, database, keys, clock, ledger, roles, maintenance, backlog
+    /// Look whether an installation is fit: configuration, secrets, objects, agents, drills, database, keys, clock, ledger, backups, roles, maintenance, backlog
     Doctor(doctor::Doctor),
     /// Messages that may have arrived and that wait for a person
     #[command(subcommand)]

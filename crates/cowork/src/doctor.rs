@@ -3,6 +3,8 @@
 //! For an operator who was called. It looks from this machine, with this configuration: what it says of secrets, objects and the
 //! ledger holds for roles that are started here. A check that could not look says so and never counts as passed.
 //!
+//! A warning is for what an installation works with, and what somebody should see to: its exit code is that of success.
+//!
 //! It changes nothing but for one small object that it writes and takes away again. Without a configured database it starts the
 //! installation's own, if it does not run, and stops it at its end.
 //!
@@ -32,11 +34,12 @@ pub(crate) struct Doctor {
 }
 
 /// What is looked at, in the order in which it is told.
-const NAMES: [&str; 14] = [
+const NAMES: [&str; 15] = [
     "configuration",
     "secrets",
     "objects",
     "agents",
+    "drills",
     "database",
     "tenants",
     "keys",
@@ -53,6 +56,8 @@ const NAMES: [&str; 14] = [
 #[serde(rename_all = "snake_case")]
 enum Verdict {
     Passed,
+    /// The installation is fit, and somebody should see to something.
+    Warning,
     Failed,
     CouldNotVerify,
 }
@@ -74,6 +79,14 @@ impl Check {
             Ok(detail) => Self { name, verdict: Verdict::Passed, detail, advice: None },
             Err(failure) if failure.is_answer() => Self::failed(name, &failure),
             Err(failure) => Self { verdict: Verdict::CouldNotVerify, ..Self::failed(name, &failure) },
+        }
+    }
+
+    /// As [`Self::of`], of what an installation is fit without.
+    fn warned(name: &'static str, seen: Result<String, Failure>) -> Self {
+        match Self::of(name, seen) {
+            check if check.verdict == Verdict::Failed => Self { verdict: Verdict::Warning, ..check },
+            check => check,
         }
     }
 
@@ -101,7 +114,7 @@ impl Doctor {
             tell(&checks);
         }
         Ok(match verdict {
-            Verdict::Passed => ExitCode::SUCCESS,
+            Verdict::Passed | Verdict::Warning => ExitCode::SUCCESS,
             Verdict::Failed => ExitCode::from(EXIT_FAILED),
             Verdict::CouldNotVerify => ExitCode::from(EXIT_COULD_NOT),
         })
@@ -122,6 +135,7 @@ impl Doctor {
             Check::of("secrets", checks::secrets(&config, process)),
             Check::of("objects", checks::objects(&config, process).await),
             Check::of("agents", checks::agents(&config)),
+            Check::warned("drills", checks::drills(&config, process.sources.now()).await),
         ];
         match Installation::open(config, process).await {
             Ok(installation) => {
@@ -145,6 +159,8 @@ fn overall(checks: &[Check]) -> Verdict {
         Verdict::Failed
     } else if any(Verdict::CouldNotVerify) {
         Verdict::CouldNotVerify
+    } else if any(Verdict::Warning) {
+        Verdict::Warning
     } else {
         Verdict::Passed
     }
@@ -154,6 +170,7 @@ fn tell(checks: &[Check]) {
     for Check { name, verdict, detail, advice } in checks {
         let word = match verdict {
             Verdict::Passed => "ok",
+            Verdict::Warning => "WARNING",
             Verdict::Failed => "FAILED",
             Verdict::CouldNotVerify => "UNKNOWN",
         };
@@ -176,5 +193,17 @@ mod tests {
         assert_eq!(overall(&[passed()]), Verdict::Passed);
         assert_eq!(overall(&[passed(), unknown()]), Verdict::CouldNotVerify);
         assert_eq!(overall(&[unknown(), failed(), passed()]), Verdict::Failed);
+    }
+
+    #[test]
+    fn a_warning_is_told_where_nothing_is_worse() {
+        let passed = || Check::of("a", Ok(String::new()));
+        let warning = || Check::warned("b", Err(Failure::failed("Old.", "a week", "do it")));
+        let unknown = || Check::warned("c", Err(Failure::could_not("No.", "no", "mend it")));
+        assert_eq!(overall(&[passed(), warning()]), Verdict::Warning);
+        assert_eq!(overall(&[warning(), unknown()]), Verdict::CouldNotVerify, "nobody looked");
+        let failed = Check::of("d", Err(Failure::failed("No.", "no", "mend it")));
+        assert_eq!(overall(&[warning(), failed]), Verdict::Failed);
+        assert_eq!(Check::warned("a", Ok("fine".into())).verdict, Verdict::Passed);
     }
 }

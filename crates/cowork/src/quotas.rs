@@ -44,7 +44,7 @@ pub(crate) struct Whose {
 pub(crate) struct Set {
     #[command(flatten)]
     whose: Whose,
-    /// turns, input_tokens, output_tokens, artifact_bytes, deliveries or runs
+    /// turns, turn_ms, input_tokens, output_tokens, artifact_bytes, deliveries or runs
     #[arg(long)]
     kind: UsageKind,
     /// day or month, of the calendar in UTC

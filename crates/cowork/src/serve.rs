@@ -19,6 +19,7 @@ mod ready_file;
 mod roles;
 mod signals;
 mod streamed;
+mod token_uses;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -133,10 +134,14 @@ async fn serve(
         Ok(())
     });
     tasks.spawn(fence::watch(parts.effects.clone(), shutdown.clone()));
+    let token_uses = roles.contains(&Role::Web).then(|| token_uses::start(parts.store.clone()));
     for (role, listener) in listeners {
         role.start(&parts, &installation.config, listener, &mut tasks);
     }
     let served = until_drained(tasks, shutdown).await;
+    if let Some(token_uses) = token_uses {
+        token_uses.stop().await;
+    }
     heartbeat.stop().await;
     parts.effects.close().await;
     tracing::info!("stopped");

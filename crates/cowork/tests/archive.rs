@@ -175,6 +175,34 @@ async fn whoever_backs_up_is_told_when_the_ledger_no_longer_reaches_the_oldest_b
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_newest_backup_is_told_and_a_restored_system_is_told_to_take_one() {
+    let (source, target) = (Place::initialised().await, Place::new().await);
+    let doctor = |place: &Place| {
+        let output = place.run(&["doctor", "--json"]);
+        let answer: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let backups = answer["checks"].as_array().unwrap().iter().find(|check| check["name"] == "backups").unwrap();
+        (backups["verdict"].as_str().unwrap().to_owned(), backups["detail"].as_str().unwrap().to_owned())
+    };
+    source.back_up();
+    let (verdict, detail) = doctor(&source);
+    assert!(verdict == "passed" && detail.contains("the newest is of"), "{detail}");
+    sqlx::query("UPDATE archives SET newest_backup_at = newest_backup_at - interval '49 hours'")
+        .execute(&source.database.pool())
+        .await
+        .unwrap();
+    let (verdict, detail) = doctor(&source);
+    assert!(verdict == "warning" && detail.contains("No backup was taken for too long."), "{detail}");
+
+    source.back_up();
+    let restored = target.restore(&source.archive());
+    assert!(restored.status.success(), "{}", text(&restored.stderr));
+    let (verdict, detail) = doctor(&target);
+    assert!(verdict == "warning" && detail.contains("No backup of this generation is known."), "{detail}");
+    target.back_up();
+    assert_eq!(doctor(&target).0, "passed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_hurt_backup_is_an_answer_that_names_the_file_and_touches_nothing() {
     let (source, target) = (Place::initialised().await, Place::new().await);
     let id = source.back_up()["backup_id"].as_str().unwrap().to_owned();

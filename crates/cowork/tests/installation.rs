@@ -211,7 +211,7 @@ async fn a_doctor_says_what_is_wrong_and_passes_nothing_that_it_could_not_look_a
     std::fs::remove_file(place.secret("cookie")).unwrap();
     let (code, checks) = doctor(&place, None);
     let failed = not_passed(&checks);
-    assert_eq!((code, checks.len()), (Some(1), 14));
+    assert_eq!((code, checks.len()), (Some(1), 15));
     assert!(failed.contains(&("secrets", "failed")) && failed.contains(&("roles", "failed")), "{failed:?}");
     assert!(
         !failed
@@ -221,11 +221,22 @@ async fn a_doctor_says_what_is_wrong_and_passes_nothing_that_it_could_not_look_a
     );
 
     let (code, checks) = doctor(&place, Some("postgres://nobody@127.0.0.1:1/nothing"));
-    assert_eq!((code, checks.len()), (Some(1), 14));
+    assert_eq!((code, checks.len()), (Some(1), 15));
     let unknown = ["tenants", "keys", "clock", "ledger", "backups", "channels", "roles", "maintenance", "backlog"];
     let unknown = unknown.map(|name| (name, "could_not_verify"));
     let told = not_passed(&checks);
     assert!(told.contains(&("database", "failed")) && unknown.iter().all(|one| told.contains(one)), "{told:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_doctor_warns_where_a_folder_of_drills_is_named_and_none_was_run() {
+    let place = Place::initialised().await;
+    let output = place.command(&["doctor", "--json"]).env("COWORK_DRILLS__FOLDER", "drill-reports").output().unwrap();
+    let answer: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let drills = answer["checks"].as_array().unwrap().iter().find(|check| check["name"] == "drills").unwrap();
+    assert_eq!(drills["verdict"], "warning");
+    assert!(drills["detail"].as_str().unwrap().contains("No drill was run."), "{drills}");
+    assert!(drills["advice"].as_str().unwrap().contains("cowork drill run"), "{drills}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

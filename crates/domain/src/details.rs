@@ -5,6 +5,7 @@
 use std::collections::BTreeSet;
 
 use serde::Serialize;
+use unicode_normalization::UnicodeNormalization as _;
 
 /// Tags of one session.
 pub const TAGS_MAX: usize = 20;
@@ -84,8 +85,9 @@ pub fn wanted(text: Option<&str>, tags: &[&str]) -> Result<Vec<String>, TermErro
     Ok(terms)
 }
 
+/// Composed, as names are kept.
 fn words(text: &str) -> BTreeSet<String> {
-    let lower = text.to_lowercase();
+    let lower = text.nfc().collect::<String>().to_lowercase();
     let words = lower.split(|letter: char| !letter.is_alphanumeric()).filter(|word| !word.is_empty());
     words.map(|word| word.chars().take(WORD_CHARS_MAX).collect()).collect()
 }
@@ -121,6 +123,7 @@ mod tests {
     fn a_title_is_found_by_its_words_however_they_are_written() {
         let terms = terms("Plan: the WEEK, the Größe-plan", &["ops".to_owned()]);
         assert_eq!(terms, ["word:größe", "word:plan", "word:the", "word:week", "tag:ops"]);
+        assert_eq!(wanted(Some("GRO\u{308}SSE gro\u{308}ße"), &[]).unwrap(), ["word:grösse", "word:größe"]);
     }
 
     #[test]

@@ -18,6 +18,7 @@ pub mod event;
 pub mod feed;
 pub mod fold;
 pub mod import;
+pub mod name;
 pub mod permission;
 pub mod plan;
 pub mod policy;

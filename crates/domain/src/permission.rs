@@ -13,7 +13,7 @@ use crate::tenancy::UnknownWord;
 macro_rules! permissions {
     ($($(#[$doc:meta])* $name:ident = $text:tt),* $(,)?) => {
         /// What somebody wants to do. Its name is a noun and a verb: `sessions.read`.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
         pub enum Permission {
             $($(#[$doc])* #[serde(rename = $text)] $name,)*

@@ -163,6 +163,12 @@ pub enum Scope {
 }
 
 impl Scope {
+    /// Every one that there is: the groups first, then the permissions by name.
+    pub fn all() -> impl Iterator<Item = Self> {
+        let groups = [Self::Read, Self::Write, Self::Operator].into_iter();
+        groups.chain(Permission::ALL.iter().copied().map(Self::Only))
+    }
+
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -313,7 +319,7 @@ mod tests {
             assert_eq!(role.as_str().parse(), Ok(role));
             assert_eq!(role.as_str().parse(), Ok(RoleName::BuiltIn(role)));
         }
-        for scope in [Scope::Read, Scope::Write, Scope::Operator, Scope::Only(Permission::KeysRead)] {
+        for scope in Scope::all() {
             assert_eq!(scope.as_str().parse(), Ok(scope));
         }
         assert_eq!("on-call".parse(), Ok(RoleName::Custom("on-call".into())));

@@ -51,7 +51,7 @@ pub(crate) async fn deliveries(client: &Client, state: Option<&str>) -> Result<V
 }
 
 pub(crate) async fn channel_identities(client: &Client) -> Result<Vec<ChannelIdentity>, Error> {
-    all(async |cursor| client.channel_identity_list(None, cursor, 200).await).await
+    all(async |cursor| client.channel_identity_list(None, None, cursor, 200).await).await
 }
 
 /// Calls until somebody answers. For calls whose repeat is harmless: they carry an idempotency key, or they read.

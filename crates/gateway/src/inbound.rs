@@ -11,6 +11,7 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use domain::channel::{INBOUND_CHARS, THREAD_CHARS};
 use domain::chat::{EXTERNAL_ID_CHARS, SENDER_NAME_CHARS};
+use domain::name::tidied;
 use ids::{ChannelId, CommandId};
 use serde::{Deserialize, Serialize};
 use store::{Channel, EnqueueError, InboundDecision, InboundError, InboundMessage, Sender};
@@ -125,6 +126,8 @@ fn named(parts: &Parts, channel: &Channel, sender: SenderBody) -> Result<Sender,
     if !name.is_empty() {
         bounded("name of the sender", &name, SENDER_NAME_CHARS)?;
     }
+    // What a chat calls somebody is no reason to lose what they say.
+    let name = tidied(&name, SENDER_NAME_CHARS);
     let digest = parts.effects.identity(channel.channel_id, &external_id);
     Ok(Sender { external_id, name, digest })
 }

@@ -3,6 +3,7 @@
 //! A name that was taken is relative, has no part that moves, is in Unicode's composed form (NFC), and shows all that it has: characters
 //! that nobody sees, or that turn the reading direction, make two names look like one.
 
+use domain::name::unseen;
 use unicode_normalization::UnicodeNormalization as _;
 
 /// Bytes of a whole name.
@@ -109,12 +110,6 @@ impl Name {
 /// What file systems that don't tell cases or widths apart take for the same name.
 pub(crate) fn folded(name: &str) -> String {
     name.nfkc().flat_map(char::to_lowercase).nfkc().collect()
-}
-
-fn unseen(character: char) -> bool {
-    character.is_control()
-        || matches!(character, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}')
 }
 
 fn folder(part: &str) -> Option<&'static str> {

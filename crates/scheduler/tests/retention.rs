@@ -30,6 +30,7 @@ async fn talked(store: &Store, org: OrgId) -> SessionId {
         sentence: "the turn is complete".into(),
         turn: Some(outcome),
         checkpoint: None,
+        turn_ms: 0,
         input_tokens: 0,
         output_tokens: 0,
         models: Vec::new(),

@@ -2,7 +2,8 @@
 //!
 //! Only the SHA-256 of a cookie is stored, as of a token and for the same reasons (`token`). A session is in force until it is
 //! revoked, has expired, was idle for too long, or its account has left the org. A request that uses one writes at most once a
-//! minute, so a session that is idle may end up to [`TOUCHED_EVERY`] earlier than it was promised.
+//! minute, so a session that is idle may end up to [`TOUCHED_EVERY`] earlier than it was promised. It writes by itself, and not
+//! later with others as uses of tokens are (`token::uses`): whether a session is in force depends on it, in every process.
 //!
 //! A session that is taken out of force stays so after a restore: its hash goes to the recovery ledger.
 //!
@@ -15,13 +16,11 @@ use ids::{AccountId, BrowserSessionId, OrgId};
 use serde_json::json;
 use sqlx::PgConnection;
 
-use crate::identities::{Credential, Identity};
+use crate::identities::{Credential, Identity, TOUCHED_EVERY};
 use crate::outbox::{self, Effect};
 use crate::wake::Wake;
 use crate::{Store, StoreError, audit, role};
 
-/// How old `last_used_at` grows before a request brings it up to date.
-const TOUCHED_EVERY: TimeDelta = TimeDelta::seconds(60);
 /// How long a session that is over is still listed.
 const LISTED: TimeDelta = TimeDelta::days(30);
 /// Rows of one sweep.
@@ -43,7 +42,7 @@ pub struct BrowserSession {
 }
 
 /// What a session permits: all that the role of its account does, in its org. Nothing above orgs: that takes a token.
-const SCOPES: [Scope; 2] = [Scope::Read, Scope::Write];
+pub(crate) const SCOPES: [Scope; 2] = [Scope::Read, Scope::Write];
 
 /// Takes sessions of an account in an org out of force, all of them or only `these`, and leaves word for the recovery ledger.
 /// Gives back how many there were. Whoever commits must tell [`Wake::Identities`].

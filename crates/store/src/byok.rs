@@ -199,11 +199,7 @@ impl Store {
     }
 
     /// A key in force as it is stored, with what people may see of it. `None`: the org has no such key, or it is revoked.
-    pub async fn byok_sealed_get(
-        &self,
-        org: OrgId,
-        key: ByokKeyId,
-    ) -> Result<Option<(SealedByokKey, i32)>, StoreError> {
+    async fn byok_sealed_get(&self, org: OrgId, key: ByokKeyId) -> Result<Option<(SealedByokKey, i32)>, StoreError> {
         let row = sqlx::query!(
             r#"-- byok_sealed_get
             SELECT ciphertext, wrapped_key, key_version, secret_number FROM byok_keys
@@ -243,13 +239,13 @@ impl Store {
         Ok(row.map(|row| (row.byok_key_id, row.secret_number)))
     }
 
-    /// A key in force as it is stored, for the agent of a session. That it was given out is audited, whatever comes of it. `None`: the
-    /// org has no such key by now.
+    /// A key in force as it is stored, for the agent of a session, or to ask its provider whether it takes it (no session). That it was
+    /// given out is audited, whatever comes of it. `None`: the org has no such key by now.
     pub async fn byok_reveal(
         &self,
         org: OrgId,
         key: ByokKeyId,
-        session: SessionId,
+        session: Option<SessionId>,
         actor: &str,
     ) -> Result<Option<(SealedByokKey, i32)>, StoreError> {
         let Some((sealed, number)) = self.byok_sealed_get(org, key).await? else { return Ok(None) };

@@ -5,7 +5,8 @@
 //!
 //! Not promised: that a process whose hearing broke without anybody noticing forgets at once. [`REMEMBERED`] bounds that.
 //!
-//! Not here: reading the row (`token`, `browser_session`), carrying the word (`wake`).
+//! Not here: reading the row (`token`, `browser_session`), carrying the word (`wake`), when tokens were last used
+//! (`token::uses`).
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,6 +17,8 @@ use domain::permission::Permissions;
 use domain::tenancy::{RoleName, Scope};
 use ids::{AccountId, BrowserSessionId, OrgId, TokenId};
 
+/// How old the `last_used_at` of a credential that is in use grows.
+pub(crate) const TOUCHED_EVERY: TimeDelta = TimeDelta::seconds(60);
 /// How long an identity counts, at most.
 const REMEMBERED: TimeDelta = TimeDelta::seconds(5);
 /// Identities that are kept; with more, all are forgotten.

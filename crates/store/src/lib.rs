@@ -58,6 +58,7 @@ mod run;
 mod session;
 mod sign_in;
 mod slot;
+mod standing;
 mod subject;
 mod subscription;
 #[cfg(test)]
@@ -81,11 +82,12 @@ use crate::event::{After, NewEvents};
 use crate::identities::Identities;
 use crate::maintenance::LastLook;
 use crate::session::View;
+use crate::token::uses::Uses;
 use crate::turn::End;
 use crate::wall::Wall;
 
 pub use crate::account::{Member, NewMember, Removal};
-pub use crate::archive::OldestBackup;
+pub use crate::archive::{NewestBackup, NotedBackup, OldestBackup};
 pub use crate::artifact::{Artifact, NewArtifact};
 pub use crate::audit::{
     AuditFault, AuditFaultKind, AuditFilter, AuditHead, AuditRecord, AuditVerification, SealedRecord,
@@ -142,13 +144,14 @@ pub use crate::session::{
 };
 pub use crate::sign_in::{NewSignIn, SignInError, SignedIn};
 pub use crate::slot::Slot;
+pub use crate::standing::{Standing, Standings};
 pub use crate::subject::{EraseError, ErasedFor, Erasure, ErasureStep};
 pub use crate::subscription::{NewSubscription, Subscription, SubscriptionChange};
 pub use crate::token::{NewToken, Token};
 pub use crate::trigger::{DueTrigger, PlannedSlots, SettledSlots, Trigger, TriggerSecret};
 pub use crate::turn::{Finish, Spoken};
 pub use crate::upload::{NewUpload, OPEN_UPLOADS_MAX, Upload, UploadError, UploadPart};
-pub use crate::usage::{ModelTotal, UsageTotal};
+pub use crate::usage::{DayTotal, ModelTotal, UsageTotal};
 pub use crate::wake::{EventsWaiter, Waiter, Wake, Wakes};
 pub use crate::wall::{ROLE as RUNTIME_ROLE, Walls};
 pub use crate::workflow::{NewWorkflow, Workflow, WorkflowChange, WorkflowError};
@@ -166,6 +169,7 @@ pub struct Store {
     sources: Sources,
     wakes: Wakes,
     identities: Identities,
+    uses: Uses,
     maintenance: LastLook,
     appends: Batcher<NewEvents>,
     ends: Batcher<End>,
@@ -207,6 +211,7 @@ impl Store {
             sources,
             wakes: Wakes::default(),
             identities: Identities::default(),
+            uses: Uses::default(),
             maintenance: LastLook::default(),
             appends: Batcher::default(),
             ends: Batcher::default(),

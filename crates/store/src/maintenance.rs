@@ -2,7 +2,8 @@
 //!
 //! Who would begin something asks first: web before each request that changes something, gateways before they take a message in,
 //! and the statements that claim a session, a delivery or a due trigger ask themselves. What was begun is finished: a
-//! turn in hand, an erasure, seals, what the recovery ledger is owed.
+//! turn in hand, an erasure, seals, what the recovery ledger is owed. Who may still read has a last use, of a token or of a browser
+//! session, and it is written as ever.
 //!
 //! The row belongs to the generation that it was written in. A system that was restored from a backup that was taken in
 //! maintenance is not in it.

@@ -152,6 +152,7 @@ mod tests {
             account: AccountId::from(uuid::Uuid::nil()),
             name: "first".into(),
             hash: [byte; 32],
+            prefix: "cow_abcd".into(),
             last_four: "abcd".into(),
             scopes: vec![Scope::Operator],
             expires_at: None,

@@ -25,8 +25,8 @@ use crate::wake::Wake;
 use crate::{Store, StoreError, audit};
 
 /// What a turn uses. A prompt is refused, and a session not claimed, while one of these is used up.
-pub const OF_TURNS: [UsageKind; 4] =
-    [UsageKind::Turns, UsageKind::InputTokens, UsageKind::OutputTokens, UsageKind::ArtifactBytes];
+pub const OF_TURNS: [UsageKind; 5] =
+    [UsageKind::Turns, UsageKind::TurnMs, UsageKind::InputTokens, UsageKind::OutputTokens, UsageKind::ArtifactBytes];
 
 /// What nothing is left of while a subscription is refused: what was begun is finished, sent and read.
 const REFUSED: [UsageKind; 2] = [UsageKind::Turns, UsageKind::Runs];

@@ -246,7 +246,8 @@ impl Store {
             ), left_orgs AS (
                 DELETE FROM memberships WHERE account_id = $1
             ), revoked AS (
-                UPDATE api_tokens SET revoked_at = coalesce(revoked_at, $3), name = $4, last_four = ''
+                UPDATE api_tokens SET revoked_at = coalesce(revoked_at, $3), name = $4, last_four = '', prefix = NULL,
+                    last_used_at = NULL
                 WHERE account_id = $1
             ), sessions AS (
                 DELETE FROM browser_sessions WHERE account_id = $1

@@ -3,7 +3,8 @@
 //! Only the SHA-256 of a token is stored. A token has 256 random bits, so its hash can't be guessed back, and looking a
 //! hash up in the unique index says nothing useful to somebody who measures how long that took.
 //!
-//! Not here: making a token's text (`web::ApiToken`), what its scopes permit (`domain::tenancy`).
+//! Not here: making a token's text (`web::ApiToken`), what its scopes permit (`domain::tenancy`), noting when it was used
+//! (`uses`).
 
 use clock::{Sources, Timestamp};
 use domain::tenancy::Scope;
@@ -22,9 +23,13 @@ pub struct Token {
     pub token_id: TokenId,
     pub account_id: AccountId,
     pub name: String,
+    /// What it begins with. `None`: it was made before that was kept.
+    pub prefix: Option<String>,
     pub last_four: String,
     pub scopes: Vec<Scope>,
     pub created_at: Timestamp,
+    /// About a minute late. `None`: never, or not since it is noted.
+    pub last_used_at: Option<Timestamp>,
     /// `None`: never.
     pub expires_at: Option<Timestamp>,
     /// `None`: in force.
@@ -38,6 +43,8 @@ pub struct NewToken {
     pub name: String,
     /// SHA-256 of its text.
     pub hash: [u8; 32],
+    /// What it begins with.
+    pub prefix: String,
     pub last_four: String,
     pub scopes: Vec<Scope>,
     /// `None`: never.
@@ -48,9 +55,11 @@ struct Row {
     token_id: TokenId,
     account_id: AccountId,
     name: String,
+    prefix: Option<String>,
     last_four: String,
     scopes: Vec<String>,
     created_at: Timestamp,
+    last_used_at: Option<Timestamp>,
     expires_at: Option<Timestamp>,
     revoked_at: Option<Timestamp>,
 }
@@ -60,12 +69,24 @@ impl TryFrom<Row> for Token {
 
     fn try_from(row: Row) -> Result<Self, StoreError> {
         let scopes = scopes(row.token_id, &row.scopes)?;
-        let Row { token_id, account_id, name, last_four, created_at, expires_at, revoked_at, .. } = row;
-        Ok(Self { token_id, account_id, name, last_four, scopes, created_at, expires_at, revoked_at })
+        let Row { token_id, account_id, name, prefix, last_four, created_at, last_used_at, .. } = row;
+        let (expires_at, revoked_at) = (row.expires_at, row.revoked_at);
+        Ok(Self {
+            token_id,
+            account_id,
+            name,
+            prefix,
+            last_four,
+            scopes,
+            created_at,
+            last_used_at,
+            expires_at,
+            revoked_at,
+        })
     }
 }
 
-fn scopes(token: TokenId, texts: &[String]) -> Result<Vec<Scope>, StoreError> {
+pub(crate) fn scopes(token: TokenId, texts: &[String]) -> Result<Vec<Scope>, StoreError> {
     let parsed: Result<_, _> = texts.iter().map(|text| text.parse()).collect();
     parsed.map_err(StoreError::unreadable("api_tokens", "scopes", token))
 }
@@ -81,8 +102,9 @@ pub(crate) async fn insert(
     let scopes: Vec<String> = new.scopes.iter().map(|scope| scope.as_str().to_owned()).collect();
     sqlx::query!(
         "-- token_insert
-        INSERT INTO api_tokens (org_id, token_id, account_id, name, token_hash, last_four, scopes, created_at, expires_at)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+        INSERT INTO api_tokens (org_id, token_id, account_id, name, token_hash, last_four, scopes, created_at, expires_at,
+            prefix)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
         org as OrgId,
         token as TokenId,
         new.account as AccountId,
@@ -92,6 +114,7 @@ pub(crate) async fn insert(
         &scopes,
         now,
         new.expires_at,
+        new.prefix,
     )
     .execute(connection)
     .await?;
@@ -99,9 +122,11 @@ pub(crate) async fn insert(
         token_id: token,
         account_id: new.account,
         name: new.name.clone(),
+        prefix: Some(new.prefix.clone()),
         last_four: new.last_four.clone(),
         scopes: new.scopes.clone(),
         created_at: now,
+        last_used_at: None,
         expires_at: new.expires_at,
         revoked_at: None,
     })
@@ -146,10 +171,12 @@ impl Store {
     /// Whom the token with this SHA-256 stands for. `None`: no such token, or it is no longer in force, or its
     /// account has left the org.
     ///
-    /// What was read a moment ago counts, while this process hears of changes (`identities`).
+    /// What was read a moment ago counts, while this process hears of changes (`identities`). Whoever is found has used
+    /// the token, which is noted (`uses`).
     pub async fn token_identify(&self, hash: &[u8; 32]) -> Result<Option<Identity>, StoreError> {
         let (now, heard) = (self.sources.now(), self.wakes.identity_changes());
         if let Some(known) = heard.and_then(|changes| self.identities.get(hash, now, changes)) {
+            self.uses.note(&known, now);
             return Ok(Some(known));
         }
         let row = sqlx::query!(
@@ -172,6 +199,7 @@ impl Store {
         let (role, permissions) = role::of_member(row.account, &row.role, row.permissions)?;
         let (scopes, credential) = (scopes(row.token, &row.scopes)?, Credential::Token(row.token));
         let identity = Identity { org: row.org, credential, account: row.account, role, permissions, scopes };
+        self.uses.note(&identity, now);
         if let Some(changes) = heard {
             self.identities.keep(*hash, identity.clone(), row.expires_at, now, changes);
         }
@@ -182,8 +210,8 @@ impl Store {
         let rows = sqlx::query_as!(
             Row,
             r#"-- token_list
-            SELECT token_id AS "token_id: TokenId", account_id AS "account_id: AccountId", name, last_four, scopes,
-                created_at, expires_at, revoked_at
+            SELECT token_id AS "token_id: TokenId", account_id AS "account_id: AccountId", name, prefix, last_four,
+                scopes, created_at, last_used_at, expires_at, revoked_at
             FROM api_tokens
             WHERE org_id = $1 AND ($2::uuid IS NULL OR token_id > $2) ORDER BY token_id LIMIT $3"#,
             org as OrgId,
@@ -240,6 +268,8 @@ impl Store {
     }
 }
 
+pub(crate) mod uses;
+
 #[cfg(test)]
 mod tests {
     use domain::tenancy::Role;
@@ -262,6 +292,7 @@ mod tests {
             account: ada,
             name: "laptop".into(),
             hash: [7; 32],
+            prefix: "cow_aaaa".into(),
             last_four: "aaaa".into(),
             scopes: vec![Scope::Read],
             expires_at: None,

@@ -37,6 +37,8 @@ pub struct Finish<'a> {
     pub turn: Option<TurnOutcome>,
     /// `None`: nothing was saved, and the session keeps the one that it has.
     pub checkpoint: Option<NewCheckpoint>,
+    /// How long the attempt that ends was at work, in milliseconds, as the worker's clock tells. 0: there was none.
+    pub turn_ms: i64,
     pub input_tokens: i64,
     pub output_tokens: i64,
     /// Of those tokens, whose they are, as far as providers said.
@@ -143,6 +145,7 @@ impl Store {
         let of_turn = finish.turn.map(|_| {
             [
                 (command, UsageKind::Turns, 1),
+                (command, UsageKind::TurnMs, finish.turn_ms),
                 (command, UsageKind::InputTokens, finish.input_tokens),
                 (command, UsageKind::OutputTokens, finish.output_tokens),
             ]

@@ -7,11 +7,15 @@
 //!
 //! What models took is kept by model besides (`model_usage`), by the statement that ends the turn.
 //!
+//! Totals are read from the counters, of a range of days as of all history: they cost by days, not by what was done in them. A
+//! process knows the kinds of its own release only, and leaves others out.
+//!
 //! Not here: comparing with quotas (`quota`), the plan that they are of (`subscription`), prices, which are the billing
 //! provider's.
 
+use chrono::NaiveDate;
 use clock::Sources;
-use domain::quota::UsageKind;
+use domain::quota::{DayRange, UsageKind};
 use domain::spend::{ModelSpend, ModelUse};
 use ids::{CommandId, OrgId, SessionId, UsageId};
 use sqlx::PgConnection;
@@ -50,14 +54,23 @@ pub(crate) async fn record(
     Ok(())
 }
 
-/// What an org used of one kind, since it began.
+/// What an org used of one kind.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UsageTotal {
     pub kind: String,
     pub quantity: i64,
 }
 
-/// What one model took of an org, since it began.
+/// What an org used of one kind on one day.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DayTotal {
+    /// In UTC.
+    pub day: NaiveDate,
+    pub kind: String,
+    pub quantity: i64,
+}
+
+/// What one model took of an org.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ModelTotal {
     pub provider: String,
@@ -73,16 +86,22 @@ pub struct ModelTotal {
 }
 
 impl Store {
-    /// Totals by model, of what agents asked through doors. A turn counts when it has ended.
-    pub async fn usage_by_model(&self, org: OrgId) -> Result<Vec<ModelTotal>, StoreError> {
+    /// Totals by model, of what agents asked through doors. A turn counts when it has ended, and on that day. Without a range: since
+    /// the org began.
+    pub async fn usage_by_model(&self, org: OrgId, range: Option<DayRange>) -> Result<Vec<ModelTotal>, StoreError> {
         sqlx::query_as!(
             ModelTotal,
             r#"-- usage_by_model
             SELECT provider, model, sum(input_tokens)::bigint AS "input_tokens!", sum(output_tokens)::bigint AS "output_tokens!",
                 sum(cached_tokens)::bigint AS "cached_tokens!", sum(requests)::bigint AS "requests!",
                 sum(requests_unknown)::bigint AS "requests_unknown!"
-            FROM model_usage WHERE org_id = $1 GROUP BY provider, model ORDER BY provider, model"#,
+            FROM model_usage
+            WHERE org_id = $1 AND recorded_at >= coalesce($2::timestamptz, '-infinity')
+                AND recorded_at < coalesce($3::timestamptz, 'infinity')
+            GROUP BY provider, model ORDER BY provider, model"#,
             org as OrgId,
+            range.map(|range| range.begins_at()),
+            range.map(|range| range.ends_at()),
         )
         .fetch_all(self.of(org))
         .await
@@ -129,17 +148,48 @@ impl Store {
         Ok(spend.collect())
     }
 
-    /// Totals by kind; kinds that were never used are absent.
-    pub async fn usage_totals(&self, org: OrgId) -> Result<Vec<UsageTotal>, StoreError> {
+    /// Totals by kind; kinds that were not used are absent. Without a range: since the org began.
+    pub async fn usage_totals(&self, org: OrgId, range: Option<DayRange>) -> Result<Vec<UsageTotal>, StoreError> {
         sqlx::query_as!(
             UsageTotal,
+            // Kinds are named, so that the days of each are found in the key.
             r#"-- usage_totals
-            SELECT kind, sum(quantity)::bigint AS "quantity!" FROM usage_records
-            WHERE org_id = $1 GROUP BY kind ORDER BY kind"#,
+            SELECT kind, sum(quantity)::bigint AS "quantity!" FROM usage_counters
+            WHERE org_id = $1 AND kind = ANY ($2)
+                AND day >= coalesce($3::date, '-infinity') AND day < coalesce($4::date, 'infinity')
+            GROUP BY kind ORDER BY kind"#,
             org as OrgId,
+            &kinds(),
+            range.map(|range| range.from()),
+            range.map(|range| range.to()),
         )
         .fetch_all(self.of(org))
         .await
         .map_err(StoreError::during("usage_totals"))
     }
+
+    /// Totals by day and kind, in this order; what was not used on a day is absent.
+    pub async fn usage_by_day(&self, org: OrgId, range: DayRange) -> Result<Vec<DayTotal>, StoreError> {
+        sqlx::query_as!(
+            DayTotal,
+            r#"-- usage_by_day
+            SELECT day, kind, sum(quantity)::bigint AS "quantity!" FROM usage_counters
+            WHERE org_id = $1 AND kind = ANY ($2) AND day >= $3 AND day < $4
+            GROUP BY day, kind ORDER BY day, kind"#,
+            org as OrgId,
+            &kinds(),
+            range.from(),
+            range.to(),
+        )
+        .fetch_all(self.of(org))
+        .await
+        .map_err(StoreError::during("usage_by_day"))
+    }
 }
+
+fn kinds() -> Vec<String> {
+    UsageKind::ALL.iter().map(ToString::to_string).collect()
+}
+
+#[cfg(test)]
+mod tests;

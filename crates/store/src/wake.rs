@@ -68,6 +68,7 @@ struct Shared {
     work: watch::Sender<()>,
     abort: watch::Sender<()>,
     cursor: watch::Sender<()>,
+    identities: watch::Sender<()>,
     identity_changes: AtomicU64,
     /// Whether what others tell gets here.
     hearing: AtomicBool,
@@ -143,6 +144,11 @@ impl Wakes {
         Waiter(self.0.cursor.subscribe())
     }
 
+    #[must_use]
+    pub fn identities(&self) -> Waiter {
+        Waiter(self.0.identities.subscribe())
+    }
+
     /// How often identities changed, as far as was heard. `None`: nothing is heard from others, so nothing may be remembered.
     pub(crate) fn identity_changes(&self) -> Option<u64> {
         let hearing = self.0.hearing.load(Ordering::Acquire);
@@ -177,7 +183,9 @@ impl Wakes {
             Wake::Abort => self.0.abort.send_replace(()),
             Wake::Cursor => self.0.cursor.send_replace(()),
             Wake::Identities => {
+                // Whoever is woken finds nothing remembered from before.
                 self.0.identity_changes.fetch_add(1, Ordering::AcqRel);
+                self.0.identities.send_replace(());
             }
             Wake::Events(org, session) => {
                 self.wake_place(Place::Session(session));
@@ -352,6 +360,20 @@ mod tests {
         let mut work = wakes.work();
         wakes.tell(Wake::Work);
         work.woken().await;
+    }
+
+    #[tokio::test]
+    async fn a_change_of_identities_is_counted_and_wakes_whoever_waits_for_it() {
+        let wakes = Wakes::default();
+        wakes.0.hearing.store(true, Ordering::Release);
+        let (mut told, mut heard) = (wakes.identities(), wakes.identities());
+        wakes.tell(Wake::Identities);
+        told.woken().await;
+        assert_eq!(wakes.identity_changes(), Some(1));
+        heard.0.mark_unchanged();
+        wakes.hear(Uuid::nil(), &format!("{} identities", Uuid::from_u128(1)));
+        heard.woken().await;
+        assert_eq!(wakes.identity_changes(), Some(2));
     }
 
     #[tokio::test]

@@ -11,6 +11,8 @@ use sha2::{Digest, Sha256};
 /// Marks a token, so that a scanner for leaked secrets can find one.
 const PREFIX: &str = "cow_";
 const RANDOM_BYTES: usize = 32;
+/// Characters of its random part that are shown at its beginning, and as many at its end: with both, 46 bits of 256.
+const SHOWN: usize = 4;
 
 /// A token as its owner holds it: `cow_` and 256 random bits.
 #[derive(Debug)]
@@ -37,11 +39,17 @@ impl ApiToken {
         Sha256::digest(self.expose().as_bytes()).into()
     }
 
+    /// What it begins with, by which people find it in a configuration.
+    #[must_use]
+    pub fn prefix(&self) -> String {
+        self.expose()[..PREFIX.len() + SHOWN].to_owned()
+    }
+
     /// What people tell it apart by.
     #[must_use]
     pub fn last_four(&self) -> String {
         let text = self.expose();
-        text[text.len() - 4..].to_owned()
+        text[text.len() - SHOWN..].to_owned()
     }
 
     /// The text itself. Named so that every use can be found.
@@ -54,6 +62,17 @@ impl ApiToken {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_shown_of_a_token_leaves_most_of_it_unknown() {
+        let token = ApiToken::generate(&Sources::system());
+        let (prefix, last_four) = (token.prefix(), token.last_four());
+        assert!(prefix.starts_with(PREFIX) && token.expose().starts_with(&prefix));
+        assert!(token.expose().ends_with(&last_four));
+        let shown_bits = 6 * (prefix.len() - PREFIX.len() + last_four.len());
+        assert!(8 * RANDOM_BYTES - shown_bits >= 200, "{shown_bits} bits of it are shown");
+        assert!(ApiToken::parse(&prefix).is_none());
+    }
 
     #[test]
     fn a_token_reads_back_from_its_text_and_nothing_else_does() {

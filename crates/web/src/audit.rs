@@ -19,7 +19,7 @@ use crate::auth::Caller;
 use crate::extract::{Json, Query};
 use crate::page::{Page, Paging};
 use crate::problem::Problem;
-use crate::text::Name;
+use crate::text::Text;
 
 pub(crate) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(list)).routes(routes!(export::export)).routes(routes!(verification::verify))
@@ -45,19 +45,22 @@ impl From<AuditRecord> for AuditView {
     }
 }
 
+/// What is compared with what was recorded.
+type Recorded = Text<1, 200>;
+
 /// What a record must be to be listed: all of it.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 struct Filter {
     /// The whole of it, such as `account:ID`, `token:ID` or `role:NAME`.
     #[param(inline)]
-    actor: Option<Name>,
+    actor: Option<Recorded>,
     /// The whole of it, such as `session.create`.
     #[param(inline)]
-    action: Option<Name>,
+    action: Option<Recorded>,
     /// The whole of it, such as `session:ID`.
     #[param(inline)]
-    target: Option<Name>,
+    target: Option<Recorded>,
     /// Recorded at this time or later.
     #[param(value_type = Option<String>, format = DateTime)]
     since: Option<Timestamp>,
@@ -68,7 +71,7 @@ struct Filter {
 
 impl Filter {
     fn named(&self) -> AuditFilter {
-        let text = |text: &Option<Name>| text.as_ref().map(Name::trimmed);
+        let text = |text: &Option<Recorded>| text.as_ref().map(Recorded::trimmed);
         let (actor, action, target) = (text(&self.actor), text(&self.action), text(&self.target));
         AuditFilter { actor, action, target, since: self.since, until: self.until }
     }

@@ -28,6 +28,8 @@ const ORG: HeaderName = HeaderName::from_static("cowork-org");
 pub(crate) struct Caller {
     /// The org that the request acts in: that of the token, or for an operator the one of the header `Cowork-Org`.
     pub(crate) org: OrgId,
+    /// The org of the token or browser session.
+    pub(crate) home: OrgId,
     pub(crate) account: AccountId,
     /// What it showed.
     pub(crate) credential: Credential,
@@ -78,7 +80,7 @@ async fn caller(app: &App, method: &Method, headers: &HeaderMap) -> Result<Calle
     let found = found.ok_or_else(Problem::unauthenticated)?;
     let Identity { org, credential, account, role, permissions, scopes } = found;
     let permissions = permitted(permissions, &scopes);
-    let caller = Caller { org, account, credential, role, permissions, scopes };
+    let caller = Caller { org, home: org, account, credential, role, permissions, scopes };
     match headers.get(ORG) {
         None => Ok(caller),
         Some(value) => acting_in(app, caller, value).await,
@@ -97,11 +99,16 @@ async fn acting_in(app: &App, caller: Caller, value: &HeaderValue) -> Result<Cal
     if org == caller.org {
         return Ok(caller);
     }
-    if !caller.may(Permission::InstallationWrite) {
+    if !may_act_in(org, caller.home, caller.permissions) {
         return Err(Problem::forbidden("acting in another org takes a token with the scope operator"));
     }
     app.store.org_get(org).await?.ok_or_else(|| Problem::not_found("org"))?;
     Ok(Caller { org, ..caller })
+}
+
+/// Whether somebody whose credential is of `home` may act in `org`.
+pub(crate) fn may_act_in(org: OrgId, home: OrgId, permissions: Permissions) -> bool {
+    org == home || permissions.contains(Permission::InstallationWrite)
 }
 
 impl FromRequestParts<App> for Caller {

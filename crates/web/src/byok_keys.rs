@@ -229,7 +229,7 @@ async fn rotate(
 /// Asks a key's provider whether it takes the key, and keeps what it said.
 ///
 /// Asked is for a list of models, which costs nothing. That a key is taken does not say that it may use a model, or has money left; a key that is restricted
-/// so that it may not list models is refused.
+/// so that it may not list models is refused. The audit trail says that the key was given out, whatever the provider says.
 #[utoipa::path(
     post,
     path = "/api/byok-keys/{byok_key_id}/validate",
@@ -241,8 +241,8 @@ async fn rotate(
 async fn validate(State(app): State<App>, caller: Caller, Path(key): Path<ByokKeyId>) -> Result<Response, Problem> {
     let found = app.store.byok_get(caller.org, key).await?.ok_or_else(|| Problem::not_found("key"))?;
     let provider = asked(&app, &found.provider)?;
-    let sealed = app.store.byok_sealed_get(caller.org, key).await?;
-    let (sealed, number) = sealed.ok_or(ByokError::Revoked)?;
+    let revealed = app.store.byok_reveal(caller.org, key, None, &caller.actor()).await?;
+    let (sealed, number) = revealed.ok_or(ByokError::Revoked)?;
     let validation = provider.validate(&opened(&app, sealed).await?).await;
     let validated = app.store.byok_validated(caller.org, key, number, validation, &caller.actor()).await?;
     let (version, view) = shown(validated);
@@ -492,6 +492,8 @@ mod tests {
         *said.revokes.lock().unwrap() = Some((world.app.clone(), world.org, key));
         world.post(&format!("{path}/validate"), json!({})).await.expect_problem(409, "conflict");
         assert_eq!(world.get(&path).await.expect(200)["validation"], json!(null));
+        let taken: Vec<_> = actions(&world).await.into_iter().map(|one| one["action"].clone()).collect();
+        assert!(taken.contains(&json!("byok_key.reveal")), "that it was given out is told all the same: {taken:?}");
     }
 
     #[tokio::test]

@@ -22,7 +22,7 @@ use crate::extract::{Json, Path, Query};
 use crate::idempotency;
 use crate::page::{Page, Paging};
 use crate::problem::Problem;
-use crate::text::{Name, Text};
+use crate::text::Text;
 
 /// Characters of a prompt or an answer.
 const TEXT_MAX: usize = 200_000;
@@ -134,6 +134,8 @@ fn idempotency_key(app: &App, headers: &HeaderMap) -> Result<String, Problem> {
     Ok(idempotency::key(headers)?.unwrap_or_else(|| app.store.sources().id::<Uuid>().to_string()))
 }
 
+/// As the agent made it.
+type RequestId = Text<1, 200>;
 type Prompt = Text<1, TEXT_MAX>;
 type Answer = Text<0, TEXT_MAX>;
 
@@ -152,17 +154,17 @@ enum Asked {
     Abort {},
     Answer {
         #[schema(inline)]
-        request_id: Name,
+        request_id: RequestId,
         #[schema(inline)]
         answer: Answer,
     },
     Approve {
         #[schema(inline)]
-        request_id: Name,
+        request_id: RequestId,
     },
     Reject {
         #[schema(inline)]
-        request_id: Name,
+        request_id: RequestId,
     },
 }
 

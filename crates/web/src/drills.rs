@@ -13,6 +13,7 @@
 mod findings;
 mod folder;
 
+use std::io;
 use std::path::{Path as FilePath, PathBuf};
 use std::sync::Arc;
 
@@ -56,14 +57,32 @@ impl DrillRecords {
         Self { folder, findings, key, turn: Arc::new(Semaphore::new(1)) }
     }
 
-    /// Reads files, so it leaves the async threads alone.
+    /// The drill that began last. `None`: there is none, or no folder is named.
+    ///
+    /// # Errors
+    /// If the folder can't be read.
+    pub async fn last(&self) -> io::Result<Option<LastDrill>> {
+        let Some(folder) = self.folder.clone() else { return Ok(None) };
+        self.aside(move || folder::look(&folder).map(|look| look.places.first().map(LastDrill::of))).await?
+    }
+
+    /// Whether a folder is named.
+    pub(crate) fn named(&self) -> bool {
+        self.folder.is_some()
+    }
+
     async fn read<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Problem> {
-        let turn = self.turn.clone().acquire_owned().await.map_err(Problem::internal)?;
+        self.aside(work).await.map_err(Problem::internal)
+    }
+
+    /// Reads files, so it leaves the async threads alone.
+    async fn aside<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {
+        let turn = self.turn.clone().acquire_owned().await.map_err(io::Error::other)?;
         let read = tokio::task::spawn_blocking(move || {
             let _turn = turn;
             work()
         });
-        read.await.map_err(Problem::internal)
+        read.await.map_err(io::Error::other)
     }
 
     async fn look(&self) -> Result<Look, Problem> {
@@ -76,7 +95,7 @@ impl DrillRecords {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[schema(as = DrillVerdict)]
 #[serde(rename_all = "snake_case")]
-enum Verdict {
+pub enum Verdict {
     Passed,
     Failed,
     CouldNotVerify,
@@ -86,13 +105,33 @@ enum Verdict {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[schema(as = DrillState)]
 #[serde(rename_all = "snake_case")]
-enum DrillState {
+pub enum DrillState {
     /// Its journal is closed and its report is there.
     Concluded,
     /// It never came to its end, or is still going on.
     Interrupted,
     /// What lies there can't be understood; `reason` says why.
     Unreadable,
+}
+
+/// The drill that began last, as its folder tells.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct LastDrill {
+    pub drill_id: DrillId,
+    #[schema(value_type = String, format = DateTime)]
+    pub started_at: Timestamp,
+    pub state: DrillState,
+    /// As the report says. `null`: it is not concluded.
+    pub verdict: Option<Verdict>,
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub finished_at: Option<Timestamp>,
+}
+
+impl LastDrill {
+    fn of(place: &Place) -> Self {
+        let DrillView { drill_id, started_at, state, verdict, finished_at, .. } = DrillView::of(place, place.told()).0;
+        Self { drill_id, started_at, state, verdict, finished_at }
+    }
 }
 
 #[derive(Debug, Serialize, ToSchema)]

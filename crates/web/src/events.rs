@@ -1,7 +1,8 @@
 //! Events: what happened in a session, as a list and as a stream.
 //!
 //! A stream goes on after the sequence that its reader names and sends every event after it, in order, once. It ends
-//! when the process drains; the reader then comes back with `Last-Event-ID`, to any other process.
+//! when the process drains; the reader then comes back with `Last-Event-ID`, to any other process. It also ends with the
+//! right to read it ([`readers`]); the reader then comes back, and is told why it may not.
 //!
 //! Not here: the events of all sessions of an org ([`feed`]), appending (`worker`), reading what is new once for all readers
 //! ([`tails`]).
@@ -9,6 +10,7 @@
 mod feed;
 mod follow;
 mod kept;
+mod readers;
 pub(crate) mod tails;
 
 use std::convert::Infallible;
@@ -29,9 +31,9 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::app::App;
-use crate::auth::Caller;
 use crate::events::follow::follow;
 use crate::events::kept::Frame;
+use crate::events::readers::Reader;
 use crate::events::tails::{Look, Next};
 use crate::extract::{Json, Path, Query};
 use crate::page::Page;
@@ -63,7 +65,8 @@ struct From {
 /// What happened in a session, in order.
 ///
 /// With `Accept: text/event-stream` it is a stream that goes on: the `id` of each message is the sequence of its event, and a
-/// reader that comes back with `Last-Event-ID` misses nothing and sees nothing twice.
+/// reader that comes back with `Last-Event-ID` misses nothing and sees nothing twice. It ends when the token or the browser session
+/// does, or no longer permits to read it.
 ///
 /// The oldest events of a session may have been compacted: then it begins with an event `compacted`, which holds what all of them
 /// added up to. A reader that has seen some of them, and not the last, gets 410 (`snapshot_required`) and begins anew.
@@ -78,25 +81,25 @@ struct From {
 )]
 async fn list_or_stream(
     State(app): State<App>,
-    caller: Caller,
+    reader: Reader,
     Path(session): Path<SessionId>,
     Query(from): Query<From>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let last = app.store.session_last_sequence(caller.org, session).await?;
+    let last = app.store.session_last_sequence(reader.org, session).await?;
     let last = last.ok_or_else(|| Problem::not_found("session"))?;
     let after = from.after.or(from.cursor).unwrap_or(0);
     if wants_stream(&headers) {
         let sequence = last_event_id(&headers, "Last-Event-ID is the sequence of an event")?;
         let after = sequence.unwrap_or(after);
         // Said before the stream begins, while there is a status to say it with.
-        app.store.events_after(caller.org, session, after, 1).await.map_err(|error| refused(error, last))?;
-        let stream = stream(app, caller.org, session, last, after).map(Ok::<_, Infallible>);
-        return Ok((STREAM_HEADERS, Body::from_stream(stream)).into_response());
+        app.store.events_after(reader.org, session, after, 1).await.map_err(|error| refused(error, last))?;
+        let stream = stream(app.clone(), reader.org, session, last, after).map(Ok::<_, Infallible>);
+        return Ok((STREAM_HEADERS, Body::from_stream(reader.reads(&app, stream))).into_response());
     }
     let limit = from.limit.unwrap_or(LIMIT_DEFAULT).clamp(1, PAGE);
     let events =
-        app.store.events_after(caller.org, session, after, limit).await.map_err(|error| refused(error, last))?;
+        app.store.events_after(reader.org, session, after, limit).await.map_err(|error| refused(error, last))?;
     Ok(Json(Page::of(events, limit, |event| event.sequence)).into_response())
 }
 

@@ -3,8 +3,8 @@
 //! The permission of a route stands in its description (`security` of `#[utoipa::path]`) and nowhere else: what people read is
 //! what is asked for. A route whose description names none takes any token; a route without a description is refused.
 //!
-//! Not here: who is calling (`auth`); what depends on the request and not on the route alone, which its handler
-//! asks (`Caller::may`).
+//! Not here: who is calling (`auth`); asking again while a stream goes on (`events::readers`); what depends on the
+//! request and not on the route alone, which its handler asks (`Caller::may`).
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -13,7 +13,7 @@ use axum::extract::{MatchedPath, Request};
 use axum::http::Method;
 use axum::middleware::Next;
 use axum::response::Response;
-use domain::permission::Permission;
+use domain::permission::{Permission, Permissions};
 use serde_json::Value;
 
 use crate::auth::Caller;
@@ -28,22 +28,33 @@ static GATES: LazyLock<HashMap<String, Vec<(Method, Needs)>>> = LazyLock::new(ga
 /// Lets a request through if its caller has a permission that its route takes.
 pub(crate) async fn guard(request: Request, next: Next) -> Result<Response, Problem> {
     let caller = request.extensions().get::<Caller>().ok_or_else(Problem::unauthenticated)?;
-    let needs = request.extensions().get::<MatchedPath>().and_then(|path| needs(path.as_str(), request.method()));
-    let needs = needs.ok_or_else(|| Problem::forbidden("this address has no description, and nobody may use it"))?;
-    if needs.is_empty() || needs.iter().any(|permission| caller.may(*permission)) {
+    let gate = request.extensions().get::<MatchedPath>().and_then(|path| Gate::of(path, request.method()));
+    let gate = gate.ok_or_else(|| Problem::forbidden("this address has no description, and nobody may use it"))?;
+    if gate.lets_through(caller.permissions) {
         return Ok(next.run(request).await);
     }
-    let names: Vec<&str> = needs.iter().map(|permission| permission.as_str()).collect();
+    let names: Vec<&str> = gate.0.iter().map(|permission| permission.as_str()).collect();
     Err(Problem::forbidden(format!(
         "this takes the permission {}, of the token and of its account's role",
         names.join(" or ")
     )))
 }
 
-fn needs(path: &str, method: &Method) -> Option<&'static Needs> {
-    // Axum answers HEAD with what answers GET.
-    let method = if method == Method::HEAD { &Method::GET } else { method };
-    GATES.get(path)?.iter().find(|(known, _)| known == method).map(|(_, needs)| needs)
+/// What one route takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Gate(&'static [Permission]);
+
+impl Gate {
+    /// `None`: the route has no description.
+    pub(crate) fn of(path: &MatchedPath, method: &Method) -> Option<Self> {
+        // Axum answers HEAD with what answers GET.
+        let method = if method == Method::HEAD { &Method::GET } else { method };
+        GATES.get(path.as_str())?.iter().find(|(known, _)| known == method).map(|(_, needs)| Self(needs))
+    }
+
+    pub(crate) fn lets_through(self, permissions: Permissions) -> bool {
+        self.0.is_empty() || self.0.iter().any(|permission| permissions.contains(*permission))
+    }
 }
 
 /// As the document says it in JSON: its types do not show what security requirements hold.

@@ -63,7 +63,7 @@ mod workspace;
 
 pub use crate::api_token::ApiToken;
 pub use crate::app::{App, AppParts, AppSecrets};
-pub use crate::drills::DrillRecords;
+pub use crate::drills::{DrillRecords, DrillState, LastDrill, Verdict as DrillVerdict};
 pub use crate::events::tails::Tails;
 pub use crate::metrics::Exposition;
 pub use crate::openapi::text as openapi;

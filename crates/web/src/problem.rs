@@ -255,6 +255,13 @@ impl Problem {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", "The body is too large", detail)
     }
 
+    /// The connection ends with it: what still comes of the body is for nobody.
+    pub(crate) fn timeout() -> Self {
+        let detail = "the request's body stopped on its way for half a minute, or took longer than twenty: send it again, and a \
+            file in smaller parts";
+        Self::new(StatusCode::REQUEST_TIMEOUT, "timeout", "The body did not arrive", detail)
+    }
+
     pub(crate) fn range_behind_the_end(size: u64) -> Self {
         let detail = format!("the range begins behind the end: there are {size} bytes");
         Self::new(StatusCode::RANGE_NOT_SATISFIABLE, "range_not_satisfiable", "There is no such part", detail)
@@ -350,6 +357,9 @@ impl IntoResponse for Problem {
         }
         if self.status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        if self.status == StatusCode::REQUEST_TIMEOUT {
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         if self.code == NOT_REMEMBERED {
             response.extensions_mut().insert(AskAgain);

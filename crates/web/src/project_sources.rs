@@ -109,7 +109,10 @@ impl From<ProjectSource> for ProjectSourceView {
 // No `Debug`: it may hold a credential.
 #[derive(Deserialize, ToSchema)]
 #[schema(as = NewProjectSource, example = json!({"name": "shop", "upload_id": "0192a000-0000-7000-8000-0000000000a1"}))]
-#[serde(untagged, expecting = "it has a name, and either an upload_id or a repository with its url")]
+#[serde(
+    untagged,
+    expecting = "it has a name of 1 to 200 characters to be seen, and either an upload_id or a repository with its url"
+)]
 enum Create {
     Uploaded(CreateOfUpload),
     Fetched(CreateOfRepository),

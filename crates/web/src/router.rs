@@ -10,6 +10,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::app::App;
+use crate::bounds::Patience;
 use crate::problem::Problem;
 use crate::{
     agents, artifacts, audit, auth, billing, bindings, bounds, browser_sessions, byok_keys, channel_identities,
@@ -24,6 +25,11 @@ pub(crate) const BODY_LIMIT: usize = 1024 * 1024;
 /// The whole API. Everything under `/api` needs a token or a browser session; signing in does not, nor does the billing provider's
 /// webhook, which is signed.
 pub fn router(app: App) -> Router {
+    router_with(app, Patience::default())
+}
+
+/// With other patience for bodies that stop on their way.
+pub(crate) fn router_with(app: App, patience: Patience) -> Router {
     observe::describe();
     let routes = Router::from(described())
         .route_layer(from_fn_with_state(app.clone(), idempotency::once))
@@ -38,7 +44,7 @@ pub fn router(app: App) -> Router {
         .method_not_allowed_fallback(|| async { Problem::method_not_allowed() })
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
         .layer(CatchPanicLayer::custom(panicked))
-        .layer(from_fn(bounds::keep))
+        .layer(from_fn_with_state(patience, bounds::keep))
         .layer(from_fn(observe::measure))
         .layer(from_fn_with_state(app.clone(), observe::identify))
         .with_state(app)

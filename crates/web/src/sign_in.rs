@@ -24,6 +24,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use chrono::TimeDelta;
 use clock::Sources;
+use domain::name::tidied;
 use ids::OrgId;
 use secrets::SecretBytes;
 use serde::Deserialize;
@@ -249,7 +250,7 @@ fn is_ours(path: &str) -> bool {
 
 fn user_agent(headers: &HeaderMap) -> String {
     let told = headers.get(header::USER_AGENT).map(|value| String::from_utf8_lossy(value.as_bytes()));
-    told.unwrap_or_default().chars().filter(|c| !c.is_control()).take(USER_AGENT_MAX).collect()
+    tidied(&told.unwrap_or_default(), USER_AGENT_MAX)
 }
 
 fn failed(error: ProviderError) -> Refusal {

@@ -315,6 +315,7 @@ fn new_token(text: &ApiToken, scopes: &[Scope]) -> NewToken {
         account: AccountId::from(uuid::Uuid::nil()),
         name: "test".into(),
         hash: text.hash(),
+        prefix: text.prefix(),
         last_four: text.last_four(),
         scopes: scopes.to_vec(),
         expires_at: None,

@@ -33,11 +33,16 @@ struct TokenView {
     token_id: TokenId,
     account_id: AccountId,
     name: String,
+    /// What it begins with. `null`: it was made before that was kept, or its account was erased.
+    prefix: Option<String>,
     last_four: String,
     #[schema(value_type = Vec<String>, example = json!(["read"]))]
     scopes: Vec<Scope>,
     #[schema(value_type = String, format = DateTime)]
     created_at: Timestamp,
+    /// To the minute: a use is told when about one has passed. `null`: never, or not since it is noted.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    last_used_at: Option<Timestamp>,
     #[schema(value_type = Option<String>, format = DateTime)]
     expires_at: Option<Timestamp>,
     #[schema(value_type = Option<String>, format = DateTime)]
@@ -46,8 +51,19 @@ struct TokenView {
 
 impl From<Token> for TokenView {
     fn from(token: Token) -> Self {
-        let Token { token_id, account_id, name, last_four, scopes, created_at, expires_at, revoked_at } = token;
-        Self { token_id, account_id, name, last_four, scopes, created_at, expires_at, revoked_at }
+        let Token { token_id, account_id, name, prefix, last_four, scopes, created_at, .. } = token;
+        Self {
+            token_id,
+            account_id,
+            name,
+            prefix,
+            last_four,
+            scopes,
+            created_at,
+            last_used_at: token.last_used_at,
+            expires_at: token.expires_at,
+            revoked_at: token.revoked_at,
+        }
     }
 }
 
@@ -64,7 +80,8 @@ struct CreatedToken {
 struct NewToken {
     #[schema(inline)]
     name: Name,
-    #[schema(min_items = 1, example = json!(["read"]))]
+    /// One that is named again counts once.
+    #[schema(min_items = 1, max_items = 29, example = json!(["read"]))]
     scopes: Vec<Scope>,
     /// Default: the caller's own.
     account_id: Option<AccountId>,
@@ -103,8 +120,9 @@ async fn create(
         account,
         name: new.name.trimmed(),
         hash: token.hash(),
+        prefix: token.prefix(),
         last_four: token.last_four(),
-        scopes: new.scopes,
+        scopes: each_once(&new.scopes),
         expires_at: new.expires_at,
     };
     let created = app.store.token_create(caller.org, &new, &caller.actor()).await?;
@@ -116,6 +134,10 @@ fn check(caller: &Caller, account: AccountId, scopes: &[Scope]) -> Result<(), Pr
     if scopes.is_empty() {
         return Err(Problem::invalid("scopes has at least one of read, write, operator, or the name of a permission"));
     }
+    let all = Scope::all().count();
+    if scopes.len() > all {
+        return Err(Problem::invalid(format!("scopes has at most {all} entries: there are no more scopes")));
+    }
     if !may_grant(&caller.scopes, scopes) {
         return Err(Problem::forbidden("a token can't have a scope that the token which makes it lacks"));
     }
@@ -123,6 +145,17 @@ fn check(caller: &Caller, account: AccountId, scopes: &[Scope]) -> Result<(), Pr
         return Err(Problem::forbidden("making a token for another account takes the permission tokens.manage"));
     }
     Ok(())
+}
+
+/// In the order in which they came.
+fn each_once(scopes: &[Scope]) -> Vec<Scope> {
+    let mut kept = Vec::new();
+    for scope in scopes {
+        if !kept.contains(scope) {
+            kept.push(*scope);
+        }
+    }
+    kept
 }
 
 /// The tokens of the org, without their texts, oldest first.
@@ -175,13 +208,16 @@ mod tests {
         let created = world.post("/api/tokens", body).await.expect(201);
         insta::assert_json_snapshot!(created, {
             ".token_id" => "[id]", ".account_id" => "[id]", ".token" => "[token]", ".last_four" => "[last_four]",
+            ".prefix" => "[prefix]",
         }, @r#"
         {
           "account_id": "[id]",
           "created_at": "2024-10-04T00:00:00Z",
           "expires_at": null,
           "last_four": "[last_four]",
+          "last_used_at": null,
           "name": "ci",
+          "prefix": "[prefix]",
           "revoked_at": null,
           "scopes": [
             "read"
@@ -194,6 +230,43 @@ mod tests {
         world.get_as(token, "/api/usage").await.expect(200);
         let list = world.get("/api/tokens").await;
         assert!(!String::from_utf8_lossy(&list.body).contains(token));
+    }
+
+    #[tokio::test]
+    async fn a_token_tells_how_it_begins_and_when_it_was_last_used() {
+        let world = World::new().await;
+        let made = async || world.post("/api/tokens", json!({"name": "t", "scopes": ["read"]})).await.expect(201);
+        let (used, unused) = (made().await, made().await);
+        let text = used["token"].as_str().unwrap();
+        world.clock.advance(chrono::TimeDelta::minutes(3));
+        world.get_as(text, "/api/usage").await.expect(200);
+        world.app.store.token_uses_write().await.unwrap();
+        let listed = world.get("/api/tokens").await.expect(200);
+        let shown = |made: &serde_json::Value| {
+            let items = listed["items"].as_array().unwrap();
+            items.iter().find(|item| item["token_id"] == made["token_id"]).unwrap().clone()
+        };
+        assert_eq!(shown(&used)["last_used_at"], "2024-10-04T00:03:00Z");
+        assert_eq!(shown(&unused)["last_used_at"], serde_json::Value::Null);
+        assert_eq!((&shown(&used)["prefix"], &used["prefix"]), (&json!(text[..8]), &json!(text[..8])));
+    }
+
+    #[tokio::test]
+    async fn a_scope_that_is_named_again_is_kept_once_and_more_than_there_are_are_refused() {
+        let world = World::new().await;
+        let make = async |scopes: &[&str]| world.post("/api/tokens", json!({"name": "t", "scopes": scopes})).await;
+        let created = make(&["write", "read", "write", "audit.read", "read"]).await.expect(201);
+        assert_eq!(created["scopes"], json!(["write", "read", "audit.read"]));
+        let listed = world.get("/api/tokens").await.expect(200);
+        let kept = listed["items"].as_array().unwrap().iter().find(|item| item["token_id"] == created["token_id"]);
+        assert_eq!(kept.unwrap()["scopes"], created["scopes"]);
+
+        let most = Scope::all().count();
+        assert_eq!(make(&vec!["read"; most]).await.expect(201)["scopes"], json!(["read"]));
+        make(&vec!["read"; most + 1]).await.expect_problem(422, "invalid");
+        let described = serde_json::to_value(crate::openapi::document()).unwrap();
+        let described = &described["components"]["schemas"]["NewToken"]["properties"]["scopes"];
+        assert_eq!(described["maxItems"], most, "the description says the same");
     }
 
     #[tokio::test]

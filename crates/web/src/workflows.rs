@@ -289,7 +289,7 @@ mod tests {
         triggers[0]: an interval of 0 s is not between 1 and 31622400 s
         triggers[0]: the one time 2024-10-03 00:00:00 UTC has passed
         a workflow has at most 20 triggers
-        Failed to deserialize the JSON body into the target type: name: it has 1 to 200 characters, and no NUL at line 1 column 211
+        Failed to deserialize the JSON body into the target type: name: it has 1 to 200 characters at line 1 column 211
         Failed to deserialize the JSON body into the target type: prompt: it has 1 to 32000 characters, and no NUL at line 1 column 32029
         missed_window_s is 0 to 2678400 seconds
         Failed to deserialize the JSON body into the target type: state: unknown variant `archived`, expected `active` or `paused` at line 1 column 63

@@ -3,6 +3,7 @@
 //! The projection is kept here while the lease is held, so that folding costs no read. Each append names the sequence
 //! that it follows: if the row is elsewhere, nothing is written.
 
+use clock::Timestamp;
 use domain::event::Event;
 use domain::projection::Projection;
 use domain::spend::{ModelSpend, Spent};
@@ -32,6 +33,8 @@ pub(crate) struct Journal {
 /// What a command used.
 #[derive(Debug, Default)]
 struct Usage {
+    /// When this attempt began. `None`: it has not.
+    begun_at: Option<Timestamp>,
     /// As agents say themselves.
     input_tokens: i64,
     output_tokens: i64,
@@ -95,7 +98,7 @@ impl Journal {
     }
 
     /// From here on it is about `command`. What lost attempts at it spent with providers was spent, and is metered with it; what
-    /// agents say of themselves counts for the last attempt only.
+    /// agents say of themselves, and time, count for the last attempt only.
     pub(crate) async fn take_up(&mut self, command: &NextCommand) -> Result<(), Halt> {
         self.usage = Usage::default();
         if command.attempt > 0 {
@@ -111,6 +114,7 @@ impl Journal {
 
     /// Appends what is pending, as the beginning of `command`'s turn. Gives back what people have said to it already.
     pub(crate) async fn start(&mut self, command: &NextCommand) -> Result<Spoken, Halt> {
+        self.usage.begun_at = Some(self.store.sources().now());
         let spoken = self.store.turn_start(&self.lease, &self.append(), command).await?;
         self.appended();
         Ok(spoken)
@@ -143,6 +147,7 @@ impl Journal {
             sentence: ending.sentence,
             turn: ending.turn,
             checkpoint: ending.checkpoint,
+            turn_ms: self.usage.turn_ms(self.store.sources().now()),
             input_tokens: self.usage.input_tokens + self.spent().input_tokens,
             output_tokens: self.usage.output_tokens + self.spent().output_tokens,
             models: self.usage.models.clone(),
@@ -170,6 +175,11 @@ impl Journal {
 }
 
 impl Usage {
+    /// How long this attempt has been at work. A clock that was set back makes it shorter, and never less than nothing.
+    fn turn_ms(&self, now: Timestamp) -> i64 {
+        self.begun_at.map_or(0, |begun_at| (now - begun_at).num_milliseconds().max(0))
+    }
+
     fn add(&mut self, event: &Event) {
         let Event::UsageRecorded { input_tokens, output_tokens, model } = event else { return };
         let (input_tokens, output_tokens) = (*input_tokens, *output_tokens);

@@ -59,7 +59,7 @@ impl ModelAccess for Models {
         if !self.doors.lead_to(provider) {
             return Err(format!("{provider} is not asked from here: a copy for a drill asks nobody"));
         }
-        let revealed = self.store.byok_reveal(org, key, session, ACTOR).await.map_err(|error| unread(&error))?;
+        let revealed = self.store.byok_reveal(org, key, Some(session), ACTOR).await.map_err(|error| unread(&error))?;
         let (sealed, number) = revealed.ok_or_else(missing)?;
         let aad = byok_aad(org, key);
         let envelope = Envelope {

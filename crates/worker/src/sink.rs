@@ -6,10 +6,14 @@ use std::path::PathBuf;
 use agents::{EventSink, Publication, SinkError, Steering};
 use async_trait::async_trait;
 use domain::event::{Event, MessageRole, steering_message_id};
+use domain::name::tidied;
 use ids::{ArtifactId, CommandId};
 use objects::{Blob, ObjectKeys, Objects};
 use store::{BlobRow, Lease, NewArtifact};
 use tokio::sync::mpsc;
+
+/// Characters of an artifact's name.
+const NAME_MAX: usize = 1_000;
 
 /// What the agent tells.
 #[derive(Debug)]
@@ -71,7 +75,8 @@ impl Sink {
         let keys = ObjectKeys { org: self.lease.org, generation: self.lease.token.generation };
         let key = keys.artifact(self.lease.session, artifact);
         let blob = self.objects.put(&key, bytes.into()).await.map_err(|error| SinkError::Publish(error.into()))?;
-        Ok(NewArtifact { artifact, name: publication.name, media_type: publication.media_type, blob: blob_row(blob) })
+        let name = shown(&publication.name);
+        Ok(NewArtifact { artifact, name, media_type: publication.media_type, blob: blob_row(blob) })
     }
 
     /// A file of the workspace. A link is not followed: it may lead to what is the worker's, or another session's.
@@ -84,6 +89,12 @@ impl Sink {
         };
         tokio::task::spawn_blocking(read).await?
     }
+}
+
+/// What people see as the artifact's name. The file has the name that the agent gave it.
+fn shown(name: &str) -> String {
+    let name = tidied(name, NAME_MAX);
+    if name.is_empty() { "unnamed".to_owned() } else { name }
 }
 
 pub(crate) fn blob_row(blob: Blob) -> BlobRow {

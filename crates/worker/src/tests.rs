@@ -5,6 +5,7 @@ mod recovery;
 mod sources;
 mod spending;
 mod steering;
+mod time;
 mod turns;
 mod workspaces;
 mod world;

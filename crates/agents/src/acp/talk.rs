@@ -10,7 +10,7 @@ use domain::event::Event;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use self::tell::cut;
+use self::tell::{cut, titled};
 use super::Waiting;
 use super::kept::Live;
 use super::lines::Line;
@@ -18,8 +18,6 @@ use super::settings::AcpLimits;
 use super::wire::{self, Asked, End, Said};
 use crate::{EventSink, ModelDoor, Outcome, SinkError, Turn};
 
-/// Of a title.
-const TITLE_BYTES: usize = 500;
 /// Of what is told of an error of its own.
 const ERROR_BYTES: usize = 1_000;
 
@@ -294,8 +292,8 @@ impl<'a> Talk<'a> {
 
     async fn wait_for_a_person(&mut self, asked: &Asked) -> Result<Done, Stop> {
         let known = self.live.calls.get(&asked.call.id).and_then(|known| known.title.clone());
-        let title = asked.call.title.clone().or(known).unwrap_or_else(|| "something that it does not name".into());
-        let title = cut(&title, TITLE_BYTES);
+        let title = asked.call.title.as_deref().and_then(titled).or(known);
+        let title = title.unwrap_or_else(|| "something that it does not name".into());
         let request_id = self.name("request");
         self.sink.emit(Event::ApprovalRequested { request_id, title: title.clone() }).await?;
         Ok((Outcome::AwaitingApproval, Some(Waiting { title, digest: asked.digest.clone() })))

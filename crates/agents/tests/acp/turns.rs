@@ -99,6 +99,17 @@ async fn an_agent_that_does_not_find_its_session_begins_another_and_says_so() {
 }
 
 #[tokio::test]
+async fn what_a_person_decides_by_shows_all_that_it_has() {
+    for (title, shown) in
+        [("Delete \u{202e}txt.a\u{202c}\u{200b}", "Delete txt.a"), ("\u{200b}", "something that it does not name")]
+    {
+        let mut world = World::new(settings());
+        let (outcome, seen) = world.prompt(&format!("permission {title}")).await;
+        assert_eq!((outcome, seen.approvals()), (Outcome::AwaitingApproval, vec![shown]));
+    }
+}
+
+#[tokio::test]
 async fn a_permission_waits_for_a_person_and_the_same_process_goes_on() {
     let mut world = World::new(settings());
     let (outcome, seen) = world.prompt("permission Delete it\npid").await;

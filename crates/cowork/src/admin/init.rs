@@ -5,6 +5,7 @@
 use std::process::ExitCode;
 
 use clap::Args;
+use domain::name;
 use domain::tenancy::{Role, Scope, normal_email};
 use ids::{AccountId, OrgId, SystemId};
 use serde::Serialize;
@@ -15,6 +16,9 @@ use crate::cli::ConfigArgs;
 use crate::failure::Failure;
 use crate::installation::Installation;
 use crate::process::Process;
+
+/// Characters of an org's name.
+const NAME_MAX: usize = 200;
 
 #[derive(Debug, Args)]
 pub(crate) struct Init {
@@ -98,14 +102,8 @@ pub(crate) async fn make(
 }
 
 fn checked(org: &str, email: &str) -> Result<(String, String), Failure> {
-    let org = org.trim().to_owned();
-    if !(1..=200).contains(&org.chars().count()) {
-        return Err(Failure::could_not(
-            "The org can't have that name.",
-            "a name has 1 to 200 characters",
-            "Choose another.",
-        ));
-    }
+    let org = name::read(org, NAME_MAX)
+        .map_err(|error| Failure::could_not("The org can't have that name.", error, "Choose another."))?;
     let email = normal_email(email).ok_or_else(|| {
         Failure::could_not("The owner can't have that address.", "it is not an email address", "Correct --email.")
     })?;
@@ -136,6 +134,7 @@ fn new_token(token: &ApiToken) -> NewToken {
         account: AccountId::from(uuid::Uuid::nil()),
         name: "first token".into(),
         hash: token.hash(),
+        prefix: token.prefix(),
         last_four: token.last_four(),
         scopes: vec![Scope::Read, Scope::Write, Scope::Operator],
         expires_at: None,
@@ -148,4 +147,18 @@ fn already_initialised() -> Failure {
         "it has an org; nothing was changed",
         "Use the token that was shown then; orgs, members and tokens are made through the API.",
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_org_that_is_made_by_hand_is_called_as_any_other_may_be() {
+        let kept = |org: &str| checked(org, "ada@example.org").map(|(org, _)| org).ok();
+        assert_eq!(kept(" cafe\u{301} "), Some("caf\u{e9}".to_owned()));
+        for org in ["", " ", "\u{200b}", "a\u{202e}b", "a\nb", &"x".repeat(201)] {
+            assert_eq!(kept(org), None, "{org:?}");
+        }
+    }
 }

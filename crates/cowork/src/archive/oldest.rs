@@ -1,15 +1,19 @@
-//! The oldest backup that could be restored, and whether the recovery ledger remembers all that happened since.
+//! What an archive has after a backup, noted; the oldest backup that could be restored, and whether the recovery ledger remembers all
+//! that happened since.
 //!
 //! Whoever backs up is told, and so is `cowork doctor`, before a restore has to say that it forgot something.
 //!
-//! Not here: dropping what the ledger keeps no longer (`scheduler`), copies of an archive: nobody knows of them.
+//! Not here: dropping what the ledger keeps no longer (`scheduler`), how old the newest may be (`doctor`), copies of an archive: nobody
+//! knows of them.
 
 use std::path::Path;
 
+use ::archive::Manifest;
 use chrono::TimeDelta;
 use ids::SystemId;
 use ledger::Reach;
 use objects::Objects;
+use store::NotedBackup;
 
 use super::{open, unusable};
 use crate::failure::Failure;
@@ -20,16 +24,21 @@ pub(crate) fn retention(config: &config::Ledger) -> TimeDelta {
     TimeDelta::days(config.retention_days.into())
 }
 
-/// Writes down that the archive took a backup of the system, and how old its oldest is.
-pub(crate) async fn note(installation: &Installation, folder: &Path, system: SystemId) -> Result<(), Failure> {
-    let archive = open(folder)?;
+/// Writes down that the archive took the backup `taken`, and how old its oldest of that system is.
+pub(crate) async fn note(installation: &Installation, folder: &Path, taken: &Manifest) -> Result<(), Failure> {
+    let (archive, system) = (open(folder)?, taken.system.system_id);
     // One that can't be read can't be restored. The oldest come first, so the others need not be read.
     let readable = archive.backups().map_err(unusable)?.into_iter().filter_map(|id| archive.read(id).ok());
     let mut ours = readable.map(|backup| backup.manifest).filter(|manifest| manifest.system.system_id == system);
     let now = installation.store.sources().now();
     let oldest = ours.next().map_or(now, |manifest| manifest.snapshot.taken_at);
     let unused_since = Reach::of_retention(retention(&installation.config.ledger), now).kept_from();
-    installation.store.archive_note(archive.id(), oldest, unused_since).await?;
+    let newest = NotedBackup {
+        backup_id: taken.backup_id,
+        generation: taken.system.generation,
+        taken_at: taken.snapshot.taken_at,
+    };
+    installation.store.archive_note(archive.id(), newest, oldest, unused_since).await?;
     Ok(())
 }
 

@@ -1,14 +1,24 @@
-//! What can be looked at without the database: secrets, objects, agents.
+//! What can be looked at without the database: secrets, objects, agents, the last drill.
+//!
+//! Not here: whether a drill's report is what was signed (`cowork drill verify`).
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
+use chrono::TimeDelta;
+use clock::Timestamp;
 use config::Config;
 use objects::{Objects, ObjectsError};
 use uuid::Uuid;
+use web::{DrillRecords, DrillState, DrillVerdict, LastDrill};
 
 use crate::failure::Failure;
 use crate::process::Process;
+
+/// A week, and a day for whoever is late. As the alert `CoworkDrillOld`.
+const DRILL_AGE_MAX: TimeDelta = TimeDelta::days(8);
+/// What began longer ago and has not ended is not going on any more.
+const DRILL_MAX: TimeDelta = TimeDelta::days(1);
 
 /// Every secret has a value, and the adapter key is one.
 pub(super) fn secrets(config: &Config, process: &Process) -> Result<String, Failure> {
@@ -70,4 +80,89 @@ pub(super) fn agents(config: &Config) -> Result<String, Failure> {
 
 fn is_program(path: &Path) -> bool {
     path.metadata().is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
+}
+
+/// The drill that began last has passed, not long ago. Whoever names no folder of drills is not asked.
+pub(super) async fn drills(config: &Config, now: Timestamp) -> Result<String, Failure> {
+    let Some(folder) = &config.drills.folder else { return Ok("no folder of them is configured".into()) };
+    let last = DrillRecords::new(Some(folder.clone()), None, None).last().await.map_err(|error| {
+        let advice = "Let this account read what drills.folder names, or correct it.";
+        Failure::could_not("The folder of drills can't be read.", error, advice)
+    })?;
+    judge_last(last.as_ref(), now)
+}
+
+fn judge_last(last: Option<&LastDrill>, now: Timestamp) -> Result<String, Failure> {
+    let run = "Run `cowork drill run`, and see that its timer runs.";
+    let Some(last) = last else {
+        return Err(Failure::failed("No drill was run.", "the folder that drills.folder names has none", run));
+    };
+    let LastDrill { drill_id, started_at, .. } = last;
+    let at = last.finished_at.unwrap_or(*started_at);
+    match (last.state, last.verdict) {
+        (DrillState::Concluded, Some(DrillVerdict::Passed)) if now - at <= DRILL_AGE_MAX => {
+            Ok(format!("the last one passed, at {at}"))
+        }
+        (DrillState::Concluded, Some(DrillVerdict::Passed)) => {
+            let detail = format!("the last one, {drill_id}, passed at {at}");
+            Err(Failure::failed("No drill was run for too long.", detail, run))
+        }
+        (DrillState::Concluded, _) => {
+            let detail = format!("{drill_id}, which ended at {at}");
+            let advice = "Read its report: its first row that did not pass says what would not have come back.";
+            Err(Failure::failed("The last drill did not pass.", detail, advice))
+        }
+        (DrillState::Interrupted, _) if now - at <= DRILL_MAX => Ok(format!("one began at {at} and has not ended")),
+        (DrillState::Interrupted, _) => {
+            let detail = format!("{drill_id} began at {at} and never came to its end");
+            let advice = "Run `cowork drill clean`, which removes what it left, and then another one.";
+            Err(Failure::failed("The last drill was interrupted.", detail, advice))
+        }
+        (DrillState::Unreadable, _) => {
+            let detail = format!("{drill_id}, which began at {at}; GET /api/drills says why");
+            Err(Failure::failed("What the last drill left can't be understood.", detail, run))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::DateTime;
+    use ids::DrillId;
+
+    use super::*;
+
+    const START: Timestamp = DateTime::UNIX_EPOCH;
+
+    fn last(state: DrillState, verdict: Option<DrillVerdict>) -> LastDrill {
+        let finished_at = verdict.map(|_| START + TimeDelta::hours(1));
+        LastDrill { drill_id: DrillId::from(Uuid::nil()), started_at: START, state, verdict, finished_at }
+    }
+
+    /// What is said of it `hours` after it began.
+    #[track_caller]
+    fn check(last: Option<&LastDrill>, hours: i64, expected: Result<&str, &str>) {
+        let judged = judge_last(last, START + TimeDelta::hours(hours));
+        let told = judged.as_deref().map_err(|failure| failure.parts().0);
+        match (told, expected) {
+            (Ok(told), Ok(part)) => assert!(told.contains(part), "{told}"),
+            (told, expected) => assert_eq!(told, expected),
+        }
+    }
+
+    #[test]
+    fn a_drill_that_is_old_or_did_not_pass_or_never_ended_is_not_good() {
+        let passed = last(DrillState::Concluded, Some(DrillVerdict::Passed));
+        check(Some(&passed), 8 * 24 + 1, Ok("the last one passed"));
+        check(Some(&passed), 8 * 24 + 2, Err("No drill was run for too long."));
+        for verdict in [DrillVerdict::Failed, DrillVerdict::CouldNotVerify] {
+            check(Some(&last(DrillState::Concluded, Some(verdict))), 2, Err("The last drill did not pass."));
+        }
+        let interrupted = last(DrillState::Interrupted, None);
+        check(Some(&interrupted), 24, Ok("has not ended"));
+        check(Some(&interrupted), 25, Err("The last drill was interrupted."));
+        let unreadable = last(DrillState::Unreadable, None);
+        check(Some(&unreadable), 1, Err("What the last drill left can't be understood."));
+        check(None, 1, Err("No drill was run."));
+    }
 }

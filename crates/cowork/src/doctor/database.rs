@@ -1,9 +1,9 @@
-//! What the database tells: itself, how it keeps tenants apart, its clock, the ledger's generation, the oldest backup, where
-//! channels lead, who is alive, what waits.
+//! What the database tells: itself, how it keeps tenants apart, its clock, the ledger's generation and what it is owed, the oldest and
+//! the newest backup, where channels lead, who is alive, what waits and for how long.
 
 use chrono::TimeDelta;
 use objects::Objects;
-use store::{Generation, RUNTIME_ROLE, Store};
+use store::{Backlog, Generation, RUNTIME_ROLE, Store};
 
 use super::Check;
 use crate::archive::oldest;
@@ -16,8 +16,12 @@ use crate::serve::egress;
 const SKEW_MAX: TimeDelta = TimeDelta::seconds(2);
 /// A process beats every 5 s.
 const ALIVE_WITHIN: TimeDelta = TimeDelta::seconds(15);
-/// An idle worker takes a command within half a second.
-const COMMAND_AGE_MAX_MS: i64 = 60_000;
+/// An idle worker takes a command within half a second, and so do gateways and schedulers with what is theirs.
+const AGE_MAX_MS: i64 = 60_000;
+/// Schedulers tell the ledger what was left over within seconds. It may be away for a moment.
+const UNTOLD_AGE_MAX_MS: i64 = 300_000;
+/// Backups are daily in `deploy/`, so one of them failed and the next one is late.
+const BACKUP_AGE_MAX: TimeDelta = TimeDelta::days(2);
 const ROLES: [&str; 4] = ["web", "worker", "scheduler", "gateway"];
 
 /// In the order of `NAMES`.
@@ -38,11 +42,11 @@ pub(super) async fn look(installation: &Installation) -> Vec<Check> {
         Check::of("keys", keys(installation).await),
         Check::of("clock", clock(installation).await),
         Check::of("ledger", ledger(installation, &generation).await),
-        Check::of("backups", oldest::covered(installation, generation.system_id).await),
+        backups(installation, &generation).await,
         Check::of("channels", channels(installation).await),
         Check::of("roles", roles(installation, &generation).await),
         Check::of("maintenance", maintenance(installation).await),
-        Check::of("backlog", backlog(installation).await),
+        backlog(installation).await,
     ]
 }
 
@@ -140,8 +144,50 @@ async fn ledger(installation: &Installation, generation: &Generation) -> Result<
             "Leave its roles stopped: the restored system works.",
         ));
     }
-    let untold = installation.store.diagnostics_backlog().await?.effects_untold;
-    Ok(format!("it is this system's; {untold} effects wait to be told"))
+    untold(&installation.store.diagnostics_backlog().await?)
+}
+
+/// What happened is told within minutes.
+fn untold(backlog: &Backlog) -> Result<String, Failure> {
+    let effects = backlog.effects_untold;
+    match backlog.oldest_untold_effect_age_ms.filter(|age_ms| *age_ms > UNTOLD_AGE_MAX_MS) {
+        None => Ok(format!("it is this system's; {effects} effects wait to be told")),
+        Some(age_ms) => Err(Failure::failed(
+            "The recovery ledger does not learn what happened.",
+            format!("{effects} effects wait to be told, the oldest for {}", span(age_ms)),
+            "See that a scheduler runs and what its log says, and that the roles' account can write into ledger.folder.",
+        )),
+    }
+}
+
+/// Nothing that is to be restored was forgotten, and what happened lately could be restored.
+async fn backups(installation: &Installation, generation: &Generation) -> Check {
+    match oldest::covered(installation, generation.system_id).await {
+        Ok(told) => Check::warned("backups", newest_backup(&installation.store, told).await),
+        Err(failure) => Check::of("backups", Err(failure)),
+    }
+}
+
+/// `told`: what is good of the oldest one. Where no archive is known, backups may be taken in another way.
+async fn newest_backup(store: &Store, told: String) -> Result<String, Failure> {
+    if store.archive_oldest_backup().await?.is_none() {
+        return Ok(told);
+    }
+    let Some(newest) = store.archive_newest_backup().await? else {
+        return Err(Failure::failed(
+            "No backup of this generation is known.",
+            format!("none was noted since the system was restored, or upgraded to this release; {told}"),
+            "Run `cowork backup`, and see that its timer runs.",
+        ));
+    };
+    if store.sources().now() - newest.taken_at <= BACKUP_AGE_MAX {
+        return Ok(format!("{told}; the newest is of {}", newest.taken_at));
+    }
+    Err(Failure::failed(
+        "No backup was taken for too long.",
+        format!("the newest that is known is {}, of {}; {told}", newest.backup_id, newest.taken_at),
+        "Run `cowork backup`, and see why its timer did not run.",
+    ))
 }
 
 /// None leads to an address that the gateway does not call. Names are not looked up: they may lead elsewhere where it runs.
@@ -183,21 +229,129 @@ async fn maintenance(installation: &Installation) -> Result<String, Failure> {
     ))
 }
 
-async fn backlog(installation: &Installation) -> Result<String, Failure> {
-    let backlog = installation.store.diagnostics_backlog().await?;
+async fn backlog(installation: &Installation) -> Check {
+    match installation.store.diagnostics_backlog().await {
+        Ok(backlog) => judge(&backlog),
+        Err(error) => Check::of("backlog", Err(error.into())),
+    }
+}
+
+/// What machines have to do and don't comes before what a person has to decide.
+fn judge(backlog: &Backlog) -> Check {
+    Check::of("backlog", in_time(backlog).and_then(|told| decided(backlog, told)))
+}
+
+fn in_time(backlog: &Backlog) -> Result<String, Failure> {
     let told = format!(
         "{} commands and {} deliveries wait, {} slots are due, {} dead letters",
         backlog.commands_pending, backlog.deliveries_pending, backlog.triggers_due, backlog.deliveries_dead
     );
-    let age = backlog.oldest_command_age_ms.unwrap_or(0);
-    if age > COMMAND_AGE_MAX_MS {
-        let detail = format!("the oldest command has waited for {} s; {told}", age / 1_000);
-        let advice = "See that workers run and what their log says; a session may also wait for an approval.";
-        return Err(Failure::failed("Work is not done.", detail, advice));
+    let ages = [
+        (
+            backlog.oldest_command_age_ms,
+            "the oldest command has waited",
+            "See that workers run and what their log says; a session may also wait for an approval.",
+        ),
+        (
+            backlog.oldest_lapsed_lease_age_ms,
+            "a session that its worker lost was not taken over",
+            "See that workers run, of this generation, and what their log says.",
+        ),
+        (
+            backlog.oldest_due_delivery_age_ms,
+            "a delivery that is due was not sent",
+            "See that gateways run and what their log says.",
+        ),
+        (backlog.oldest_due_trigger_age_ms, "a slot has not fired", "See that a scheduler runs and what its log says."),
+    ];
+    let late = ages.into_iter().filter_map(|(age_ms, what, advice)| {
+        let age_ms = age_ms.filter(|age_ms| *age_ms > AGE_MAX_MS)?;
+        Some((format!("{what} for {}", span(age_ms)), advice))
+    });
+    let (late, advice): (Vec<String>, Vec<&str>) = late.unzip();
+    if late.is_empty() {
+        return Ok(told);
     }
-    if backlog.deliveries_unknown > 0 {
-        let detail = format!("{} deliveries may have arrived; {told}", backlog.deliveries_unknown);
-        return Err(Failure::failed("Somebody has to decide.", detail, "See `cowork deliveries unknown list`."));
+    Err(Failure::failed("Work is not done.", format!("{}; {told}", late.join("; ")), advice.join(" ")))
+}
+
+/// `told`: what waits.
+fn decided(backlog: &Backlog, told: String) -> Result<String, Failure> {
+    let Some(age_ms) = backlog.oldest_unknown_delivery_age_ms else { return Ok(told) };
+    let unknown = backlog.deliveries_unknown;
+    Err(Failure::failed(
+        "Somebody has to decide.",
+        format!("{unknown} deliveries may have arrived, the oldest {} ago; {told}", span(age_ms)),
+        "See `cowork deliveries unknown list`.",
+    ))
+}
+
+/// For people: in the largest unit that it has two of.
+fn span(ms: i64) -> String {
+    const UNITS: [(i64, &str); 3] = [(86_400_000, "days"), (3_600_000, "h"), (60_000, "min")];
+    let unit = UNITS.into_iter().find(|(length, _)| ms >= 2 * length);
+    let (length, name) = unit.unwrap_or((1_000, "s"));
+    format!("{} {name}", ms / length)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Verdict;
+    use super::*;
+
+    const DAY_MS: i64 = 86_400_000;
+
+    #[test]
+    fn an_unknown_delivery_is_a_fault_that_says_how_old() {
+        let age = Some(3 * DAY_MS);
+        let backlog = Backlog { deliveries_unknown: 1, oldest_unknown_delivery_age_ms: age, ..Backlog::default() };
+        let check = judge(&backlog);
+        assert_eq!(check.verdict, Verdict::Failed);
+        assert!(check.detail.contains("1 deliveries may have arrived, the oldest 3 days ago"), "{check:?}");
+        assert!(check.advice.unwrap().contains("cowork deliveries unknown list"));
+        assert_eq!(judge(&Backlog::default()).verdict, Verdict::Passed);
     }
-    Ok(told)
+
+    #[test]
+    fn work_that_machines_leave_undone_is_a_fault_each_with_its_advice() {
+        let late = Some(AGE_MAX_MS + 1);
+        let idle = Backlog::default;
+        for (backlog, part, who) in [
+            (Backlog { oldest_command_age_ms: late, ..idle() }, "the oldest command", "workers"),
+            (Backlog { oldest_lapsed_lease_age_ms: late, ..idle() }, "was not taken over", "workers"),
+            (Backlog { oldest_due_delivery_age_ms: late, ..idle() }, "was not sent", "gateways"),
+            (Backlog { oldest_due_trigger_age_ms: late, ..idle() }, "has not fired", "scheduler"),
+        ] {
+            let unknown = Some(DAY_MS);
+            let check = judge(&Backlog { oldest_unknown_delivery_age_ms: unknown, ..backlog });
+            assert_eq!(check.verdict, Verdict::Failed, "{check:?}");
+            assert!(check.detail.contains(part) && check.detail.contains("for 60 s"), "{check:?}");
+            assert!(check.advice.unwrap().contains(who));
+        }
+        let in_time = Backlog { oldest_due_delivery_age_ms: Some(AGE_MAX_MS), ..idle() };
+        assert_eq!(judge(&in_time).verdict, Verdict::Passed);
+    }
+
+    #[test]
+    fn a_ledger_that_is_owed_something_for_minutes_is_a_fault() {
+        let owed = |age| Backlog { effects_untold: 2, oldest_untold_effect_age_ms: age, ..Backlog::default() };
+        assert!(untold(&owed(Some(UNTOLD_AGE_MAX_MS))).unwrap().contains("2 effects wait to be told"));
+        let failure = untold(&owed(Some(UNTOLD_AGE_MAX_MS + 1))).unwrap_err();
+        assert!(failure.parts().1.contains("the oldest for 5 min"), "{failure:?}");
+    }
+
+    #[test]
+    fn a_span_is_told_in_the_largest_unit_that_it_has_two_of() {
+        for (ms, told) in [
+            (0, "0 s"),
+            (119_999, "119 s"),
+            (120_000, "2 min"),
+            (7_199_999, "119 min"),
+            (7_200_000, "2 h"),
+            (2 * DAY_MS - 1, "47 h"),
+            (2 * DAY_MS, "2 days"),
+        ] {
+            assert_eq!(span(ms), told);
+        }
+    }
 }

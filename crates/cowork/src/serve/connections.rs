@@ -5,8 +5,8 @@
 //! stream of events that is the first answer of its connection is given over to `streamed`, for it may wait for hours; a later one
 //! stays with hyper, which may have more of the answers before it to write.
 //!
-//! Not here: what a request may hold (`web::bounds`) and how many one caller may make (`web::rate`). No TLS and no HTTP/2: a
-//! proxy in front has both.
+//! Not here: what a request may hold and how long its body may take (`web::bounds`), how many one caller may make
+//! (`web::rate`). No TLS and no HTTP/2: a proxy in front has both.
 
 use std::convert::Infallible;
 use std::error::Error;
@@ -171,7 +171,8 @@ fn prepare(stream: &TcpStream) {
 mod tests {
     use std::net::SocketAddr;
 
-    use axum::routing::get;
+    use axum::http::StatusCode;
+    use axum::routing::{get, post};
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::sync::Notify;
     use tokio::task::JoinHandle;
@@ -210,6 +211,7 @@ mod tests {
             let router = Router::new()
                 .route("/", get(async || "quick"))
                 .route("/slow", get(slow))
+                .route("/late", post(async || (StatusCode::REQUEST_TIMEOUT, [("connection", "close")])))
                 .route("/stream", get(async move || stream(heard.subscribe(), ended)));
             let task = tokio::spawn(async move { serve(listener, router, Sources::system(), limits, &token).await });
             Self { address, said, shutdown, asked, answer, task }
@@ -268,6 +270,14 @@ mod tests {
         let next = served.send(&asks("/")).await;
         assert!(!rest(stalled).await.contains("200 OK"));
         assert!(rest(next).await.ends_with("quick"), "there is one place, and it was free again");
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_ends_the_connection_does_so_though_the_rest_of_a_body_never_comes() {
+        let served = Served::with(PATIENT).await;
+        let half = "POST /late HTTP/1.1\r\nhost: localhost\r\ncontent-length: 9\r\n\r\nhalf";
+        let answer = rest(served.send(half).await).await;
+        assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
     }
 
     #[tokio::test]

@@ -4,7 +4,6 @@ use utoipa::openapi::{ObjectBuilder, RefOr, Schema, Type};
 use utoipa::{PartialSchema, ToSchema};
 
 use super::{ROLE_CHARS, RoleName, Scope};
-use crate::permission::Permission;
 
 impl PartialSchema for RoleName {
     fn schema() -> RefOr<Schema> {
@@ -19,8 +18,7 @@ impl ToSchema for RoleName {}
 
 impl PartialSchema for Scope {
     fn schema() -> RefOr<Schema> {
-        let whole = [Self::Read, Self::Write, Self::Operator].into_iter();
-        let all = whole.chain(Permission::ALL.iter().copied().map(Self::Only)).map(Self::as_str);
+        let all = Self::all().map(Self::as_str);
         let scope = ObjectBuilder::new().schema_type(Type::String).enum_values(Some(all));
         scope.description(Some("A group of permissions, or one by its name.")).build().into()
     }

@@ -81,7 +81,7 @@ impl Later {
         let wish = Wish::Approve { request_id: answered.1.clone() };
         tokio::try_join!(
             done(async || operator.token_revoke(self.revoked).await),
-            done(async || operator.member_remove(removed.0).await),
+            done(async || operator.member_remove(removed.0, None).await),
             done(async || operator.subject_erase(erased.account).await.map(drop)),
             done(async || operator.command_submit(answered.0, &key, &wish).await.map(drop)),
         )?;

@@ -192,3 +192,15 @@ async fn a_channel_for_known_people_takes_no_prompts_of_others() {
         assert_eq!(door.post(&world, "m2", &body).await.0, 422);
     }
 }
+
+#[tokio::test]
+async fn what_a_chat_calls_somebody_is_shown_without_what_nobody_sees() {
+    let world = World::new().await;
+    let channel = world.channel("http://127.0.0.1:9/").await;
+    let door = door_of(&world, channel).await;
+    for (id, name, shown) in [("ada", "Ada\u{202e}\nL.\u{200b}", "Ada L."), ("eve", "\u{200b}", "")] {
+        let body = json!({"thread": "general", "text": "a\u{202e}b", "sender": {"id": id, "name": name}});
+        assert_eq!(door.post(&world, id, &body.to_string()).await.0, 202);
+        assert_eq!(known(&world, id).await.name, shown);
+    }
+}

@@ -69,7 +69,7 @@ async fn a_retry_carries_the_same_id_and_the_same_body() {
     assert_eq!(seen.iter().map(|seen| seen.status).collect::<Vec<_>>(), [503, 429, 200]);
     assert!(seen.iter().all(|seen| seen.header("webhook-id") == delivery.delivery_id.to_string()));
     assert!(seen.iter().all(|one| one.body == seen[0].body));
-    let usage = world.store.usage_totals(world.org).await.unwrap();
+    let usage = world.store.usage_totals(world.org, None).await.unwrap();
     assert_eq!(usage.iter().find(|total| total.kind == "deliveries").map(|total| total.quantity), Some(1));
 }
 

@@ -151,6 +151,7 @@ async fn a_run_is_over_with_the_turn_that_it_began_whoever_steered_it() {
             sentence: "the turn is complete".into(),
             turn: Some(turn),
             checkpoint: None,
+            turn_ms: 0,
             input_tokens: 0,
             output_tokens: 0,
             models: Vec::new(),

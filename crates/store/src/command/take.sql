@@ -35,7 +35,7 @@ WITH asked AS (
         AND place NOT IN (SELECT place FROM known) AND (though_archived OR archived_at IS NULL)
         AND NOT (is_prompt AND EXISTS (
             SELECT FROM quotas
-            WHERE quotas.org_id = $1 AND quotas.kind IN ('turns', 'input_tokens', 'output_tokens', 'artifact_bytes')
+            WHERE quotas.org_id = $1 AND quotas.kind IN ('turns', 'turn_ms', 'input_tokens', 'output_tokens', 'artifact_bytes')
                 AND quantity_max <= (
                 SELECT coalesce(sum(quantity), 0) FROM usage_counters AS used
                 WHERE used.org_id = quotas.org_id AND used.kind = quotas.kind

@@ -19,7 +19,7 @@ WITH known AS (
     WHERE org_id = $1 AND session_id = $2 AND NOT EXISTS (SELECT FROM known) AND archived_at IS NULL
         AND NOT EXISTS (
             SELECT FROM quotas
-            WHERE quotas.org_id = $1 AND kind IN ('turns', 'input_tokens', 'output_tokens', 'artifact_bytes')
+            WHERE quotas.org_id = $1 AND kind IN ('turns', 'turn_ms', 'input_tokens', 'output_tokens', 'artifact_bytes')
                 AND quantity_max <= (
                 SELECT coalesce(sum(quantity), 0) FROM usage_counters AS used
                 WHERE used.org_id = quotas.org_id AND used.kind = quotas.kind

@@ -61,6 +61,7 @@ impl Talk {
             sentence: "the turn is over".into(),
             turn: Some(outcome),
             checkpoint: None,
+            turn_ms: 0,
             input_tokens: 0,
             output_tokens: 0,
             models: Vec::new(),

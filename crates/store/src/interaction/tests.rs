@@ -93,6 +93,7 @@ impl Asked {
             sentence: "done".into(),
             turn: Some(outcome),
             checkpoint: None,
+            turn_ms: 0,
             input_tokens: 0,
             output_tokens: 0,
             models: Vec::new(),

@@ -19,7 +19,7 @@ WITH ready AS (
         SELECT max(CASE period WHEN 'day' THEN ($6::date + 1)::timestamp ELSE date_trunc('month', $6::timestamp) + interval '1 month' END)
             AT TIME ZONE 'UTC'
         FROM quotas
-        WHERE quotas.org_id = ready.org_id AND kind IN ('turns', 'input_tokens', 'output_tokens', 'artifact_bytes')
+        WHERE quotas.org_id = ready.org_id AND kind IN ('turns', 'turn_ms', 'input_tokens', 'output_tokens', 'artifact_bytes')
             AND quantity_max <= (
                 SELECT coalesce(sum(quantity), 0) FROM usage_counters AS used
                 WHERE used.org_id = quotas.org_id AND used.kind = quotas.kind

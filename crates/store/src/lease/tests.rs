@@ -28,6 +28,7 @@ fn finish<'a>(append: Append<'a>, command: CommandId) -> Finish<'a> {
         sentence: "the turn is complete".into(),
         turn: Some(TurnOutcome::Completed),
         checkpoint: None,
+        turn_ms: 0,
         input_tokens: 2,
         output_tokens: 0,
         models: Vec::new(),

@@ -1,7 +1,7 @@
 //! Who is refused, who is put off, and who is not in whose way.
 
 use chrono::TimeDelta;
-use domain::command::{CommandState, Wish};
+use domain::command::{CommandState, WhileRunning, Wish};
 use domain::event::TurnOutcome;
 use ids::SessionId;
 use uuid::Uuid;
@@ -28,7 +28,7 @@ impl World {
         quotas.iter().find(|it| it.quota.kind == kind).unwrap().used
     }
 
-    /// Carries the command of a lease out, with 3 tokens in and 5 out.
+    /// Carries the command of a lease out, with 3 tokens in and 5 out, in a second.
     async fn finish(&self, lease: &Lease) {
         let held = self.store.lease_load(lease).await.unwrap();
         let next = held.next.unwrap();
@@ -39,6 +39,7 @@ impl World {
             sentence: "done".into(),
             turn: Some(TurnOutcome::Completed),
             checkpoint: None,
+            turn_ms: 1_000,
             input_tokens: 3,
             output_tokens: 5,
             models: Vec::new(),
@@ -75,13 +76,17 @@ async fn a_source_counts_once_however_many_meter_it_at_once() {
 #[tokio::test]
 async fn a_turn_counts_what_it_used_and_the_next_prompt_is_refused() {
     let world = World::new().await;
-    for (kind, max) in [(UsageKind::Turns, 9), (UsageKind::InputTokens, 3), (UsageKind::OutputTokens, 9)] {
+    for (kind, max) in
+        [(UsageKind::Turns, 9), (UsageKind::TurnMs, 9_000), (UsageKind::InputTokens, 3), (UsageKind::OutputTokens, 9)]
+    {
         world.allow(kind, max).await;
     }
     let (session, _) = world.ready().await;
     let lease = world.claim(1).await.remove(0);
     world.finish(&lease).await;
-    for (kind, used) in [(UsageKind::Turns, 1), (UsageKind::InputTokens, 3), (UsageKind::OutputTokens, 5)] {
+    for (kind, used) in
+        [(UsageKind::Turns, 1), (UsageKind::TurnMs, 1_000), (UsageKind::InputTokens, 3), (UsageKind::OutputTokens, 5)]
+    {
         assert_eq!(world.used(kind).await, used, "{kind}");
     }
     let refused = world.enqueue(session, "second").await;
@@ -92,6 +97,29 @@ async fn a_turn_counts_what_it_used_and_the_next_prompt_is_refused() {
     world.clock.advance(TimeDelta::days(1));
     world.enqueue(session, "second").await.unwrap();
     assert_eq!(world.used(UsageKind::Turns).await, 0);
+}
+
+#[tokio::test]
+async fn time_that_is_used_up_refuses_prompts_and_puts_off_what_waits() {
+    let world = World::new().await;
+    world.allow(UsageKind::TurnMs, 1_000).await;
+    world.ready().await;
+    world.ready().await;
+    let lease = world.claim(1).await.remove(0);
+    world.finish(&lease).await;
+    assert!(world.claim(9).await.is_empty());
+    let prompt = world.prompt(lease.session, "second");
+    for refused in [
+        world.store.command_enqueue(&prompt).await,
+        world.store.command_speak(&prompt, WhileRunning::Interrupt, None).await,
+    ] {
+        let Err(EnqueueError::OverQuota(used_up)) = refused else { panic!("{refused:?}") };
+        assert_eq!(used_up.kind, UsageKind::TurnMs);
+    }
+
+    world.allow(UsageKind::TurnMs, 1_001).await;
+    world.enqueue(lease.session, "second").await.unwrap();
+    assert_eq!(world.claim(9).await.len(), 2);
 }
 
 #[tokio::test]

@@ -353,6 +353,7 @@ async fn what_was_taken_out_of_force_stays_out_of_force() {
         account: members[0],
         name: "t".into(),
         hash: [9; 32],
+        prefix: "cow_abcd".into(),
         last_four: "abcd".into(),
         scopes: vec![Scope::Read],
         expires_at: None,

@@ -63,6 +63,7 @@ impl Three {
             sentence: "it ended".into(),
             turn: Some(outcome),
             checkpoint: Some(checkpoint),
+            turn_ms: 0,
             input_tokens: 2,
             output_tokens: 0,
             models: vec![spend(1), ModelSpend { model: ModelUse { name: None, ..spend(0).model }, ..spend(1) }],
@@ -118,7 +119,7 @@ async fn turns_that_end_together_are_each_written_as_if_alone() {
         requests: 2,
         requests_unknown: 2,
     };
-    assert_eq!(store.usage_by_model(world.org).await.unwrap(), [total(""), total("m")], "of two, by model");
+    assert_eq!(store.usage_by_model(world.org, None).await.unwrap(), [total(""), total("m")], "of two, by model");
 }
 
 #[tokio::test]

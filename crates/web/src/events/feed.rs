@@ -24,9 +24,9 @@ use utoipa_axum::routes;
 
 use super::{STREAM_HEADERS, broken_off, last_event_id, message, wants_stream};
 use crate::app::App;
-use crate::auth::Caller;
 use crate::events::follow::follow;
 use crate::events::kept::Frame;
+use crate::events::readers::Reader;
 use crate::events::tails::{Look, Next};
 use crate::extract::{Json, Query};
 use crate::page::Page;
@@ -73,7 +73,8 @@ impl std::convert::From<FeedEvent> for FeedItem {
 ///
 /// With `Accept: text/event-stream` it is a stream that goes on: the `id` of each message is the place of its event, and a reader that
 /// comes back with `Last-Event-ID` misses nothing and sees nothing twice. A stream that names no place begins with the present,
-/// and its first message is an `id` without data. A list that names none begins with the first event.
+/// and its first message is an `id` without data. A list that names none begins with the first event. A stream ends when the token or
+/// the browser session does, or no longer permits to read it.
 ///
 /// Of a session whose oldest events were compacted, an event `compacted` stands in the place of the last of them. It takes the place
 /// of whatever a reader has of the session, so one that comes back late misses nothing.
@@ -88,7 +89,7 @@ impl std::convert::From<FeedEvent> for FeedItem {
 )]
 async fn list_or_stream(
     State(app): State<App>,
-    caller: Caller,
+    reader: Reader,
     Query(from): Query<From>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
@@ -98,12 +99,12 @@ async fn list_or_stream(
     if wants_stream(&headers) {
         let present = app.store.feed_present(generation).await?;
         let after = last_event_id(&headers, WRONG_PLACE)?.or(cursor);
-        let body = feed(app, caller.org, present, after).map(Ok::<_, Infallible>);
-        return Ok((STREAM_HEADERS, Body::from_stream(body)).into_response());
+        let feed = feed(app.clone(), reader.org, present, after).map(Ok::<_, Infallible>);
+        return Ok((STREAM_HEADERS, Body::from_stream(reader.reads(&app, feed))).into_response());
     }
     let limit = from.limit.unwrap_or(LIMIT_DEFAULT).clamp(1, PAGE);
     let after = cursor.unwrap_or_else(FeedPlace::beginning);
-    let page = app.store.feed_after(generation, caller.org, after, limit).await?;
+    let page = app.store.feed_after(generation, reader.org, after, limit).await?;
     let items = page.events.into_iter().map(FeedItem::from).collect();
     Ok(Json(Page::of(items, limit, |item: &FeedItem| item.place)).into_response())
 }

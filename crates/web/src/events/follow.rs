@@ -3,7 +3,7 @@
 //! A reader that does not read is not asked for more, so nothing piles up for it. One that took too long for a single message is sent
 //! away when it reads again, so that it does not live on what it would only read late; it comes back with `Last-Event-ID`.
 //!
-//! Not here: what is new (`tails`).
+//! Not here: what is new (`tails`), that a stream ends with the right to read it (`readers`).
 
 use std::time::Duration;
 

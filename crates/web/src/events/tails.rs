@@ -4,7 +4,7 @@
 //! reader that is within what is kept takes it from there; one that is further behind reads the database a page at a time until
 //! it is. Nobody waits for anybody: a slow reader holds no event back and none in memory.
 //!
-//! Not here: reading what is new (`session`, `feed`), the streams (`follow`).
+//! Not here: reading what is new (`session`, `feed`), the streams (`follow`), who may read them (`readers`).
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -17,17 +17,19 @@ use store::{EventsWaiter, StoreError};
 use tokio::sync::watch;
 
 use crate::events::kept::{Frame, Kept};
+use crate::events::readers::Readers;
 
 /// Between two looks for new events that nobody told of.
 const POLL: Duration = Duration::from_secs(1);
 /// Between two looks for events that are there and may not be read yet: doubled each time, until it is [`POLL`].
 const HELD_BACK: Duration = Duration::from_millis(2);
 
-/// The tails of a process. Cheap to clone.
+/// The tails of a process, and who reads them. Cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub struct Tails {
     pub(crate) sessions: Registry<(OrgId, SessionId), i64>,
     pub(crate) feeds: Registry<OrgId, FeedPlace>,
+    pub(crate) readers: Readers,
 }
 
 /// Tails of one kind.

@@ -1,9 +1,14 @@
 //! What a reader of events can count on.
 
-use axum::body::Body;
+use axum::body::{Body, BodyDataStream};
 use axum::http::Request;
+use axum::http::request::Builder;
+use chrono::TimeDelta;
 use domain::event::{Event, MessageRole, TurnOutcome};
+use domain::permission::Permission;
 use domain::projection::Projection;
+use domain::tenancy::{Role, RoleName, Scope};
+use domain::version::Expected;
 use ids::{InstanceId, OrgId};
 use serde_json::json;
 use store::{Append, Lease, NewCommand};
@@ -11,6 +16,8 @@ use testkit::wait_until;
 use tower::ServiceExt;
 
 use super::*;
+use crate::ApiToken;
+use crate::sign_in::tests::{Signing, ada};
 use crate::testing::{World, request};
 
 pub(super) struct Conversation {
@@ -156,4 +163,108 @@ async fn a_reader_whose_next_events_are_compacted_is_told_where_to_begin_anew() 
 async fn a_last_event_id_that_is_no_sequence_is_refused() {
     let talk = Conversation::new().await;
     talk.world.send(talk.request("yesterday")).await.expect_problem(422, "invalid");
+}
+
+/// A stream whose head is there.
+async fn open(world: &World, request: Builder) -> BodyDataStream {
+    let request = request.header("accept", "text/event-stream").body(Body::empty()).unwrap();
+    let response = crate::router(world.app.clone()).oneshot(request).await.unwrap();
+    assert_eq!(response.status(), 200);
+    response.into_body().into_data_stream()
+}
+
+/// Reads a stream to its end.
+async fn ended(mut stream: BodyDataStream) {
+    let reading = async {
+        while let Some(piece) = stream.next().await {
+            piece.unwrap();
+        }
+    };
+    tokio::time::timeout(testkit::LIMIT, reading).await.expect("it ends");
+}
+
+#[tokio::test]
+async fn a_stream_ends_with_its_token_and_those_of_others_go_on() {
+    let mut talk = Conversation::new().await;
+    let readers = talk.world.app.tails.readers.clone();
+    let leaving = talk.world.member(talk.world.org, Role::Member, &[Scope::Read]).await;
+    let staying = talk.world.member(talk.world.org, Role::Member, &[Scope::Read]).await;
+    let elsewhere = talk.world.other_org().await.0.to_string();
+    let revoked = open(&talk.world, request("GET", &talk.path, &leaving)).await;
+    let mut other = open(&talk.world, request("GET", &talk.path, &staying)).await;
+    let abroad = request("GET", "/api/events", &talk.world.operator).header("cowork-org", elsewhere);
+    let abroad = open(&talk.world, abroad).await;
+    assert_eq!(readers.count(), 3);
+
+    let token = format!("/api/tokens/{}", talk.world.token_id(&leaving).await);
+    talk.world.delete(&token).await.expect(204);
+    ended(revoked).await;
+    talk.world.get_as(&leaving, &talk.path).await.expect_problem(401, "unauthenticated");
+    assert_eq!(readers.count(), 2, "the others were judged, too");
+    talk.say(1).await;
+    let said = async { while !other.next().await.unwrap().unwrap().starts_with(b"id: 2\n") {} };
+    tokio::time::timeout(testkit::LIMIT, said).await.expect("it goes on");
+
+    drop((other, abroad));
+    talk.world.delete(&token).await.expect(204);
+    wait_until("nobody is left to be judged", async || readers.count() == 0).await;
+}
+
+#[tokio::test]
+async fn streams_of_both_kinds_end_when_their_reader_may_read_no_longer() {
+    let talk = Conversation::new().await;
+    let (world, store, org) = (&talk.world, &talk.world.app.store, talk.world.org);
+    let (by, any) = ("role:test", Expected::Anything);
+    let streams = async |token: &str| {
+        let session = open(world, request("GET", &talk.path, token)).await;
+        [session, open(world, request("GET", "/api/events", token)).await]
+    };
+    let permit = async |permission: Permission| {
+        store.role_put(org, "readers", [permission].into_iter().collect(), &any, by).await.unwrap().unwrap();
+    };
+    let account = async |token: &str| {
+        let hash = ApiToken::parse(token).unwrap().hash();
+        store.token_identify(&hash).await.unwrap().unwrap().account
+    };
+    permit(Permission::SessionsRead).await;
+    let custom = world.member(org, RoleName::Custom("readers".into()), &[Scope::Read]).await;
+    let demoted = world.member(org, Role::Viewer, &[Scope::Read]).await;
+    let removed = world.member(org, Role::Viewer, &[Scope::Read]).await;
+
+    let open_ones = streams(&custom).await;
+    assert_eq!(world.app.tails.readers.count(), 1, "streams of one token are judged as one");
+    permit(Permission::ArtifactsRead).await;
+    futures::future::join_all(open_ones.map(ended)).await;
+    world.get_as(&custom, "/api/events").await.expect_problem(403, "forbidden");
+
+    let open_ones = streams(&demoted).await;
+    store.member_change(org, account(&demoted).await, &Role::Auditor.into(), &any, by).await.unwrap();
+    futures::future::join_all(open_ones.map(ended)).await;
+
+    let open_ones = streams(&removed).await;
+    store.member_remove(org, account(&removed).await, &any, by).await.unwrap();
+    futures::future::join_all(open_ones.map(ended)).await;
+}
+
+#[tokio::test]
+async fn a_stream_ends_when_its_token_expires() {
+    let talk = Conversation::new().await;
+    let soon = TimeDelta::milliseconds(20);
+    let expires_at = talk.world.app.store.sources().now() + soon;
+    let new = json!({"name": "short", "scopes": ["read"], "expires_at": expires_at});
+    let token = talk.world.post("/api/tokens", new).await.expect(201);
+    let stream = open(&talk.world, request("GET", &talk.path, token["token"].as_str().unwrap())).await;
+    talk.world.clock.advance(soon);
+    ended(stream).await;
+}
+
+#[tokio::test]
+async fn a_stream_ends_with_the_browser_session_that_reads_it() {
+    let signing = Signing::new().await;
+    let (world, browser) = (&signing.world, signing.signed_in(ada()).await);
+    let stream = open(world, browser.request("GET", "/api/events")).await;
+    let sessions = world.get("/api/browser-sessions").await.expect(200);
+    let session = sessions["items"][0]["browser_session_id"].as_str().unwrap();
+    world.delete(&format!("/api/browser-sessions/{session}")).await.expect(204);
+    ended(stream).await;
 }

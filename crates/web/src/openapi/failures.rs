@@ -9,10 +9,11 @@ use utoipa::openapi::{Content, ContentBuilder, Ref, RefOr, Response, ResponseBui
 
 use crate::{maintenance, problem};
 
-const ALWAYS: [(&str, &str); 9] = [
+const ALWAYS: [(&str, &str); 10] = [
     ("401", "There is no token and no browser session, or it is not in force."),
     ("403", "The permission is not given, or another site may have made the request."),
     ("404", "Nothing of this id is here; also of what the body or `Cowork-Org` names."),
+    ("408", "The body stopped on its way for half a minute, or took longer than twenty (`timeout`)."),
     ("413", "The body is larger than 1 MiB (`too_large`), or is said to be."),
     ("414", "The address is longer than 8 KiB (`address_too_long`)."),
     ("431", "The headers have more than 16 KiB, all together (`headers_too_large`)."),

@@ -18,12 +18,12 @@ use crate::app::App;
 use crate::auth::Caller;
 use crate::extract::Json;
 use crate::problem::Problem;
-use crate::text::{Name, Text, Word};
+use crate::text::{Line, Name, Text, Word};
 
 /// Characters of one message.
 const TEXT_MAX: usize = 200_000;
 
-type Source = Text<1, SOURCE_CHARS>;
+type Source = Line<SOURCE_CHARS>;
 type Message = Text<1, TEXT_MAX>;
 
 #[derive(Debug, Deserialize, ToSchema)]

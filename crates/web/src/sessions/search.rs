@@ -14,7 +14,12 @@ use crate::auth::Caller;
 use crate::extract::{Json, Query};
 use crate::page::{Page, Paging};
 use crate::problem::Problem;
-use crate::text::{Name, Word};
+use crate::text::Text;
+
+/// Words of titles that are there.
+type Words = Text<1, 200>;
+/// What a session that is there has.
+type Agent = Text<1, 100>;
 
 /// What a session must be to be listed: all of it.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -22,20 +27,20 @@ use crate::text::{Name, Word};
 pub(super) struct Filter {
     /// Words that its title must have, each whole, in any order and case.
     #[param(inline)]
-    q: Option<Name>,
+    q: Option<Words>,
     /// Tags that it must have, with commas between them.
     #[param(max_length = 1100)]
     tags: Option<String>,
     archived: Option<bool>,
     #[param(inline)]
-    agent: Option<Word>,
+    agent: Option<Agent>,
     state: Option<SessionState>,
 }
 
 impl Filter {
     /// `None`: every session is listed.
     fn search(self) -> Result<Option<SessionSearch>, Problem> {
-        let text = self.q.map(Name::whole);
+        let text = self.q.map(Words::whole);
         let tags: Vec<&str> = self.tags.as_deref().into_iter().flat_map(|tags| tags.split(',')).collect();
         let terms =
             details::wanted(text.as_deref(), &tags).map_err(|error: TermError| Problem::invalid(error.to_string()))?;

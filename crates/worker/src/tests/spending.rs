@@ -45,7 +45,7 @@ impl Agent for Spender {
 }
 
 async fn used(world: &World, kind: &str) -> Option<i64> {
-    let totals = world.store.usage_totals(world.org).await.unwrap();
+    let totals = world.store.usage_totals(world.org, None).await.unwrap();
     totals.iter().find(|total| total.kind == kind).map(|total| total.quantity)
 }
 
@@ -70,7 +70,7 @@ async fn what_lost_attempts_spent_is_metered_with_the_one_that_ended() {
         let command = world.prompt(session, broken).await;
         assert_eq!(world.finished(session, command).await.state, CommandState::Done);
     }
-    assert_eq!(world.store.usage_by_model(world.org).await.unwrap(), [total(4)]);
+    assert_eq!(world.store.usage_by_model(world.org, None).await.unwrap(), [total(4)]);
     let of_itself = 2 * 100;
     assert_eq!(used(&world, "input_tokens").await, Some(3 * 4 + of_itself), "what it says counts once a command");
     assert_eq!(used(&world, "output_tokens").await, Some(2 * 4 + of_itself));
@@ -78,7 +78,7 @@ async fn what_lost_attempts_spent_is_metered_with_the_one_that_ended() {
     let doomed = world.prompt(session, &MAX_ATTEMPTS.to_string()).await;
     assert_eq!(world.finished(session, doomed).await.state, CommandState::Dead);
     let all = 4 + i64::from(MAX_ATTEMPTS);
-    assert_eq!(world.store.usage_by_model(world.org).await.unwrap(), [total(all)]);
+    assert_eq!(world.store.usage_by_model(world.org, None).await.unwrap(), [total(all)]);
     assert_eq!(used(&world, "input_tokens").await, Some(3 * all + of_itself));
     worker.stop().await;
     world.at_rest(session).await;

@@ -195,7 +195,7 @@ async fn an_imported_session_goes_on_like_any_other() {
     worker.stop().await;
     world.at_rest(session).await;
     assert_eq!(world.said(session).await[..3], ["hi", "hello", "note a.txt kept\nread a.txt"]);
-    let usage = world.store.usage_totals(world.org).await.unwrap();
+    let usage = world.store.usage_totals(world.org, None).await.unwrap();
     let turns = usage.iter().find(|total| total.kind == UsageKind::Turns.as_str()).unwrap();
     assert_eq!(turns.quantity, 1);
 }

@@ -134,6 +134,22 @@ async fn no_artifact_is_made_of_what_a_link_leads_to() {
 }
 
 #[tokio::test]
+async fn an_artifacts_name_shows_all_that_it_has() {
+    let world = World::new().await;
+    let session = world.session().await;
+    for name in ["bill\u{202e}fdp.exe", "\u{200b}"] {
+        let note = format!("note {name} mine");
+        assert_eq!(world.carried_out(world.parts(), session, &note).await.0, CommandState::Done);
+        let (ended, sentence) = world.carried_out(world.plumbing(), session, &format!("publish {name}")).await;
+        assert_eq!(ended, CommandState::Done, "{sentence}");
+    }
+    let artifacts = world.store.artifacts_list(world.org, Some(session), None, 10).await.unwrap();
+    let mut names: Vec<_> = artifacts.iter().map(|artifact| artifact.name.as_str()).collect();
+    names.sort_unstable();
+    assert_eq!(names, ["billfdp.exe", "unnamed"]);
+}
+
+#[tokio::test]
 async fn a_file_that_is_too_large_fails_the_turn_and_says_what_to_do() {
     let world = World::new().await;
     let session = world.session().await;

@@ -47,8 +47,13 @@ impl Running {
 
 impl World {
     pub(super) async fn new() -> Self {
+        Self::with(testkit::system_sources()).await
+    }
+
+    /// With a clock that is not the machine's.
+    pub(super) async fn with(sources: Sources) -> Self {
         let (database, folder) = (TestDatabase::create().await, tempfile::tempdir().unwrap());
-        let store = Store::from_pool(database.pool(), testkit::system_sources());
+        let store = Store::from_pool(database.pool(), sources);
         store.migrate().await.unwrap();
         let generation = store.generation_initialise(Environment::Production).await.unwrap().generation;
         let org = store.org_create("Acme", "role:test").await.unwrap().org_id;

@@ -7,15 +7,18 @@
 use std::time::Duration;
 
 use domain::event::{Event, MessageRole, ToolCallStatus};
+use domain::name::tidied;
 use tokio::time::Instant;
 
-use super::{Stop, TITLE_BYTES, Talk};
+use super::{Stop, Talk};
 use crate::acp::kept::Known;
 use crate::acp::wire::{Call, Update};
 
 /// Pieces of a message are put together for so long, or until they are so many bytes.
 const PIECES: Duration = Duration::from_millis(25);
 const PIECES_BYTES: usize = 4 << 10;
+/// Of a title.
+const TITLE_BYTES: usize = 500;
 
 impl Talk<'_> {
     pub(super) async fn update(&mut self, update: Update) -> Result<(), Stop> {
@@ -45,7 +48,7 @@ impl Talk<'_> {
     }
 
     pub(super) async fn call(&mut self, call: Call) -> Result<(), Stop> {
-        let title = call.title.map(|title| cut(&title, TITLE_BYTES));
+        let title = call.title.as_deref().and_then(titled);
         let output = call.output.map(|output| cut(&output, self.limits.output_bytes));
         let ours = match self.live.calls.get(&call.id) {
             Some(known) => known.ours.clone(),
@@ -99,6 +102,12 @@ impl Talk<'_> {
         self.named += 1;
         format!("{what}-{}.{}.{}", self.turn.ordinal, self.turn.attempt, self.named)
     }
+}
+
+/// A title as people see it, who may have to decide by it: a line that shows all that it has. `None`: that is nothing.
+pub(super) fn titled(title: &str) -> Option<String> {
+    let line = tidied(title, usize::MAX);
+    (!line.is_empty()).then(|| cut(&line, TITLE_BYTES))
 }
 
 /// The beginning of a text, and that it is one.

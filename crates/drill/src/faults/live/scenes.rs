@@ -46,17 +46,18 @@ pub(crate) enum Scene {
     PeopleInChats,
 }
 
-/// Texts that programs have stumbled over: right to left, combined, beyond the first plane, without width, quotes.
-const UNICODE: [&str; 8] = [
+/// Texts that programs have stumbled over: right to left, combined, beyond the first plane, quotes.
+const UNICODE: [&str; 7] = [
     "سلام دنیا",
     "שלום עולם",
     "e\u{301}cole · école",
     "👩‍👩‍👧‍👦 🏳️‍🌈",
     "𝔘𝔫𝔦𝔠𝔬𝔡𝔢 𐍈",
-    "a\u{200b}b\u{feff}c\u{202e}d",
     "' \" \\ % _ ; -- $$ {} <b>",
     "ẞß İıi Ǆǅǆ ﬁ",
 ];
+/// Without width, and turning the direction: in prompts, in what agents say, and in files. No name has it.
+const UNSEEN: &str = "a\u{200b}b\u{feff}c\u{202e}d";
 
 impl Scene {
     /// The roles that it needs.
@@ -124,14 +125,15 @@ pub(crate) async fn go_on(awake: &Awake<'_>, stop: CancellationToken) -> anyhow:
 }
 
 async fn unicode(awake: &Awake<'_>) -> anyhow::Result<()> {
-    for text in UNICODE {
-        let org = awake.operator.org_create(text).await?.org_id;
+    let named = UNICODE.map(|text| (text, text)).into_iter().chain([("unseen", UNSEEN)]);
+    for (name, text) in named {
+        let org = awake.operator.org_create(name).await?.org_id;
         let client = awake.operator.in_org(org);
-        client.byok_key_create("openai", text, "sk-of-nobody-00000000").await?;
-        client.member_create("person@people.invalid", text, "member").await?;
-        let workflow = NewWorkflow { name: text.to_owned(), prompt: text.to_owned(), ..paused() };
+        client.byok_key_create("openai", name, "sk-of-nobody-00000000").await?;
+        client.member_create("person@people.invalid", name, "member").await?;
+        let workflow = NewWorkflow { name: name.to_owned(), prompt: text.to_owned(), ..paused() };
         client.workflow_create(&workflow).await?;
-        awake.talk(&client, text, &format!("say {text}\nnote {text}.txt {text}\nwrite file-{text}.txt 300")).await?;
+        awake.talk(&client, name, &format!("say {text}\nnote {text}.txt {text}\nwrite file-{text}.txt 300")).await?;
     }
     Ok(())
 }
