@@ -49,10 +49,10 @@ impl Backup {
         };
         let folder = request.archive.clone();
         let done = unless_interrupted("backup", archive::backup(request, Reporter::new())).await;
-        if let Ok(Ok(done)) = &done {
-            if let Err(warning) = note(&installation, &folder, &done.manifest).await {
-                warning.print(self.json, false);
-            }
+        if let Ok(Ok(done)) = &done
+            && let Err(warning) = note(&installation, &folder, &done.manifest).await
+        {
+            warning.print(self.json, false);
         }
         installation.close().await;
         let done = done?.map_err(failed)?;

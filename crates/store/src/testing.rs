@@ -3,12 +3,16 @@
 use std::sync::Arc;
 
 use clock::ManualClock;
+use domain::channel::ChannelKind;
 use domain::command::Wish;
 use domain::schedule::{MissedPolicy, NewTrigger, OverlapPolicy, TriggerSpec, WorkflowState};
 use ids::{CommandId, OrgId, SessionId, WorkflowId};
 use testkit::TestDatabase;
 
-use crate::{Environment, Lease, NewCommand, NewSession, NewWorkflow, Store};
+use crate::{
+    BehindCursor, ClaimedDelivery, Environment, Lease, NewBinding, NewChannel, NewCommand, NewDelivery, NewSession,
+    NewWorkflow, Store,
+};
 
 pub(crate) struct World {
     pub(crate) store: Store,
@@ -72,5 +76,54 @@ impl World {
         let sources = self.store.sources();
         let until = sources.now() + chrono::TimeDelta::minutes(1);
         self.store.lease_claim(1, sources.id(), until, limit).await.unwrap()
+    }
+}
+
+/// A thread of a channel that takes a repeat once, and of nothing yet.
+pub(crate) struct Thread {
+    pub(crate) world: World,
+    pub(crate) cursor: BehindCursor,
+}
+
+impl Thread {
+    pub(crate) async fn new() -> Self {
+        let world = World::new().await;
+        let session = world.session().await;
+        let new = NewChannel {
+            org: world.org,
+            kind: ChannelKind::Webhook,
+            name: "ops".into(),
+            destination: "https://chat.example/hook".parse().unwrap(),
+            secret_version: "1".into(),
+            deduplicates: true,
+        };
+        let channel_id = world.store.channel_create(&new, "role:test").await.unwrap().channel_id;
+        let new = NewBinding { org: world.org, channel: channel_id, thread: "general".into(), session };
+        let bound = world.store.binding_create(&new, "role:test").await.unwrap();
+        let cursor = BehindCursor {
+            org: world.org,
+            binding_id: bound.binding_id,
+            channel_id,
+            thread: bound.thread,
+            session_id: session,
+            sequence: bound.cursor_sequence,
+        };
+        Self { world, cursor }
+    }
+
+    /// One more delivery that is due.
+    pub(crate) async fn render(&mut self) {
+        let store = &self.world.store;
+        let to = self.cursor.sequence + 1;
+        let (command, payload) = (store.sources().id(), serde_json::json!({"text": "hello"}));
+        let new = NewDelivery { command, sequence: to, payload, interaction: None };
+        assert!(store.cursor_advance(&self.cursor, to, &[new]).await.unwrap());
+        self.cursor.sequence = to;
+    }
+
+    /// The delivery whose turn it is.
+    pub(crate) async fn claim(&self) -> ClaimedDelivery {
+        let claims = self.world.store.delivery_claim(1, 1, chrono::TimeDelta::seconds(30)).await.unwrap();
+        claims.deliveries.into_iter().next().unwrap()
     }
 }

@@ -72,59 +72,20 @@ fn made_before(before: Timestamp) -> Uuid {
 #[cfg(test)]
 mod tests {
     use chrono::TimeDelta;
-    use domain::channel::{ChannelKind, DeliveryState};
-    use serde_json::json;
+    use domain::channel::DeliveryState;
 
     use super::*;
-    use crate::testing::World;
-    use crate::{BehindCursor, ClaimedDelivery, NewBinding, NewChannel, NewDelivery, Outcome, Settlement};
+    use crate::testing::Thread;
+    use crate::{Outcome, Settlement};
 
     const ACTOR: &str = "role:test";
     const KEPT: TimeDelta = TimeDelta::days(30);
 
-    struct Thread {
-        world: World,
-        cursor: BehindCursor,
-    }
-
     impl Thread {
-        async fn new() -> Self {
-            let world = World::new().await;
-            let session = world.session().await;
-            let new = NewChannel {
-                org: world.org,
-                kind: ChannelKind::Webhook,
-                name: "ops".into(),
-                destination: "https://chat.example/hook".parse().unwrap(),
-                secret_version: "1".into(),
-                deduplicates: true,
-            };
-            let channel_id = world.store.channel_create(&new, ACTOR).await.unwrap().channel_id;
-            let new = NewBinding { org: world.org, channel: channel_id, thread: "general".into(), session };
-            let bound = world.store.binding_create(&new, ACTOR).await.unwrap();
-            let cursor = BehindCursor {
-                org: world.org,
-                binding_id: bound.binding_id,
-                channel_id,
-                thread: bound.thread,
-                session_id: session,
-                sequence: bound.cursor_sequence,
-            };
-            Self { world, cursor }
-        }
-
         /// One more delivery, which becomes what is said of it.
         async fn delivery(&mut self, outcome: Option<Outcome>) -> DeliveryId {
+            self.render().await;
             let store = &self.world.store;
-            let to = self.cursor.sequence + 1;
-            let new = NewDelivery {
-                command: store.sources().id(),
-                sequence: to,
-                payload: json!({"text": "hello"}),
-                interaction: None,
-            };
-            assert!(store.cursor_advance(&self.cursor, to, &[new]).await.unwrap());
-            self.cursor.sequence = to;
             let Some(outcome) = outcome else {
                 let waiting =
                     store.delivery_list(self.world.org, Some(DeliveryState::Pending), None, 200).await.unwrap();
@@ -136,11 +97,6 @@ mod tests {
             delivery
         }
 
-        async fn claim(&self) -> ClaimedDelivery {
-            self.world.store.delivery_claim(1, 1, TimeDelta::seconds(30)).await.unwrap().deliveries.remove(0)
-        }
-
-        /// All that is old enough goes, `limit` at a look. How many went.
         async fn sweep(&self, limit: i64) -> i64 {
             let store = &self.world.store;
             let (mut after, mut deleted, before) = (None, 0, store.sources().now() - KEPT);

@@ -3,21 +3,17 @@
 use std::collections::BTreeSet;
 
 use chrono::TimeDelta;
-use domain::channel::{ChannelKind, DeliveryState};
+use domain::channel::DeliveryState;
 use domain::schedule::{NewTrigger, OverlapPolicy, TriggerSpec};
 use ids::DeliveryId;
-use serde_json::json;
 use sqlx::AssertSqlSafe;
 use testkit::TestDatabase;
 
 use super::*;
-use crate::testing::World;
-use crate::{
-    BehindCursor, ClaimedDelivery, Effect, Intervention, NewBinding, NewChannel, NewDelivery, Outcome, Settlement,
-};
+use crate::testing::{Thread, World};
+use crate::{ClaimedDelivery, Effect, Intervention, Outcome, Settlement};
 
 const ACTOR: &str = "role:test";
-const LEASE: TimeDelta = TimeDelta::seconds(30);
 
 async fn backlog(world: &World) -> Backlog {
     world.store.diagnostics_backlog().await.unwrap()
@@ -27,51 +23,7 @@ fn seconds(seconds: i64) -> Option<i64> {
     Some(seconds * 1_000)
 }
 
-/// A thread of a channel that takes a repeat once.
-struct Thread {
-    world: World,
-    cursor: BehindCursor,
-}
-
 impl Thread {
-    async fn new() -> Self {
-        let world = World::new().await;
-        let session = world.session().await;
-        let new = NewChannel {
-            org: world.org,
-            kind: ChannelKind::Webhook,
-            name: "ops".into(),
-            destination: "https://chat.example/hook".parse().unwrap(),
-            secret_version: "1".into(),
-            deduplicates: true,
-        };
-        let channel_id = world.store.channel_create(&new, ACTOR).await.unwrap().channel_id;
-        let new = NewBinding { org: world.org, channel: channel_id, thread: "general".into(), session };
-        let bound = world.store.binding_create(&new, ACTOR).await.unwrap();
-        let cursor = BehindCursor {
-            org: world.org,
-            binding_id: bound.binding_id,
-            channel_id,
-            thread: bound.thread,
-            session_id: session,
-            sequence: bound.cursor_sequence,
-        };
-        Self { world, cursor }
-    }
-
-    async fn render(&mut self) {
-        let store = &self.world.store;
-        let to = self.cursor.sequence + 1;
-        let (command, payload) = (store.sources().id(), json!({"text": "hello"}));
-        let new = NewDelivery { command, sequence: to, payload, interaction: None };
-        assert!(store.cursor_advance(&self.cursor, to, &[new]).await.unwrap());
-        self.cursor.sequence = to;
-    }
-
-    async fn claim(&self) -> ClaimedDelivery {
-        self.world.store.delivery_claim(1, 1, LEASE).await.unwrap().deliveries.remove(0)
-    }
-
     async fn settle(&self, claim: ClaimedDelivery, outcome: Outcome) {
         let settled = self.world.store.delivery_settle(&[Settlement { claim, outcome }], false).await.unwrap();
         assert_eq!(settled.len(), 1);
