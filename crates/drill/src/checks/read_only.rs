@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use client::{Client, Error};
 
-use super::Inquiry;
+use super::{Inquiry, eventually};
 use crate::report::Code;
 use crate::said::{facts, say};
 
@@ -17,7 +17,6 @@ use crate::said::{facts, say};
 const REASON: &str = "a restore drill looks at what was restored";
 /// By when every process of the web role has heard of it.
 const HEARD_WITHIN: Duration = Duration::from_secs(3);
-const ASKED_EVERY: Duration = Duration::from_millis(50);
 
 /// `false`: it could not be begun.
 pub(crate) async fn begin(inquiry: &mut Inquiry, operator: &Client) -> bool {
@@ -51,15 +50,9 @@ pub(crate) async fn end(inquiry: &mut Inquiry, operator: &Client) {
 
 /// Whether a change is refused for maintenance by the time that everybody has heard of it: an org without a name, which nobody gets.
 async fn refuses_changes(operator: &Client) -> bool {
-    let end = tokio::time::Instant::now() + HEARD_WITHIN;
-    loop {
+    let refused = eventually(HEARD_WITHIN, async || {
         let answer = operator.org_create("").await;
-        if matches!(answer, Err(Error::Problem(problem)) if problem.code == "maintenance") {
-            return true;
-        }
-        if tokio::time::Instant::now() >= end {
-            return false;
-        }
-        tokio::time::sleep(ASKED_EVERY).await;
-    }
+        matches!(answer, Err(Error::Problem(problem)) if problem.code == "maintenance").then_some(())
+    });
+    refused.await.is_some()
 }
