@@ -36,6 +36,14 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Variant> {
 /// No slot fires while a copy's scheduler is there: what the lost system fired later is known outside, and would be missed.
 pub(super) const HELD_BACK: Step = Source(Act::Sql("UPDATE triggers SET next_due_at = next_due_at + interval '1 day'"));
 pub(super) const DUE_AGAIN: Step = Source(Act::Sql("UPDATE triggers SET next_due_at = next_due_at - interval '1 day'"));
+/// What the copy's scheduler fires is not what the lost one fired: that is known outside, and would be missed where the copy let it
+/// pass as too old.
+const MOVED_ON: Step = Source(Act::Sql(
+    "UPDATE triggers SET next_due_at = next_due_at + interval '1 second'
+        * (spec->>'every_s')::int * (ceil(EXTRACT(EPOCH FROM now() - next_due_at) / (spec->>'every_s')::int) + 1)
+     WHERE kind = 'interval' AND next_due_at < now()
+        AND workflow_id IN (SELECT workflow_id FROM workflows WHERE state = 'active')",
+));
 /// All that happened so far is forty days old.
 pub(super) const AGED: Step = Source(Act::Sql(
     "UPDATE sessions SET created_at = created_at - interval '40 days';
@@ -130,7 +138,7 @@ const VARIANTS: &[Variant] = &[
     ),
     Variant::new("revoked", "tokens and BYOK keys that were revoked", &[Scene(Do::Revoked)]),
     Variant::new("erased-person", "somebody who had talked was erased before the backup", &[Scene(Do::ErasedPerson)]),
-    Variant::new("busy-backup", "agents and schedulers are at work while it is backed up", &[BusyBackup]),
+    Variant::new("busy-backup", "agents and schedulers are at work while it is backed up", &[MOVED_ON, BusyBackup]),
     Variant::new("half-done", "commands that were accepted and not begun", &[Scene(Do::HalfDone)]),
     Variant::new("waiting-for-approval", "eight sessions wait for an approval", &[Scene(Do::WaitingForApproval)]),
     Variant::new("waiting-for-an-answer", "eight sessions wait for an answer", &[Scene(Do::WaitingForAnAnswer)]),

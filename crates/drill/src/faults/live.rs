@@ -113,6 +113,16 @@ impl<'a> Awake<'a> {
         reached.await.with_context(|| format!("there are never {wanted} deliveries that are {state}"))
     }
 
+    /// Waits until its scheduler has started a run.
+    pub(crate) async fn fires(&self) -> anyhow::Result<()> {
+        let before = crate::api::runs(&self.client()).await?.len();
+        let fired = eventually(PATIENCE, async || {
+            let now = crate::api::runs(&self.client()).await.ok()?;
+            (now.len() > before).then_some(())
+        });
+        fired.await.context("no slot fires in the copy")
+    }
+
     /// A message from outside, in a thread of the channel that is known.
     pub(crate) async fn receive(&self, event_id: &str, thread: &str, text: &str) -> anyhow::Result<()> {
         self.say(event_id, &Message { thread, sender: None, words: Words::Text(text) }).await

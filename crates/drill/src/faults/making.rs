@@ -128,6 +128,7 @@ impl Making<'_> {
 
     async fn busy_backup(&self, copy: &SourceCopy, made: &Made) -> anyhow::Result<(String, String)> {
         let awake = self.wake(copy, &BUSY).await?;
+        awake.fires().await?;
         let stop = CancellationToken::new();
         let (busy, backed_up) = tokio::join!(go_on(&awake, stop.clone()), async {
             let backed_up = copy.back_up(&made.archive.folder).await;
