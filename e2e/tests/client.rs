@@ -17,11 +17,20 @@ async fn calls_that_no_other_story_makes_do_what_they_say() {
     let described: Value = serde_json::from_str(DESCRIPTION).unwrap();
     assert!(operator.openapi().await.unwrap() == described, "another description is served than the committed one");
     assert_eq!(operator.browser_session_current().await.unwrap_err().status(), Some(404), "it shows a token");
+    the_org_is_renamed_by_whoever_has_seen_its_name(&operator).await;
     what_a_session_left_is_listed_with_it(&operator).await;
     nothing_is_deleted_that_has_changed_since_it_was_seen(&operator).await;
     the_trail_is_searched(&operator).await;
     the_trail_is_handed_out_in_both_forms(&operator).await;
     assert_eq!(served.stop(), 0);
+}
+
+async fn the_org_is_renamed_by_whoever_has_seen_its_name(operator: &Client) {
+    let seen = operator.org_view().await.unwrap();
+    let renamed = operator.org_rename("Acme & Co", Some(&seen.tag)).await.unwrap();
+    assert_eq!((renamed.org_id, renamed.name.as_str()), (seen.org_id, "Acme & Co"));
+    assert_eq!(operator.org_rename("Late", Some(&seen.tag)).await.unwrap_err().status(), Some(412));
+    assert_eq!(operator.workspace().await.unwrap().org.name, "Acme & Co");
 }
 
 /// Two sessions, so that what belongs to one of them is not simply all that there is.

@@ -37,6 +37,9 @@ async fn furnished(operator: &Client) -> Vec<(&'static str, String)> {
     let binding = operator.binding_create(channel.channel_id, "general", session).await.unwrap();
     let workflow = operator.workflow_create(&by_hand()).await.unwrap();
     let trigger = operator.trigger_create(workflow.workflow_id, &NewTrigger::Webhook {}).await.unwrap();
+    let run = operator.workflow_start(workflow.workflow_id).await.unwrap();
+    // Not the one that asks: it may be revoked.
+    let token = operator.token_create("spare", &["read"], None).await.unwrap();
     let member = operator.member_create("bob@example.org", "Bob", "member").await.unwrap();
     let invitation = operator.invitation_create("carol@example.org", "viewer").await.unwrap();
     // Of a provider that nobody knows: it is not told keys that a test makes up.
@@ -52,6 +55,8 @@ async fn furnished(operator: &Client) -> Vec<(&'static str, String)> {
         ("project_source_id", project_source(operator).await.to_string()),
         ("workflow_id", workflow.workflow_id.to_string()),
         ("trigger_id", trigger.trigger_id.to_string()),
+        ("run_id", run.run_id.to_string()),
+        ("token_id", token.token_id.to_string()),
         ("account_id", member.account_id.to_string()),
         ("invitation_id", invitation.invitation_id.to_string()),
         ("byok_key_id", key.byok_key_id.to_string()),

@@ -282,6 +282,16 @@ pub(crate) const LAWS: &[Law] = &[
                 SELECT max(seal_number) FROM audit_records WHERE audit_records.org_id = audit_heads.org_id)",
     },
     Law {
+        name: "commands-are-audited",
+        sentence: "every command is in the audit trail once, but for those of runs",
+        of: "SELECT count(*) FROM commands",
+        broken: "SELECT commands.command_id::text FROM commands
+                LEFT JOIN audit_records AS told ON told.org_id = commands.org_id AND action = 'session.' || kind
+                    AND target = 'session:' || session_id AND detail->>'command_id' = command_id::text
+            WHERE NOT EXISTS (SELECT FROM runs WHERE runs.command_id = commands.command_id)
+            GROUP BY commands.org_id, commands.command_id HAVING count(audit_id) <> 1",
+    },
+    Law {
         name: "checkpoints",
         sentence: "a session stands at its newest checkpoint, which covers no event that is not there",
         of: "SELECT count(*) FROM checkpoints",

@@ -82,7 +82,7 @@ impl World {
         let url = cluster.url("cowork");
         let config = format!(
             "[database]\nurl = \"{url}\"\nmax_connections = 20\n[log]\nlevel = \"warn\"\n[web]\nlisten = \"127.0.0.1:0\"\n\
-             requests_per_minute = 0\n\
+             connections_per_address = 0\nrequests_per_minute = 0\nstreams_per_caller = 0\n\
              [gateway]\nlisten = \"127.0.0.1:0\"\n[worker]\nconcurrency = {}\n",
             setup.concurrency
         );

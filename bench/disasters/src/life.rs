@@ -108,6 +108,8 @@ impl Parts {
             generation: self.generation.clone(),
             channel_secret: ChannelSecret::new("1", self.lasting.secret.clone()),
             calls_per_minute: 0,
+            messages_per_minute: 0,
+            wrong_signatures_per_minute: 0,
         }
     }
 

@@ -148,6 +148,8 @@ async fn run(
         generation: generation.clone(),
         channel_secret: ChannelSecret::new("1", secret),
         calls_per_minute: 0,
+        messages_per_minute: 0,
+        wrong_signatures_per_minute: 0,
     };
     let config = GatewayConfig { concurrency: IN_FLIGHT, poll: Duration::from_millis(5), ..GatewayConfig::default() };
     let shutdown = CancellationToken::new();

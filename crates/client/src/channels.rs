@@ -5,7 +5,7 @@ use ids::{BindingId, ChannelId, DeliveryId, SessionId};
 use reqwest::Method;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::etag::{made_for, tagged};
 use crate::{Client, ETag, Error, Page, Tagged};
@@ -20,6 +20,8 @@ pub struct Channel {
     /// Whether people of whom nobody said what they may do, prompt here.
     #[serde(default = "anybody")]
     pub unknown_may_prompt: bool,
+    /// `None`: it is open.
+    pub closed_at: Option<DateTime<Utc>>,
     /// Only in the answer to its creation.
     pub signing_secret: Option<SecretString>,
 }
@@ -102,12 +104,22 @@ impl Client {
         tagged(made_for(request, seen)).await
     }
 
+    /// Closes a channel for good. Closing twice changes nothing.
+    pub async fn channel_close(&self, channel: ChannelId) -> Result<(), Error> {
+        self.delete(&format!("/api/channels/{channel}")).await
+    }
+
     pub async fn binding_create(&self, channel: ChannelId, thread: &str, session: SessionId) -> Result<Binding, Error> {
         self.post("/api/bindings", &json!({"channel_id": channel, "thread": thread, "session_id": session})).await
     }
 
     pub async fn binding_list(&self, cursor: Option<&str>, limit: u32) -> Result<Page<Binding>, Error> {
         self.get_page("/api/bindings", cursor, limit).await
+    }
+
+    /// One that is in force.
+    pub async fn binding_view(&self, binding: BindingId) -> Result<Binding, Error> {
+        self.get(&format!("/api/bindings/{binding}")).await
     }
 
     /// Leads the binding's thread nowhere any more.
@@ -131,22 +143,22 @@ impl Client {
     }
 
     /// Sends a dead delivery again.
-    pub async fn delivery_retry(&self, delivery: DeliveryId) -> Result<Value, Error> {
+    pub async fn delivery_retry(&self, delivery: DeliveryId) -> Result<Delivery, Error> {
         self.post(&format!("/api/deliveries/{delivery}/retry"), &json!({})).await
     }
 
     /// Sends an unknown delivery again, which may arrive twice then.
-    pub async fn delivery_resend(&self, delivery: DeliveryId) -> Result<Value, Error> {
+    pub async fn delivery_resend(&self, delivery: DeliveryId) -> Result<Delivery, Error> {
         self.post(&format!("/api/deliveries/{delivery}/resend"), &json!({})).await
     }
 
     /// Says what became of an unknown delivery.
-    pub async fn delivery_settle(&self, delivery: DeliveryId, arrived: bool) -> Result<Value, Error> {
+    pub async fn delivery_settle(&self, delivery: DeliveryId, arrived: bool) -> Result<Delivery, Error> {
         self.post(&format!("/api/deliveries/{delivery}/settle"), &json!({"arrived": arrived})).await
     }
 
     /// Sets a pending delivery aside.
-    pub async fn delivery_dead_letter(&self, delivery: DeliveryId) -> Result<Value, Error> {
+    pub async fn delivery_dead_letter(&self, delivery: DeliveryId) -> Result<Delivery, Error> {
         self.post(&format!("/api/deliveries/{delivery}/dead-letter"), &json!({})).await
     }
 }

@@ -105,4 +105,8 @@ impl Client {
         let path = state.map_or_else(|| "/api/findings".to_owned(), |state| format!("/api/findings?state={state}"));
         self.get_page(&path, cursor, limit).await
     }
+
+    pub async fn finding_view(&self, id: &str) -> Result<Finding, Error> {
+        self.get(&format!("/api/findings/{id}")).await
+    }
 }

@@ -37,6 +37,10 @@ impl Client {
         self.get_page("/api/invitations", cursor, limit).await
     }
 
+    pub async fn invitation_view(&self, invitation: InvitationId) -> Result<Invitation, Error> {
+        self.get(&format!("/api/invitations/{invitation}")).await
+    }
+
     pub async fn invitation_revoke(&self, invitation: InvitationId) -> Result<(), Error> {
         self.delete(&format!("/api/invitations/{invitation}")).await
     }

@@ -64,8 +64,8 @@ pub use crate::profiles::Profile;
 pub use crate::project_sources::{LeftOut, ProjectSource, SourceRepository};
 pub use crate::quotas::{Quota, QuotaUse};
 pub use crate::sessions::{
-    Acknowledged, Command, Event, ImportSession, ImportedMessage, Projection, ProjectionStatus, RebuiltProjection,
-    Session, SessionChange, SessionDetails, SessionSearch, SessionView, WhileRunning, Wish,
+    Acknowledged, Command, Event, FeedEvent, ImportSession, ImportedMessage, Projection, ProjectionStatus,
+    RebuiltProjection, Session, SessionChange, SessionDetails, SessionSearch, SessionView, WhileRunning, Wish,
 };
 pub use crate::subjects::Erasure;
 pub use crate::uploads::{NewUpload, Upload};

@@ -33,11 +33,6 @@ pub struct Role {
     pub permissions: Vec<String>,
 }
 
-#[derive(Debug, Deserialize)]
-struct Roles {
-    items: Vec<Role>,
-}
-
 /// A token, without its secret.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Token {
@@ -50,6 +45,8 @@ pub struct Token {
     pub scopes: Vec<String>,
     /// To the minute. `None`: never, or not since it is noted.
     pub last_used_at: Option<DateTime<Utc>>,
+    /// `None`: never.
+    pub expires_at: Option<DateTime<Utc>>,
     /// `None`: in force.
     pub revoked_at: Option<DateTime<Utc>>,
 }
@@ -70,6 +67,18 @@ impl Client {
     /// Takes operator scope.
     pub async fn org_list(&self, cursor: Option<&str>, limit: u32) -> Result<Page<Org>, Error> {
         self.get_page("/api/orgs", cursor, limit).await
+    }
+
+    /// The org that the caller acts in, with the state that a change can be made for.
+    pub async fn org_view(&self) -> Result<Tagged<Org>, Error> {
+        tagged(self.request(Method::GET, "/api/org")).await
+    }
+
+    /// Gives the org that the caller acts in another name. With `seen`, only if nobody has changed it since; else the problem
+    /// `precondition_failed`.
+    pub async fn org_rename(&self, name: &str, seen: Option<&ETag>) -> Result<Tagged<Org>, Error> {
+        let request = self.request(Method::PATCH, "/api/org").json(&json!({"name": name}));
+        tagged(made_for(request, seen)).await
     }
 
     pub async fn member_create(&self, email: &str, display_name: &str, role: &str) -> Result<Member, Error> {
@@ -101,9 +110,9 @@ impl Client {
         tagged(made_for(request, seen)).await
     }
 
-    /// Those that are built in, then the org's own.
-    pub async fn role_list(&self) -> Result<Vec<Role>, Error> {
-        Ok(self.get::<Roles>("/api/roles").await?.items)
+    /// Those that are built in, then the org's own by name.
+    pub async fn role_list(&self, cursor: Option<&str>, limit: u32) -> Result<Page<Role>, Error> {
+        self.get_page("/api/roles", cursor, limit).await
     }
 
     /// A role of the org's own, with the state that a change can be made for.
@@ -139,6 +148,10 @@ impl Client {
 
     pub async fn token_list(&self, cursor: Option<&str>, limit: u32) -> Result<Page<Token>, Error> {
         self.get_page("/api/tokens", cursor, limit).await
+    }
+
+    pub async fn token_view(&self, token: TokenId) -> Result<Token, Error> {
+        self.get(&format!("/api/tokens/{token}")).await
     }
 
     pub async fn token_revoke(&self, token: TokenId) -> Result<(), Error> {

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use crate::etag::{ETag, Tagged, made_for, tagged};
-use crate::{Client, Error, Session};
+use crate::{Client, Error, Page, Session};
 
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Profile {
@@ -17,15 +17,10 @@ pub struct Profile {
     pub updated_at: DateTime<Utc>,
 }
 
-#[derive(Debug, Deserialize)]
-struct Profiles {
-    items: Vec<Profile>,
-}
-
 impl Client {
     /// By name.
-    pub async fn profile_list(&self) -> Result<Vec<Profile>, Error> {
-        Ok(self.get::<Profiles>("/api/profiles").await?.items)
+    pub async fn profile_list(&self, cursor: Option<&str>, limit: u32) -> Result<Page<Profile>, Error> {
+        self.get_page("/api/profiles", cursor, limit).await
     }
 
     /// A profile, with the state that a change can be made for.

@@ -291,7 +291,8 @@ impl Client {
             .await
     }
 
-    /// Follows a session from the event after `after` on, until the server ends the stream.
+    /// Follows a session from the event after `after` on, until the server ends the stream. The problem `snapshot_required`: it has no
+    /// such event (any more), so begin anew. `too_many_streams`: this caller has as many open as it may.
     pub async fn event_stream(
         &self,
         session: SessionId,

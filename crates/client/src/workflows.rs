@@ -130,8 +130,6 @@ pub enum WorkflowAction {
     Pause,
     Resume,
     Archive,
-    /// Runs it once, now.
-    Start,
 }
 
 impl WorkflowAction {
@@ -140,7 +138,6 @@ impl WorkflowAction {
             Self::Pause => "pause",
             Self::Resume => "resume",
             Self::Archive => "archive",
-            Self::Start => "start",
         }
     }
 }
@@ -175,9 +172,14 @@ impl Client {
         tagged(made_for(request, seen)).await
     }
 
-    /// Gives back what the server answers: the workflow, or the run that was started.
-    pub async fn workflow_act(&self, workflow: WorkflowId, action: WorkflowAction) -> Result<Value, Error> {
+    /// Gives back the workflow as it is then.
+    pub async fn workflow_act(&self, workflow: WorkflowId, action: WorkflowAction) -> Result<Workflow, Error> {
         self.post(&format!("/api/workflows/{workflow}/{}", action.as_str()), &json!({})).await
+    }
+
+    /// Runs it once, now.
+    pub async fn workflow_start(&self, workflow: WorkflowId) -> Result<Run, Error> {
+        self.post(&format!("/api/workflows/{workflow}/start"), &json!({})).await
     }
 
     pub async fn trigger_create(&self, workflow: WorkflowId, trigger: &NewTrigger) -> Result<Trigger, Error> {
@@ -198,6 +200,10 @@ impl Client {
     ) -> Result<Trigger, Error> {
         let path = format!("/api/workflows/{workflow}/triggers/{trigger}/rotate-secret?overlap_s={overlap_s}");
         self.post(&path, &json!({})).await
+    }
+
+    pub async fn run_view(&self, run: RunId) -> Result<Run, Error> {
+        self.get(&format!("/api/runs/{run}")).await
     }
 
     /// Runs of all of the org's workflows, newest first.

@@ -10,13 +10,26 @@ use serde::Deserialize;
 use crate::agents::AgentSetting;
 use crate::networks;
 
+/// Half of the connections that a process takes (`cowork::serve::connections`): a proxy in front hardly needs more, and
+/// nobody takes all of them.
+const CONNECTIONS_PER_ADDRESS: u32 = 8_192;
+
+/// Ten statements a second are nothing to Postgres, and behind a proxy everybody has one address.
+const WRONG_PER_MINUTE: u32 = 600;
+
 /// The HTTP API.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Web {
     pub listen: SocketAddr,
+    /// At one process. 0: as many as there are places.
+    pub connections_per_address: u32,
     /// Of one token, to one process. 0: as many as it likes.
     pub requests_per_minute: u32,
+    /// Streams of events that one token or browser session has open at one process. 0: as many as it likes.
+    pub streams_per_caller: u32,
+    /// Tokens, browser sessions and signatures of one address that are none, to one process. 0: as many as come.
+    pub wrong_credentials_per_minute: u32,
     /// Networks that repositories are fetched from although they are not public; by http, too.
     #[serde(deserialize_with = "networks::read")]
     pub repository_networks: Vec<IpNet>,
@@ -57,8 +70,14 @@ pub struct Scheduler {
 pub struct Gateway {
     /// Inbound webhooks, health and metrics.
     pub listen: SocketAddr,
+    /// At one process. 0: as many as there are places.
+    pub connections_per_address: u32,
     /// Of one webhook trigger, to one process. 0: as many as come.
     pub calls_per_minute: u32,
+    /// Of one channel, to one process. 0: as many as come.
+    pub messages_per_minute: u32,
+    /// Of one address, to one process. 0: as many as come.
+    pub wrong_signatures_per_minute: u32,
     pub poll_ms: u64,
     /// After so many a delivery is a dead letter.
     pub max_attempts: u32,
@@ -80,7 +99,14 @@ fn local(port: u16) -> SocketAddr {
 
 impl Default for Web {
     fn default() -> Self {
-        Self { listen: local(8080), requests_per_minute: 60_000, repository_networks: Vec::new() }
+        Self {
+            listen: local(8080),
+            connections_per_address: CONNECTIONS_PER_ADDRESS,
+            requests_per_minute: 60_000,
+            streams_per_caller: 200,
+            wrong_credentials_per_minute: WRONG_PER_MINUTE,
+            repository_networks: Vec::new(),
+        }
     }
 }
 
@@ -108,7 +134,10 @@ impl Default for Gateway {
     fn default() -> Self {
         Self {
             listen: local(8081),
+            connections_per_address: CONNECTIONS_PER_ADDRESS,
             calls_per_minute: 600,
+            messages_per_minute: 6_000,
+            wrong_signatures_per_minute: WRONG_PER_MINUTE,
             poll_ms: 200,
             max_attempts: 8,
             backoff_ms: 1_000,

@@ -129,7 +129,9 @@ fn an_unknown_key_is_refused_by_name() {
     refused(
         "[web]\nlisten = '127.0.0.1:1'\nport = 3\n",
         &[],
-        "web.port of cowork.toml cannot be used: there is no such key; use one of listen, requests_per_minute, repository_networks",
+        "web.port of cowork.toml cannot be used: there is no such key; use one of listen, \
+         connections_per_address, requests_per_minute, streams_per_caller, wrong_credentials_per_minute, \
+         repository_networks",
     );
     refused(
         "[objects]\n",

@@ -12,7 +12,7 @@ use crate::failure::Failure;
 use crate::process::Process;
 use crate::{
     admin, agent_sandbox, archive, audit, backup, billing, deliveries, doctor, drill, findings, gate, keys,
-    maintenance, openapi, quotas, restore, scan, serve, subjects, validate,
+    maintenance, openapi, quotas, restore, scan, serve, subjects, usage, validate,
 };
 
 /// A self-hosted cloud for AI coworkers whose recovery is proven, not promised.
@@ -51,6 +51,8 @@ pub(crate) enum Command {
     /// How much the orgs may use
     #[command(subcommand)]
     Quotas(quotas::Quotas),
+    /// What an org used, by day and kind, and by model
+    Usage(usage::Usage),
     /// Which plans orgs are on
     #[command(subcommand)]
     Subscriptions(billing::Subscriptions),
@@ -102,6 +104,7 @@ impl Command {
             Self::Keys(keys) => keys.json(),
             Self::Maintenance(maintenance) => maintenance.json(),
             Self::Quotas(quotas) => quotas.json(),
+            Self::Usage(usage) => usage.json,
             Self::Subscriptions(subscriptions) => subscriptions.json(),
             Self::Subjects(subjects) => subjects.json(),
             Self::Drill(drill) => drill.json(),
@@ -138,6 +141,7 @@ impl Command {
             Self::Keys(keys) => keys.run(process).await,
             Self::Maintenance(maintenance) => maintenance.run(process).await,
             Self::Quotas(quotas) => quotas.run(process).await,
+            Self::Usage(usage) => usage.run(process).await,
             Self::Subscriptions(subscriptions) => subscriptions.run(process).await,
             Self::Subjects(subjects) => subjects.run(process).await,
             Self::Drill(drill) => drill.run(process).await,

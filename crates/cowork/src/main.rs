@@ -28,6 +28,7 @@ mod restore;
 mod scan;
 mod serve;
 mod subjects;
+mod usage;
 mod validate;
 
 use std::io::IsTerminal as _;

@@ -1,4 +1,4 @@
-//! `cowork openapi`: the API's description, as the web role serves it.
+//! `cowork openapi`: the API's description, as the web role serves it, or the gateway's own.
 
 use std::process::ExitCode;
 
@@ -7,11 +7,15 @@ use clap::Args;
 use crate::failure::Failure;
 
 #[derive(Debug, Args)]
-pub(crate) struct OpenApi {}
+pub(crate) struct OpenApi {
+    /// What the gateway takes, in the place of the API
+    #[arg(long)]
+    gateway: bool,
+}
 
 impl OpenApi {
     pub(crate) fn run(&self) -> Result<ExitCode, Failure> {
-        print!("{}", web::openapi());
+        print!("{}", if self.gateway { gateway::openapi() } else { web::openapi() });
         Ok(ExitCode::SUCCESS)
     }
 }

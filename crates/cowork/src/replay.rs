@@ -149,6 +149,7 @@ pub(crate) fn lines(report: &Value) -> String {
         ("browser sessions ended again", count("/browser_sessions_revoked")),
         ("members removed again", count("/members_removed")),
         ("keys revoked again", count("/keys_revoked")),
+        ("channels closed again", count("/channels_closed")),
         ("secrets of triggers rotated again", count("/triggers_rotated")),
         ("subjects erased again", count("/subjects_erased")),
         ("lost: messages that had come in after the backup", count("/lost/inbound")),

@@ -304,3 +304,45 @@ async fn quotas_are_set_and_removed_by_hand() {
     quotas(&["quotas", "remove", "--kind", "turns"], 1);
     quotas(&["quotas", "set", "--kind", "naps", "--period", "month", "--max", "100"], 64);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_org_used_is_told_by_day_and_added_up() {
+    let place = Place::initialised().await;
+    let org = place.store().await.org_list(None, 1).await.unwrap()[0].org_id;
+    let usage = |arguments: &[&str], code| {
+        let output = place.run(&[&["usage", "--org", &org.to_string()][..], arguments].concat());
+        assert_eq!(output.status.code(), Some(code), "{}", text(&output.stderr));
+        text(&output.stdout)
+    };
+    let told = |arguments: &[&str]| -> Value { serde_json::from_str(&usage(arguments, 0)).unwrap() };
+    assert!(usage(&[], 0).starts_with("The org used nothing from "), "{}", usage(&[], 0));
+    assert_eq!(told(&["--json"])["items"], serde_json::json!([]));
+
+    sqlx::query(
+        "INSERT INTO usage_counters (org_id, kind, day, stripe, quantity)
+        VALUES ($1, 'turns', '2026-10-01', 0, 2), ($1, 'turns', '2026-10-01', 1, 1), ($1, 'turns', '2026-10-31', 0, 4),
+            ($1, 'runs', '2026-10-31', 0, 5), ($1, 'turns', '2026-11-01', 0, 100)",
+    )
+    .bind(uuid::Uuid::from(org))
+    .execute(&place.database.pool())
+    .await
+    .unwrap();
+    let october = ["--from", "2026-10-01", "--to", "2026-11-01"];
+    let json = told(&[&october[..], &["--json"]].concat());
+    assert_eq!(json["period"], serde_json::json!({"from": "2026-10-01", "to": "2026-11-01"}));
+    assert_eq!(json["items"], serde_json::json!([{"kind": "runs", "quantity": 5}, {"kind": "turns", "quantity": 7}]));
+    assert_eq!(json["days"][0], serde_json::json!({"day": "2026-10-01", "kind": "turns", "quantity": 3}));
+    assert_eq!((json["days"].as_array().unwrap().len(), &json["models"]), (3, &serde_json::json!([])));
+    assert_eq!(usage(&october, 0).lines().count(), 5, "three rows of days, two of all");
+
+    for wrong in [
+        &["--from", "2026-10-01"][..],
+        &["--from", "2026-10-02", "--to", "2026-10-01"],
+        &["--from", "2026-10-1", "--to", "2026-10-02"],
+        &["--period", "day", "--from", "2026-10-01", "--to", "2026-10-02"],
+    ] {
+        usage(wrong, 64);
+    }
+    let stranger = ["usage", "--org", &uuid::Uuid::nil().to_string()];
+    assert_eq!(place.run(&stranger).status.code(), Some(1));
+}

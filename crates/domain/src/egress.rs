@@ -126,6 +126,9 @@ impl Egress {
 }
 
 impl Network {
+    pub const ALL: [Self; 6] =
+        [Self::Loopback, Self::Private, Self::LinkLocal, Self::Multicast, Self::Unspecified, Self::Reserved];
+
     /// In labels of metrics.
     #[must_use]
     pub fn as_str(self) -> &'static str {

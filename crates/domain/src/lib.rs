@@ -26,6 +26,7 @@ pub mod profile;
 pub mod projection;
 pub mod quota;
 pub mod rate;
+pub mod recent;
 pub mod retry;
 pub mod schedule;
 pub mod session;

@@ -61,6 +61,8 @@ permissions! {
     MembersWrite = "members.write",
     /// Make roles and change what they permit.
     RolesWrite = "roles.write",
+    /// Give the org another name. Everybody in it reads that.
+    OrgWrite = "org.write",
     /// Set what the org allows. Everybody in it reads that.
     PolicyWrite = "policy.write",
     /// Have a person forgotten.

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::tenancy::UnknownWord;
 
 /// Days of a range, at most: a year, with something of the one before.
-const RANGE_DAYS_MAX: i64 = 400;
+pub const RANGE_DAYS_MAX: i64 = 400;
 
 /// What is metered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

@@ -42,6 +42,7 @@ struct Told {
     members_removed: u64,
     keys_revoked: u64,
     channels_rotated: u64,
+    channels_closed: u64,
     subjects_erased: u64,
     remembered: Value,
     lost: Lost,
@@ -95,6 +96,7 @@ impl Told {
             members_removed: self.members_removed,
             keys_revoked: self.keys_revoked,
             channels_rotated: self.channels_rotated,
+            channels_closed: self.channels_closed,
             subjects_erased: self.subjects_erased,
         };
         Ok(Remembered {

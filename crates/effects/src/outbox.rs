@@ -99,6 +99,7 @@ fn record(row: &Outboxed) -> Record {
         Effect::TriggerSecretRotated { org, trigger, number } => {
             Record::KeyRotated { org: Some(org), key: Key::Trigger(trigger), version: numbered(number) }
         }
+        Effect::ChannelClosed { org, channel } => Record::ChannelClosed { org, channel },
         Effect::AdapterKeyRotated { ref version } => {
             let version = Label::new(version).expect("the table of rotations takes no other version");
             Record::KeyRotated { org: None, key: Key::Adapter, version }

@@ -10,6 +10,7 @@ use domain::chat::{ANSWER_CHARS, Decision, spoken};
 use secrets::interaction_token_hash;
 use serde::Deserialize;
 use store::{Channel, DecisionError, EnqueueError, InboundDecision};
+use utoipa::ToSchema;
 
 use crate::Parts;
 use crate::door::{bounded, internal};
@@ -18,14 +19,17 @@ use crate::problem::Problem;
 /// Characters of a token.
 const TOKEN_CHARS: usize = 100;
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
+#[schema(as = Decision)]
 pub(crate) struct DecisionBody {
+    /// Of the question, as the channel was told it.
     token: String,
     #[serde(flatten)]
     what: What,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
+#[schema(as = DecisionKind)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 enum What {
     Approve,

@@ -3,22 +3,29 @@
 //! The signature is checked over the bytes as they came, before anything reads them. What follows is one transaction, and the answer
 //! is 202 only after it, and when the recovery ledger knows of it: a sender that hears nothing, or 503, sends again under the same id and does no harm.
 //!
-//! Not here: what becomes of a message (`inbound`) and of a call (`calls`).
+//! Every answer has an `x-request-id` (`front`).
+//!
+//! Not here: what becomes of a message (`inbound`) and of a call (`calls`), how many there may be (`limits`).
 
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::Bytes;
-use axum::extract::DefaultBodyLimit;
 use axum::extract::rejection::BytesRejection;
+use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::{HeaderMap, StatusCode};
-use axum::routing::post;
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::Response;
+use axum::{Extension, Router};
+use clock::Sources;
 use domain::channel::ChannelKind;
+use front::TraceBegins;
 use tower_http::timeout::RequestBodyTimeoutLayer;
+use utoipa_axum::router::OpenApiRouter;
 
 use crate::calls::{self, Calls};
+use crate::limits::Limits;
 use crate::problem::Problem;
-use crate::{Parts, chain, inbound};
+use crate::{Parts, chain, inbound, measured, openapi};
 
 /// Bytes of a body.
 const BODY_LIMIT: usize = 64 * 1024;
@@ -29,10 +36,28 @@ const BODY_PAUSE: Duration = Duration::from_secs(10);
 
 /// The listener's routes.
 pub fn router(parts: Parts) -> Router {
-    calls::describe();
-    let messages = Router::new().route("/hooks/{channel_id}", post(inbound::receive)).with_state(parts.clone());
-    let calls = Router::new().route("/hooks/triggers/{trigger_id}", post(calls::receive)).with_state(Calls::new(parts));
-    messages.merge(calls).layer(DefaultBodyLimit::max(BODY_LIMIT)).layer(RequestBodyTimeoutLayer::new(BODY_PAUSE))
+    measured::describe();
+    let (sources, limits) = (parts.store.sources().clone(), Limits::of(&parts));
+    let (messages, calls, own) = described();
+    let messages = Router::from(messages).with_state(parts.clone());
+    let calls = Router::from(calls).with_state(Calls::new(parts));
+    messages
+        .merge(calls)
+        .merge(Router::from(own))
+        .layer(Extension(limits))
+        .layer(DefaultBodyLimit::max(BODY_LIMIT))
+        .layer(RequestBodyTimeoutLayer::new(BODY_PAUSE))
+        .layer(from_fn_with_state(sources, identify))
+}
+
+/// Gives the request an id and a span.
+async fn identify(State(sources): State<Sources>, request: Request, next: Next) -> Response {
+    front::identify(&sources, TraceBegins::Here, request, next).await
+}
+
+/// Every route with its description. There is no other way into the router.
+pub(crate) fn described() -> (OpenApiRouter<Parts>, OpenApiRouter<Calls>, OpenApiRouter) {
+    (inbound::routes(), calls::routes(), openapi::routes())
 }
 
 /// A body that was read to its end.
@@ -41,6 +66,11 @@ pub(crate) fn whole(body: Result<Bytes, BytesRejection>) -> Result<Bytes, Proble
         StatusCode::PAYLOAD_TOO_LARGE => Problem::too_large(BODY_LIMIT),
         _ => Problem::invalid("the body broke off"),
     })
+}
+
+/// Whether the message is signed with `secret`.
+pub(crate) fn is_signed(secret: &str, headers: &HeaderMap, body: &[u8]) -> bool {
+    channels::verify(ChannelKind::Webhook, secret, headers, body).is_ok()
 }
 
 /// The sender's id of the event, if the message is signed with `secret`. `None` for the secret: the configured one has another

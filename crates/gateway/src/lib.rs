@@ -17,6 +17,9 @@ mod calls;
 mod decisions;
 mod door;
 mod inbound;
+mod limits;
+mod measured;
+mod openapi;
 mod problem;
 mod render;
 mod route;
@@ -36,6 +39,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 pub use crate::door::router;
+pub use crate::openapi::text as openapi;
 pub use crate::route::{RouteError, route};
 pub use crate::secret::ChannelSecret;
 
@@ -49,6 +53,10 @@ pub struct Parts {
     pub channel_secret: ChannelSecret,
     /// Of one trigger, to one process. 0: as many as come.
     pub calls_per_minute: u32,
+    /// Of one channel, to one process. 0: as many as come.
+    pub messages_per_minute: u32,
+    /// Messages and calls of one address that are for nobody or not signed rightly, to one process. 0: as many as come.
+    pub wrong_signatures_per_minute: u32,
 }
 
 /// How a gateway behaves.
@@ -116,6 +124,7 @@ pub async fn run(parts: Parts, config: GatewayConfig, shutdown: CancellationToke
 /// As [`run`], with somebody else in the place of webhooks. Nothing is looked at before: whoever hands over a channel knows
 /// whom it reaches.
 pub async fn run_over(parts: Parts, config: GatewayConfig, webhook: Arc<dyn Channel>, shutdown: CancellationToken) {
+    measured::describe();
     let rendered = Arc::new(Notify::new());
     let sender = send::Sender::new(parts.clone(), &config, webhook);
     tokio::join!(

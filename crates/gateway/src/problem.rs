@@ -6,7 +6,26 @@ use axum::response::{IntoResponse, Response};
 use chrono::SecondsFormat;
 use domain::chat::NotAllowed;
 use domain::quota::QuotaOrigin;
+use serde::Serialize;
 use store::UsedUp;
+use utoipa::ToSchema;
+
+/// The codes of what calls of workflows are refused with.
+pub(crate) const OF_CALLS: [&str; 13] = [
+    "not_found",
+    "bad_signature",
+    "too_large",
+    "invalid",
+    "refused_by_policy",
+    "paused",
+    "archived",
+    "subscription_ended",
+    "over_quota",
+    "too_many_requests",
+    "unavailable",
+    "not_remembered",
+    "maintenance",
+];
 
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Problem {
@@ -68,9 +87,10 @@ impl Problem {
         Self::new(StatusCode::CONFLICT, "interaction_over", "The question is not open any more", detail)
     }
 
-    pub(crate) fn too_many(retry_after_s: i64) -> Self {
-        let detail = format!("this trigger was called more often than it may; go on in {retry_after_s} s");
-        let problem = Self::new(StatusCode::TOO_MANY_REQUESTS, "too_many_requests", "Too many calls", detail);
+    /// `why` says what there was too much of.
+    pub(crate) fn too_many(why: &str, retry_after_s: i64) -> Self {
+        let detail = format!("{why}; go on in {retry_after_s} s, under the same id");
+        let problem = Self::new(StatusCode::TOO_MANY_REQUESTS, "too_many_requests", "Too many requests", detail);
         Self { retry_after: Some(retry_after_s), ..problem }
     }
 
@@ -112,15 +132,29 @@ impl Problem {
     }
 }
 
+/// What a sender sees of a refusal.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Problem)]
+pub(crate) struct Body<'a> {
+    #[schema(example = "about:blank")]
+    r#type: &'a str,
+    title: &'a str,
+    status: u16,
+    /// What happened and what to do, for people.
+    detail: &'a str,
+    /// Stable; senders may decide by it.
+    code: &'a str,
+}
+
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let body = serde_json::json!({
-            "type": "about:blank",
-            "title": self.title,
-            "status": self.status.as_u16(),
-            "detail": self.detail,
-            "code": self.code,
-        });
+        let body = Body {
+            r#type: "about:blank",
+            title: self.title,
+            status: self.status.as_u16(),
+            detail: &self.detail,
+            code: self.code,
+        };
         let media_type = HeaderValue::from_static("application/problem+json");
         let mut response = (self.status, [(header::CONTENT_TYPE, media_type)], Json(body)).into_response();
         if let Some(seconds) = self.retry_after {

@@ -23,6 +23,11 @@ impl ChannelSecret {
         (self.version == version).then(|| derive_channel_secret(&self.secret, channel))
     }
 
+    /// The signing secret that a channel of this id has, if there is one and it was made under our version.
+    pub(crate) fn of_any_channel(&self, channel: ChannelId) -> String {
+        derive_channel_secret(&self.secret, channel)
+    }
+
     /// The signing secret of a trigger that is in force; `None`: it was given out under another version.
     pub(crate) fn of_trigger(&self, trigger: TriggerId, secret: &TriggerSecret) -> Option<String> {
         (self.version == secret.version).then(|| derive_trigger_secret(&self.secret, trigger, secret.number))

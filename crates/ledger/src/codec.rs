@@ -44,6 +44,7 @@ impl Record {
             Self::SubjectErased { .. } => 12,
             Self::GenerationStarted { .. } => 13,
             Self::IdentityRestricted { .. } => 14,
+            Self::ChannelClosed { .. } => 15,
         }
     }
 
@@ -91,6 +92,7 @@ impl Record {
                 out.extend(session);
             }
             Self::MemberRemoved { org, account } => put_ids(out, &[*org.as_uuid(), *account.as_uuid()]),
+            Self::ChannelClosed { org, channel } => put_ids(out, &[*org.as_uuid(), *channel.as_uuid()]),
             Self::KeyRotated { org, key, version } => {
                 put_ids(out, &[org.map_or(Uuid::nil(), Uuid::from)]);
                 put_key(out, *key);
@@ -157,6 +159,7 @@ fn decode_fields(kind: u8, from: &mut Cursor<'_>) -> Result<Record, Malformed> {
             backup: from.id_or_nil()?,
         },
         14 => Record::IdentityRestricted { org: from.id()?, identity: from.array()? },
+        15 => Record::ChannelClosed { org: from.id()?, channel: from.id()? },
         other => return Err(Malformed::Kind(other)),
     })
 }

@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use clock::Timestamp;
-use ids::{AccountId, ByokKeyId, DeliveryId, InletId, OrgId, TokenId, WorkflowId};
+use ids::{AccountId, ByokKeyId, ChannelId, DeliveryId, InletId, OrgId, TokenId, WorkflowId};
 
 use crate::record::{Digest, Entry, Key, Label, Outcome, Record};
 
@@ -130,6 +130,7 @@ pub struct Summary {
     pub tokens: BTreeSet<(OrgId, TokenId)>,
     pub sessions: BTreeSet<(AccountId, Digest)>,
     pub members: BTreeSet<(OrgId, AccountId)>,
+    pub closed_channels: BTreeSet<(OrgId, ChannelId)>,
     pub revoked_keys: BTreeSet<(OrgId, ByokKeyId)>,
     /// The newest version of each, by instant.
     pub rotated_keys: HashMap<(Option<OrgId>, Key), (Timestamp, Label)>,
@@ -156,6 +157,7 @@ impl Summary {
             Record::TokenRevoked { org, token } => drop(self.tokens.insert((*org, *token))),
             Record::SessionRevoked { account, session } => drop(self.sessions.insert((*account, *session))),
             Record::MemberRemoved { org, account } => drop(self.members.insert((*org, *account))),
+            Record::ChannelClosed { org, channel } => drop(self.closed_channels.insert((*org, *channel))),
             Record::KeyRevoked { org, key } => drop(self.revoked_keys.insert((*org, *key))),
             Record::KeyRotated { org, key, version } => self.rotated(*org, *key, (entry.at, version.clone())),
             Record::SubjectErased { org, account } => drop(self.subjects.insert((*org, *account))),

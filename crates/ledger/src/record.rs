@@ -74,6 +74,11 @@ pub enum Record {
         org: OrgId,
         account: AccountId,
     },
+    /// A channel was closed for good.
+    ChannelClosed {
+        org: OrgId,
+        channel: ChannelId,
+    },
     /// From now on `version` of the key is the current one. `org` is `None` for keys of the installation.
     KeyRotated {
         org: Option<OrgId>,

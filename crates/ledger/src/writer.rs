@@ -268,9 +268,9 @@ pub(crate) async fn check_fence(objects: &Objects, generation: i64) -> Result<()
 }
 
 fn describe() {
-    metrics::describe_gauge!("cowork_ledger_unavailable", "1 while the recovery ledger can't be written");
-    metrics::describe_counter!("cowork_ledger_write_failures_total", "attempts at the recovery ledger that failed");
-    metrics::describe_counter!("cowork_ledger_segments_total", "objects that were added to the recovery ledger");
-    metrics::describe_counter!("cowork_ledger_records_total", "records that were added to the recovery ledger");
-    metrics::describe_histogram!("cowork_ledger_write_ms", "from closing a segment to its being durable and fenced");
+    measures::gauge("cowork_ledger_unavailable", "1 while the recovery ledger can't be written");
+    measures::counter("cowork_ledger_write_failures_total", "attempts at the recovery ledger that failed");
+    measures::counter("cowork_ledger_segments_total", "objects that were added to the recovery ledger");
+    measures::counter("cowork_ledger_records_total", "records that were added to the recovery ledger");
+    measures::histogram("cowork_ledger_write_ms", "from closing a segment to its being durable and fenced");
 }

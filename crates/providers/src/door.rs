@@ -59,6 +59,12 @@ const ANSWER: Duration = Duration::from_secs(1_800);
 const SILENCE: Duration = Duration::from_secs(300);
 const CONNECT: Duration = Duration::from_secs(20);
 
+/// The providers that this build knows, with their own addresses.
+const OWN: [(&str, &str, Scheme); 2] = [
+    ("anthropic", "https://api.anthropic.com", Scheme::Anthropic),
+    ("openai", "https://api.openai.com", Scheme::Bearer),
+];
+
 /// Who can be asked through doors, and where. Cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub struct Doors(Arc<BTreeMap<&'static str, Upstream>>);
@@ -97,6 +103,25 @@ impl fmt::Debug for Behind {
     }
 }
 
+/// Says what is counted at doors, before anybody asks at one.
+pub fn describe() {
+    let by = |label: &'static str, values: &'static [&'static str]| {
+        let each =
+            move |provider: &'static str| values.iter().map(move |value| [("provider", provider), (label, *value)]);
+        OWN.into_iter().flat_map(move |(provider, ..)| each(provider))
+    };
+    let outcomes = by("outcome", &meter::OUTCOMES);
+    measures::counters("cowork_model_requests_total", "requests that went through agents' doors, by outcome", outcomes);
+    let kinds = by("kind", &meter::KINDS);
+    measures::counters("cowork_model_tokens_total", "tokens that providers said they took, by kind", kinds);
+    let reasons = by("reason", &refusal::REASONS);
+    measures::counters(
+        "cowork_model_refusals_total",
+        "requests of agents that their doors refused, by reason",
+        reasons,
+    );
+}
+
 impl Doors {
     /// Nobody can be asked.
     #[must_use]
@@ -110,12 +135,8 @@ impl Doors {
     /// # Errors
     /// If the HTTP client can't be set up, which is the machine's fault.
     pub fn over_http(egress: &Egress, elsewhere: &BTreeMap<String, String>) -> Result<Self, NoClient> {
-        let own = [
-            ("anthropic", "https://api.anthropic.com", Scheme::Anthropic),
-            ("openai", "https://api.openai.com", Scheme::Bearer),
-        ];
         let mut doors = BTreeMap::new();
-        for (name, address, scheme) in own {
+        for (name, address, scheme) in OWN {
             let client = egress::guarded(ANSWER, egress.clone())
                 .read_timeout(SILENCE)
                 .connect_timeout(CONNECT)

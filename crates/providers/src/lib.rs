@@ -19,7 +19,7 @@ use domain::byok::Validation;
 use domain::egress::Egress;
 use secrecy::SecretString;
 
-pub use crate::door::{Door, Doors, Meter};
+pub use crate::door::{Door, Doors, Meter, describe};
 use crate::http::{HttpProvider, Scheme};
 
 /// Somebody outside who gives out keys.

@@ -75,6 +75,7 @@ fn other(record: Record) -> Option<Other> {
         Record::TokenRevoked { org, token } => Other::TokenRevoked { org, token },
         Record::SessionRevoked { account, session } => Other::SessionRevoked { account, session },
         Record::MemberRemoved { org, account } => Other::MemberRemoved { org, account },
+        Record::ChannelClosed { org, channel } => Other::ChannelClosed { org, channel },
         Record::KeyRevoked { org, key } => Other::KeyRevoked { org, key },
         Record::KeyRotated { org, key, version } => {
             let version = version.as_str().to_owned();

@@ -51,10 +51,7 @@ fn record(done: Compacted) {
 }
 
 fn describe() {
-    metrics::describe_counter!(
-        "cowork_ledger_bundled_total",
-        "segments that lie in bundles and no longer by themselves"
-    );
-    metrics::describe_counter!("cowork_ledger_dropped_total", "objects of the ledger that the retention let go");
-    metrics::describe_counter!("cowork_ledger_compaction_errors_total", "passes over the ledger that failed");
+    measures::counter("cowork_ledger_bundled_total", "segments that lie in bundles and no longer by themselves");
+    measures::counter("cowork_ledger_dropped_total", "objects of the ledger that the retention let go");
+    measures::counter("cowork_ledger_compaction_errors_total", "passes over the ledger that failed");
 }

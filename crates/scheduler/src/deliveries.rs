@@ -23,10 +23,7 @@ const ORGS: i64 = 500;
 
 /// Makes passes until `shutdown`. Deliveries that were finished longer than `kept` ago are deleted.
 pub async fn run_delivery_retention(store: Store, kept: TimeDelta, shutdown: CancellationToken) {
-    metrics::describe_counter!(
-        "cowork_deliveries_deleted_total",
-        "deliveries that were finished long ago, and are gone"
-    );
+    measures::counter("cowork_deliveries_deleted_total", "deliveries that were finished long ago, and are gone");
     let pass = || pass(&store, kept, &shutdown);
     let (done, not_done) = (
         "deliveries that were finished long ago were deleted",

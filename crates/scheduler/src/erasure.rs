@@ -31,11 +31,8 @@ enum PassError {
 
 /// Makes passes until `shutdown`.
 pub async fn run_erasures(store: Store, objects: Objects, shutdown: CancellationToken) {
-    metrics::describe_counter!("cowork_erasure_errors_total", "passes over erasures and deletions that failed");
-    metrics::describe_counter!(
-        "cowork_objects_deleted_total",
-        "objects that no row named any more, and that are deleted"
-    );
+    measures::counter("cowork_erasure_errors_total", "passes over erasures and deletions that failed");
+    measures::counter("cowork_objects_deleted_total", "objects that no row named any more, and that are deleted");
     repeat(&shutdown, async || {
         if let Err(error) = pass(&store, &objects, &shutdown).await {
             tracing::error!(error = chain(&error), "erasures or deletions can't be carried out");

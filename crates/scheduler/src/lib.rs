@@ -202,10 +202,10 @@ fn chain(error: &(dyn Error + 'static)) -> String {
 }
 
 fn describe() {
-    metrics::describe_counter!("cowork_slots_fired_total", "slots that started a run");
-    metrics::describe_counter!("cowork_slots_skipped_total", "slots that a policy let pass");
-    metrics::describe_counter!("cowork_scheduler_errors_total", "triggers, or lists of them, that a pass failed at");
-    metrics::describe_histogram!("cowork_scheduler_lag_ms", "from a slot's due time to its firing, in milliseconds");
+    measures::counter("cowork_slots_fired_total", "slots that started a run");
+    measures::counter("cowork_slots_skipped_total", "slots that a policy let pass");
+    measures::counter("cowork_scheduler_errors_total", "triggers, or lists of them, that a pass failed at");
+    measures::histogram("cowork_scheduler_lag_ms", "from a slot's due time to its firing, in milliseconds");
 }
 
 impl Pass {

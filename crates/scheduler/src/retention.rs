@@ -28,8 +28,8 @@ const STRETCH: i64 = 500;
 
 /// Makes passes until `shutdown`. Turns that ended longer than `kept` ago are compacted.
 pub async fn run_retention(store: Store, kept: TimeDelta, shutdown: CancellationToken) {
-    metrics::describe_counter!("cowork_events_compacted_total", "events that a base took the place of");
-    metrics::describe_counter!("cowork_retention_errors_total", "passes, or sessions, that could not be done");
+    measures::counter("cowork_events_compacted_total", "events that a base took the place of");
+    measures::counter("cowork_retention_errors_total", "passes, or sessions, that could not be done");
     let pass = || pass(&store, kept, &shutdown);
     sweep(&shutdown, pass, "sessions were compacted", "sessions can't be looked at for compacting").await;
 }

@@ -1,6 +1,7 @@
 //! The audit trail: append-only.
 //!
-//! Every change that a person or a program asks for is told of here, by the transaction that makes it.
+//! Every change that a person or a program asks for is told of here, by the transaction that makes it; a command, by the
+//! statement that takes it down (`command::telling`). Told of as well is whenever a secret is opened.
 //!
 //! Not here: what the agents did, which is what events are for; sealing (`seal`), checking seals (`verify`), looking for
 //! records (`read`).
@@ -18,6 +19,7 @@ use uuid::Uuid;
 use crate::{StoreError, idempotency};
 
 pub use self::read::{AuditFilter, SealedRecord};
+pub use self::seal::BATCH as AUDIT_SEALED_AT_ONCE;
 pub use self::verify::{AuditFault, AuditFaultKind, AuditHead, AuditVerification};
 
 /// Who did what to what.

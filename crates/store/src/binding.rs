@@ -2,7 +2,7 @@
 //!
 //! An unbound binding stays, without thread and cursor: its deliveries name it, and an erasure finds them by it.
 //!
-//! Not promised: that a thread stays unbound over a restore to a backup from before.
+//! Not promised: that a thread stays unbound over a restore to a backup from before, unless its channel was closed.
 //!
 //! Not here: moving the cursor (`cursor`).
 
@@ -12,7 +12,7 @@ use serde_json::json;
 use sqlx::PgConnection;
 
 use crate::outbox::{self, Effect, SettledAs};
-use crate::{Store, StoreError, audit};
+use crate::{Store, StoreError, audit, channel};
 
 /// A thread to be tied to a session.
 #[derive(Debug, Clone)]
@@ -37,6 +37,7 @@ pub struct Binding {
 
 #[derive(Debug, thiserror::Error)]
 pub enum BindingError {
+    /// Or it is closed.
     #[error("the org has no such channel")]
     NoSuchChannel,
     #[error("the org has no such session")]
@@ -54,6 +55,9 @@ pub(crate) async fn insert(
     sources: &Sources,
     new: &NewBinding,
 ) -> Result<Binding, BindingError> {
+    if !channel::hold(connection, new.org, new.channel).await? {
+        return Err(BindingError::NoSuchChannel);
+    }
     // The lock waits for a turn that is just ending; the end of any later turn sees the cursor.
     let cursor_sequence = sqlx::query_scalar!(
         "-- binding_insert_lock
@@ -84,20 +88,12 @@ pub(crate) async fn insert(
         cursor_sequence,
     )
     .execute(connection)
-    .await
-    .map_err(no_such_channel)?;
+    .await?;
     if inserted.rows_affected() == 0 {
         return Err(BindingError::ThreadTaken);
     }
     let NewBinding { channel: channel_id, thread, session: session_id, .. } = new.clone();
     Ok(Binding { binding_id, channel_id, thread, session_id, cursor_sequence, created_at })
-}
-
-fn no_such_channel(error: sqlx::Error) -> BindingError {
-    match error.as_database_error() {
-        Some(database) if database.is_foreign_key_violation() => BindingError::NoSuchChannel,
-        _ => BindingError::Database(error),
-    }
 }
 
 impl Store {
@@ -129,6 +125,24 @@ impl Store {
         audit::record(&mut tx, &self.sources, org, actor, "binding.remove", &target, detail).await.map_err(during())?;
         tx.commit().await.map_err(during())?;
         Ok(true)
+    }
+
+    /// One in force.
+    pub async fn binding_get(&self, org: OrgId, binding: BindingId) -> Result<Option<Binding>, StoreError> {
+        sqlx::query_as!(
+            Binding,
+            r#"-- binding_get
+            SELECT bindings.binding_id AS "binding_id: BindingId", bindings.channel_id AS "channel_id: ChannelId",
+                bindings.thread AS "thread!", bindings.session_id AS "session_id: SessionId",
+                delivery_cursors.sequence AS cursor_sequence, bindings.created_at
+            FROM bindings JOIN delivery_cursors USING (org_id, binding_id)
+            WHERE bindings.org_id = $1 AND bindings.binding_id = $2"#,
+            org as OrgId,
+            binding as BindingId,
+        )
+        .fetch_optional(self.of(org))
+        .await
+        .map_err(StoreError::during("binding_get"))
     }
 
     /// Those in force, in the order that they were made.

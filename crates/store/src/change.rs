@@ -11,6 +11,8 @@ pub enum ChangeError {
     NoSuch(&'static str),
     #[error("the {0} is in another state than the change was made for")]
     Stale(&'static str),
+    #[error("the {0} is closed for good")]
+    Closed(&'static str),
     #[error(transparent)]
     Store(#[from] StoreError),
 }

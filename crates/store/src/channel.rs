@@ -1,6 +1,9 @@
 //! Channels: ways to people outside.
 //!
-//! Not here: a channel's signing secret, which is derived from the configured one and stored nowhere (`secrets`).
+//! A channel that was closed for good keeps its row, since deliveries, bindings and the audit trail name it. Messages don't
+//! find it, lists leave it out unless they are asked for it, and nobody changes it.
+//!
+//! Not here: closing one (`close`), a channel's signing secret, which is derived from the configured one and stored nowhere (`secrets`).
 
 use clock::Timestamp;
 use domain::channel::{ChannelKind, Destination};
@@ -12,6 +15,10 @@ use serde_json::json;
 use sqlx::PgConnection;
 
 use crate::{ChangeError, Store, StoreError, audit};
+
+mod close;
+
+pub(crate) use self::close::hold;
 
 /// A channel to be made.
 #[derive(Debug, Clone)]
@@ -38,6 +45,8 @@ pub struct Channel {
     /// Whether people of whom nobody said what they may do, prompt here.
     pub unknown_may_prompt: bool,
     pub created_at: Timestamp,
+    /// `None`: it is open.
+    pub closed_at: Option<Timestamp>,
     pub version: RowVersion,
 }
 
@@ -59,6 +68,7 @@ struct Row {
     deduplicates: bool,
     unknown_may_prompt: bool,
     created_at: Timestamp,
+    closed_at: Option<Timestamp>,
     version: i64,
 }
 
@@ -79,6 +89,7 @@ impl TryFrom<Row> for Channel {
             deduplicates: row.deduplicates,
             unknown_may_prompt: row.unknown_may_prompt,
             created_at: row.created_at,
+            closed_at: row.closed_at,
             version: RowVersion { since: row.created_at, version: row.version },
         })
     }
@@ -125,17 +136,18 @@ impl Store {
             deduplicates,
             unknown_may_prompt: true,
             created_at,
+            closed_at: None,
             version,
         })
     }
 
-    /// `None`: the org has no such channel.
+    /// Also one that is closed. `None`: the org has no such channel.
     pub async fn channel_get(&self, org: OrgId, channel: ChannelId) -> Result<Option<Channel>, StoreError> {
         let row = sqlx::query_as!(
             Row,
             r#"-- channel_get
             SELECT org_id AS "org_id: OrgId", channel_id AS "channel_id: ChannelId", kind, name, destination,
-                secret_version, deduplicates, unknown_may_prompt, created_at, version
+                secret_version, deduplicates, unknown_may_prompt, created_at, closed_at, version
             FROM channels WHERE org_id = $1 AND channel_id = $2"#,
             org as OrgId,
             channel as ChannelId,
@@ -160,6 +172,9 @@ impl Store {
         let mut tx = self.begin_of(org).await.map_err(during())?;
         let row = lock(&mut tx, org, channel).await.map_err(during())?.ok_or(ChangeError::NoSuch("channel"))?;
         let found = Channel::try_from(row)?;
+        if found.closed_at.is_some() {
+            return Err(ChangeError::Closed("channel"));
+        }
         if !expected.met_by(Some(found.version)) {
             return Err(ChangeError::Stale("channel"));
         }
@@ -186,14 +201,15 @@ impl Store {
         Ok(changed)
     }
 
-    /// Whose it is, is in the answer: messages come in at an address that names the channel alone.
+    /// Whose it is, is in the answer: messages come in at an address that names the channel alone. `None`: there is no such channel,
+    /// or it is closed.
     pub async fn channel_find(&self, channel: ChannelId) -> Result<Option<Channel>, StoreError> {
         let row = sqlx::query_as!(
             Row,
             r#"-- channel_find
             SELECT org_id AS "org_id: OrgId", channel_id AS "channel_id: ChannelId", kind, name, destination,
-                secret_version, deduplicates, unknown_may_prompt, created_at, version
-            FROM channels WHERE channel_id = $1"#,
+                secret_version, deduplicates, unknown_may_prompt, created_at, closed_at, version
+            FROM channels WHERE channel_id = $1 AND closed_at IS NULL"#,
             channel as ChannelId,
         )
         .fetch_optional(self.everywhere())
@@ -202,10 +218,11 @@ impl Store {
         row.map(Channel::try_from).transpose()
     }
 
-    /// In the order that they were made.
+    /// In the order that they were made; those that are closed only if `with_closed`.
     pub async fn channel_list(
         &self,
         org: OrgId,
+        with_closed: bool,
         after: Option<ChannelId>,
         limit: i64,
     ) -> Result<Vec<Channel>, StoreError> {
@@ -213,12 +230,14 @@ impl Store {
             Row,
             r#"-- channel_list
             SELECT org_id AS "org_id: OrgId", channel_id AS "channel_id: ChannelId", kind, name, destination,
-                secret_version, deduplicates, unknown_may_prompt, created_at, version
-            FROM channels WHERE org_id = $1 AND ($2::uuid IS NULL OR channel_id > $2)
+                secret_version, deduplicates, unknown_may_prompt, created_at, closed_at, version
+            FROM channels
+            WHERE org_id = $1 AND ($2::uuid IS NULL OR channel_id > $2) AND ($4::boolean OR closed_at IS NULL)
             ORDER BY channel_id LIMIT $3"#,
             org as OrgId,
             after as Option<ChannelId>,
             limit,
+            with_closed,
         )
         .fetch_all(self.of(org))
         .await
@@ -226,13 +245,13 @@ impl Store {
         rows.into_iter().map(Channel::try_from).collect()
     }
 
-    /// Channels, of all orgs, whose destination says by itself that it is where `egress` does not go. Reads all of them: for a
+    /// Channels that are open, of all orgs, whose destination says by itself that it is where `egress` does not go. Reads all of them: for a
     /// person who asks, not for a loop. What a name leads to is not looked up.
     pub async fn channel_count_refused(&self, egress: &Egress) -> Result<i64, StoreError> {
         let during = || StoreError::during("channel_count_refused");
         let mut rows = sqlx::query!(
             r#"-- channel_count_refused
-            SELECT channel_id AS "channel_id: ChannelId", destination FROM channels"#
+            SELECT channel_id AS "channel_id: ChannelId", destination FROM channels WHERE closed_at IS NULL"#
         )
         .fetch(self.everywhere());
         let mut refused = 0;
@@ -250,7 +269,7 @@ async fn lock(connection: &mut PgConnection, org: OrgId, channel: ChannelId) -> 
         Row,
         r#"-- channel_lock
         SELECT org_id AS "org_id: OrgId", channel_id AS "channel_id: ChannelId", kind, name, destination,
-            secret_version, deduplicates, unknown_may_prompt, created_at, version
+            secret_version, deduplicates, unknown_may_prompt, created_at, closed_at, version
         FROM channels WHERE org_id = $1 AND channel_id = $2 FOR NO KEY UPDATE"#,
         org as OrgId,
         channel as ChannelId,

@@ -11,7 +11,8 @@
 //! A prompt that steers is for the turn that runs (`steering`). One that no turn has heard is carried out by itself, before those that
 //! wait, as one that interrupts is.
 //!
-//! Not here: taking them down from whoever is connected (`taking`), carrying them out (`lease`, and the crate `worker`).
+//! Not here: taking them down from whoever is connected (`taking`), telling the audit trail of them (`telling`), carrying
+//! them out (`lease`, and the crate `worker`).
 
 use clock::{Sources, Timestamp};
 use domain::command::{CommandState, WhileRunning, Wish};
@@ -379,5 +380,6 @@ impl Store {
 
 pub(crate) mod steering;
 pub(crate) mod taking;
+pub(crate) mod telling;
 #[cfg(test)]
 mod tests;

@@ -11,10 +11,11 @@
 use chrono::TimeDelta;
 use clock::Timestamp;
 use ids::{AccountId, OrgId};
+use serde_json::json;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use crate::{Store, StoreError};
+use crate::{Store, StoreError, audit};
 
 /// How long a key is remembered.
 pub const IDEMPOTENCY_KEPT: TimeDelta = TimeDelta::hours(24);
@@ -231,6 +232,24 @@ impl Store {
         .await
         .map_err(StoreError::during("idempotency_answer"))?;
         Ok(())
+    }
+
+    /// Tells the audit trail that an answer of the account is given again, to `actor`; `request` is the method and route of
+    /// what was asked. For whoever gives it to call before.
+    pub async fn idempotency_replay(
+        &self,
+        org: OrgId,
+        account: AccountId,
+        request: &str,
+        actor: &str,
+    ) -> Result<(), StoreError> {
+        let during = || StoreError::during("idempotency_replay");
+        let mut tx = self.begin_of(org).await.map_err(during())?;
+        let (target, detail) = (format!("account:{account}"), json!({ "request": request }));
+        audit::record(&mut tx, &self.sources, org, actor, "idempotency_key.replay", &target, detail)
+            .await
+            .map_err(during())?;
+        tx.commit().await.map_err(during())
     }
 
     /// Gives the key of an attempt back that had no effect: the request may be corrected or repeated. `false`: it had one.

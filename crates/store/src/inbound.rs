@@ -1,8 +1,8 @@
 //! Messages that come in at a channel and become prompts, once each.
 //!
-//! The message, the prompt, and for a thread that was never heard of its session, binding and cursor are one
-//! transaction. A repeat of a provider's event id changes nothing and names the command that the first one made. A message to
-//! an archived session brings it back: whoever writes in the thread can't.
+//! The message, the prompt, what the audit trail is told of it, and for a thread that was never heard of its session,
+//! binding and cursor are one transaction. A repeat of a provider's event id changes nothing and names the command that the
+//! first one made. A message to an archived session brings it back: whoever writes in the thread can't.
 //!
 //! Who the sender is and whether they may prompt is asked in the same transaction. A message that is refused leaves nothing but
 //! the sender's row.
@@ -12,14 +12,15 @@
 use clock::Sources;
 use domain::chat::{Act, IdentityState, NotAllowed, judge};
 use domain::command::Wish;
-use ids::{AccountId, BindingId, ChannelId, CommandId, OrgId, SessionId};
+use ids::{BindingId, ChannelId, CommandId, OrgId, SessionId};
+use serde_json::json;
 use sqlx::PgConnection;
 use sqlx::postgres::PgTransaction;
 
 use crate::binding::{BindingError, NewBinding};
 use crate::channel::Channel;
-use crate::channel_identity::{Sender, meet};
-use crate::command::{EnqueueError, NewCommand};
+use crate::channel_identity::{Met, Sender, meet};
+use crate::command::{EnqueueError, Enqueued, NewCommand, telling};
 use crate::outbox::{self, Effect};
 use crate::session::NewSession;
 use crate::wake::Wake;
@@ -97,8 +98,7 @@ impl Store {
                 tx.commit().await?;
                 return Err(refused.into());
             }
-            let account = met.filter(|met| met.standing.state == IdentityState::Active).and_then(|met| met.account);
-            if let Some(received) = self.receive(tx, generation, channel, (message, account)).await? {
+            if let Some(received) = self.receive(tx, generation, channel, (message, met)).await? {
                 return Ok(received);
             }
         }
@@ -111,7 +111,7 @@ impl Store {
         mut tx: PgTransaction<'_>,
         generation: i64,
         channel: &Channel,
-        (message, account): (&InboundMessage, Option<AccountId>),
+        (message, met): (&InboundMessage, Option<Met>),
     ) -> Result<Option<Received>, InboundError> {
         let (binding, session) = match thread(&mut tx, channel, message).await? {
             Some(bound) => {
@@ -123,16 +123,14 @@ impl Store {
                 begun => begun?,
             },
         };
-        let new = NewCommand {
-            org: channel.org,
-            session,
-            wish: Wish::Prompt { text: message.text.clone() },
-            idempotency_key: idempotency_key(channel, &message.provider_event_id),
-            created_by: account,
-        };
-        let command = command::enqueue(&mut tx, &self.sources, &new).await?.command;
+        let new = prompt(channel, session, message, met);
+        let Enqueued { command, created, .. } = command::enqueue(&mut tx, &self.sources, &new).await?;
         if !note(&mut tx, &self.sources, channel, &message.provider_event_id, (binding, command)).await? {
             return Ok(None);
+        }
+        if created {
+            let detail = json!({"channel_id": channel.channel_id, "channel_identity_id": met.map(|met| met.identity)});
+            telling::record(&mut tx, &self.sources, &new, command, detail).await?;
         }
         let (org, inlet, event) = (channel.org, channel.channel_id.into(), message.digest);
         let accepted = Effect::InboundAccepted { org, inlet, event };
@@ -155,6 +153,17 @@ impl Store {
         let thread = message.thread.clone();
         let new = NewBinding { org: channel.org, channel: channel.channel_id, thread, session };
         Ok((binding::insert(connection, &self.sources, &new).await?.binding_id, session))
+    }
+}
+
+/// The message as a wish of the member that its sender is, if it is one.
+fn prompt(channel: &Channel, session: SessionId, message: &InboundMessage, met: Option<Met>) -> NewCommand {
+    NewCommand {
+        org: channel.org,
+        session,
+        wish: Wish::Prompt { text: message.text.clone() },
+        idempotency_key: idempotency_key(channel, &message.provider_event_id),
+        created_by: met.filter(|met| met.standing.state == IdentityState::Active).and_then(|met| met.account),
     }
 }
 

@@ -180,6 +180,22 @@ impl Store {
         }))
     }
 
+    /// Also one that is over, for a month.
+    pub async fn invitation_get(&self, org: OrgId, invitation: InvitationId) -> Result<Option<Invitation>, StoreError> {
+        let row = sqlx::query_as!(
+            Row,
+            r#"-- invitation_get
+            SELECT invitation_id AS "invitation_id: InvitationId", email, role, state, created_at, expires_at, settled_at
+            FROM invitations WHERE org_id = $1 AND invitation_id = $2"#,
+            org as OrgId,
+            invitation as InvitationId,
+        )
+        .fetch_optional(self.of(org))
+        .await
+        .map_err(StoreError::during("invitation_get"))?;
+        row.map(Invitation::try_from).transpose()
+    }
+
     /// Also those that are over, for a month.
     pub async fn invitation_list(
         &self,

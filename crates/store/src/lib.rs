@@ -90,7 +90,8 @@ pub use crate::account::{Member, NewMember, Removal};
 pub use crate::archive::{NewestBackup, NotedBackup, OldestBackup};
 pub use crate::artifact::{Artifact, NewArtifact};
 pub use crate::audit::{
-    AuditFault, AuditFaultKind, AuditFilter, AuditHead, AuditRecord, AuditVerification, SealedRecord,
+    AUDIT_SEALED_AT_ONCE, AuditFault, AuditFaultKind, AuditFilter, AuditHead, AuditRecord, AuditVerification,
+    SealedRecord,
 };
 pub use crate::backup_spec::{BACKUP_SPEC, BackupFilter, BackupGroup, BackupProbe, BackupSpec};
 pub use crate::binding::{Binding, BindingError, NewBinding};

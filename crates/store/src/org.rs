@@ -4,13 +4,14 @@
 
 use clock::{Sources, Timestamp};
 use domain::plan::SELF_HOSTED;
+use domain::version::{Expected, RowVersion};
 use ids::{AccountId, OrgId};
 use serde_json::json;
 use sqlx::PgConnection;
 
 use crate::account::{Member, NewMember};
 use crate::token::NewToken;
-use crate::{Store, StoreError, account, audit, token};
+use crate::{ChangeError, Store, StoreError, account, audit, token};
 
 /// A tenant.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,6 +19,20 @@ pub struct Org {
     pub org_id: OrgId,
     pub name: String,
     pub created_at: Timestamp,
+    pub version: RowVersion,
+}
+
+struct Row {
+    org_id: OrgId,
+    name: String,
+    created_at: Timestamp,
+    version: i64,
+}
+
+impl From<Row> for Org {
+    fn from(Row { org_id, name, created_at, version }: Row) -> Self {
+        Self { org_id, name, created_at, version: RowVersion { since: created_at, version } }
+    }
 }
 
 /// What the first org of an installation begins with: somebody who can sign in.
@@ -31,7 +46,8 @@ pub struct FirstOrg<'a> {
 
 /// Writes the org and its subscription.
 async fn insert(connection: &mut PgConnection, sources: &Sources, name: &str) -> Result<Org, sqlx::Error> {
-    let org = Org { org_id: sources.id(), name: name.to_owned(), created_at: sources.now() };
+    let row = Row { org_id: sources.id(), name: name.to_owned(), created_at: sources.now(), version: 1 };
+    let org = Org::from(row);
     sqlx::query!(
         "-- org_insert
         WITH org AS (INSERT INTO orgs (org_id, name, created_at) VALUES ($1, $2, $3) RETURNING org_id)
@@ -82,31 +98,84 @@ impl Store {
     }
 
     pub async fn org_get(&self, org: OrgId) -> Result<Option<Org>, StoreError> {
-        sqlx::query_as!(
-            Org,
+        let row = sqlx::query_as!(
+            Row,
             r#"-- org_get
-            SELECT org_id AS "org_id: OrgId", name, created_at FROM orgs WHERE org_id = $1"#,
+            SELECT org_id AS "org_id: OrgId", name, created_at, version FROM orgs WHERE org_id = $1"#,
             org as OrgId,
         )
         .fetch_optional(self.of(org))
         .await
-        .map_err(StoreError::during("org_get"))
+        .map_err(StoreError::during("org_get"))?;
+        Ok(row.map(Org::from))
+    }
+
+    /// Gives an org another name, of 1 to 200 characters, if it is in the state that the change was made for. The same name once
+    /// more writes nothing. Two orgs may have one name.
+    pub async fn org_rename(
+        &self,
+        org: OrgId,
+        name: &str,
+        expected: &Expected,
+        actor: &str,
+    ) -> Result<Org, ChangeError> {
+        let during = || StoreError::during("org_rename");
+        let mut tx = self.begin_of(org).await.map_err(during())?;
+        let found = lock(&mut tx, org).await.map_err(during())?.ok_or(ChangeError::NoSuch("org"))?;
+        if !expected.met_by(Some(found.version)) {
+            return Err(ChangeError::Stale("org"));
+        }
+        if found.name == name {
+            return Ok(found);
+        }
+        let renamed = rename(&mut tx, org, name).await.map_err(during())?;
+        let (target, detail) = (format!("org:{org}"), json!({ "before": found.name, "after": name }));
+        audit::record(&mut tx, &self.sources, org, actor, "org.rename", &target, detail).await.map_err(during())?;
+        tx.commit().await.map_err(during())?;
+        Ok(renamed)
     }
 
     /// Oldest first.
     pub async fn org_list(&self, after: Option<OrgId>, limit: i64) -> Result<Vec<Org>, StoreError> {
-        sqlx::query_as!(
-            Org,
+        let rows = sqlx::query_as!(
+            Row,
             r#"-- org_list
-            SELECT org_id AS "org_id: OrgId", name, created_at FROM orgs
+            SELECT org_id AS "org_id: OrgId", name, created_at, version FROM orgs
             WHERE $1::uuid IS NULL OR org_id > $1 ORDER BY org_id LIMIT $2"#,
             after as Option<OrgId>,
             limit,
         )
         .fetch_all(self.everywhere())
         .await
-        .map_err(StoreError::during("org_list"))
+        .map_err(StoreError::during("org_list"))?;
+        Ok(rows.into_iter().map(Org::from).collect())
     }
+}
+
+async fn lock(connection: &mut PgConnection, org: OrgId) -> Result<Option<Org>, sqlx::Error> {
+    let row = sqlx::query_as!(
+        Row,
+        r#"-- org_lock
+        SELECT org_id AS "org_id: OrgId", name, created_at, version FROM orgs WHERE org_id = $1 FOR NO KEY UPDATE"#,
+        org as OrgId,
+    )
+    .fetch_optional(connection)
+    .await?;
+    Ok(row.map(Org::from))
+}
+
+async fn rename(connection: &mut PgConnection, org: OrgId, name: &str) -> Result<Org, sqlx::Error> {
+    let row = sqlx::query_as!(
+        Row,
+        r#"-- org_rename
+        UPDATE orgs SET name = $2, version = version + 1 WHERE org_id = $1
+        RETURNING org_id AS "org_id: OrgId", name, created_at, version"#,
+        org as OrgId,
+        name,
+    )
+    .fetch_one(connection)
+    .await?;
+    Ok(row.into())
 }
 
 /// Waits for anybody else who is creating the first org, then says whether there is still none.

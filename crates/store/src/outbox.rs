@@ -6,7 +6,7 @@
 //! Not here: telling the ledger (`effects`), what a restore makes of it.
 
 use clock::{Sources, Timestamp};
-use ids::{AccountId, ByokKeyId, DeliveryId, InletId, OrgId, OutboxId, TokenId, TriggerId, WorkflowId};
+use ids::{AccountId, ByokKeyId, ChannelId, DeliveryId, InletId, OrgId, OutboxId, TokenId, TriggerId, WorkflowId};
 use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
 
@@ -78,6 +78,11 @@ pub enum Effect {
         org: OrgId,
         trigger: TriggerId,
         number: i32,
+    },
+    /// Nothing comes in or goes out by the channel any more.
+    ChannelClosed {
+        org: OrgId,
+        channel: ChannelId,
     },
     /// Another version of the adapter key is the current one.
     AdapterKeyRotated {

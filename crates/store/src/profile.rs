@@ -46,13 +46,16 @@ impl TryFrom<Row> for Profile {
 }
 
 impl Store {
-    /// By name.
-    pub async fn profile_list(&self, org: OrgId) -> Result<Vec<Profile>, StoreError> {
+    /// At most `limit`, by name, after the name `after`.
+    pub async fn profile_list(&self, org: OrgId, after: Option<&str>, limit: i64) -> Result<Vec<Profile>, StoreError> {
         let rows = sqlx::query_as!(
             Row,
             "-- profile_list
-            SELECT name, agent, tags, created_at, updated_at, version FROM profiles WHERE org_id = $1 ORDER BY name",
+            SELECT name, agent, tags, created_at, updated_at, version FROM profiles
+            WHERE org_id = $1 AND ($2::text IS NULL OR name > $2) ORDER BY name LIMIT $3",
             org as OrgId,
+            after,
+            limit,
         )
         .fetch_all(self.of(org))
         .await

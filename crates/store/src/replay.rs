@@ -91,6 +91,10 @@ pub enum Other {
         org: OrgId,
         account: AccountId,
     },
+    ChannelClosed {
+        org: OrgId,
+        channel: ChannelId,
+    },
     KeyRevoked {
         org: OrgId,
         key: ByokKeyId,
@@ -140,6 +144,8 @@ pub struct Replayed {
     pub members_removed: u64,
     pub keys_revoked: u64,
     pub channels_rotated: u64,
+    /// Channels that were open in the backup and are closed again, for good.
+    pub channels_closed: u64,
     /// Triggers whose older secrets are void again.
     pub triggers_rotated: u64,
     /// Accounts that were erased and whose rows came back.

@@ -76,13 +76,16 @@ pub(crate) fn of_member(
 }
 
 impl Store {
-    /// By name.
-    pub async fn role_list(&self, org: OrgId) -> Result<Vec<CustomRole>, StoreError> {
+    /// At most `limit`, by name, after the name `after`.
+    pub async fn role_list(&self, org: OrgId, after: Option<&str>, limit: i64) -> Result<Vec<CustomRole>, StoreError> {
         let rows = sqlx::query_as!(
             Row,
             "-- role_list
-            SELECT name, permissions, created_at, updated_at, version FROM roles WHERE org_id = $1 ORDER BY name",
+            SELECT name, permissions, created_at, updated_at, version FROM roles
+            WHERE org_id = $1 AND ($2::text IS NULL OR name > $2) ORDER BY name LIMIT $3",
             org as OrgId,
+            after,
+            limit,
         )
         .fetch_all(self.of(org))
         .await

@@ -93,6 +93,23 @@ pub(crate) async fn any_running(
 }
 
 impl Store {
+    pub async fn run_get(&self, org: OrgId, run: RunId) -> Result<Option<Run>, StoreError> {
+        sqlx::query_as!(
+            Run,
+            r#"-- run_get
+            SELECT run_id AS "run_id: RunId", workflow_id AS "workflow_id: WorkflowId", due_at,
+                slots.trigger_id AS "trigger_id: TriggerId", session_id AS "session_id: SessionId", runs.state, created_at,
+                finished_at
+            FROM runs JOIN slots USING (org_id, workflow_id, due_at)
+            WHERE org_id = $1 AND run_id = $2"#,
+            org as OrgId,
+            run as RunId,
+        )
+        .fetch_optional(self.of(org))
+        .await
+        .map_err(StoreError::during("run_get"))
+    }
+
     /// At most `limit` runs of `org`, newest first, of one workflow or of all, begun before `before`.
     pub async fn run_list(
         &self,

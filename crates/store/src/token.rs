@@ -206,6 +206,22 @@ impl Store {
         Ok(Some(identity))
     }
 
+    pub async fn token_get(&self, org: OrgId, token: TokenId) -> Result<Option<Token>, StoreError> {
+        let row = sqlx::query_as!(
+            Row,
+            r#"-- token_get
+            SELECT token_id AS "token_id: TokenId", account_id AS "account_id: AccountId", name, prefix, last_four,
+                scopes, created_at, last_used_at, expires_at, revoked_at
+            FROM api_tokens WHERE org_id = $1 AND token_id = $2"#,
+            org as OrgId,
+            token as TokenId,
+        )
+        .fetch_optional(self.of(org))
+        .await
+        .map_err(StoreError::during("token_get"))?;
+        row.map(Token::try_from).transpose()
+    }
+
     pub async fn token_list(&self, org: OrgId, after: Option<TokenId>, limit: i64) -> Result<Vec<Token>, StoreError> {
         let rows = sqlx::query_as!(
             Row,

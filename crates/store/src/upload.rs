@@ -406,6 +406,9 @@ mod tests {
         assert_eq!(first, second);
         let artifacts = world.store.artifacts_list(world.org, None, None, 10).await.unwrap();
         assert_eq!(artifacts.iter().map(|artifact| artifact.artifact_id).collect::<Vec<_>>(), [first]);
+        let (told, _) = world.store.audit_list(world.org, &crate::AuditFilter::default(), 0, 10).await.unwrap();
+        let told: Vec<_> = told.iter().filter(|told| told.action == "artifact.upload").collect();
+        assert_eq!((told.len(), &*told[0].target), (1, &*format!("artifact:{first}")));
         let late = world.store.upload_part_put(world.org, upload, &part(1, "late"), now).await;
         assert!(matches!(late, Err(UploadError::Complete)));
         assert_eq!(doomed(&world).await, ["part"]);

@@ -82,6 +82,8 @@ pub fn init(config: &LogConfig, traces: Option<&TraceConfig>, sources: Sources) 
     let out = sink::open(config.file.as_deref())
         .map_err(|source| InitError::File { path: config.file.clone().unwrap_or_default(), source })?;
     let metrics = Metrics::install(redactor()).map_err(|_| InitError::Twice)?;
+    sink::describe();
+    traces::describe();
     let wanted = Wanted::new(filter, traces.is_some());
     let log = JsonLayer::new(Arc::new(Sink::new(out, redactor(), sources.clone())));
     let export = traces.map(|traces| traces::start(traces, sources, redactor())).transpose();

@@ -24,6 +24,11 @@ pub(crate) fn open(file: Option<&Path>) -> io::Result<Box<dyn Write + Send>> {
     Ok(Box::new(file))
 }
 
+/// Says what is counted.
+pub(crate) fn describe() {
+    measures::counter("cowork_log_lines_lost_total", "log lines that could not be written");
+}
+
 impl Sink {
     pub(crate) fn new(out: Box<dyn Write + Send>, redactor: Redactor, sources: Sources) -> Self {
         Self { out: Mutex::new(out), redactor, sources }

@@ -37,7 +37,11 @@ use crate::traces::queue::Queue;
 /// The spans that leave: a request to the API, a message that came in, a turn, a delivery, a trigger that is settled.
 const EXPORTED: [&str; 5] = ["request", "message", "turn", "delivery", "firing"];
 /// The crates that they come from.
-const ROLES: [&str; 4] = ["web", "worker", "scheduler", "gateway"];
+const ROLES: [&str; 5] = ["front", "web", "worker", "scheduler", "gateway"];
+/// Why spans are lost: more ended than could be sent.
+const QUEUE: &str = "queue";
+/// Why spans are lost: the collector could not be reached, or refused them.
+const COLLECTOR: &str = "collector";
 /// Spans that wait to be sent. At a few hundred bytes each that is about a megabyte.
 const QUEUED: usize = 4_096;
 /// What is in the queue when a process ends is sent within this, or lost.
@@ -83,7 +87,6 @@ pub(crate) fn start<S>(
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
 {
-    describe();
     let (spans, queued) = mpsc::channel(QUEUED);
     let poster = Poster::new(&config.endpoint, Encoder::new(config, redactor))?;
     let stop = CancellationToken::new();
@@ -124,9 +127,10 @@ pub(crate) fn is_exported(metadata: &Metadata<'_>) -> bool {
     metadata.is_span() && EXPORTED.contains(&metadata.name()) && ROLES.contains(&crate_name)
 }
 
-fn describe() {
-    metrics::describe_counter!("cowork_spans_exported_total", "spans that the collector took");
-    metrics::describe_counter!("cowork_spans_lost_total", "spans that it never got, by reason");
+/// Says what is counted, also where nothing is exported.
+pub(crate) fn describe() {
+    measures::counter("cowork_spans_exported_total", "spans that the collector took");
+    measures::counter_by("cowork_spans_lost_total", "spans that it never got, by reason", "reason", [QUEUE, COLLECTOR]);
 }
 
 /// Counts what is lost.

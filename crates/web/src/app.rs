@@ -15,7 +15,9 @@ use store::{Generation, Store};
 use tokio_util::sync::CancellationToken;
 
 use crate::drills::DrillRecords;
+use crate::events::open::OpenStreams;
 use crate::events::tails::Tails;
+use crate::guesses::Guesses;
 use crate::metrics::Exposition;
 use crate::problem::Problem;
 use crate::rate::RateLimits;
@@ -73,6 +75,9 @@ pub struct AppParts {
     /// The way to repositories that project sources are made of. A drill copy has none.
     pub repositories: Repositories,
     pub rates: RateLimits,
+    pub guesses: Guesses,
+    /// Of each caller, and how many it may have.
+    pub streams: OpenStreams,
     pub metrics: Exposition,
     /// The newest events of sessions that are followed.
     pub tails: Tails,

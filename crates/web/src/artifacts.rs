@@ -35,7 +35,7 @@ use crate::page::{Page, Paging};
 use crate::problem::Problem;
 
 /// Artifacts of one page, at most.
-const LIMIT_MAX: i64 = 1_000;
+pub(crate) const LIMIT_MAX: i64 = 1_000;
 
 pub(crate) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()

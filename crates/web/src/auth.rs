@@ -3,7 +3,8 @@
 //! [`authenticate`] stands before every route under `/api`, and a handler takes the [`Caller`] that it found. A request that names a
 //! token stands and falls with it; only one that names none is looked at for a browser session.
 //!
-//! Not here: cookies and what keeps other sites from using them (`browser_sessions`), whether the caller may use the route (`gate`), what a role or scope permits (`domain::tenancy`).
+//! Not here: how often somebody may show what is none (`guesses`), cookies and what keeps other sites from using them
+//! (`browser_sessions`), whether the caller may use the route (`gate`), what a role or scope permits (`domain::tenancy`).
 
 use axum::extract::{FromRequestParts, Request, State};
 use axum::http::request::Parts;
@@ -11,6 +12,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use axum::middleware::Next;
 use axum::response::Response;
 use domain::permission::{Permission, Permissions};
+use domain::rate::Network;
 use domain::tenancy::{RoleName, Scope, permitted};
 use ids::{AccountId, OrgId};
 use store::{Credential, Identity};
@@ -65,17 +67,18 @@ pub(crate) async fn authenticate(
     mut request: Request,
     next: Next,
 ) -> Result<Response, Problem> {
-    let caller = caller(&app, request.method(), request.headers()).await?;
+    let from = front::network(request.extensions());
+    let caller = caller(&app, from, request.method(), request.headers()).await?;
     request.extensions_mut().insert(caller);
     Ok(next.run(request).await)
 }
 
-async fn caller(app: &App, method: &Method, headers: &HeaderMap) -> Result<Caller, Problem> {
+async fn caller(app: &App, from: Network, method: &Method, headers: &HeaderMap) -> Result<Caller, Problem> {
     let found = if headers.contains_key(header::AUTHORIZATION) {
-        let token = bearer(headers).ok_or_else(Problem::unauthenticated)?;
-        app.store.token_identify(&token.hash()).await?
+        let hash = bearer(headers).ok_or_else(Problem::unauthenticated)?.hash();
+        app.guesses.looked_up((from, &hash), app.store.sources(), app.store.token_identify(&hash)).await?
     } else {
-        browser_sessions::identify(app, method, headers).await?
+        browser_sessions::identify(app, from, method, headers).await?
     };
     let found = found.ok_or_else(Problem::unauthenticated)?;
     let Identity { org, credential, account, role, permissions, scopes } = found;

@@ -28,7 +28,7 @@ use crate::extract::Json;
 use crate::problem::Problem;
 use crate::text::Word;
 
-pub(crate) use crate::billing::webhook::routes as webhook;
+pub(crate) use crate::billing::webhook::{describe, routes as webhook};
 
 pub(crate) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()

@@ -24,7 +24,7 @@ use crate::problem::Problem;
 use crate::text::Text;
 
 pub(crate) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(list, create)).routes(routes!(remove))
+    OpenApiRouter::new().routes(routes!(list, create)).routes(routes!(view, remove))
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -109,6 +109,24 @@ async fn list(
     Ok(Json(Page::of(bindings, paging.limit(), |binding| binding.binding_id).map(BindingView::from)))
 }
 
+/// A binding that is in force.
+#[utoipa::path(
+    get,
+    path = "/api/bindings/{binding_id}",
+    operation_id = "binding_view",
+    tag = "channels",
+    responses((status = 200, description = "As it is now.", body = BindingView)),
+    security(("token" = ["channels.read"])),
+)]
+async fn view(
+    State(app): State<App>,
+    caller: Caller,
+    Path(binding): Path<BindingId>,
+) -> Result<Json<BindingView>, Problem> {
+    let found = app.store.binding_get(caller.org, binding).await?;
+    found.map(|binding| Json(binding.into())).ok_or_else(|| Problem::not_found("binding"))
+}
+
 /// Leads a thread nowhere any more. Its session stays, and the next message in the thread begins another one.
 ///
 /// What its turns said and the thread was not told yet, it is not told: deliveries that wait become dead letters, which can be
@@ -165,9 +183,12 @@ mod tests {
         let path = format!("/api/bindings/{}", bound["binding_id"].as_str().unwrap());
         let (_, stranger) = world.other_org().await;
         world.delete_as(&stranger, &path).await.expect_problem(404, "not_found");
+        world.get_as(&stranger, &path).await.expect_problem(404, "not_found");
+        assert_eq!(world.get(&path).await.expect(200), bound);
         for _ in 0..2 {
             world.delete(&path).await.expect(204);
         }
+        world.get(&path).await.expect_problem(404, "not_found");
         assert_eq!(world.get("/api/bindings").await.expect(200)["items"], json!([]));
         let again = world.post("/api/bindings", new(next)).await.expect(201);
         assert_eq!(world.get("/api/bindings").await.expect(200)["items"], json!([again]));

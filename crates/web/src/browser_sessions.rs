@@ -13,6 +13,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use clock::Timestamp;
 use domain::permission::Permission;
+use domain::rate::Network;
 use ids::{AccountId, BrowserSessionId};
 use serde::Serialize;
 use store::{BrowserSession, Credential, Identity};
@@ -82,10 +83,17 @@ struct CurrentBrowserSession {
 ///
 /// # Errors
 /// If the request changes something and may have been made by another site.
-pub(crate) async fn identify(app: &App, method: &Method, headers: &HeaderMap) -> Result<Option<Identity>, Problem> {
+pub(crate) async fn identify(
+    app: &App,
+    from: Network,
+    method: &Method,
+    headers: &HeaderMap,
+) -> Result<Option<Identity>, Problem> {
     let Some(sign_in) = &app.sign_in else { return Ok(None) };
     let Some(secret) = SessionSecret::read(headers, sign_in.secure()) else { return Ok(None) };
-    let found = app.store.browser_session_identify(&secret.hash(), sign_in.idle()).await?;
+    let hash = secret.hash();
+    let look = app.store.browser_session_identify(&hash, sign_in.idle());
+    let found = app.guesses.looked_up((from, &hash), app.store.sources(), look).await?;
     if found.is_some() && !method.is_safe() && !from_here(app, sign_in, &secret, headers) {
         return Err(Problem::cross_site());
     }

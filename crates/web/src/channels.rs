@@ -6,6 +6,8 @@
 //! A destination that names an address where this system does not go is refused here; one that names a host is judged by what
 //! the name leads to, whenever the gateway connects. The org's policy is asked in both places.
 //!
+//! One that was closed for good is still shown to whoever names it, and is in lists only for whoever asks for those.
+//!
 //! Not here: what goes through them (`gateway`), which addresses are called (`domain::egress`).
 
 use axum::extract::State;
@@ -18,7 +20,7 @@ use ids::{ChannelId, OrgId};
 use secrets::derive_channel_secret;
 use serde::{Deserialize, Serialize};
 use store::{Channel, ChannelChange, NewChannel};
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -31,7 +33,7 @@ use crate::problem::Problem;
 use crate::text::Name;
 
 pub(crate) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(list, create)).routes(routes!(view, change))
+    OpenApiRouter::new().routes(routes!(list, create)).routes(routes!(view, change, close))
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -47,13 +49,17 @@ struct ChannelView {
     unknown_may_prompt: bool,
     #[schema(value_type = String, format = DateTime)]
     created_at: Timestamp,
+    /// When it was closed for good. `null`: it is open.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    closed_at: Option<Timestamp>,
 }
 
 impl From<Channel> for ChannelView {
     fn from(channel: Channel) -> Self {
-        let Channel { channel_id, kind, name, destination, deduplicates, unknown_may_prompt, created_at, .. } = channel;
+        let Channel { channel_id, kind, name, destination, deduplicates, .. } = channel;
+        let Channel { unknown_may_prompt, created_at, closed_at, .. } = channel;
         let destination = destination.as_str().to_owned();
-        Self { channel_id, kind, name, destination, deduplicates, unknown_may_prompt, created_at }
+        Self { channel_id, kind, name, destination, deduplicates, unknown_may_prompt, created_at, closed_at }
     }
 }
 
@@ -111,22 +117,31 @@ async fn create(
     Ok((StatusCode::CREATED, Json(CreatedChannel { view: channel.into(), signing_secret })))
 }
 
-/// The channels of the org, oldest first.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+struct Filter {
+    /// With `true`, those that were closed, too.
+    closed: Option<bool>,
+}
+
+/// The channels of the org that are open, oldest first.
 #[utoipa::path(
     get,
     path = "/api/channels",
     operation_id = "channel_list",
     tag = "channels",
-    params(Paging<ChannelId>),
+    params(Filter, Paging<ChannelId>),
     responses((status = 200, description = "A page of them.", body = Page<ChannelView>)),
     security(("token" = ["channels.read"])),
 )]
 async fn list(
     State(app): State<App>,
     caller: Caller,
+    Query(filter): Query<Filter>,
     Query(paging): Query<Paging<ChannelId>>,
 ) -> Result<Json<Page<ChannelView>>, Problem> {
-    let channels = app.store.channel_list(caller.org, paging.cursor, paging.limit()).await?;
+    let closed = filter.closed.unwrap_or(false);
+    let channels = app.store.channel_list(caller.org, closed, paging.cursor, paging.limit()).await?;
     Ok(Json(Page::of(channels, paging.limit(), |channel| channel.channel_id).map(ChannelView::from)))
 }
 
@@ -143,13 +158,13 @@ fn shown(channel: Channel) -> (RowVersion, ChannelView) {
     (channel.version, channel.into())
 }
 
-/// A channel.
+/// A channel, also one that was closed.
 #[utoipa::path(
     get,
     path = "/api/channels/{channel_id}",
     operation_id = "channel_view",
     tag = "channels",
-    responses((status = 200, description = "As it is now.", body = ChannelView, headers(("ETag" = String, description = "Strong; changes with name and destination."))), (status = 304, description = "The reader has it: `If-None-Match` named its `ETag`.")),
+    responses((status = 200, description = "As it is now.", body = ChannelView, headers(("ETag" = String, description = "Strong; changes with every change, and with its end."))), (status = 304, description = "The reader has it: `If-None-Match` named its `ETag`.")),
     security(("token" = ["channels.read"])),
 )]
 async fn view(
@@ -185,7 +200,7 @@ struct Change {
     operation_id = "channel_change",
     tag = "channels",
     request_body = Change,
-    responses((status = 200, description = "As it is now.", body = ChannelView, headers(("ETag" = String, description = "Of the new state."))), (status = 412, description = "It is not in the state that `If-Match` names."), (status = 422, description = "The destination names an address that is not called from here (`destination_refused`), or the request can't be carried out as it is written otherwise; `detail` says what to change.")),
+    responses((status = 200, description = "As it is now.", body = ChannelView, headers(("ETag" = String, description = "Of the new state."))), (status = 409, description = "It is closed for good."), (status = 412, description = "It is not in the state that `If-Match` names."), (status = 422, description = "The destination names an address that is not called from here (`destination_refused`), or the request can't be carried out as it is written otherwise; `detail` says what to change.")),
     security(("token" = ["channels.write"])),
 )]
 async fn change(
@@ -210,9 +225,29 @@ async fn change(
     Ok(etag::tagged(&app, version, view))
 }
 
+/// Closes a channel for good. Closing twice changes nothing.
+///
+/// Its threads are unbound, and messages that come to its address are answered as at an address that there is not. What waits to be
+/// sent becomes dead letters, which can't be sent again; what is being sent at this moment is sent, if that succeeds. What was sent
+/// and received stays, and so does the audit trail. No restore opens it again. Another channel may have its name.
+#[utoipa::path(
+    delete,
+    path = "/api/channels/{channel_id}",
+    operation_id = "channel_close",
+    tag = "channels",
+    responses((status = 204, description = "It is closed."), (status = 503, description = "It is closed here, and the recovery ledger does not know of it yet: ask again.")),
+    security(("token" = ["channels.write"])),
+)]
+async fn close(State(app): State<App>, caller: Caller, Path(channel): Path<ChannelId>) -> Result<StatusCode, Problem> {
+    let found = app.store.channel_close(caller.org, channel, &caller.actor()).await?;
+    app.remember().await?;
+    if found { Ok(StatusCode::NO_CONTENT) } else { Err(Problem::not_found("channel")) }
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
+    use testkit::Mood;
 
     use crate::testing::World;
 
@@ -304,6 +339,38 @@ mod tests {
         world.allow("10.0.0.0/8");
         world.post("/api/channels", new("http://10.1.2.3/hook")).await.expect(201);
         world.post("/api/channels", new("http://127.0.0.1/hook")).await.expect_problem(422, "destination_refused");
+    }
+
+    #[tokio::test]
+    async fn a_channel_that_is_closed_is_listed_only_for_who_asks_and_another_may_have_its_name() {
+        let mut world = World::new().await;
+        let new = json!({"kind": "webhook", "name": "ops", "destination": "https://chat.example/hook"});
+        let made = world.post("/api/channels", new.clone()).await.expect(201);
+        assert_eq!(made["closed_at"], json!(null));
+        let path = format!("/api/channels/{}", made["channel_id"].as_str().unwrap());
+        let (_, stranger) = world.other_org().await;
+        world.delete_as(&stranger, &path).await.expect_problem(404, "not_found");
+        let ledger = world.moody_ledger();
+        ledger.set(Mood { fail: 100, ..Mood::default() });
+        world.delete(&path).await.expect_problem(503, "not_remembered");
+        ledger.set(Mood::default());
+        for _ in 0..2 {
+            world.delete(&path).await.expect(204);
+        }
+        let seen = world.get(&path).await.expect(200);
+        assert!(seen["closed_at"].is_string(), "{seen}");
+        world.patch(&path, json!({"name": "again"})).await.expect_problem(409, "conflict");
+        let again = world.post("/api/channels", new).await.expect(201);
+        let ids = async |path: &str| -> Vec<serde_json::Value> {
+            let listed = world.get(path).await.expect(200);
+            listed["items"].as_array().unwrap().iter().map(|one| one["channel_id"].clone()).collect()
+        };
+        assert_eq!(ids("/api/channels").await, [again["channel_id"].clone()]);
+        let all = [made["channel_id"].clone(), again["channel_id"].clone()];
+        assert_eq!(ids("/api/channels?closed=true&limit=5").await, all);
+        let audit = world.get("/api/audit?limit=200").await.expect(200);
+        let closings = audit["items"].as_array().unwrap().iter().filter(|one| one["action"] == "channel.close");
+        assert_eq!(closings.count(), 1);
     }
 
     #[tokio::test]

@@ -267,6 +267,27 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_is_asked_of_a_session_is_in_the_audit_trail_once_and_what_is_said_is_not() {
+        let world = World::new().await;
+        let session = session(&world).await;
+        for _ in 0..2 {
+            prompt(&world, &session, "k1").await.expect(202);
+        }
+        prompt_while(&world, &session, "k2", "reject").await.expect_problem(409, "busy");
+        let path = format!("/api/sessions/{session}/commands");
+        world.post(&path, json!({"kind": "abort", "payload": {}})).await.expect(202);
+        let answer = json!({"kind": "answer", "payload": {"request_id": "r1", "answer": "say bye"}});
+        world.post(&path, answer).await.expect(202);
+        let trail = world.get(&format!("/api/audit?target=session%3A{session}")).await.expect(200);
+        let told = trail["items"].as_array().unwrap();
+        let actions: Vec<_> = told.iter().map(|one| one["action"].as_str().unwrap()).collect();
+        assert_eq!(actions, ["session.create", "session.prompt", "session.abort", "session.answer"]);
+        let by = json!(format!("account:{}", world.owner));
+        assert!(told.iter().all(|one| one["actor"] == by), "{trail}");
+        assert!(!trail.to_string().contains("say"), "{trail}");
+    }
+
+    #[tokio::test]
     async fn a_key_of_a_command_stands_for_one_wish() {
         let world = World::new().await;
         let session = session(&world).await;

@@ -1,7 +1,8 @@
-//! What must hold for every route, held for every route that the API's description lists. A route can't be
-//! in the router without being there (`openapi`).
+//! What must hold for every route, held for every route that the API's description lists: those of the API, and those that stand
+//! beside it in the same router. A route can't be in the router without being there (`openapi`).
 //!
-//! Not here: what single routes do.
+//! Not here: what single routes do; probes, which are in a router of their own and have no bounds to hold; the gateway's routes,
+//! which it describes and holds itself.
 
 use axum::body::Body;
 use axum::http::Request;
@@ -37,16 +38,29 @@ struct Route {
 }
 
 impl Route {
+    /// Of the API.
     fn all() -> Vec<Self> {
+        Self::described(|path, _| path.starts_with("/api/"))
+    }
+
+    /// Those that take no token.
+    fn beside() -> Vec<Self> {
+        Self::described(|path, operation| !path.starts_with("/api/") && operation["tags"][0] != "probes")
+    }
+
+    fn described(wanted: impl Fn(&str, &Value) -> bool) -> Vec<Self> {
         let document = serde_json::to_value(crate::openapi::document()).unwrap();
         let mut routes = Vec::new();
         for (path, item) in document["paths"].as_object().unwrap() {
-            for (method, operation) in item.as_object().unwrap() {
+            for (method, operation) in item.as_object().unwrap().iter().filter(|(_, operation)| wanted(path, operation))
+            {
                 let needs = operation["security"].as_array().unwrap().iter();
                 let needs = needs.flat_map(|one| one["token"].as_array().into_iter().flatten());
                 let permissions = needs.map(|name| name.as_str().unwrap().parse().unwrap()).collect();
                 let schema = &operation["requestBody"]["content"]["application/json"]["schema"];
-                let body = schema.is_object().then(|| example(&document, schema));
+                // Events of a provider are made by a provider.
+                let ours = path.starts_with("/api/") && schema.is_object();
+                let body = ours.then(|| example(&document, schema));
                 let media_types = operation["requestBody"]["content"].as_object();
                 routes.push(Self {
                     method: method.to_uppercase(),
@@ -118,6 +132,7 @@ impl Furnished {
             ("/api/bindings", "binding_id"),
             ("/api/workflows", "workflow_id"),
             ("/api/workflows/{workflow_id}/triggers", "trigger_id"),
+            ("/api/workflows/{workflow_id}/start", "run_id"),
             ("/api/byok-keys", "byok_key_id"),
             ("/api/tokens", "token_id"),
             ("/api/invitations", "invitation_id"),
@@ -134,6 +149,7 @@ impl Furnished {
         ids["channel_identity_id"] = crate::channel_identities::tests::met(&world, world.org, channel, "u-1").await;
         ids["browser_session_id"] = browser_session(&world).await;
         ids["drill_id"] = crate::drills::tests::left(&world.drill_folder().join("one"), 1).into();
+        ids["finding_id"] = crate::drills::tests::found(&world).into();
         Self { world, ids }
     }
 }
@@ -270,6 +286,30 @@ async fn every_route_refuses_what_is_beyond_its_limits_as_it_says() {
         let answer = refused((&world, route, &path), (429, "too_many_requests"), plain).await;
         assert!(answer.headers.contains_key("retry-after"), "{route:?}");
     }
+}
+
+#[tokio::test]
+async fn what_stands_beside_the_api_keeps_its_bounds_and_lets_nobody_in_who_shows_nothing() {
+    let world = World::new().await;
+    let plain = |request: Builder| request.body(Body::empty()).unwrap();
+    let mut asked = 0;
+    for route in &Route::beside() {
+        let to = |path| (&world, route, path);
+        let long = format!("{}?{}", route.path, "x".repeat(8 * 1024));
+        refused(to(&*long), (414, "address_too_long"), plain).await;
+        let filler = |request: Builder| plain(request.header("x-filler", "x".repeat(16 * 1024)));
+        refused(to(&*route.path), (431, "headers_too_large"), filler).await;
+        let announced = |request: Builder| plain(request.header("content-length", BODY_LIMIT + 1));
+        refused(to(&*route.path), (413, "too_large"), announced).await;
+
+        let nobody = Request::builder().method(&*route.method).uri(&*route.path);
+        let answer = world.send(nobody.body(Body::empty()).unwrap()).await;
+        let status = answer.status.as_u16().to_string();
+        assert!(route.statuses.contains(&status), "{route:?} is not described with {status}");
+        assert!(!answer.headers.contains_key("set-cookie") || status.starts_with('4'), "{route:?}: {status}");
+        asked += 1;
+    }
+    assert_eq!(asked, 4);
 }
 
 #[tokio::test]

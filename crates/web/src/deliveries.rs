@@ -112,7 +112,7 @@ async fn show(
     path = "/api/deliveries/{delivery_id}/retry",
     operation_id = "delivery_retry",
     tag = "channels",
-    responses((status = 200, description = "It is pending again.", body = DeliveryView), (status = 409, description = "Only a dead delivery can be sent again.")),
+    responses((status = 200, description = "It is pending again.", body = DeliveryView), (status = 409, description = "Only a dead delivery can be sent again, and none of a channel that is closed.")),
     security(("token" = ["deliveries.decide"])),
 )]
 async fn retry(
@@ -122,7 +122,7 @@ async fn retry(
 ) -> Result<Json<DeliveryView>, Problem> {
     let done = app.store.delivery_retry(caller.org, delivery, &caller.actor()).await?;
     app.effects.flush().await;
-    done_or(done, "only a dead delivery can be sent again")?;
+    done_or(done, "only a dead delivery of a channel that is open can be sent again")?;
     view(&app, &caller, delivery).await
 }
 
@@ -152,7 +152,7 @@ async fn dead_letter(
     path = "/api/deliveries/{delivery_id}/resend",
     operation_id = "delivery_resend",
     tag = "channels",
-    responses((status = 200, description = "It is pending again.", body = DeliveryView), (status = 409, description = "Only an unknown delivery can be sent again in this way.")),
+    responses((status = 200, description = "It is pending again.", body = DeliveryView), (status = 409, description = "Only an unknown delivery can be sent again in this way, and none of a channel that is closed.")),
     security(("token" = ["deliveries.decide"])),
 )]
 async fn resend(
@@ -162,7 +162,7 @@ async fn resend(
 ) -> Result<Json<DeliveryView>, Problem> {
     let done = app.store.delivery_resend(caller.org, delivery, &caller.actor()).await?;
     app.effects.flush().await;
-    done_or(done, "only an unknown delivery can be sent again in this way")?;
+    done_or(done, "only an unknown delivery of a channel that is open can be sent again in this way")?;
     view(&app, &caller, delivery).await
 }
 

@@ -37,7 +37,11 @@ use crate::problem::Problem;
 const LIMIT_MAX: i64 = 50;
 
 pub(crate) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(list)).routes(routes!(view)).routes(routes!(findings::list))
+    OpenApiRouter::new()
+        .routes(routes!(list))
+        .routes(routes!(view))
+        .routes(routes!(findings::list))
+        .routes(routes!(findings::view))
 }
 
 /// Where drills are read from.
@@ -210,10 +214,12 @@ impl DrillView {
 
 #[derive(Debug, Serialize, ToSchema)]
 struct Drills {
+    #[schema(max_items = 50)]
     items: Vec<DrillView>,
     /// The `cursor` of the next page. `null`: this was the last one.
     next_cursor: Option<String>,
     /// Folders that look like a drill's and say nothing of which: the first 20 of them.
+    #[schema(max_items = 20)]
     unreadable: Vec<Unknown>,
     unreadable_total: usize,
 }
@@ -238,7 +244,8 @@ struct SealView {
     state: SealState,
     /// SHA-256 of the public key that it was checked with.
     key: Option<String>,
-    /// At most 50.
+    /// The first 50.
+    #[schema(max_items = 50)]
     problems: Vec<SealProblem>,
 }
 

@@ -5,11 +5,12 @@
 //! right to read it ([`readers`]); the reader then comes back, and is told why it may not.
 //!
 //! Not here: the events of all sessions of an org ([`feed`]), appending (`worker`), reading what is new once for all readers
-//! ([`tails`]).
+//! ([`tails`]), how many streams a caller may have ([`open`]).
 
 mod feed;
 mod follow;
 mod kept;
+pub(crate) mod open;
 mod readers;
 pub(crate) mod tails;
 
@@ -40,7 +41,7 @@ use crate::page::Page;
 use crate::problem::Problem;
 
 /// Events of one read.
-const PAGE: i64 = 1_000;
+pub(crate) const PAGE: i64 = 1_000;
 /// Events of one look for new ones, which shares a statement with others.
 const NEW: i64 = 100;
 const LIMIT_DEFAULT: i64 = 200;
@@ -69,14 +70,19 @@ struct From {
 /// does, or no longer permits to read it.
 ///
 /// The oldest events of a session may have been compacted: then it begins with an event `compacted`, which holds what all of them
-/// added up to. A reader that has seen some of them, and not the last, gets 410 (`snapshot_required`) and begins anew.
+/// added up to. A reader that has seen some of them, and not the last, gets 410 (`snapshot_required`) and begins anew. So does the reader
+/// of a stream that names a later sequence than the session has, which a restore may have taken back. A sequence below 1 is before the
+/// first event. What is no sequence is refused with 422. A sequence of another session can't be told from one of this.
+///
+/// A token or browser session has no more streams open at once than the installation lets it (`web.streams_per_caller`), of sessions and
+/// feeds together: another one is refused with 429 (`too_many_streams`).
 #[utoipa::path(
     get,
     path = "/api/sessions/{session_id}/events",
     operation_id = "event_list",
     tag = "sessions",
     params(From, ("Last-Event-ID" = Option<i64>, Header, description = "For a stream: the last sequence that the reader has seen. It wins over `after`.")),
-    responses((status = 200, description = "A page of them; with `Accept: text/event-stream` a stream.", content((Page<Recorded> = "application/json"), (String = "text/event-stream"))), (status = 410, description = "`snapshot_required`: the events after the one that the reader names were compacted.")),
+    responses((status = 200, description = "A page of them; with `Accept: text/event-stream` a stream.", content((Page<Recorded> = "application/json"), (String = "text/event-stream"))), (status = 410, description = "`snapshot_required`: the events after the one that the reader names were compacted, or a stream's reader names one that is not there (any more)."), (status = 429, description = "`too_many_streams`: the token or browser session has as many streams open as it may; or it made more requests than it may (`too_many_requests`). `Retry-After` says when to try again.")),
     security(("token" = ["sessions.read"])),
 )]
 async fn list_or_stream(
@@ -90,17 +96,28 @@ async fn list_or_stream(
     let last = last.ok_or_else(|| Problem::not_found("session"))?;
     let after = from.after.or(from.cursor).unwrap_or(0);
     if wants_stream(&headers) {
-        let sequence = last_event_id(&headers, "Last-Event-ID is the sequence of an event")?;
-        let after = sequence.unwrap_or(after);
-        // Said before the stream begins, while there is a status to say it with.
-        app.store.events_after(reader.org, session, after, 1).await.map_err(|error| refused(error, last))?;
+        let sequence = last_event_id(&headers, "Last-Event-ID is the sequence of an event of this session")?;
+        let (open, after) = (reader.opens(&app)?, sequence.unwrap_or(after));
+        begins(&app, reader.org, session, (after, last)).await?;
         let stream = stream(app.clone(), reader.org, session, last, after).map(Ok::<_, Infallible>);
-        return Ok((STREAM_HEADERS, Body::from_stream(reader.reads(&app, stream))).into_response());
+        return Ok((STREAM_HEADERS, Body::from_stream(reader.reads(&app, open, stream))).into_response());
     }
     let limit = from.limit.unwrap_or(LIMIT_DEFAULT).clamp(1, PAGE);
     let events =
         app.store.events_after(reader.org, session, after, limit).await.map_err(|error| refused(error, last))?;
     Ok(Json(Page::of(events, limit, |event| event.sequence)).into_response())
+}
+
+/// Whether a stream can go on after `after` in a session that ends with `last`: said before it begins, while there is a status to
+/// say it with. Whoever was told of more than there is would wait for what comes next and miss it.
+async fn begins(app: &App, org: OrgId, session: SessionId, (after, last): (i64, i64)) -> Result<(), Problem> {
+    if after <= last {
+        let next = app.store.events_after(org, session, after, 1).await;
+        return next.map(drop).map_err(|error| refused(error, last));
+    }
+    let first = app.store.events_after(org, session, 0, 1).await?;
+    let earliest = first.first().map_or(1, |event| event.sequence);
+    Err(Problem::ahead(earliest, last))
 }
 
 fn refused(error: StoreError, latest: i64) -> Problem {

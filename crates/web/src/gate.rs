@@ -57,6 +57,11 @@ impl Gate {
     }
 }
 
+/// Every route that somebody may use, by method and pattern.
+pub(crate) fn routes() -> impl Iterator<Item = (&'static Method, &'static str)> {
+    GATES.iter().flat_map(|(path, gates)| gates.iter().map(move |(method, _)| (method, path.as_str())))
+}
+
 /// As the document says it in JSON: its types do not show what security requirements hold.
 fn gates() -> HashMap<String, Vec<(Method, Needs)>> {
     let document = serde_json::to_value(openapi::document()).expect("an OpenAPI document has a JSON form");
@@ -71,9 +76,41 @@ fn operations(item: &Value) -> Vec<(Method, Needs)> {
         .collect()
 }
 
-/// `None`, and so refused: its description names no security, or a permission that there is not.
+/// `None`, and so refused: its description names no token, as that of a route beside the API, or a permission that there is not.
 fn named(operation: &Value) -> Option<Needs> {
-    let alternatives = operation["security"].as_array()?;
-    let names = alternatives.iter().flat_map(|one| one[TOKEN].as_array().into_iter().flatten());
+    let tokens = operation["security"].as_array()?.iter().filter_map(|one| one[TOKEN].as_array());
+    let tokens: Vec<&Vec<Value>> = tokens.collect();
+    if tokens.is_empty() {
+        return None;
+    }
+    let names = tokens.into_iter().flatten();
     names.map(|name| name.as_str()?.parse().ok()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_description_without_a_token_opens_nothing() {
+        for nobodys in [
+            json!({}),
+            json!({"security": []}),
+            json!({"security": [{}]}),
+            json!({"security": [{"session": []}]}),
+            json!({"security": [{"token": ["there.is.no.such"]}]}),
+        ] {
+            assert_eq!(named(&nobodys), None, "{nobodys}");
+        }
+        assert_eq!(named(&json!({"security": [{"token": []}]})), Some(Vec::new()));
+        let audit = json!({"security": [{"token": ["audit.read"]}, {"session": ["audit.read"]}]});
+        assert_eq!(named(&audit), Some(vec![Permission::AuditRead]));
+    }
+
+    #[test]
+    fn what_stands_beside_the_api_has_no_gate() {
+        assert!(routes().count() > 100 && routes().all(|(_, path)| path.starts_with("/api/")));
+    }
 }

@@ -2,7 +2,8 @@
 //!
 //! One layer for every route. With a key, the request runs in a task of its own, so that a client that goes away does not
 //! cut it off between its effect and its answer. An answer is sealed before it is kept, whatever is in it: some hold a secret that is
-//! shown once, and it is not for each handler to remember that (decision 0028).
+//! shown once, and it is not for each handler to remember that (decision 0028). For the same reason the audit trail is told of
+//! every answer with a body before it is given again.
 //!
 //! Not promised: an answer. If this process dies between the two, the repeat is told that the request was carried out and
 //! its answer lost. Nor that a refusal is kept: what had no effect may be corrected and sent again under the same key.
@@ -58,9 +59,7 @@ pub(crate) async fn once(State(app): State<App>, request: Request, next: Next) -
     let digest = digest(&caller, &parts, &body);
     match app.store.idempotency_begin(caller.org, caller.account, &key, &digest).await? {
         Begun::New(attempt) => carry_out(app, attempt, Request::from_parts(parts, Body::from(body)), next).await,
-        Begun::Answered(answer) => {
-            replay(&app, answer, &store::idempotency_aad(caller.org, caller.account, &key)).await
-        }
+        Begun::Answered(answer) => replay(&app, &caller, (&key, &asked(&parts)), answer).await,
         Begun::InProgress => Err(Problem::in_progress()),
         Begun::AnswerLost => Err(Problem::answer_lost()),
         Begun::OtherRequest => Err(Problem::key_reused()),
@@ -143,12 +142,28 @@ async fn seal(app: &App, attempt: &Attempt, status: StatusCode, kept: &Kept) -> 
     Ok(app.store.idempotency_answer(attempt, &answer).await?)
 }
 
-async fn replay(app: &App, answer: SealedAnswer, aad: &[u8]) -> Result<Response, Problem> {
+/// What was asked, as the audit trail is told of it: no more than the route, for an address may hold anything.
+fn asked(parts: &Parts) -> String {
+    let route = parts.extensions.get::<MatchedPath>().map_or("", MatchedPath::as_str);
+    format!("{} {route}", parts.method)
+}
+
+/// An answer that was given before, when the audit trail has it that it is given again.
+async fn replay(
+    app: &App,
+    caller: &Caller,
+    (key, asked): (&str, &str),
+    answer: SealedAnswer,
+) -> Result<Response, Problem> {
     let SealedAnswer { status, ciphertext, wrapped_key, key_version } = answer;
-    let opened = secrets::open(&*app.kms, &Envelope { ciphertext, wrapped_key, key_version }, aad).await;
+    let aad = store::idempotency_aad(caller.org, caller.account, key);
+    let opened = secrets::open(&*app.kms, &Envelope { ciphertext, wrapped_key, key_version }, &aad).await;
     let opened = opened.map_err(Problem::internal)?;
     let Kept { content_type, etag, body } = serde_json::from_slice(opened.expose()).map_err(Problem::internal)?;
     let status = StatusCode::from_u16(status).map_err(Problem::internal)?;
+    if !body.is_empty() {
+        app.store.idempotency_replay(caller.org, caller.account, asked, &caller.actor()).await?;
+    }
     let headers = [(header::CONTENT_TYPE, content_type), (header::ETAG, etag), (REPLAYED, Some("true".to_owned()))];
     let given = headers.into_iter().filter_map(|(name, value)| Some((name, HeaderValue::from_str(&value?).ok()?)));
     Ok((status, given.collect::<HeaderMap>(), body).into_response())

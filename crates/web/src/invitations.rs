@@ -30,7 +30,7 @@ const DAYS: i64 = 7;
 const DAYS_MAX: i64 = 30;
 
 pub(crate) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(list, create)).routes(routes!(revoke))
+    OpenApiRouter::new().routes(routes!(list, create)).routes(routes!(view, revoke))
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -130,6 +130,24 @@ async fn list(
     Ok(Json(Page::of(invitations, paging.limit(), |invitation| invitation.invitation_id).map(View::from)))
 }
 
+/// An invitation; also one that is over, for a month after it would have expired.
+#[utoipa::path(
+    get,
+    path = "/api/invitations/{invitation_id}",
+    operation_id = "invitation_view",
+    tag = "members",
+    responses((status = 200, description = "As it is now.", body = View)),
+    security(("token" = ["members.read"])),
+)]
+async fn view(
+    State(app): State<App>,
+    caller: Caller,
+    Path(invitation): Path<InvitationId>,
+) -> Result<Json<View>, Problem> {
+    let found = app.store.invitation_get(caller.org, invitation).await?;
+    found.map(|invitation| Json(invitation.into())).ok_or_else(|| Problem::not_found("invitation"))
+}
+
 /// Takes an invitation back. One that was accepted stays accepted: remove the member.
 #[utoipa::path(
     delete,
@@ -178,5 +196,21 @@ mod tests {
         let revoke = format!("/api/invitations/{}", made["invitation_id"].as_str().unwrap());
         world.delete(&revoke).await.expect(204);
         assert_eq!(world.get("/api/invitations").await.expect(200)["items"][0]["state"], "revoked");
+    }
+
+    #[tokio::test]
+    async fn an_invitation_is_read_by_itself_as_it_stands_in_the_list_and_by_nobody_of_another_org() {
+        let world = World::new().await;
+        let body = json!({"email": "carol@example.org", "role": "member"});
+        let made = world.post("/api/invitations", body).await.expect(201);
+        let path = format!("/api/invitations/{}", made["invitation_id"].as_str().unwrap());
+        let (_, stranger) = world.other_org().await;
+        for state in ["open", "revoked"] {
+            let shown = world.get(&path).await.expect(200);
+            assert_eq!(shown["state"], state);
+            assert_eq!(world.get("/api/invitations").await.expect(200)["items"], json!([shown]));
+            world.get_as(&stranger, &path).await.expect_problem(404, "not_found");
+            world.delete(&path).await.expect(204);
+        }
     }
 }

@@ -150,7 +150,9 @@ mod tests {
         world.put("/api/maintenance", json!({"reason": "moving"})).await.expect(200);
         let document = serde_json::to_value(openapi::document()).unwrap();
         let mut refused = 0;
-        for (path, item) in document["paths"].as_object().unwrap() {
+        // What the billing provider tells is told it again later: its own test says so.
+        let paths = document["paths"].as_object().unwrap().iter().filter(|(path, _)| path.starts_with("/api/"));
+        for (path, item) in paths {
             let unsafe_ones = ["post", "put", "patch", "delete"].into_iter().filter(|method| item[*method].is_object());
             for method in unsafe_ones.filter(|_| ![super::PATH, super::SIGNING_OUT].contains(&path.as_str())) {
                 let path = path.replace(['{', '}'], "");

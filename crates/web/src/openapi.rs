@@ -4,8 +4,12 @@
 //! left out. What holds for all of them (identity, bounds, problems) is added here, once. `docs/reference/openapi.json` is the
 //! committed copy; a test compares it.
 //!
-//! Not here: what a single route takes and gives. What all have in common is in parts: what they take (`parameters`, `bodies`)
-//! and how they fail (`failures`).
+//! Signing in, what the billing provider tells, and the probes of every role stand beside `/api` and take no token. They are
+//! described in the same document (`beside`), each under a tag of those, with empty `security`.
+//!
+//! Not here: what a single route takes and gives. What all have in common is in parts: what they take (`parameters`, `bodies`),
+//! how long their lists are (`lists`), and how they fail (`failures`). Where messages and
+//! calls come in, the gateway describes itself.
 
 use std::sync::LazyLock;
 
@@ -24,8 +28,10 @@ use utoipa_axum::routes;
 use crate::app::App;
 use crate::problem;
 
+mod beside;
 mod bodies;
 mod failures;
+mod lists;
 mod parameters;
 
 /// The name of the security scheme that operations refer to, with the permission that they take.
@@ -37,7 +43,8 @@ const DESCRIPTION: &str = "\
 Every failure is a problem (RFC 9457) with a stable `code`. Ids are UUIDs; what belongs to another org is not found. \
 Lists are pages: `next_cursor` of one is the `cursor` of the next. Request bodies are refused if they have a field that \
 is not described here. Every answer has an `x-request-id`, and `RateLimit` and `RateLimit-Policy` where requests are \
-limited.";
+limited. What does not begin with `/api` takes no token; what it takes instead, and its limit, stands in its description. \
+Probes are answered by every role on its own listener.";
 
 static TEXT: LazyLock<Bytes> = LazyLock::new(|| Bytes::from(text()));
 
@@ -79,7 +86,9 @@ pub(crate) fn document() -> OpenApi {
             complete(path, unsafe_method, operation);
         }
     }
+    document.merge(beside::document());
     bodies::close(&mut document);
+    lists::bound(&mut document);
     document
 }
 

@@ -11,7 +11,7 @@ use utoipa::openapi::{RefOr, Required, Schema};
 use utoipa::{IntoParams, PartialSchema, ToSchema};
 
 const LIMIT_DEFAULT: i64 = 50;
-const LIMIT_MAX: i64 = 200;
+pub(crate) const LIMIT_MAX: i64 = 200;
 
 /// Where a page begins, and how long it is: `?cursor=&limit=`.
 #[derive(Debug, Clone, Copy, Deserialize)]

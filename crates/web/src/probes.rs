@@ -8,11 +8,13 @@
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
-use axum::routing::get;
 use axum::{Json, Router};
 use serde::Serialize;
 use store::Store;
 use tokio_util::sync::CancellationToken;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use crate::metrics::Exposition;
 
@@ -28,34 +30,86 @@ pub struct Probes {
 
 /// `/livez`, `/readyz`, `/healthz` and `/metrics`.
 pub fn probes(probes: Probes) -> Router {
-    Router::new()
-        .route("/livez", get(|| async { "ok\n" }))
-        .route("/readyz", get(ready))
-        .route("/healthz", get(ready))
-        .route("/metrics", get(metrics))
-        .with_state(probes)
+    Router::from(routes()).with_state(probes)
 }
 
-#[derive(Debug, Serialize)]
+/// As they are described, of every role alike.
+pub(crate) fn routes() -> OpenApiRouter<Probes> {
+    OpenApiRouter::new().routes(routes!(live)).routes(routes!(ready)).routes(routes!(healthy)).routes(routes!(metrics))
+}
+
+#[derive(Debug, Serialize, ToSchema)]
 struct Health {
     /// `ok`, or why not.
     status: &'static str,
     generation: i64,
 }
 
-async fn ready(State(probes): State<Probes>) -> impl IntoResponse {
-    let (code, status) = match probes.state().await {
-        Ok(()) => (StatusCode::OK, "ok"),
-        Err(reason) => (StatusCode::SERVICE_UNAVAILABLE, reason),
-    };
-    (code, Json(Health { status, generation: probes.generation }))
+/// Whether the process answers, and nothing else. Every role has it, on its own listener.
+///
+/// Authentication: none; it says nothing of the system, and the listener is for whoever supervises it. Limit: none of its own.
+#[utoipa::path(
+    get,
+    path = "/livez",
+    operation_id = "livez",
+    tag = "probes",
+    responses((status = 200, description = "It answers.", body = String, content_type = "text/plain")),
+)]
+async fn live() -> &'static str {
+    "ok\n"
 }
 
+/// Whether the process may be sent work. Every role has it, on its own listener.
+///
+/// Authentication: none; the listener is for whoever supervises it. Limit: none of its own; it asks the database once.
+#[utoipa::path(
+    get,
+    path = "/readyz",
+    operation_id = "readyz",
+    tag = "probes",
+    responses((status = 200, description = "It may.", body = Health), (status = 503, description = "It drains, the database does not answer, or a restore began another generation.", body = Health)),
+)]
+async fn ready(State(probes): State<Probes>) -> impl IntoResponse {
+    probes.health().await
+}
+
+/// How the process is doing: the same as `/readyz`, by the name that some supervisors ask for.
+///
+/// Authentication: none; the listener is for whoever supervises it. Limit: none of its own; it asks the database once.
+#[utoipa::path(
+    get,
+    path = "/healthz",
+    operation_id = "healthz",
+    tag = "probes",
+    responses((status = 200, description = "Well.", body = Health), (status = 503, description = "It drains, the database does not answer, or a restore began another generation.", body = Health)),
+)]
+async fn healthy(State(probes): State<Probes>) -> impl IntoResponse {
+    probes.health().await
+}
+
+/// Metrics of this process. Every role has it, on its own listener.
+///
+/// Authentication: none; no label names a person or an org, and the listener is for whoever supervises it. Limit: none of its own.
+#[utoipa::path(
+    get,
+    path = "/metrics",
+    operation_id = "process_metrics",
+    tag = "probes",
+    responses((status = 200, description = "Prometheus text.", body = String, content_type = "text/plain; version=0.0.4")),
+)]
 async fn metrics(State(probes): State<Probes>) -> impl IntoResponse {
     ([("content-type", "text/plain; version=0.0.4")], probes.metrics.render())
 }
 
 impl Probes {
+    async fn health(&self) -> (StatusCode, Json<Health>) {
+        let (code, status) = match self.state().await {
+            Ok(()) => (StatusCode::OK, "ok"),
+            Err(reason) => (StatusCode::SERVICE_UNAVAILABLE, reason),
+        };
+        (code, Json(Health { status, generation: self.generation }))
+    }
+
     /// Whether the process can do its work; if not, why.
     ///
     /// # Errors

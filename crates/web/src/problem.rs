@@ -74,6 +74,16 @@ impl Problem {
         Self { bounds: Some((earliest, latest)), ..problem }
     }
 
+    /// A reader of a stream names an event that is not there: a restore forgot it, or it is another session's.
+    pub(crate) fn ahead(earliest: i64, latest: i64) -> Self {
+        let detail = format!(
+            "the session ends with event {latest}, before the one that you name, which a restore may have taken back: begin anew \
+             without a sequence, with event {earliest}"
+        );
+        let problem = Self::new(StatusCode::GONE, "snapshot_required", "There is no such event", detail);
+        Self { bounds: Some((earliest, latest)), ..problem }
+    }
+
     /// A channel would lead to where this system does not go; `detail` says what to do.
     pub(crate) fn destination_refused(detail: impl Into<String>) -> Self {
         let status = StatusCode::UNPROCESSABLE_ENTITY;
@@ -178,10 +188,29 @@ impl Problem {
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, "idempotency_key_reused", title, detail)
     }
 
-    pub(crate) fn too_many(retry_after: u32) -> Self {
-        let detail = format!("this token or browser session made more requests than it may; go on in {retry_after} s");
+    pub(crate) fn too_many(seconds: i64) -> Self {
+        Self::go_on_in(seconds, "this token or browser session made more requests than it may")
+    }
+
+    /// Nobody looked at what the request shows.
+    pub(crate) fn too_many_guesses(seconds: i64) -> Self {
+        Self::go_on_in(seconds, "too much that came from your address showed no token, session or signature in force")
+    }
+
+    fn go_on_in(seconds: i64, why: &str) -> Self {
+        let detail = format!("{why}; go on in {seconds} s");
         let problem = Self::new(StatusCode::TOO_MANY_REQUESTS, "too_many_requests", "Too many requests", detail);
-        Self { retry_after: Some(retry_after), ..problem }
+        Self { retry_after: Some(seconds.try_into().unwrap_or(u32::MAX)), ..problem }
+    }
+
+    /// One of its streams has to end first. A connection that broke may take a while to be noticed, so the wait is a guess.
+    pub(crate) fn too_many_streams(most: u32) -> Self {
+        let detail = format!(
+            "this token or browser session has as many streams of events open as it may, {most} at this process: close one, or \
+             follow all sessions of the org by one stream, GET /api/events"
+        );
+        let problem = Self::new(StatusCode::TOO_MANY_REQUESTS, "too_many_streams", "Too many streams", detail);
+        Self { retry_after: Some(15), ..problem }
     }
 
     /// Nothing is changed until an operator ends maintenance. Nobody knows when, so the wait is a guess.
@@ -292,6 +321,7 @@ impl From<ChangeError> for Problem {
         match error {
             ChangeError::NoSuch(what) => Self::not_found(what),
             ChangeError::Stale(_) => Self::stale(),
+            ChangeError::Closed(what) => Self::conflict(format!("the {what} is closed for good")),
             ChangeError::Store(error) => error.into(),
         }
     }

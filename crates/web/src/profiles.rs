@@ -20,7 +20,8 @@ use utoipa_axum::routes;
 
 use crate::app::App;
 use crate::auth::Caller;
-use crate::extract::{Json, Path};
+use crate::extract::{Json, Path, Query};
+use crate::page::{Page, Paging};
 use crate::problem::Problem;
 use crate::sessions::scripted;
 use crate::text::Word;
@@ -48,11 +49,6 @@ impl From<Profile> for ProfileView {
     }
 }
 
-#[derive(Debug, Serialize, ToSchema)]
-struct Profiles {
-    items: Vec<ProfileView>,
-}
-
 #[derive(Debug, Deserialize, ToSchema)]
 #[schema(as = PutProfile, example = json!({"agent": "scripted", "tags": ["research"]}))]
 #[serde(deny_unknown_fields)]
@@ -71,12 +67,18 @@ struct Put {
     path = "/api/profiles",
     operation_id = "profile_list",
     tag = "sessions",
-    responses((status = 200, description = "All of them.", body = Profiles)),
+    params(Paging<ProfileName>),
+    responses((status = 200, description = "A page of them.", body = Page<ProfileView>)),
     security(("token" = ["sessions.read"])),
 )]
-async fn list(State(app): State<App>, caller: Caller) -> Result<Json<Profiles>, Problem> {
-    let profiles = app.store.profile_list(caller.org).await?;
-    Ok(Json(Profiles { items: profiles.into_iter().map(ProfileView::from).collect() }))
+async fn list(
+    State(app): State<App>,
+    caller: Caller,
+    Query(paging): Query<Paging<ProfileName>>,
+) -> Result<Json<Page<ProfileView>>, Problem> {
+    let after = paging.cursor.as_ref().map(ProfileName::as_str);
+    let profiles = app.store.profile_list(caller.org, after, paging.limit()).await?;
+    Ok(Json(Page::of(profiles, paging.limit(), |profile| profile.name.clone()).map(ProfileView::from)))
 }
 
 /// A profile.
@@ -227,6 +229,23 @@ mod tests {
         send("PUT", ("if-match", first), "c").await.expect_problem(412, "precondition_failed");
         send("DELETE", ("if-match", first), "c").await.expect_problem(412, "precondition_failed");
         assert_eq!(world.get("/api/profiles").await.expect(200)["items"][0]["agent"], "b");
+    }
+
+    #[tokio::test]
+    async fn pages_of_profiles_go_on_where_the_last_one_ended() {
+        let world = World::new().await;
+        for name in ["b", "c", "a"] {
+            world.put(&format!("/api/profiles/{name}"), json!({"agent": "scripted"})).await.expect(200);
+        }
+        let told = async |query: &str| {
+            let page = world.get(&format!("/api/profiles{query}")).await.expect(200);
+            let items = page["items"].as_array().unwrap().clone();
+            let names = items.iter().map(|item| item["name"].as_str().unwrap()).collect::<String>();
+            (names, page["next_cursor"].as_str().map(str::to_owned))
+        };
+        assert_eq!(told("").await, ("abc".to_owned(), None));
+        assert_eq!(told("?limit=2").await, ("ab".to_owned(), Some("b".to_owned())));
+        assert_eq!(told("?limit=2&cursor=b").await, ("c".to_owned(), None));
     }
 
     #[tokio::test]

@@ -1,77 +1,53 @@
-//! How many requests a token or a browser session may make, in this process (`domain::rate`).
+//! How many requests a token or a browser session may make, in this process (`front`).
 //!
-//! Limits are told in the fields of draft-ietf-httpapi-ratelimit-headers.
-//!
-//! Not promised: an exact number over several web processes; each counts for itself. Not here: quotas of an org (`usage`), who
-//! has no token at all (refused by `auth` before it gets here).
-
-use std::sync::{Arc, Mutex};
+//! Not promised: an exact number over several web processes; each counts for itself. Not here: quotas of an org
+//! (`usage`), who has no token at all (refused by `auth` before it gets here, and limited by `guesses`).
 
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use domain::rate::{Admission, Buckets, WINDOW_S};
+use front::Throttle;
 use store::Credential;
 
 use crate::app::App;
 use crate::auth::Caller;
 use crate::problem::Problem;
 
-const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
-const LIMIT: HeaderName = HeaderName::from_static("ratelimit");
-
 /// The buckets of this process. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct RateLimits(Option<Arc<Limits>>);
-
-#[derive(Debug)]
-struct Limits {
-    policy: HeaderValue,
-    buckets: Mutex<Buckets<Credential>>,
-}
+pub struct RateLimits(Throttle<Credential>);
 
 impl RateLimits {
     /// `0`: no limit.
     #[must_use]
     pub fn per_minute(requests: u32) -> Self {
-        let policy = HeaderValue::from_str(&format!("\"token\";q={requests};w={WINDOW_S}")).expect("it is ASCII");
-        let limits = Limits { policy, buckets: Mutex::new(Buckets::per_minute(requests)) };
-        Self((requests > 0).then(|| Arc::new(limits)))
+        Self(Throttle::per_minute("token", requests))
     }
 }
 
 /// Lets a caller's request through, if it may make another.
 pub(crate) async fn admit(State(app): State<App>, request: Request, next: Next) -> Result<Response, Problem> {
-    let Some(limits) = &app.rates.0 else { return Ok(next.run(request).await) };
     let credential = request.extensions().get::<Caller>().ok_or_else(Problem::unauthenticated)?.credential;
-    let admission = {
-        let mut buckets = limits.buckets.lock().expect("no holder of this lock can panic");
-        buckets.admit(credential, app.store.sources().now())
+    let Some(told) = app.rates.0.admit(credential, app.store.sources().now()) else {
+        return Ok(next.run(request).await);
     };
-    let (mut response, told) = match admission {
-        Admission::Admitted { left, full_in_s } => (next.run(request).await, (left, full_in_s)),
-        Admission::Refused { retry_after_s } => {
-            let retry_after = u32::try_from(retry_after_s).unwrap_or(u32::MAX);
-            (Problem::too_many(retry_after).into_response(), (0, retry_after_s))
-        }
+    let mut response = match told.refused_for_s() {
+        None => next.run(request).await,
+        Some(seconds) => Problem::too_many(seconds).into_response(),
     };
-    tell(response.headers_mut(), &limits.policy, told);
+    told.tell(response.headers_mut());
     Ok(response)
-}
-
-fn tell(headers: &mut HeaderMap, policy: &HeaderValue, (left, seconds): (i64, i64)) {
-    headers.insert(POLICY, policy.clone());
-    let limit = format!("\"token\";r={left};t={seconds}");
-    headers.insert(LIMIT, HeaderValue::from_str(&limit).expect("it is ASCII"));
 }
 
 #[cfg(test)]
 mod tests {
+    use axum::http::HeaderValue;
     use chrono::TimeDelta;
 
-    use super::*;
     use crate::testing::World;
+
+    const POLICY: &str = "ratelimit-policy";
+    const LIMIT: &str = "ratelimit";
 
     #[tokio::test]
     async fn a_token_that_asks_too_often_is_told_when_to_go_on() {

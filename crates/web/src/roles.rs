@@ -18,7 +18,8 @@ use utoipa_axum::routes;
 use crate::app::App;
 use crate::auth::Caller;
 use crate::etag;
-use crate::extract::{Json, Path};
+use crate::extract::{Json, Path, Query};
+use crate::page::{Page, Paging};
 use crate::problem::Problem;
 
 pub(crate) fn routes() -> OpenApiRouter<App> {
@@ -51,15 +52,11 @@ impl From<CustomRole> for RoleView {
     }
 }
 
-#[derive(Debug, Serialize, ToSchema)]
-struct Roles {
-    items: Vec<RoleView>,
-}
-
 #[derive(Debug, Deserialize, ToSchema)]
 #[schema(as = PutRole)]
 #[serde(deny_unknown_fields)]
 struct Put {
+    /// One that is named again counts once.
     #[schema(min_items = 1)]
     permissions: Vec<OfAnOrg>,
 }
@@ -67,7 +64,13 @@ struct Put {
 /// A permission that roles can have: one that does not reach above orgs.
 #[derive(Debug, Clone, Copy, Deserialize)]
 #[serde(try_from = "Permission")]
-struct OfAnOrg(Permission);
+pub(crate) struct OfAnOrg(Permission);
+
+impl OfAnOrg {
+    pub(crate) fn all() -> impl Iterator<Item = Permission> {
+        Permission::ALL.iter().copied().filter(|permission| !permission.above_orgs())
+    }
+}
 
 impl TryFrom<Permission> for OfAnOrg {
     type Error = &'static str;
@@ -80,8 +83,7 @@ impl TryFrom<Permission> for OfAnOrg {
 
 impl PartialSchema for OfAnOrg {
     fn schema() -> RefOr<Schema> {
-        let names = Permission::ALL.iter().filter(|permission| !permission.above_orgs());
-        let names = names.map(|permission| permission.as_str());
+        let names = Self::all().map(Permission::as_str);
         ObjectBuilder::new().schema_type(Type::String).enum_values(Some(names)).build().into()
     }
 }
@@ -98,13 +100,25 @@ impl ToSchema for OfAnOrg {
     path = "/api/roles",
     operation_id = "role_list",
     tag = "members",
-    responses((status = 200, description = "All of them.", body = Roles)),
+    params(Paging<RoleName>),
+    responses((status = 200, description = "A page of them.", body = Page<RoleView>)),
     security(("token" = ["members.read"])),
 )]
-async fn list(State(app): State<App>, caller: Caller) -> Result<Json<Roles>, Problem> {
-    let own = app.store.role_list(caller.org).await?;
-    let items = Role::ALL.into_iter().map(RoleView::from).chain(own.into_iter().map(RoleView::from));
-    Ok(Json(Roles { items: items.collect() }))
+async fn list(
+    State(app): State<App>,
+    caller: Caller,
+    Query(paging): Query<Paging<RoleName>>,
+) -> Result<Json<Page<RoleView>>, Problem> {
+    let limit = paging.limit();
+    let (seen, after) = match &paging.cursor {
+        None => (0, None),
+        Some(RoleName::BuiltIn(last)) => (1 + Role::ALL.iter().take_while(|role| *role != last).count(), None),
+        Some(RoleName::Custom(last)) => (Role::ALL.len(), Some(last.as_str())),
+    };
+    let own = app.store.role_list(caller.org, after, limit).await?;
+    let all = Role::ALL.into_iter().skip(seen).map(RoleView::from).chain(own.into_iter().map(RoleView::from));
+    let items = all.take(usize::try_from(limit).unwrap_or_default()).collect();
+    Ok(Json(Page::of(items, limit, |role: &RoleView| role.name.clone())))
 }
 
 /// A role of the org's own.
@@ -148,6 +162,10 @@ async fn put(
 ) -> Result<Response, Problem> {
     let expected = etag::expected(&app, &request)?;
     let name = custom(&role)?;
+    let all = OfAnOrg::all().count();
+    if new.permissions.len() > all {
+        return Err(Problem::invalid(format!("permissions has at most {all} entries: there are no more permissions")));
+    }
     let permissions: Permissions = new.permissions.into_iter().map(|OfAnOrg(permission)| permission).collect();
     if permissions == Permissions::default() {
         return Err(Problem::invalid("a role has at least one permission"));
@@ -263,6 +281,38 @@ mod tests {
         world.put_as(&admin, "/api/roles/eraser", tamer).await.expect_problem(403, "forbidden");
         let above = json!({"permissions": ["installation.write"]});
         world.put("/api/roles/root", above).await.expect_problem(422, "invalid");
+    }
+
+    #[tokio::test]
+    async fn pages_of_roles_go_on_where_the_last_one_ended_also_among_those_that_are_built_in() {
+        let world = World::new().await;
+        for name in ["a", "b", "zz"] {
+            let body = json!({"permissions": ["sessions.read"]});
+            world.put(&format!("/api/roles/{name}"), body).await.expect(200);
+        }
+        let all = world.get("/api/roles").await.expect(200);
+        assert_eq!((all["items"].as_array().unwrap().len(), &all["next_cursor"]), (9, &json!(null)));
+        for limit in [1, 4, 6, 7] {
+            let (mut seen, mut query) = (Vec::new(), format!("?limit={limit}"));
+            loop {
+                let page = world.get(&format!("/api/roles{query}")).await.expect(200);
+                assert!(page["items"].as_array().unwrap().len() <= limit, "{page}");
+                seen.extend(page["items"].as_array().unwrap().clone());
+                let Some(cursor) = page["next_cursor"].as_str() else { break };
+                query = format!("?limit={limit}&cursor={cursor}");
+            }
+            assert_eq!(all["items"], json!(seen), "{limit}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_role_names_at_most_as_many_permissions_as_there_are() {
+        let world = World::new().await;
+        let most = OfAnOrg::all().count();
+        let put = async |names: Vec<&str>| world.put("/api/roles/ours", json!({"permissions": names})).await;
+        let put_once = put(vec!["audit.read"; most]).await.expect(200);
+        assert_eq!(put_once["permissions"], json!(["audit.read"]));
+        put(vec!["audit.read"; most + 1]).await.expect_problem(422, "invalid");
     }
 
     #[tokio::test]

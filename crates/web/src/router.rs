@@ -38,19 +38,23 @@ pub(crate) fn router_with(app: App, patience: Patience) -> Router {
         .route_layer(from_fn_with_state(app.clone(), rate::admit))
         .route_layer(from_fn_with_state(app.clone(), auth::authenticate));
     routes
-        .merge(sign_in::routes())
-        .merge(billing::webhook())
+        .merge(Router::from(beside()))
         .fallback(|| async { Problem::not_found("page") })
         .method_not_allowed_fallback(|| async { Problem::method_not_allowed() })
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
         .layer(CatchPanicLayer::custom(panicked))
         .layer(from_fn_with_state(patience, bounds::keep))
-        .layer(from_fn(observe::measure))
+        .layer(from_fn(front::measure))
         .layer(from_fn_with_state(app.clone(), observe::identify))
         .with_state(app)
 }
 
-/// Every route with its description. There is no other way into the router.
+/// What stands beside the API and takes no token, with its description. Probes are beside it, too, and on every role (`probes`).
+pub(crate) fn beside() -> OpenApiRouter<App> {
+    OpenApiRouter::new().merge(sign_in::routes()).merge(billing::webhook())
+}
+
+/// Every route of the API with its description. There is no other way into the router.
 pub(crate) fn described() -> OpenApiRouter<App> {
     OpenApiRouter::new()
         .merge(agents::routes())

@@ -17,11 +17,9 @@ pub(crate) mod tests;
 
 use std::sync::Arc;
 
-use axum::Router;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
 use chrono::TimeDelta;
 use clock::Sources;
 use domain::name::tidied;
@@ -30,6 +28,9 @@ use secrets::SecretBytes;
 use serde::Deserialize;
 use store::{NewSignIn, SignInError};
 use url::Url;
+use utoipa::IntoParams;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use crate::app::App;
 use crate::extract::Query;
@@ -42,6 +43,8 @@ use crate::sign_in::provider::{Person, Provider, ProviderError};
 
 /// Where a browser goes that did not say where it wants to be.
 const SIGNED_IN_PATH: &str = "/auth/signed-in";
+/// Of somebody who is signed in, in labels of metrics.
+const SIGNED_IN_OUTCOME: &str = "signed_in";
 /// Bytes of a path to come back to.
 const RETURN_TO_MAX: usize = 512;
 /// Bytes of what the provider sends with the browser.
@@ -119,17 +122,15 @@ impl SignIn {
     }
 }
 
-pub(crate) fn routes() -> Router<App> {
-    Router::new()
-        .route("/auth/sign-in", get(begin))
-        .route("/auth/callback", get(complete))
-        .route(SIGNED_IN_PATH, get(|| async { SIGNED_IN.page(StatusCode::OK) }))
+pub(crate) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(begin)).routes(routes!(complete)).routes(routes!(arrived))
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 struct Wanted {
-    /// A path of ours.
+    /// A path of this system, to come back to. Default: a page that says that it is done.
     return_to: Option<String>,
     /// The org to act in. Default: the one that the account joined first.
     org: Option<OrgId>,
@@ -138,15 +139,38 @@ struct Wanted {
 }
 
 /// What the provider sends with the browser. It may send more.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 struct Returned {
+    /// What the person's name is asked for with.
     code: Option<String>,
+    /// What this system had sent along.
     state: Option<String>,
+    /// In the place of a code.
     error: Option<String>,
+    /// Who the provider says that it is.
     iss: Option<String>,
 }
 
-/// Sends the browser to the provider.
+/// Sends a browser to the provider that people sign in with.
+///
+/// Authentication: none, it is how one begins. The browser gets a cookie, sealed and for ten minutes, without which it can't come
+/// back. Limit: an address of at most 8 KiB and headers of at most 16 KiB; how many ask the provider at once is bounded. Refusals are
+/// pages for whoever accepts `text/html`, and problems else.
+#[utoipa::path(
+    get,
+    path = "/auth/sign-in",
+    operation_id = "sign_in",
+    tag = "sign-in",
+    params(Wanted),
+    responses(
+        (status = 303, description = "To the provider.", headers(("Location" = String), ("Set-Cookie" = String))),
+        (status = 403, description = "It is no invitation (`sign_in_not_invited`).", body = String, content_type = "text/html"),
+        (status = 404, description = "Nobody signs in here with a browser.", body = String, content_type = "text/html"),
+        (status = 422, description = "The address is not complete, or leads elsewhere afterwards.", body = String, content_type = "text/html"),
+        (status = 503, description = "The provider does not answer.", body = String, content_type = "text/html"),
+    ),
+)]
 async fn begin(
     State(app): State<App>,
     headers: HeaderMap,
@@ -171,7 +195,40 @@ async fn begin(
     go(address.as_str(), [cookie]).ok_or_else(|| refuse(Refusal::Unavailable(None)))
 }
 
-/// Takes the browser back, with a session if the provider vouches for a member.
+/// The page that a browser ends at which did not say where it wants to be.
+///
+/// Authentication: none, it says the same to everybody. Limit: an address of at most 8 KiB and headers of at most 16 KiB.
+#[utoipa::path(
+    get,
+    path = "/auth/signed-in",
+    operation_id = "signed_in",
+    tag = "sign-in",
+    responses((status = 200, description = "A page.", body = String, content_type = "text/html")),
+)]
+async fn arrived() -> Response {
+    SIGNED_IN.page(StatusCode::OK)
+}
+
+/// Takes a browser back from the provider, with a session if the provider vouches for a member.
+///
+/// Authentication: the cookie that `/auth/sign-in` gave this browser, and `state`, which belongs to it: so no other site can have a
+/// browser complete a sign-in that it did not begin. Each completes once. Limit: an address of at most 8 KiB and headers of at most
+/// 16 KiB. Refusals are pages for whoever accepts `text/html`, and problems else.
+#[utoipa::path(
+    get,
+    path = "/auth/callback",
+    operation_id = "sign_in_callback",
+    tag = "sign-in",
+    params(Returned),
+    responses(
+        (status = 303, description = "Signed in; to where the browser wanted to be.", headers(("Location" = String), ("Set-Cookie" = String))),
+        (status = 403, description = "Nobody is signed in; `code` of the problem says why.", body = String, content_type = "text/html"),
+        (status = 404, description = "Nobody signs in here with a browser.", body = String, content_type = "text/html"),
+        (status = 422, description = "What came with the browser is not complete.", body = String, content_type = "text/html"),
+        (status = 500, description = "It failed on our side.", body = String, content_type = "text/html"),
+        (status = 503, description = "The provider does not answer.", body = String, content_type = "text/html"),
+    ),
+)]
 async fn complete(State(app): State<App>, headers: HeaderMap, returned: Result<Query<Returned>, Problem>) -> Response {
     let Some(sign_in) = &app.sign_in else { return Refusal::NotConfigured.answer(&headers) };
     let done = match returned {
@@ -225,6 +282,7 @@ async fn session(
         expires_at: sources.now() + settings.lifetime,
     };
     app.store.sign_in(&new).await.map_err(refused)?;
+    app.guesses.prove(new.session_hash, sources.now());
     // The session that this browser had before may have ended with it, or an invitation been used.
     app.effects.flush().await;
     Ok((attempt.return_to, secret.cookie(settings.lifetime, sign_in.secure())))
@@ -274,8 +332,15 @@ fn refused(error: SignInError) -> Refusal {
     }
 }
 
+/// Says what is counted here.
+pub(crate) fn describe() {
+    let outcomes = [SIGNED_IN_OUTCOME].into_iter().chain(Refusal::CODES);
+    let description = "browsers that came back from the provider, by outcome";
+    measures::counter_by("cowork_sign_ins_total", description, "outcome", outcomes);
+}
+
 fn outcome<T>(done: &Result<T, Refusal>) -> &'static str {
-    done.as_ref().err().map_or("signed_in", Refusal::code)
+    done.as_ref().err().map_or(SIGNED_IN_OUTCOME, Refusal::code)
 }
 
 /// `None`: it can't stand in a header.

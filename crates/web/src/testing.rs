@@ -29,7 +29,10 @@ use testkit::{FaultyStore, TestDatabase};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
-use crate::{ApiToken, App, AppParts, AppSecrets, DrillRecords, Exposition, RateLimits, SignIn, SignInSettings};
+use crate::{
+    ApiToken, App, AppParts, AppSecrets, DrillRecords, Exposition, Guesses, OpenStreams, RateLimits, SignIn,
+    SignInSettings,
+};
 
 /// An installation with one org, its owner, and an operator's token of that owner.
 #[derive(Debug)]
@@ -140,6 +143,23 @@ impl World {
     pub(crate) fn limit(&mut self, per_minute: u32) {
         self.app.parts_mut().rates = RateLimits::per_minute(per_minute);
         self.router = crate::router(self.app.clone());
+    }
+
+    /// Lets each caller have so many streams open from now on.
+    pub(crate) fn limit_streams(&mut self, per_caller: u32) {
+        self.app.parts_mut().streams = OpenStreams::per_caller(per_caller);
+        self.router = crate::router(self.app.clone());
+    }
+
+    /// Looks at so many guesses of an address a minute from now on.
+    pub(crate) fn limit_guesses(&mut self, per_minute: u32) {
+        self.app.parts_mut().guesses = Guesses::per_minute(per_minute);
+        self.router = crate::router(self.app.clone());
+    }
+
+    /// Takes the database away: every statement fails from now on.
+    pub(crate) async fn close(&self) {
+        self.app.store.close().await;
     }
 
     /// The token of a new account that is `role` in `org`.
@@ -280,6 +300,8 @@ async fn app(store: Store, folder: &std::path::Path) -> App {
         billing: Billing::manual(Plans::default(), chrono::TimeDelta::days(7)),
         repositories: Repositories::none(),
         rates: RateLimits::per_minute(0),
+        guesses: Guesses::per_minute(0),
+        streams: OpenStreams::per_caller(0),
         metrics: Exposition::new(String::new),
         tails: crate::events::tails::Tails::default(),
         shutdown: CancellationToken::new(),

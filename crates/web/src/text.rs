@@ -252,6 +252,7 @@ mod tests {
 
     const NAMINGS: &[Naming] = &[
         ("POST", "/api/orgs", "name:", |name| json!({"name": name})),
+        ("PATCH", "/api/org", "name:", |name| json!({"name": name})),
         (
             "POST",
             "/api/members",

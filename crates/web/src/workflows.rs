@@ -43,6 +43,7 @@ pub(crate) fn routes() -> OpenApiRouter<App> {
         .routes(routes!(history::slots))
         .routes(routes!(history::runs_of_workflow))
         .routes(routes!(history::runs))
+        .routes(routes!(history::run))
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -308,6 +309,10 @@ mod tests {
         assert_eq!((&run["workflow_id"], &run["state"]), (&id, &json!("running")));
         assert_eq!(world.get(&format!("{path}/runs")).await.expect(200)["items"], json!([run]));
         assert_eq!(world.get("/api/runs").await.expect(200)["items"], json!([run]));
+        let alone = format!("/api/runs/{}", run["run_id"].as_str().unwrap());
+        assert_eq!(world.get(&alone).await.expect(200), run);
+        let (_, stranger) = world.other_org().await;
+        world.get_as(&stranger, &alone).await.expect_problem(404, "not_found");
         let slots = world.get(&format!("{path}/slots")).await.expect(200);
         let slot = json!({"due_at": run["due_at"], "trigger_id": null, "state": "fired", "reason": null});
         assert_eq!(slots["items"], json!([slot]));

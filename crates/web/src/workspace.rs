@@ -14,6 +14,7 @@ use crate::app::App;
 use crate::auth::Caller;
 use crate::extract::Json;
 use crate::problem::Problem;
+use crate::tokens::each_once;
 
 pub(crate) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(workspace))
@@ -76,7 +77,7 @@ async fn workspace(State(app): State<App>, caller: Caller) -> Result<Json<Worksp
             role: caller.role,
         },
         permissions: caller.permissions.iter().collect(),
-        scopes: caller.scopes,
+        scopes: each_once(&caller.scopes),
     }))
 }
 

@@ -14,6 +14,7 @@ mod holdings;
 mod journal;
 mod keys;
 mod left_out;
+mod measured;
 mod models;
 mod plan;
 mod session;
@@ -95,6 +96,7 @@ impl Context {
 
 /// Works until `shutdown`, then drains. An outage of the database is waited out.
 pub async fn run(parts: Parts, config: Config, shutdown: CancellationToken) {
+    measured::describe();
     let context = Arc::new(Context {
         keys: OrgKeys::new(parts.store.clone(), parts.kms.clone()),
         workspaces: Workspaces::new(config.workspace_root.clone(), parts.instance),

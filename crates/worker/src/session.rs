@@ -12,6 +12,7 @@ use crate::Context;
 use crate::halt::{Halt, chain};
 use crate::holdings::Hold;
 use crate::journal::{Ending, Journal};
+use crate::measured::label;
 use crate::plan::{Plan, plan};
 
 /// A session that this worker holds.
@@ -163,16 +164,5 @@ impl Ended {
             TurnOutcome::Failed => (CommandState::Failed, error()),
             TurnOutcome::Dead => (CommandState::Dead, error()),
         }
-    }
-}
-
-fn label(outcome: TurnOutcome) -> &'static str {
-    match outcome {
-        TurnOutcome::Completed => "completed",
-        TurnOutcome::AwaitingApproval => "awaiting_approval",
-        TurnOutcome::AwaitingAnswer => "awaiting_answer",
-        TurnOutcome::Aborted => "aborted",
-        TurnOutcome::Failed => "failed",
-        TurnOutcome::Dead => "dead",
     }
 }

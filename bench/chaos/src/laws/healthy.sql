@@ -65,8 +65,9 @@ INSERT INTO usage_counters (org_id, kind, day, stripe, quantity)
 SELECT org_id, kind, '2026-01-01', 0, sum(quantity) FROM usage_records GROUP BY org_id, kind;
 
 INSERT INTO audit_records (org_id, audit_id, actor, action, target, detail, recorded_at, seal_number, seal_salt, seal_detail, seal_hash)
-SELECT pg_temp.id(1), pg_temp.id(70 + n), 'role:test', 'done', 'it', '{}', pg_temp.at(0), n, zero, zero, zero
-FROM generate_series(1, 2) AS n, decode(repeat('00', 32), 'hex') AS zero;
+SELECT pg_temp.id(1), pg_temp.id(70 + n), 'role:test', action, 'session:' || pg_temp.id(11),
+    jsonb_build_object('command_id', pg_temp.id(20 + n)), pg_temp.at(0), n, zero, zero, zero
+FROM (VALUES (1, 'session.prompt'), (2, 'session.abort')) AS new (n, action), decode(repeat('00', 32), 'hex') AS zero;
 INSERT INTO audit_heads (org_id, seal_number, seal_hash) VALUES (pg_temp.id(1), 2, decode(repeat('00', 32), 'hex'));
 
 INSERT INTO blobs (org_id, blob_key, size, sha256, created_at)

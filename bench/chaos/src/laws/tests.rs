@@ -79,6 +79,8 @@ const BREACHES: &[(&str, &str)] = &[
     ("usage-adds-up", "UPDATE usage_counters SET quantity = quantity + 1 WHERE kind = 'turns'"),
     ("audit", "DELETE FROM audit_records WHERE seal_number = 1"),
     ("audit", "DELETE FROM audit_records WHERE seal_number = 2"),
+    ("commands-are-audited", "UPDATE audit_records SET action = 'session.prompt' WHERE seal_number = 2"),
+    ("commands-are-audited", "UPDATE runs SET command_id = pg_temp.id(22)"),
     ("checkpoints", "UPDATE sessions SET checkpoint_id = NULL WHERE session_id = pg_temp.id(11)"),
     ("checkpoints", "UPDATE checkpoints SET sequence = 5"),
     (

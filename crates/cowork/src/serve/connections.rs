@@ -1,22 +1,26 @@
-//! HTTP/1.1 over a listener: how many connections there are, how long the head of a request may take, and that all end when
-//! the process drains.
+//! HTTP/1.1 over a listener: how many connections there are, of all and of one address, how long the head of a request may
+//! take, and that all end when the process drains.
 //!
 //! Nothing is read from a connection until the answer is through: hyper looks ahead otherwise, and its buffer doubles for that. A
 //! stream of events that is the first answer of its connection is given over to `streamed`, for it may wait for hours; a later one
 //! stays with hyper, which may have more of the answers before it to write.
 //!
-//! Not here: what a request may hold and how long its body may take (`web::bounds`), how many one caller may make
-//! (`web::rate`). No TLS and no HTTP/2: a proxy in front has both.
+//! Every request has with it who is at the other end ([`ConnectInfo`]).
+//!
+//! Not here: who counts as one address (`addresses`), what a request may hold and how long its body may take
+//! (`web::bounds`), how many one caller may make (`web::rate`). No TLS and no HTTP/2: a proxy in front has both.
 
 use std::convert::Infallible;
 use std::error::Error;
 use std::future::pending;
 use std::io::ErrorKind;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
+use axum::extract::ConnectInfo;
 use clock::Sources;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -30,6 +34,7 @@ use tokio::sync::{Semaphore, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::serve::addresses::Addresses;
 use crate::serve::streamed::{self, Streamed};
 
 /// Bytes that are read ahead of a connection. The head of a request has to fit in; `web` refuses much smaller ones with a problem.
@@ -44,6 +49,9 @@ const NO_FILES: Duration = Duration::from_secs(1);
 pub(super) struct Limits {
     /// Who comes when there are so many waits, in the kernel's queue, until one ends.
     pub(super) connections: usize,
+    /// Of them. Who comes when its address has so many is sent away at once: to wait, it would take a place of all.
+    /// 0: as many as there are.
+    pub(super) of_an_address: u32,
     /// From the moment that a connection waits for a request until the request's head is there. More than the minute for which
     /// common proxies keep a connection at hand, so that it is they who end it.
     pub(super) head_within: Duration,
@@ -51,7 +59,7 @@ pub(super) struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { connections: 16_384, head_within: Duration::from_secs(75) }
+        Self { connections: 16_384, of_an_address: 8_192, head_within: Duration::from_secs(75) }
     }
 }
 
@@ -69,15 +77,18 @@ pub(super) async fn serve(
     http.timer(TokioTimer::new()).header_read_timeout(limits.head_within).max_buf_size(BUFFER).half_close(true);
     let server = Arc::new(Server { http, routes, sources, shutdown: shutdown.clone() });
     let (places, connections) = (Arc::new(Semaphore::new(limits.connections)), TaskTracker::new());
+    let addresses = Addresses::with(limits.of_an_address);
     let accept = async {
         loop {
             let place = places.clone().acquire_owned().await.expect("nobody closes it");
-            let (server, stream) = (server.clone(), accepted(&listener).await);
+            let (stream, peer) = accepted(&listener).await;
+            let Some(counted) = addresses.another(peer.ip()) else { continue };
+            let server = server.clone();
             connections.spawn(async move {
-                if let Err(error) = server.answer(stream).await {
+                if let Err(error) = server.answer(stream, peer).await {
                     tracing::debug!(error = &*error, "a connection broke off");
                 }
-                drop(place);
+                drop((counted, place));
             });
         }
     };
@@ -101,12 +112,12 @@ struct Server {
 
 impl Server {
     /// All requests of a connection, one after the other.
-    async fn answer(&self, stream: TcpStream) -> Result<(), Box<dyn Error + Send + Sync>> {
+    async fn answer(&self, stream: TcpStream, peer: SocketAddr) -> Result<(), Box<dyn Error + Send + Sync>> {
         let (first, mut handed) = oneshot::channel();
         let first = Mutex::new(Some(first));
         let service = service_fn(|request| {
             let first = first.lock().unwrap_or_else(PoisonError::into_inner).take();
-            self.one(request, first)
+            self.one(request, peer, first)
         });
         let mut connection = self.http.serve_connection(TokioIo::new(stream), service);
         let mut draining = false;
@@ -127,10 +138,12 @@ impl Server {
     /// `first`: takes the answer if it is a stream; for hyper it never comes then.
     async fn one(
         &self,
-        request: Request<Incoming>,
+        mut request: Request<Incoming>,
+        peer: SocketAddr,
         first: Option<oneshot::Sender<Streamed>>,
     ) -> Result<Response<Body>, Infallible> {
         let first = first.filter(|_| streamed::may_be(&request));
+        request.extensions_mut().insert(ConnectInfo(peer));
         let response = self.routes.call(request).await?;
         let Some(first) = first.filter(|_| streamed::is(&response)) else { return Ok(response) };
         // If nobody takes it the connection is gone.
@@ -140,12 +153,12 @@ impl Server {
 }
 
 /// The next connection, however long it takes.
-async fn accepted(listener: &TcpListener) -> TcpStream {
+async fn accepted(listener: &TcpListener) -> (TcpStream, SocketAddr) {
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => {
+            Ok((stream, peer)) => {
                 prepare(&stream);
-                return stream;
+                return (stream, peer);
             }
             // It went before it was accepted.
             Err(error) if matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset) => {}
@@ -169,18 +182,17 @@ fn prepare(stream: &TcpStream) {
 
 #[cfg(test)]
 mod tests {
-    use std::net::SocketAddr;
-
     use axum::http::StatusCode;
     use axum::routing::{get, post};
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpSocket;
     use tokio::sync::Notify;
     use tokio::task::JoinHandle;
 
     use super::*;
 
-    const QUICK: Limits = Limits { connections: 1, head_within: Duration::from_millis(50) };
-    const PATIENT: Limits = Limits { connections: 2, head_within: Duration::from_secs(60) };
+    const QUICK: Limits = Limits { connections: 1, of_an_address: 0, head_within: Duration::from_millis(50) };
+    const PATIENT: Limits = Limits { connections: 2, of_an_address: 0, head_within: Duration::from_secs(60) };
 
     /// What streams say. The sender is told when a reader left.
     type Said = tokio::sync::broadcast::Sender<&'static str>;
@@ -210,6 +222,7 @@ mod tests {
             let (heard, ended) = (said.clone(), shutdown.clone());
             let router = Router::new()
                 .route("/", get(async || "quick"))
+                .route("/peer", get(async |ConnectInfo(peer): ConnectInfo<SocketAddr>| peer.to_string()))
                 .route("/slow", get(slow))
                 .route("/late", post(async || (StatusCode::REQUEST_TIMEOUT, [("connection", "close")])))
                 .route("/stream", get(async move || stream(heard.subscribe(), ended)));
@@ -273,6 +286,14 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn whoever_answers_knows_who_is_at_the_other_end() {
+        let served = Served::with(PATIENT).await;
+        let asking = served.send(&asks("/peer").replace("\r\n\r\n", "\r\nconnection: close\r\n\r\n")).await;
+        let ours = asking.local_addr().unwrap().to_string();
+        assert!(rest(asking).await.ends_with(&ours));
+    }
+
+    #[tokio::test]
     async fn an_answer_that_ends_the_connection_does_so_though_the_rest_of_a_body_never_comes() {
         let served = Served::with(PATIENT).await;
         let half = "POST /late HTTP/1.1\r\nhost: localhost\r\ncontent-length: 9\r\n\r\nhalf";
@@ -318,6 +339,23 @@ mod tests {
             "there is one place, and it was free again"
         );
         assert_eq!(served.said.receiver_count(), 0);
+    }
+
+    #[tokio::test]
+    async fn an_address_that_has_its_share_is_sent_away_and_others_are_served() {
+        let served = Served::with(Limits { connections: 3, of_an_address: 1, ..QUICK }).await;
+        let reader = served.stream("").await;
+        for _ in 0..5 {
+            assert_eq!(rest(served.send(&asks("/")).await).await, "", "more often than there are places");
+        }
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.2:0".parse().unwrap()).unwrap();
+        let mut other = socket.connect(served.address).await.unwrap();
+        other.write_all(asks("/").as_bytes()).await.unwrap();
+        assert!(rest(other).await.ends_with("quick"));
+        drop(reader);
+        let again = async || rest(served.send(&asks("/")).await).await.ends_with("quick");
+        testkit::wait_until("the address has a place again", again).await;
     }
 
     #[tokio::test]

@@ -24,7 +24,9 @@ use telemetry::Metrics;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use web::{App, AppParts, AppSecrets, DrillRecords, Exposition, Probes, RateLimits, SignIn, Tails};
+use web::{
+    App, AppParts, AppSecrets, DrillRecords, Exposition, Guesses, OpenStreams, Probes, RateLimits, SignIn, Tails,
+};
 
 use crate::archive::oldest;
 use crate::failure::Failure;
@@ -98,6 +100,17 @@ impl Role {
             Self::Scheduler => config.scheduler.listen,
             Self::Gateway => config.gateway.listen,
         }
+    }
+
+    /// What its listener puts up with.
+    fn limits(self, config: &Config) -> Limits {
+        let of_an_address = match self {
+            Self::Web => config.web.connections_per_address,
+            Self::Gateway => config.gateway.connections_per_address,
+            // Theirs are for those who run the system.
+            Self::Worker | Self::Scheduler => return Limits::default(),
+        };
+        Limits { of_an_address, ..Limits::default() }
     }
 
     /// Whether the role may start here.
@@ -191,9 +204,9 @@ impl Role {
             }
         };
         let (router, shutdown) = (router.merge(web::probes(probes(parts))), parts.shutdown.clone());
-        let sources = parts.store.sources().clone();
+        let (sources, limits) = (parts.store.sources().clone(), self.limits(config));
         tasks.spawn(async move {
-            connections::serve(listener, router, sources, Limits::default(), &shutdown).await;
+            connections::serve(listener, router, sources, limits, &shutdown).await;
             Ok(())
         });
     }
@@ -228,6 +241,8 @@ fn app(parts: &Parts, config: &Config) -> App {
         billing: parts.billing.clone(),
         repositories: repositories(parts.generation.environment, config),
         rates: RateLimits::per_minute(config.web.requests_per_minute),
+        guesses: Guesses::per_minute(config.web.wrong_credentials_per_minute),
+        streams: OpenStreams::per_caller(config.web.streams_per_caller),
         metrics: exposition(parts),
         tails: Tails::default(),
         shutdown: parts.shutdown.clone(),
@@ -278,6 +293,8 @@ fn gateway_parts(parts: &Parts, config: &Config) -> gateway::Parts {
         generation: parts.generation.clone(),
         channel_secret: ChannelSecret::new(parts.configured.channel.version.clone(), parts.channel_secret.clone()),
         calls_per_minute: config.gateway.calls_per_minute,
+        messages_per_minute: config.gateway.messages_per_minute,
+        wrong_signatures_per_minute: config.gateway.wrong_signatures_per_minute,
     }
 }
 

@@ -1,7 +1,7 @@
 //! What the program has: names that documents may use, and have to.
 //!
-//! The list of metrics is held to the sources by `e2e/tests/architecture.rs`; routes come from the API's own description,
-//! commands from the parser, configuration keys from `config`.
+//! The list of metrics is held to the sources by `e2e/tests/architecture.rs`; routes come from the descriptions that web
+//! and gateway have of themselves, commands from the parser, configuration keys from `config`.
 
 use std::sync::LazyLock;
 
@@ -17,6 +17,7 @@ pub(crate) const METRICS: &[&str] = &[
     "cowork_calls_total",
     "cowork_checkpoints_saved_total",
     "cowork_commands_pending",
+    "cowork_connections_refused_total",
     "cowork_deliveries_dead",
     "cowork_decisions_refused_total",
     "cowork_deliveries_dead_total",
@@ -44,10 +45,12 @@ pub(crate) const METRICS: &[&str] = &[
     "cowork_events_appended_total",
     "cowork_events_compacted_total",
     "cowork_generation",
+    "cowork_guesses_refused_total",
     "cowork_http_request_ms",
     "cowork_http_requests_total",
     "cowork_inbound_duplicates_total",
     "cowork_inbound_messages_total",
+    "cowork_inbound_refused_total",
     "cowork_lease_lost_total",
     "cowork_leases_held",
     "cowork_leases_lapsed",
@@ -78,22 +81,22 @@ pub(crate) const METRICS: &[&str] = &[
     "cowork_slots_skipped_total",
     "cowork_spans_exported_total",
     "cowork_spans_lost_total",
+    "cowork_streams_open",
+    "cowork_streams_refused_total",
     "cowork_triggers_due",
     "cowork_triggers_due_age_seconds",
     "cowork_turn_duration_ms",
     "cowork_turns_total",
 ];
 
-/// Paths that are no part of the API: probes of every role, and where the gateway takes messages and calls.
-const BESIDE_THE_API: [&str; 6] =
-    ["/livez", "/readyz", "/healthz", "/metrics", "/hooks/{channel_id}", "/hooks/triggers/{trigger_id}"];
-
 /// Every path that a role answers; a segment in braces is any.
 pub(crate) fn routes() -> &'static [String] {
     static ROUTES: LazyLock<Vec<String>> = LazyLock::new(|| {
-        let api: serde_json::Value = serde_json::from_str(&web::openapi()).expect("the API describes itself in JSON");
-        let paths = api["paths"].as_object().into_iter().flatten().map(|(path, _)| path.clone());
-        paths.chain(BESIDE_THE_API.map(str::to_owned)).collect()
+        let paths = |description: String| -> Vec<String> {
+            let json: serde_json::Value = serde_json::from_str(&description).expect("a role describes itself in JSON");
+            json["paths"].as_object().into_iter().flatten().map(|(path, _)| path.clone()).collect()
+        };
+        [paths(web::openapi()), paths(gateway::openapi())].concat()
     });
     &ROUTES
 }
@@ -167,6 +170,7 @@ mod tests {
         assert!(is_metric("cowork_sessions") && is_metric("cowork_turn_duration_ms_bucket"));
         assert!(!is_metric("cowork_sessions_bucket") && !is_metric("cowork_nothing"));
         assert!(is_route("/api/sessions/$SESSION/commands") && is_route("/healthz"));
+        assert!(is_route("/hooks/triggers/ID") && is_route("/webhooks/billing") && is_route("/auth/sign-in"));
         assert!(!is_route("/api/sessions/ID/nothing") && !is_route("/api"));
         assert!(is_variable("COWORK_WEB__LISTEN") && is_variable("COWORK_DATA_DIR"));
         assert!(!is_variable("COWORK_WEB__LISTNE"));

@@ -60,6 +60,8 @@ pub(crate) struct Expectations<'a> {
     pub(crate) called: Option<&'a Called>,
     /// `None`: of none it is known which secrets are in force.
     pub(crate) triggers: Option<&'a Triggers>,
+    /// `None`: of none it is known that it was closed for good.
+    pub(crate) closed: Option<&'a [KnownChannel; 2]>,
     /// `None`: of nobody it is known what they may do in a chat.
     pub(crate) people: Option<&'a People>,
     pub(crate) gateway_url: String,
@@ -101,6 +103,9 @@ pub(crate) async fn ask(
     if let Some(triggers) = expectations.triggers {
         kept::judge_secrets(inquiry, triggers, &expectations.gateway_url, sources).await;
     }
+    if let Some(closed) = expectations.closed {
+        kept::judge_doors(inquiry, closed, &expectations.gateway_url, sources).await;
+    }
     if let Some(known) = expectations.people {
         people::judge_chat(inquiry, backup, known, operator, (&expectations.gateway_url, sources)).await;
     }
@@ -121,7 +126,8 @@ pub(crate) async fn settle(
     let held = inquiry.learn("the list of deliveries that are held", held)?;
     wait_for_pending(rows, &held, expectations, inquiry.pace()).await;
     wait_until_settled(expectations.sink, inquiry.pace()).await;
-    let threads = Threads::of(inquiry, backup, &[SMOKE_THREAD, HELD_THREAD])?;
+    let [before, after] = kept::CLOSED_THREADS;
+    let threads = Threads::of(inquiry, backup, &[SMOKE_THREAD, HELD_THREAD, before, after])?;
     Some(judge_sent(inquiry, rows, &held, &threads, expectations))
 }
 

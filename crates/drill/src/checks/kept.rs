@@ -4,7 +4,8 @@
 //! The org's plan and its policy are the backup's, and the plan counts as not confirmed, until somebody has said what it is since. A
 //! key that was replaced after the backup is out of force, one that was replaced before it is not (row 4). A session that had done
 //! nothing begins with its files; what steered is heard once, by the turn that it was for (row 7). Of each trigger's two secrets
-//! those sign calls that are in force, and no other (row 9).
+//! those sign calls that are in force, and no other (row 9). A channel that was closed, before the backup or after it, is closed: the
+//! API says so (row 4), and nobody is heard by it (row 9).
 //!
 //! Not here: tokens, members and requests (`standing`), calls that are repeated (`calls`).
 
@@ -19,16 +20,20 @@ use super::{Inquiry, eventually};
 use crate::backup::Backup;
 use crate::inbound::{self, CallAnswer, InboundError};
 use crate::rehearsal::kept::{Beginning, Kept, Keys, Rotated, RotatedKey, Steering, Terms, Triggers};
-use crate::rehearsal::{Call, KnownTrigger};
+use crate::rehearsal::{Call, KnownChannel, KnownTrigger};
 use crate::report::Code;
 use crate::said::{Heard, facts, say};
 
-/// Row 4: what the org is held to, and its keys.
+/// Where messages go to a channel that was closed, which must not come to anything.
+pub(crate) const CLOSED_THREADS: [&str; 2] = ["drill-closed-0", "drill-closed-1"];
+
+/// Row 4: what the org is held to, its keys, and channels that were closed.
 pub(crate) async fn judge_terms(inquiry: &mut Inquiry, kept: &Kept, operator: &Client) {
     let home = operator.in_org(kept.org);
     judge_subscription(inquiry, &kept.terms, &home).await;
     judge_policy(inquiry, &kept.terms, &home).await;
     judge_keys(inquiry, &kept.keys, &home).await;
+    judge_closed(inquiry, &kept.closed, &home).await;
 }
 
 /// As of the backup it can't be confirmed, for it was changed since; whoever has said so since knows of the change.
@@ -83,6 +88,16 @@ async fn judge_keys(inquiry: &mut Inquiry, keys: &Keys, home: &Client) {
     if let Some(key) = inquiry.learn("a key that was rotated after the backup", home.byok_key_view(id).await) {
         inquiry.expect(key.revoked_at.is_some(), Code::KeyResurrected, || {
             say!("the key {} was replaced after the backup and is in force with the secret before", Uuid::from(id))
+        });
+    }
+}
+
+async fn judge_closed(inquiry: &mut Inquiry, closed: &[KnownChannel; 2], home: &Client) {
+    for (channel, when) in closed.iter().zip(["before", "after"]) {
+        let seen = home.channel_view(channel.channel).await;
+        let Some(seen) = inquiry.learn("a channel that was closed", seen) else { continue };
+        inquiry.expect(seen.value.closed_at.is_some(), Code::ChannelReopened, || {
+            say!("the channel {} was closed {} the backup and is open", Uuid::from(channel.channel), when)
         });
     }
 }
@@ -196,6 +211,24 @@ pub(crate) async fn judge_secrets(inquiry: &mut Inquiry, triggers: &Triggers, ga
                 say!("a secret of workflow {} signs calls that was replaced after the backup", workflow)
             });
         }
+    }
+}
+
+/// Row 9: nobody is heard by a channel that was closed.
+pub(crate) async fn judge_doors(inquiry: &mut Inquiry, closed: &[KnownChannel; 2], gateway: &str, sources: &Sources) {
+    let names = ["message-to-a-channel-closed-before", "message-to-a-channel-closed-after"];
+    for ((channel, thread), name) in closed.iter().zip(CLOSED_THREADS).zip(names) {
+        let answer = inbound::post(gateway, channel, thread, thread, "say who let me in", sources).await;
+        let status = match answer {
+            Ok(_) => Ok(202),
+            Err(InboundError::Refused(status @ (404 | 410))) => Ok(status),
+            Err(error) => Err(error),
+        };
+        let Some(status) = inquiry.learn("a message to a channel that was closed", status) else { continue };
+        inquiry.record(name, &facts!({"status": status}));
+        inquiry.expect(status != 202, Code::ChannelReopened, || {
+            say!("the channel {} was closed before the disaster and takes a message", Uuid::from(channel.channel))
+        });
     }
 }
 

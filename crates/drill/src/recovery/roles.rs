@@ -153,6 +153,7 @@ impl Stages<'_> {
         let mut inquiry = self.inquire(CheckId::GatewayRecovery);
         self.prove_idle(&mut inquiry, idle, &GATEWAYS_COUNTERS, "gateway").await?;
         let (triggers, people) = (self.kept().and_then(|kept| kept.triggers.as_ref()), self.people());
+        let closed = self.kept().map(|kept| &kept.closed);
         let (backup, aftermath, target) = (self.backup, self.aftermath, &mut *self.target);
         let sources = self.proceedings.sources.clone();
         let mut expectations = gateway::Expectations {
@@ -163,6 +164,7 @@ impl Stages<'_> {
             inbound: &aftermath.inbound,
             called: aftermath.called.as_ref(),
             triggers,
+            closed,
             people,
             gateway_url: String::new(),
             snapshot: (backup.manifest.snapshot.started_at, backup.manifest.snapshot.taken_at),

@@ -1,5 +1,5 @@
-//! What people set before the backup and set otherwise after it: the org's plan, its policy, the secrets of keys and of triggers; and
-//! what waits meanwhile: a session that is to begin with files, a word to an agent.
+//! What people set before the backup and set otherwise after it: the org's plan, its policy, the secrets of keys and of triggers,
+//! whether a channel is open; and what waits meanwhile: a session that is to begin with files, a word to an agent.
 //!
 //! The backup has all of it as it was before. What a restore has to bring back otherwise, since somebody took it out of force, is for
 //! the recovery ledger to say (decisions 0084 and 0092).
@@ -14,7 +14,7 @@ use ids::{ByokKeyId, CommandId, OrgId, SessionId, TriggerId};
 use secrecy::SecretString;
 
 use super::canaries::Planted;
-use super::{Call, KnownTrigger};
+use super::{Call, KnownChannel, KnownTrigger};
 use crate::api::persist;
 use crate::settings::PLANS;
 
@@ -29,6 +29,8 @@ pub(crate) struct Kept {
     pub(crate) keys: Keys,
     /// `None`: they were not called.
     pub(crate) triggers: Option<Triggers>,
+    /// Were closed for good: before the backup, and after it.
+    pub(crate) closed: [KnownChannel; 2],
     /// Wait for their first turn: with files that were uploaded, and with those of a commit, if the source could fetch any.
     pub(crate) begins: Vec<Beginning>,
     pub(crate) steered: Steered,
@@ -168,6 +170,7 @@ impl Open {
         before: Option<Rotated>,
         after: Option<(KnownTrigger, Call)>,
         (begins, steered): (Vec<Beginning>, Steered),
+        closed: [KnownChannel; 2],
     ) -> Kept {
         let after = after.zip(self.rotated.get()).map(|((known, call), secret)| Rotated {
             older: known.signing_secret.clone(),
@@ -175,6 +178,6 @@ impl Open {
             call,
         });
         let triggers = before.zip(after).map(|(before, after)| Triggers { before, after });
-        Kept { org, terms: self.terms.clone(), keys: self.keys.clone(), triggers, begins, steered }
+        Kept { org, terms: self.terms.clone(), keys: self.keys.clone(), triggers, closed, begins, steered }
     }
 }

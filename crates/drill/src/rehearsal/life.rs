@@ -191,8 +191,12 @@ impl Life {
     async fn terms(&self) -> anyhow::Result<()> {
         let (_, client) = self.client(0);
         let policy = policy();
-        let (open, begins, steered) =
-            tokio::try_join!(Open::prepare(&client, &policy, &self.planted), self.begun_with_files(), self.steering())?;
+        let (open, begins, steered, ()) = tokio::try_join!(
+            Open::prepare(&client, &policy, &self.planted),
+            self.begun_with_files(),
+            self.steering(),
+            self.close(&self.channels.closed[0])
+        )?;
         self.kept.set((open, begins, steered)).map_err(|_| anyhow!("`populate` has run before"))
     }
 
@@ -260,6 +264,7 @@ impl Life {
         let change = async {
             let Some((open, begins, _)) = self.kept.get() else { return Ok(()) };
             open.change(&home, &self.workflows.to_rotate).await?;
+            self.close(&self.channels.closed[1]).await?;
             // In the backup these sessions have done nothing yet.
             for Beginning { session, file: (file, _) } in begins {
                 self.prompt(&home, *session, &format!("read {file}")).await?;
@@ -302,7 +307,7 @@ impl Life {
             let (before, after) = memory.rotated.map(|[before, after]| (before, after)).unzip();
             let before = before.map(|call| Rotated { trigger: trigger.clone(), older: older.clone(), call });
             let after = after.map(|call| (to_rotate.known.clone(), call));
-            open.kept(self.orgs[0], before, after, (begins.clone(), steered.clone()))
+            open.kept(self.orgs[0], before, after, (begins.clone(), steered.clone()), self.channels.closed.clone())
         });
         Known {
             acknowledged: memory.acknowledged,

@@ -114,6 +114,8 @@ codes! {
     IdentityTerms = "identity_terms" in [WebOnlyBoot]: "a person in a chat may do something else there than in the backup, or is another member";
     IdentityResurrected = "identity_resurrected" in [WebOnlyBoot, GatewayRecovery]:
         "a person who was disabled in a chat before the disaster may act there";
+    ChannelReopened = "channel_reopened" in [WebOnlyBoot, GatewayRecovery]:
+        "a channel that was closed for good before the disaster is open";
     SourceReachable = "source_reachable" in [WebOnlyBoot]: "the lost system or production answers where the restored one runs";
     NotReadOnly = "not_read_only" in [WebOnlyBoot]: "maintenance does not begin, hold or end as it should";
     NotQuiet = "not_quiet" in [WebOnlyBoot]: "something moved although only the web role was there";

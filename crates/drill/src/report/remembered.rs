@@ -59,6 +59,9 @@ pub struct Known {
     pub members_removed: u64,
     pub keys_revoked: u64,
     pub channels_rotated: u64,
+    /// Reports of before this was counted have none.
+    #[serde(default)]
+    pub channels_closed: u64,
     pub subjects_erased: u64,
 }
 
@@ -163,7 +166,7 @@ impl Remembered {
 
 impl Known {
     #[must_use]
-    pub fn lines(&self) -> [Line; 13] {
+    pub fn lines(&self) -> [Line; 14] {
         [
             ("deliveries known as sent", self.deliveries_sent),
             ("deliveries known as set aside", self.deliveries_dead),
@@ -177,6 +180,7 @@ impl Known {
             ("members removed again", self.members_removed),
             ("keys revoked again", self.keys_revoked),
             ("channel secrets rotated again", self.channels_rotated),
+            ("channels closed again", self.channels_closed),
             ("people erased again", self.subjects_erased),
         ]
     }

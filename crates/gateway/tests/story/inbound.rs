@@ -127,6 +127,32 @@ async fn a_message_out_of_bounds_is_refused() {
 }
 
 #[tokio::test]
+async fn a_message_to_a_closed_channel_is_answered_as_where_there_is_none_and_its_answers_go_nowhere() {
+    let world = World::new().await;
+    let (sink, url) = Sink::start().await;
+    let (channel, other) = (world.channel(&url).await, world.channel(&url).await);
+    let (door, next) = (door_of(&world, channel).await, door_of(&world, other).await);
+    for door in [&door, &next] {
+        assert_eq!(door.post(&world, "m1", &message("general", "hi")).await.0, 202);
+    }
+    assert!(world.store.channel_close(world.org, channel, "role:test").await.unwrap());
+    for id in ["m1", "m2"] {
+        let (status, problem) = door.post(&world, id, &message("general", "hi")).await;
+        assert_eq!((status, &problem["code"]), (404, &json!("not_found")));
+    }
+    world.gateway();
+    for _ in 0..2 {
+        world.work("hello").await;
+    }
+    world.until(Sent, 1).await;
+    world.rendered().await;
+    assert_eq!(sink.accepted("general"), ["hello"]);
+    assert_eq!(world.store.delivery_list(world.org, None, None, 10).await.unwrap()[0].channel_id, other);
+    assert!(world.parts().effects.flush().await);
+    assert!(world.remembered().await.closed_channels.contains(&(world.org, channel)));
+}
+
+#[tokio::test]
 async fn a_message_to_an_agent_that_the_policy_does_not_allow_is_refused_and_may_come_again() {
     let world = World::new().await;
     let door = door_of(&world, world.channel("http://127.0.0.1:9/").await).await;

@@ -3,11 +3,13 @@
 mod calls;
 mod chats;
 mod deliveries;
+mod described;
 mod door;
 mod environment;
 mod forgetting;
 mod guard;
 mod inbound;
+mod limits;
 mod remembering;
 mod rounds;
 mod sink;

@@ -78,6 +78,8 @@ impl World {
             generation: self.generation.clone(),
             channel_secret,
             calls_per_minute: 0,
+            messages_per_minute: 0,
+            wrong_signatures_per_minute: 0,
         }
     }
 

@@ -56,6 +56,7 @@ fn record() -> impl Strategy<Value = Record> {
         (id(), id()).prop_map(|(org, token)| Record::TokenRevoked { org, token }),
         (id(), any::<[u8; 32]>()).prop_map(|(account, session)| Record::SessionRevoked { account, session }),
         (id(), id()).prop_map(|(org, account)| Record::MemberRemoved { org, account }),
+        (id(), id()).prop_map(|(org, channel)| Record::ChannelClosed { org, channel }),
         (prop::option::of(id()), key, label())
             .prop_map(|(org, key, version)| { Record::KeyRotated { org, key, version } }),
         (id(), id()).prop_map(|(org, key)| Record::KeyRevoked { org, key }),

@@ -16,6 +16,11 @@ use super::answer::{Reader, Taken};
 /// Models that are told apart between two looks. Names of more are left out, their tokens are not.
 const MODELS_MAX: usize = 32;
 
+/// What becomes of requests, in labels of metrics.
+pub(super) const OUTCOMES: [&str; 4] = ["metered", "unknown", "free", "failed"];
+/// Of tokens, in labels of metrics.
+pub(super) const KINDS: [&str; 3] = ["input", "output", "cached"];
+
 /// Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Meter(Arc<Inner>);

@@ -11,6 +11,9 @@ use serde_json::json;
 use super::meter::NotNow;
 use crate::http::Scheme;
 
+/// Every reason that metrics tell ([`Refusal::reason`]).
+pub(super) const REASONS: [&str; 5] = ["quota", "turn_tokens", "turn_requests", "busy", "no_turn"];
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Refusal {
     /// The token is another.

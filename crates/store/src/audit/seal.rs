@@ -13,8 +13,8 @@ use sqlx::PgConnection;
 use super::chain::{self, Hash, Link};
 use crate::{Store, StoreError};
 
-/// Records that are sealed at a time. Their rows and the head are locked meanwhile.
-const BATCH: i64 = 500;
+/// Records of an org that are sealed at a time. Their rows and the head are locked meanwhile.
+pub const BATCH: usize = 500;
 
 struct Row {
     audit_id: AuditId,
@@ -47,7 +47,7 @@ impl Store {
         .map_err(StoreError::during("audit_unsealed_orgs"))
     }
 
-    /// Seals records of an org, a bounded number of them. Gives back how many.
+    /// Seals records of an org, [`BATCH`] of them at most. Gives back how many.
     pub async fn audit_seal(&self, org: OrgId) -> Result<usize, StoreError> {
         let during = || StoreError::during("audit_seal");
         let mut tx = self.begin_of(org).await.map_err(during())?;
@@ -92,7 +92,7 @@ async fn unsealed(tx: &mut PgConnection, org: OrgId) -> Result<Vec<Row>, sqlx::E
         SELECT audit_id AS "audit_id: AuditId", actor, action, target, detail::text AS "detail!", recorded_at
         FROM audit_records WHERE org_id = $1 AND seal_number IS NULL ORDER BY position LIMIT $2 FOR UPDATE"#,
         org as OrgId,
-        BATCH,
+        i64::try_from(BATCH).unwrap_or(i64::MAX),
     )
     .fetch_all(tx)
     .await

@@ -5,7 +5,7 @@ use domain::version::Expected;
 
 use super::*;
 use crate::testing::World;
-use crate::{ChannelChange, ErasedFor, InboundError, InboundMessage, NewChannel, NewMember, Received};
+use crate::{AuditFilter, ChannelChange, ErasedFor, InboundError, InboundMessage, NewChannel, NewMember, Received};
 
 pub(crate) async fn channel(world: &World) -> Channel {
     let new = NewChannel {
@@ -84,6 +84,28 @@ async fn where_only_known_people_prompt_a_message_of_another_leaves_their_row_an
     let change = IdentityChange { account: None, may_prompt: true, may_decide: false, state: IdentityState::Active };
     say(&world, ada.channel_identity_id, change).await;
     write_as(&world, &channel, Some(sender("ada"))).await.unwrap();
+}
+
+#[tokio::test]
+async fn in_the_audit_trail_a_prompt_from_a_chat_is_the_gateways_until_somebody_says_who_wrote() {
+    let world = World::new().await;
+    let channel = channel(&world).await;
+    write_as(&world, &channel, None).await.unwrap();
+    write_as(&world, &channel, Some(sender("ada"))).await.unwrap();
+    let ada = all(&world).await.remove(0).channel_identity_id;
+    let account = member(&world, Role::Member).await;
+    let change =
+        IdentityChange { account: Some(account), may_prompt: true, may_decide: false, state: IdentityState::Active };
+    say(&world, ada, change).await;
+    let received = write_as(&world, &channel, Some(sender("ada"))).await.unwrap();
+    let filter = AuditFilter { action: Some("session.prompt".into()), ..AuditFilter::default() };
+    let (told, _) = world.store.audit_list(world.org, &filter, 0, 10).await.unwrap();
+    let who: Vec<_> = told.iter().map(|told| (&*told.actor, &told.detail["channel_identity_id"])).collect();
+    let (by, ada) = (format!("account:{account}"), json!(ada));
+    assert_eq!(who, [("role:gateway", &json!(null)), ("role:gateway", &ada), (&*by, &ada)]);
+    let last = &told[2].detail;
+    assert_eq!((&last["command_id"], &last["channel_id"]), (&json!(received.command), &json!(channel.channel_id)));
+    assert!(!last.to_string().contains("hello"), "{last}");
 }
 
 #[tokio::test]

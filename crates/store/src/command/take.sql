@@ -3,18 +3,18 @@
 -- $3 commands, $4 kinds, $5 payloads as text, $6 idempotency keys, $7 who, $8 the spans that write them or NULL, $9 while_running,
 -- $10 whether it speaks to a turn that waits, $11 whether an archived session takes it, $12 whether it is a prompt, which needs
 -- what quotas of turns and the policy allow. $13 now, $14 today, $15 whether to wait for sessions that somebody else has locked;
--- they are left out otherwise.
+-- they are left out otherwise. Again one entry a command each: $16 ids of audit records, $17 who, as the audit trail names them.
 -- Of `asked`, and why its places have a bound: see turn_finish.
 --
 -- Two at once with one key can both find it unknown; the second then breaks the unique key, changes nothing, and asks again.
 -- An existing lease row is left alone: its holder sees that last_ordinal was raised before it takes the row away.
 WITH asked AS (
     SELECT $1::uuid AS org_id, place, session_id, command_id, kind, payload::jsonb AS payload, idempotency_key, created_by,
-        traceparent, while_running, speaks, though_archived, is_prompt
+        traceparent, while_running, speaks, though_archived, is_prompt, audit_id, actor
     FROM unnest($2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::text[], $7::uuid[], $8::text[], $9::text[], $10::boolean[],
-        $11::boolean[], $12::boolean[])
+        $11::boolean[], $12::boolean[], $16::uuid[], $17::text[])
         WITH ORDINALITY AS asked (session_id, command_id, kind, payload, idempotency_key, created_by, traceparent, while_running,
-            speaks, though_archived, is_prompt, place)
+            speaks, though_archived, is_prompt, audit_id, actor, place)
     WHERE place BETWEEN 1 AND 64
 ), known AS (
     SELECT place, commands.command_id, ordinal, state, commands.kind = asked.kind AND commands.payload = asked.payload
@@ -53,6 +53,11 @@ WITH asked AS (
 ), woken AS (
     INSERT INTO session_leases (org_id, session_id, wake_at)
     SELECT org_id, session_id, $13 FROM session WHERE blocked_on IS NULL OR speaks ON CONFLICT DO NOTHING
+), told AS (
+    INSERT INTO audit_records (org_id, audit_id, actor, action, target, detail, recorded_at)
+    SELECT org_id, audit_id, actor, 'session.' || kind, 'session:' || session_id,
+        jsonb_strip_nulls(jsonb_build_object('command_id', command_id, 'while_running', while_running)), $13
+    FROM session
 )
 SELECT place AS "place!", locked.place IS NOT NULL AS "locked!", inserted.command_id IS NOT NULL AS "created!",
     coalesce(inserted.command_id, known.command_id) AS "command_id?: CommandId",

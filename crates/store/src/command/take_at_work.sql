@@ -1,7 +1,7 @@
 -- command_take_at_work
 -- A prompt for which it matters whether the session is at work. $1 org, $2 session, $3 command, $4 payload, $5 idempotency key,
 -- $6 who, $7 now, $8 today, $9 the span that writes it or NULL, $10 while_running: reject or interrupt, $11 id of the abort that
--- makes way for it.
+-- makes way for it, $12 id of the audit record of the prompt, $13 of that of the abort, $14 who, as the audit trail names them.
 --
 -- Whether the session is at work is asked of its row as it is when it is locked, and of commands as the snapshot has them: one
 -- that came in between has raised last_ordinal, so it is at work then, too.
@@ -46,6 +46,13 @@ WITH known AS (
 ), woken AS (
     INSERT INTO session_leases (org_id, session_id, wake_at)
     SELECT org_id, session_id, $7 FROM session WHERE blocked_on IS NULL OR interrupts ON CONFLICT DO NOTHING
+), told AS (
+    INSERT INTO audit_records (org_id, audit_id, actor, action, target, detail, recorded_at)
+    SELECT org_id, audit_id, $14::text, 'session.' || kind, 'session:' || session_id,
+        jsonb_build_object('command_id', command_id, 'while_running', $10::text), $7
+    FROM session, (VALUES ($13::uuid, 'abort', $11::uuid), ($12::uuid, 'prompt', $3::uuid))
+        AS written (audit_id, kind, command_id)
+    WHERE kind = 'prompt' OR interrupts
 )
 SELECT command_id AS "command_id!: CommandId", ordinal AS "ordinal!", state AS "state!", true AS "created!",
     true AS "same!"

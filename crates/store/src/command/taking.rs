@@ -2,22 +2,24 @@
 //!
 //! One that waits for its turn, whatever its session is at, shares a statement with those that come at the same time. A prompt for
 //! which it matters whether the session is at work has a statement of its own, and what a person is remembered for a transaction.
+//! Each tells the audit trail of what it took down.
 //!
 //! Not here: commands that are part of something larger, such as a run ([`super::enqueue`]).
 
+use clock::Sources;
 use domain::command::{WhileRunning, Wish};
 use domain::quota::{QuotaOrigin, QuotaPeriod, UsageKind};
-use ids::{AccountId, CommandId, OrgId, SessionId};
+use ids::{AccountId, AuditId, CommandId, OrgId, SessionId};
 use serde_json::json;
 use uuid::Uuid;
 
-use super::{EnqueueError, Enqueued, NewCommand, enqueue, state, taken_by_an_archived_session};
+use super::{EnqueueError, Enqueued, NewCommand, enqueue, state, taken_by_an_archived_session, telling};
 use crate::batcher::{Answered, Ask, Locked};
 use crate::event::by_place;
 use crate::outbox::{self, Effect};
 use crate::quota::{OF_TURNS as QUOTAS_OF_TURNS, UsedUp};
 use crate::wake::Wake;
-use crate::{Store, StoreError, audit, remembered};
+use crate::{Store, StoreError, remembered};
 
 /// A command that waits for its turn, to be taken down.
 #[derive(Debug)]
@@ -32,6 +34,8 @@ pub(crate) struct Taking {
     while_running: Option<&'static str>,
     speaks: bool,
     though_archived: bool,
+    audit: AuditId,
+    actor: String,
 }
 
 /// The command that stands for a wish, and whether it is of the same wish.
@@ -45,10 +49,10 @@ pub(crate) struct Taken {
 }
 
 impl Taking {
-    fn new(new: &NewCommand, command: CommandId, while_running: WhileRunning) -> Self {
+    fn new(new: &NewCommand, sources: &Sources, while_running: WhileRunning) -> Self {
         Self {
             session: new.session,
-            command,
+            command: sources.id(),
             kind: new.wish.kind(),
             payload: payload(&new.wish).to_string(),
             idempotency_key: new.idempotency_key.clone(),
@@ -57,6 +61,8 @@ impl Taking {
             while_running: while_running.column(),
             speaks: new.wish.speaks_to_a_waiting_turn(),
             though_archived: taken_by_an_archived_session(&new.wish),
+            audit: sources.id(),
+            actor: telling::actor(new.created_by),
         }
     }
 }
@@ -104,6 +110,8 @@ impl Ask for Taking {
             now,
             now.date_naive(),
             locked == Locked::WaitFor,
+            &asked.iter().map(|new| new.audit.into()).collect::<Vec<Uuid>>(),
+            &asked.iter().map(|new| &new.actor[..]).collect::<Vec<_>>() as &[&str],
         )
         .fetch_all(store.of(org))
         .await?;
@@ -122,7 +130,7 @@ impl Ask for Taking {
 }
 
 impl Store {
-    /// Writes a command down, once per idempotency key. What a person approved or rejected is in the audit trail, too.
+    /// Writes a command down, once per idempotency key, and tells the audit trail of it.
     pub async fn command_enqueue(&self, new: &NewCommand) -> Result<Enqueued, EnqueueError> {
         self.command_speak(new, WhileRunning::Queue, None).await
     }
@@ -135,8 +143,7 @@ impl Store {
         while_running: WhileRunning,
         interaction: Option<[u8; 32]>,
     ) -> Result<Enqueued, EnqueueError> {
-        let audited = matches!(new.wish, Wish::Approve { .. } | Wish::Reject { .. });
-        let enqueued = if audited || interaction.is_some() {
+        let enqueued = if interaction.is_some() || telling::request(&new.wish).is_some() {
             self.enqueue_with_effects(new, interaction).await?
         } else {
             self.take(new, while_running).await?
@@ -163,11 +170,8 @@ impl Store {
             let effect = Effect::InteractionUsed { org: new.org, interaction };
             outbox::insert(&mut tx, &self.sources, &[effect]).await?;
         }
-        if let (true, Wish::Approve { request_id } | Wish::Reject { request_id }) = (enqueued.created, &new.wish) {
-            let actor = new.created_by.map_or("role:gateway".to_owned(), |account| format!("account:{account}"));
-            let (action, target) = (format!("session.{}", new.wish.kind()), format!("session:{}", new.session));
-            let detail = json!({"request_id": request_id, "command_id": enqueued.command});
-            audit::record(&mut tx, &self.sources, new.org, &actor, &action, &target, detail).await?;
+        if enqueued.created {
+            telling::record(&mut tx, &self.sources, new, enqueued.command, json!({})).await?;
         }
         tx.commit().await?;
         Ok(enqueued)
@@ -207,7 +211,7 @@ impl Store {
         new: &NewCommand,
         while_running: WhileRunning,
     ) -> Result<Option<Taken>, EnqueueError> {
-        let taking = Taking::new(new, self.sources.id(), while_running);
+        let taking = Taking::new(new, &self.sources, while_running);
         self.takings.ask(self, new.org, taking).await.map_err(|error| match error {
             StoreError::Database { source, .. } => EnqueueError::Database(source),
             other => EnqueueError::Database(sqlx::Error::Decode(other.into())),
@@ -229,6 +233,9 @@ impl Store {
             traces::carried(),
             while_running.column(),
             self.sources.id::<CommandId>() as CommandId,
+            self.sources.id::<AuditId>() as AuditId,
+            self.sources.id::<AuditId>() as AuditId,
+            telling::actor(new.created_by),
         )
         .fetch_optional(self.of(new.org))
         .await?;

@@ -1,7 +1,18 @@
 //! A wish is written down once, and in order.
 
+use domain::tenancy::Role;
+
 use super::*;
+use crate::AuditFilter;
+use crate::channel_identity::tests::member;
 use crate::testing::World;
+
+/// What the audit trail has of a session: who did what, and what else is told of it.
+async fn told(world: &World, session: SessionId) -> Vec<(String, String, Value)> {
+    let filter = AuditFilter { target: Some(format!("session:{session}")), ..AuditFilter::default() };
+    let (records, _) = world.store.audit_list(world.org, &filter, 0, 100).await.unwrap();
+    records.into_iter().map(|record| (record.actor, record.action, record.detail)).collect()
+}
 
 #[tokio::test]
 async fn a_key_stands_for_one_command_however_many_ask_at_once() {
@@ -12,6 +23,61 @@ async fn a_key_stands_for_one_command_however_many_ask_at_once() {
     let asked: Vec<Enqueued> = asked.into_iter().map(Result::unwrap).collect();
     assert_eq!(asked.iter().filter(|enqueued| enqueued.created).count(), 1);
     assert!(asked.iter().all(|enqueued| (enqueued.command, enqueued.ordinal) == (asked[0].command, 1)));
+    let expected = ("role:gateway".to_owned(), "session.prompt".to_owned(), json!({"command_id": asked[0].command}));
+    assert_eq!(told(&world, session).await, [expected]);
+}
+
+#[tokio::test]
+async fn every_command_is_in_the_audit_trail_once_and_what_was_said_is_not() {
+    let world = World::new().await;
+    let (session, account) = (world.session().await, member(&world, Role::Member).await);
+    let (text, request_id) = (|| "quince".to_owned(), || "r1".to_owned());
+    let mut expected = Vec::new();
+    for (wish, while_running, also) in [
+        (Wish::Prompt { text: text() }, WhileRunning::Queue, json!({})),
+        (Wish::Prompt { text: text() }, WhileRunning::Steer, json!({"while_running": "steer"})),
+        (Wish::Abort {}, WhileRunning::Queue, json!({})),
+        (Wish::Answer { request_id: request_id(), answer: text() }, WhileRunning::Queue, json!({"request_id": "r1"})),
+        (Wish::Approve { request_id: request_id() }, WhileRunning::Queue, json!({"request_id": "r1"})),
+        (Wish::Reject { request_id: request_id() }, WhileRunning::Queue, json!({"request_id": "r1"})),
+    ] {
+        let key = format!("k{}", expected.len());
+        let new = NewCommand { wish, created_by: Some(account), ..world.prompt(session, &key) };
+        let first = world.store.command_speak(&new, while_running, None).await.unwrap();
+        let again = world.store.command_speak(&new, while_running, None).await.unwrap();
+        assert_eq!(again, Enqueued { created: false, ..first });
+        let mut detail = also;
+        detail["command_id"] = json!(first.command);
+        expected.push((format!("account:{account}"), format!("session.{}", new.wish.kind()), detail));
+    }
+    assert_eq!(told(&world, session).await, expected);
+}
+
+#[tokio::test]
+async fn the_audit_trail_has_the_abort_that_makes_way_for_a_prompt_and_nothing_of_what_was_refused() {
+    let world = World::new().await;
+    let session = world.session().await;
+    let first = prompt(&world, session, "first", WhileRunning::Queue).await;
+    for _ in 0..2 {
+        prompt(&world, session, "now", WhileRunning::Interrupt).await;
+    }
+    let busy = world.store.command_speak(&world.prompt(session, "busy"), WhileRunning::Reject, None).await;
+    assert!(matches!(busy, Err(EnqueueError::Busy)));
+    let listed = world.store.commands_list(world.org, session, 0, 10).await.unwrap();
+    let expected = listed.iter().map(|one| {
+        let mut detail = json!({"command_id": one.command_id});
+        if one.command_id != first.command {
+            detail["while_running"] = json!("interrupt");
+        }
+        ("role:gateway".to_owned(), format!("session.{}", one.kind), detail)
+    });
+    let mut expected: Vec<_> = expected.collect();
+    let mut told = told(&world, session).await;
+    // Those of one statement are in no order.
+    let by_command = |told: &(String, String, Value)| told.2["command_id"].to_string();
+    told.sort_by_key(by_command);
+    expected.sort_by_key(by_command);
+    assert_eq!((told.len(), told), (3, expected));
 }
 
 #[tokio::test]

@@ -295,6 +295,8 @@ async fn a_feed_has_the_base_in_the_place_of_the_last_event_that_it_stands_for()
 async fn a_walk_over_all_sessions_finds_those_with_something_old() {
     let mut talk = Talk::new().await;
     talk.turn(TurnOutcome::Completed).await;
+    // Ids of one millisecond are in no order.
+    talk.world.clock.advance(TimeDelta::milliseconds(1));
     let silent = talk.world.session().await;
     talk.later();
     let young = talk.world.session().await;

@@ -6,7 +6,7 @@
 //! is late with a result touches no row, and a restored system does not wait for claims of gateways that are gone.
 //!
 //! A claim that ran out may have been sent. Where the far side takes a repeat once, the delivery is claimed again, under
-//! the same id. Elsewhere it becomes unknown, and a person decides.
+//! the same id. Elsewhere, and where the channel was closed since, it becomes unknown, and a person decides.
 //!
 //! Not guaranteed: exactly once on a channel that deduplicates; the far side's look at the id makes it so.
 //!
@@ -86,6 +86,8 @@ struct ClaimRow {
     created_at: Timestamp,
     traceparent: Option<String>,
     unknown: bool,
+    /// Its channel was closed while it was being sent, and that failed.
+    closed: bool,
     /// Its org has used its quota up.
     put_off: bool,
     channel_hosts: Option<Vec<String>>,
@@ -191,7 +193,7 @@ impl Store {
             let threads = due_threads(&mut tx, generation, now, free).await.map_err(during())?;
             for row in claim_heads(&mut tx, generation, now, lease, &threads).await.map_err(during())? {
                 match row {
-                    ClaimRow { put_off: true, .. } => {}
+                    ClaimRow { put_off: true, .. } | ClaimRow { closed: true, .. } => {}
                     ClaimRow { unknown: true, delivery_id, .. } => claims.unknown.push(delivery_id),
                     row => claims.deliveries.push(row.into()),
                 }

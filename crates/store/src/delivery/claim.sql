@@ -25,11 +25,14 @@ WITH heads AS MATERIALIZED (
         AND (deliveries.leased_until IS NULL OR deliveries.leased_until <= $1 OR deliveries.generation < $5)
     FOR UPDATE OF deliveries SKIP LOCKED
 ), judged AS MATERIALIZED (
-    -- Somebody held it and did not say what became of it: where a repeat would be a second message, nobody sends it.
+    -- Somebody held it and did not say what became of it: where a repeat would be a second message, or the channel is closed,
+    -- nobody sends it. One that failed while its channel was being closed is given up.
     -- One that nobody held waits for the end of the period if its org has used its quota up.
     SELECT due.org_id, due.delivery_id, channels.channel_id, channels.kind, channels.destination,
-        channels.secret_version, channels.deduplicates, due.held AND NOT channels.deduplicates AS unknown,
-        CASE WHEN NOT due.held THEN (
+        channels.secret_version, channels.deduplicates,
+        due.held AND (NOT channels.deduplicates OR channels.closed_at IS NOT NULL) AS unknown,
+        NOT due.held AND channels.closed_at IS NOT NULL AS closed,
+        CASE WHEN NOT due.held AND channels.closed_at IS NULL THEN (
             SELECT max(CASE period WHEN 'day' THEN ($6::date + 1)::timestamp ELSE date_trunc('month', $6::timestamp) + interval '1 month' END)
             AT TIME ZONE 'UTC'
             FROM quotas
@@ -44,14 +47,16 @@ WITH heads AS MATERIALIZED (
         JOIN channels ON channels.org_id = deliveries.org_id AND channels.channel_id = deliveries.channel_id
 )
 UPDATE deliveries
-SET state = CASE WHEN judged.unknown THEN 'unknown' ELSE state END,
-    leased_until = CASE WHEN judged.unknown OR judged.put_off_until IS NOT NULL THEN NULL ELSE $2::timestamptz END,
+SET state = CASE WHEN judged.unknown THEN 'unknown' WHEN judged.closed THEN 'dead' ELSE state END,
+    leased_until = CASE WHEN judged.unknown OR judged.closed OR judged.put_off_until IS NOT NULL THEN NULL
+        ELSE $2::timestamptz END,
     next_attempt_at = coalesce(judged.put_off_until, deliveries.next_attempt_at),
-    finished_at = CASE WHEN judged.unknown THEN $1 ELSE deliveries.finished_at END,
+    finished_at = CASE WHEN judged.unknown OR judged.closed THEN $1 ELSE deliveries.finished_at END,
     last_error = CASE WHEN judged.unknown
-        THEN 'the gateway that sent it was lost before it recorded the answer' ELSE last_error END,
-    attempt = attempt + CASE WHEN judged.unknown OR judged.put_off_until IS NOT NULL THEN 0 ELSE 1 END,
-    sendings = sendings + CASE WHEN judged.unknown OR judged.put_off_until IS NOT NULL THEN 0 ELSE 1 END,
+        THEN 'the gateway that sent it was lost before it recorded the answer'
+        WHEN judged.closed THEN 'its channel was closed' ELSE last_error END,
+    attempt = attempt + CASE WHEN judged.unknown OR judged.closed OR judged.put_off_until IS NOT NULL THEN 0 ELSE 1 END,
+    sendings = sendings + CASE WHEN judged.unknown OR judged.closed OR judged.put_off_until IS NOT NULL THEN 0 ELSE 1 END,
     generation = $5, fencing_counter = fencing_counter + 1
 FROM judged
 WHERE deliveries.org_id = judged.org_id AND deliveries.delivery_id = judged.delivery_id
@@ -59,5 +64,6 @@ RETURNING deliveries.org_id AS "org: OrgId", deliveries.delivery_id AS "delivery
     judged.channel_id AS "channel_id: ChannelId", judged.kind, judged.destination, judged.secret_version,
     judged.deduplicates, deliveries.payload, deliveries.attempt,
     deliveries.sendings AS sending, deliveries.generation, deliveries.fencing_counter,
-    deliveries.created_at, deliveries.traceparent, judged.unknown AS "unknown!", judged.put_off_until IS NOT NULL AS "put_off!",
+    deliveries.created_at, deliveries.traceparent, judged.unknown AS "unknown!", judged.closed AS "closed!",
+    judged.put_off_until IS NOT NULL AS "put_off!",
     judged.channel_hosts AS "channel_hosts?"

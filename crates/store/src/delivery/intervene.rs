@@ -8,7 +8,8 @@
 //! Not here: sending (`gateway`), what the ledger makes of it (`ledger`).
 
 use domain::quota::UsageKind;
-use ids::{DeliveryId, OrgId};
+use ids::{ChannelId, DeliveryId, OrgId};
+use sqlx::PgConnection;
 use sqlx::postgres::PgTransaction;
 
 use crate::outbox::{self, Effect, SettledAs};
@@ -19,7 +20,7 @@ use crate::{Store, StoreError, audit, usage};
 pub enum Intervention {
     Done,
     NoSuchDelivery,
-    /// It is in another state than that takes, or it is being sent at this moment.
+    /// It is in another state than that takes, or it is being sent at this moment, or it would go to a channel that is closed.
     NotNow,
 }
 
@@ -42,6 +43,9 @@ impl Store {
     ) -> Result<Intervention, StoreError> {
         let during = || StoreError::during("delivery_retry");
         let mut tx = self.begin_of(org).await.map_err(during())?;
+        if !hold_channel(&mut tx, org, delivery).await.map_err(during())? {
+            return self.not_now(org, delivery).await;
+        }
         let number = sqlx::query_scalar!(
             "-- delivery_retry
             UPDATE deliveries
@@ -98,6 +102,9 @@ impl Store {
     ) -> Result<Intervention, StoreError> {
         let during = || StoreError::during("delivery_resend");
         let mut tx = self.begin_of(org).await.map_err(during())?;
+        if !hold_channel(&mut tx, org, delivery).await.map_err(during())? {
+            return self.not_now(org, delivery).await;
+        }
         let number = sqlx::query_scalar!(
             "-- delivery_resend
             UPDATE deliveries
@@ -169,4 +176,20 @@ impl Store {
         let found = self.delivery_find(org, delivery).await?.is_some();
         Ok(if found { Intervention::NotNow } else { Intervention::NoSuchDelivery })
     }
+}
+
+/// Holds off the closing of the delivery's channel until the transaction ends. `false`: the channel is closed, or there is no such
+/// delivery.
+async fn hold_channel(connection: &mut PgConnection, org: OrgId, delivery: DeliveryId) -> Result<bool, sqlx::Error> {
+    let held = sqlx::query_scalar!(
+        r#"-- delivery_hold_channel
+        SELECT channels.channel_id AS "channel: ChannelId"
+        FROM channels JOIN deliveries USING (org_id, channel_id)
+        WHERE org_id = $1 AND delivery_id = $2 AND channels.closed_at IS NULL FOR SHARE OF channels"#,
+        org as OrgId,
+        delivery as DeliveryId,
+    )
+    .fetch_optional(connection)
+    .await?;
+    Ok(held.is_some())
 }

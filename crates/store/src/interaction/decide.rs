@@ -11,11 +11,11 @@ use sqlx::postgres::PgTransaction;
 
 use super::{InteractionState, Row};
 use crate::channel_identity::{Met, Sender, meet};
-use crate::command::{EnqueueError, NewCommand};
+use crate::command::{EnqueueError, NewCommand, telling};
 use crate::inbound::{self, Received};
 use crate::outbox::{self, Effect};
 use crate::wake::Wake;
-use crate::{Channel, Store, StoreError, audit, command, remembered};
+use crate::{Channel, Store, StoreError, command, remembered};
 
 /// A decision whose sender was verified.
 #[derive(Debug, Clone)]
@@ -186,13 +186,8 @@ impl Store {
         row: &Row,
         (met, command): (&Met, CommandId),
     ) -> Result<(), sqlx::Error> {
-        let actor = met.account.map_or_else(|| "role:gateway".to_owned(), |account| format!("account:{account}"));
-        let (action, target) = (format!("session.{}", new.wish.kind()), format!("session:{}", new.session));
-        let detail = json!({
-            "request_id": row.request_id, "command_id": command, "interaction_id": row.interaction_id,
-            "channel_identity_id": met.identity,
-        });
-        audit::record(connection, &self.sources, new.org, &actor, &action, &target, detail).await
+        let detail = json!({"interaction_id": row.interaction_id, "channel_identity_id": met.identity});
+        telling::record(connection, &self.sources, new, command, detail).await
     }
 }
 

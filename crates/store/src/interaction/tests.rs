@@ -170,11 +170,12 @@ async fn a_token_decides_once_and_the_decision_is_the_members() {
         .await
         .unwrap();
     assert_eq!(by, ("reject".into(), asked.account.into()));
-    let actor: String = sqlx::query_scalar("SELECT actor FROM audit_records WHERE action = 'session.reject'")
-        .fetch_one(&asked.world.store.pool)
-        .await
-        .unwrap();
+    let told = "SELECT actor, detail FROM audit_records WHERE action = 'session.reject'";
+    let (actor, detail): (String, serde_json::Value) =
+        sqlx::query_as(told).fetch_one(&asked.world.store.pool).await.unwrap();
     assert_eq!(actor, format!("account:{}", asked.account));
+    assert_eq!((&detail["request_id"], &detail["command_id"]), (&json!("r1"), &json!(received.command)));
+    assert!(detail["interaction_id"].is_string() && detail["channel_identity_id"].is_string(), "{detail}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -60,6 +60,7 @@ pub(super) async fn all(
         members_removed: run.change("replay_members", MEMBERS).await?,
         keys_revoked: run.change("replay_keys", KEYS).await?,
         channels_rotated: run.change("replay_channels", CHANNELS).await?,
+        channels_closed: run.channels_closed().await?,
         triggers_rotated: run.change("replay_triggers", TRIGGERS).await?,
         subjects_erased: run.number("replay_subjects_erased", SUBJECTS).await?,
         attention: Vec::new(),
@@ -97,7 +98,9 @@ impl Statements<'_> {
     }
 
     async fn deliveries(&mut self) -> Result<DeliveriesReplayed, StoreError> {
+        self.change("replay_closed", deliveries::CLOSED).await?;
         self.change("replay_settle", deliveries::SETTLE).await?;
+        self.change("replay_set_aside", deliveries::SET_ASIDE).await?;
         if self.complete {
             self.change_since("replay_claims", deliveries::CLAIMS, self.as_of).await?;
         }
@@ -110,6 +113,13 @@ impl Statements<'_> {
             unknown: count("unknown"),
             again: count("again"),
         })
+    }
+
+    /// A closed channel has no bound thread, and nothing waits for it: see `deliveries` for that.
+    async fn channels_closed(&mut self) -> Result<u64, StoreError> {
+        self.change("replay_cursors_of_closed", CURSORS_OF_CLOSED).await?;
+        self.change("replay_threads_of_closed", THREADS_OF_CLOSED).await?;
+        self.change("replay_channels_closed", CHANNELS_CLOSED).await
     }
 
     async fn slots(&mut self) -> Result<SlotsReplayed, StoreError> {
@@ -260,6 +270,22 @@ const CHANNELS: &str = "-- replay_channels
     WHERE told.kind = 'channel_rotated' AND channels.org_id = told.org_id AND channels.channel_id = told.id
         AND channels.secret_version <> told.label";
 
+const CURSORS_OF_CLOSED: &str = "-- replay_cursors_of_closed
+    DELETE FROM delivery_cursors USING replay_others AS told, bindings
+    WHERE told.kind = 'channel_closed' AND bindings.org_id = told.org_id AND bindings.channel_id = told.id
+        AND delivery_cursors.org_id = bindings.org_id AND delivery_cursors.binding_id = bindings.binding_id";
+
+const THREADS_OF_CLOSED: &str = "-- replay_threads_of_closed
+    UPDATE bindings SET thread = NULL FROM replay_others AS told
+    WHERE told.kind = 'channel_closed' AND bindings.org_id = told.org_id AND bindings.channel_id = told.id
+        AND bindings.thread IS NOT NULL";
+
+/// Nobody opens a channel again, so one that was closed at any time stays closed.
+const CHANNELS_CLOSED: &str = "-- replay_channels_closed
+    UPDATE channels SET closed_at = told.happened_at, version = channels.version + 1 FROM replay_others AS told
+    WHERE told.kind = 'channel_closed' AND channels.org_id = told.org_id AND channels.channel_id = told.id
+        AND channels.closed_at IS NULL";
+
 /// Numbers only grow, so that no secret of the lost system that was taken out of force is in force again. An overlap that the backup
 /// knows was of another rotation.
 const TRIGGERS: &str = "-- replay_triggers
@@ -293,7 +319,8 @@ const LOST: &str = "-- replay_lost
             SELECT FROM accounts WHERE account_id = told.id)) AS members,
         (SELECT count(*) FROM replay_others AS told WHERE kind IN ('key', 'key_rotated') AND NOT EXISTS (
             SELECT FROM byok_keys WHERE byok_keys.org_id = told.org_id AND byok_key_id = told.id)) AS keys,
-        (SELECT count(*) FROM replay_others AS told WHERE kind = 'channel_rotated' AND NOT EXISTS (
+        (SELECT count(DISTINCT id) FROM replay_others AS told
+            WHERE kind IN ('channel_rotated', 'channel_closed') AND NOT EXISTS (
             SELECT FROM channels WHERE channels.org_id = told.org_id AND channel_id = told.id)) AS channels,
         (SELECT count(*) FROM replay_others AS told WHERE kind = 'subject' AND NOT EXISTS (
             SELECT FROM accounts WHERE account_id = told.id)) AS subjects,

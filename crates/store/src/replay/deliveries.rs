@@ -61,6 +61,23 @@ pub(super) const KNOWN: &str = concat!(
     ") AS told JOIN deliveries USING (org_id, delivery_id)"
 );
 
+/// What waits for a channel that the lost system closed is not sent any more. What may have arrived is held for an operator, who
+/// can find out what became of it.
+pub(super) const CLOSED: &str = "-- replay_closed
+    UPDATE replay_deliveries AS known SET becomes = CASE known.told WHEN 'again' THEN 'unknown' ELSE 'dead' END
+    FROM deliveries JOIN replay_others AS closed
+        ON closed.kind = 'channel_closed' AND closed.org_id = deliveries.org_id AND closed.id = deliveries.channel_id
+    WHERE known.org_id = deliveries.org_id AND known.delivery_id = deliveries.delivery_id
+        AND known.state = 'pending' AND known.becomes IS NULL";
+
+/// As above, of those that nothing is told of.
+pub(super) const SET_ASIDE: &str = "-- replay_set_aside
+    UPDATE deliveries SET state = 'dead', finished_at = closed.happened_at, leased_until = NULL,
+        fencing_counter = fencing_counter + 1, last_error = 'its channel was closed by the lost system, after the backup'
+    FROM replay_others AS closed
+    WHERE closed.kind = 'channel_closed' AND closed.org_id = deliveries.org_id AND closed.id = deliveries.channel_id
+        AND deliveries.state = 'pending'";
+
 /// A sending's number is never used twice, so that the ledger can tell sendings apart in the next restore, too.
 pub(super) const SETTLE: &str = "-- replay_settle
     UPDATE deliveries SET sendings = greatest(deliveries.sendings, told.sendings),
@@ -79,7 +96,7 @@ pub(super) const SETTLE: &str = "-- replay_settle
 pub(super) const SETTLED: &str = "-- replay_settled
     SELECT count(*) FILTER (WHERE becomes = 'sent') AS sent, count(*) FILTER (WHERE becomes = 'dead') AS dead,
         count(*) FILTER (WHERE becomes = 'unknown') AS unknown,
-        count(*) FILTER (WHERE told = 'again' AND state = 'pending') AS again
+        count(*) FILTER (WHERE told = 'again' AND state = 'pending' AND becomes IS NULL) AS again
     FROM replay_deliveries";
 
 /// A claim that was held at the instant of the snapshot, and of which the ledger has no intent, has sent nothing; what it

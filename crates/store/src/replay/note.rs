@@ -115,6 +115,7 @@ impl<'a> From<&'a Other> for Row<'a> {
             Other::IdentityRestricted { org, .. } => ("identity", (*org).into(), NOBODY),
             Other::TokenRevoked { org, token } => ("token", (*org).into(), (*token).into()),
             Other::MemberRemoved { org, account } => ("member", (*org).into(), (*account).into()),
+            Other::ChannelClosed { org, channel } => ("channel_closed", (*org).into(), (*channel).into()),
             Other::KeyRevoked { org, key } => ("key", (*org).into(), (*key).into()),
             Other::KeyRotated { org, key, .. } => ("key_rotated", (*org).into(), (*key).into()),
             Other::ChannelRotated { org, channel, .. } => ("channel_rotated", (*org).into(), (*channel).into()),

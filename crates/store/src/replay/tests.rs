@@ -436,6 +436,45 @@ async fn people_in_chats_from_whom_something_was_taken_after_the_backup_are_disa
 }
 
 #[tokio::test]
+async fn a_channel_that_was_closed_after_the_backup_is_closed_again_and_nothing_waits_for_it() {
+    let restored = restored().await;
+    let (store, org, channel) = (&restored.world.store, restored.world.org, restored.channel);
+    let mut deliveries = Vec::new();
+    for place in 1..=4 {
+        deliveries.push(restored.pending(place).await);
+    }
+    let note = |place: usize| restored.note(deliveries[place]);
+    let told = vec![
+        DeliveryNote { sent: true, ..note(0) },
+        // One that was in hand at the closing, and one that was not sent then.
+        note(1),
+        DeliveryNote { not_sent: 1, ..note(2) },
+    ];
+    let nobodys: ChannelId = store.sources().id();
+    let closed = |channel| restored.other(Other::ChannelClosed { org, channel });
+    let notes = Notes { deliveries: told, others: vec![closed(channel), closed(nobodys)], ..Notes::default() };
+    let replayed = restored.replay(2, &notes).await;
+    assert_eq!((replayed.channels_closed, replayed.lost.channels), (1, 1));
+    assert_eq!(replayed.deliveries, DeliveriesReplayed { sent: 1, dead: 1, unknown: 1, again: 0 });
+    let mut states = Vec::new();
+    for delivery in &deliveries {
+        states.push(restored.state(*delivery).await);
+    }
+    use DeliveryState::{Dead, Sent, Unknown};
+    assert_eq!(states, [Sent, Unknown, Dead, Dead]);
+
+    assert!(store.channel_find(channel).await.unwrap().is_none());
+    assert!(store.channel_get(org, channel).await.unwrap().unwrap().closed_at.is_some());
+    assert!(store.binding_list(org, None, 10).await.unwrap().is_empty());
+    let bound: i64 = sqlx::query_scalar("SELECT count(*) FROM bindings WHERE thread IS NOT NULL")
+        .fetch_one(&store.pool)
+        .await
+        .unwrap();
+    assert_eq!(bound, 0);
+    assert_eq!(restored.replay(3, &notes).await.channels_closed, 0, "it is closed already");
+}
+
+#[tokio::test]
 async fn an_erased_subject_is_counted_once_its_rows_are_erased_again() {
     let restored = restored().await;
     let store = &restored.world.store;

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::traces::encode::Encoder;
-use crate::traces::lost;
+use crate::traces::{COLLECTOR, lost};
 
 /// Spans of one request.
 const BATCH: usize = 512;
@@ -60,7 +60,7 @@ impl Poster {
         let sent = self.post(batch).await;
         match &sent {
             Ok(()) => metrics::counter!("cowork_spans_exported_total").increment(batch.len() as u64),
-            Err(_) => lost(batch.len(), "collector"),
+            Err(_) => lost(batch.len(), COLLECTOR),
         }
         match (sent, self.failing) {
             (Err(refusal), false) => {

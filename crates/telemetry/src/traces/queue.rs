@@ -7,7 +7,7 @@ use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::trace::{Span, SpanData, SpanProcessor};
 use tokio::sync::mpsc;
 
-use crate::traces::lost;
+use crate::traces::{QUEUE, lost};
 
 #[derive(Debug)]
 pub(crate) struct Queue {
@@ -25,7 +25,7 @@ impl SpanProcessor for Queue {
 
     fn on_end(&self, span: SpanData) {
         if self.spans.try_send(span).is_err() {
-            lost(1, "queue");
+            lost(1, QUEUE);
         }
     }
 

@@ -207,6 +207,22 @@ async fn what_is_not_signed_or_too_large_or_comes_in_maintenance_changes_nothing
 }
 
 #[tokio::test]
+async fn wrong_signatures_are_told_to_stop_and_a_right_one_is_taken_all_the_same() {
+    let mut world = World::with_till().await;
+    world.limit_guesses(2);
+    world.get("/api/subscription").await.expect(200);
+    let event = json!({"id": "evt_1", "org": world.org, "plan": "team", "state": "active"});
+    for _ in 0..2 {
+        world.told("theirs", event.clone()).await.expect_problem(401, "bad_signature");
+    }
+    let refused = world.told("theirs", event.clone()).await;
+    refused.expect_problem(429, "too_many_requests");
+    assert_eq!(refused.headers["retry-after"], "30");
+    world.told("ours", event).await.expect(204);
+    assert_eq!(world.get("/api/subscription").await.expect(200)["plan"], "team");
+}
+
+#[tokio::test]
 async fn a_run_of_an_org_that_has_ended_is_not_started() {
     let world = World::with_till().await;
     let new = json!({"name": "nightly", "agent": "scripted", "prompt": "say hi", "triggers": []});

@@ -4,7 +4,7 @@
 //! Not here: changing it, which people do with `cowork findings` where the file is.
 
 use std::io;
-use std::path::Path;
+use std::path::Path as FilePath;
 
 use axum::extract::State;
 use chrono::NaiveDate;
@@ -14,7 +14,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::folder::small;
 use crate::app::App;
-use crate::extract::{Json, Query};
+use crate::extract::{Json, Path, Query};
 use crate::page::{Page, Paging};
 use crate::problem::Problem;
 
@@ -166,19 +166,38 @@ pub(super) async fn list(
     Query(paging): Query<Paging<String>>,
     Query(which): Query<Which>,
 ) -> Result<Json<Page<FindingView>>, Problem> {
-    let file = app.drills.findings.clone();
-    let file = file.ok_or_else(|| Problem::not_configured("drills.findings_file", "findings"))?;
     let (today, limit) = (app.store.sources().now().date_naive(), paging.limit());
-    let known = app.drills.read(move || read(&file)).await?.map_err(Problem::unreadable)?;
-    let after = known.into_iter().filter(|known| paging.cursor.as_ref().is_none_or(|cursor| known.id > *cursor));
+    let known = known(&app).await?.into_iter();
+    let after = known.filter(|known| paging.cursor.as_ref().is_none_or(|cursor| known.id > *cursor));
     let views = after.map(|known| FindingView::of(known, today));
     let shown = views.filter(|view| which.state.is_none_or(|state| view.state == state));
     let items = shown.take(usize::try_from(limit).unwrap_or_default()).collect();
     Ok(Json(Page::of(items, limit, |finding: &FindingView| finding.id.clone())))
 }
 
+/// A finding, and what became of it.
+#[utoipa::path(
+    get,
+    path = "/api/findings/{finding_id}",
+    operation_id = "finding_view",
+    tag = "installation",
+    responses((status = 200, description = "As it is now.", body = FindingView), (status = 404, description = "There is no such finding, or no findings file is configured (`not_configured`)."), (status = 409, description = "The findings file can't be understood (`unreadable`).")),
+    security(("token" = ["installation.read"])),
+)]
+pub(super) async fn view(State(app): State<App>, Path(finding): Path<String>) -> Result<Json<FindingView>, Problem> {
+    let found = known(&app).await?.into_iter().find(|known| known.id == finding);
+    let found = found.ok_or_else(|| Problem::not_found("finding"))?;
+    Ok(Json(FindingView::of(found, app.store.sources().now().date_naive())))
+}
+
+async fn known(app: &App) -> Result<Vec<Known>, Problem> {
+    let file = app.drills.findings.clone();
+    let file = file.ok_or_else(|| Problem::not_configured("drills.findings_file", "findings"))?;
+    app.drills.read(move || read(&file)).await?.map_err(Problem::unreadable)
+}
+
 /// By id. A file that is not there yet has none.
-fn read(file: &Path) -> Result<Vec<Known>, String> {
+fn read(file: &FilePath) -> Result<Vec<Known>, String> {
     let missing = std::fs::symlink_metadata(file).is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
     if missing {
         return Ok(Vec::new());

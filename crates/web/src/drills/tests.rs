@@ -295,6 +295,7 @@ async fn an_installation_that_does_not_say_where_its_drills_are_says_how_to() {
         ("/api/drills".to_owned(), "drills.folder"),
         (format!("/api/drills/{}", id(1)), "drills.folder"),
         ("/api/findings".to_owned(), "drills.findings_file"),
+        ("/api/findings/F-1".to_owned(), "drills.findings_file"),
     ] {
         let problem = world.get(&path).await.expect_problem(404, "not_configured");
         assert!(problem["detail"].as_str().unwrap().contains(key), "{problem}");
@@ -365,6 +366,27 @@ async fn findings_are_listed_with_what_became_of_them_and_a_deferral_ends_by_its
     "#);
 }
 
+/// Leaves a findings file with one finding, and gives back its id.
+pub(crate) fn found(world: &World) -> String {
+    let id = "F-0123456789";
+    let file = world.drill_folder().with_file_name("findings.json");
+    let register = json!({"version": 1, "findings": [finding(id, &json!({"state": "open"}))]});
+    std::fs::write(file, register.to_string()).unwrap();
+    id.to_owned()
+}
+
+#[tokio::test]
+async fn a_finding_is_read_by_itself_as_it_stands_in_the_list_and_only_by_who_sees_the_installation() {
+    let world = World::new().await;
+    let path = format!("/api/findings/{}", found(&world));
+    let shown = world.get(&path).await.expect(200);
+    assert_eq!(shown["state"], "open");
+    assert_eq!(world.get("/api/findings").await.expect(200)["items"], json!([shown]));
+    world.get("/api/findings/F-9876543210").await.expect_problem(404, "not_found");
+    let owner = world.member(world.org, Role::Owner, &[Scope::Read, Scope::Write]).await;
+    world.get_as(&owner, &path).await.expect_problem(403, "forbidden");
+}
+
 #[tokio::test]
 async fn a_findings_file_that_is_none_is_told() {
     let world = World::new().await;
@@ -375,6 +397,7 @@ async fn a_findings_file_that_is_none_is_told() {
         ("{\"version\": 2, \"findings\": []}", "version 2"),
     ] {
         std::fs::write(&file, text).unwrap();
+        world.get("/api/findings/F-1").await.expect_problem(409, "unreadable");
         let problem = world.get("/api/findings").await.expect_problem(409, "unreadable");
         assert!(problem["detail"].as_str().unwrap().contains(says), "{problem}");
     }

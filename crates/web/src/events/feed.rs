@@ -36,6 +36,7 @@ use crate::problem::Problem;
 const PAGE: i64 = 200;
 const LIMIT_DEFAULT: i64 = 50;
 const WRONG_PLACE: &str = "Last-Event-ID is a place in the feed, as the stream gave it";
+const NOT_YET: &str = "the place comes after the present, so no feed of this system gave it: begin without one";
 
 pub(super) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(list_or_stream))
@@ -78,13 +79,16 @@ impl std::convert::From<FeedEvent> for FeedItem {
 ///
 /// Of a session whose oldest events were compacted, an event `compacted` stands in the place of the last of them. It takes the place
 /// of whatever a reader has of the session, so one that comes back late misses nothing.
+///
+/// What is no place is refused with 422, and so is a stream from a place after the present, which no feed of this system gave. A place is a
+/// moment, so one of another org's feed is as good. Streams count as those of sessions do: see `event_list`.
 #[utoipa::path(
     get,
     path = "/api/events",
     operation_id = "feed",
     tag = "sessions",
     params(From, ("Last-Event-ID" = inline(Option<FeedPlace>), Header, description = "For a stream: the last place that the reader has seen. It wins over `cursor`.")),
-    responses((status = 200, description = "A page of them; with `Accept: text/event-stream` a stream.", content((Page<FeedItem> = "application/json"), (String = "text/event-stream")))),
+    responses((status = 200, description = "A page of them; with `Accept: text/event-stream` a stream.", content((Page<FeedItem> = "application/json"), (String = "text/event-stream"))), (status = 429, description = "`too_many_streams`: the token or browser session has as many streams open as it may; or it made more requests than it may (`too_many_requests`). `Retry-After` says when to try again.")),
     security(("token" = ["sessions.read"])),
 )]
 async fn list_or_stream(
@@ -97,10 +101,15 @@ async fn list_or_stream(
     let cursor = cursor.map_err(|error| Problem::invalid(error.to_string()))?;
     let generation = app.generation.generation;
     if wants_stream(&headers) {
+        let open = reader.opens(&app)?;
+        // After the reader was told of its place, so no place that a feed gave comes after it.
         let present = app.store.feed_present(generation).await?;
         let after = last_event_id(&headers, WRONG_PLACE)?.or(cursor);
+        if after.is_some_and(|after| after > present) {
+            return Err(Problem::invalid(NOT_YET));
+        }
         let feed = feed(app.clone(), reader.org, present, after).map(Ok::<_, Infallible>);
-        return Ok((STREAM_HEADERS, Body::from_stream(reader.reads(&app, feed))).into_response());
+        return Ok((STREAM_HEADERS, Body::from_stream(reader.reads(&app, open, feed))).into_response());
     }
     let limit = from.limit.unwrap_or(LIMIT_DEFAULT).clamp(1, PAGE);
     let after = cursor.unwrap_or_else(FeedPlace::beginning);

@@ -12,7 +12,8 @@
 //! Not promised: that what was handed to a connection already is taken back. To read a stream is no use of a browser
 //! session, so one that does nothing else ends when it was idle for too long.
 //!
-//! Not here: what a credential gives (`store::standing`), other ends of a stream (`follow`).
+//! Not here: what a credential gives (`store::standing`), how many streams it may have (`open`), other ends of a stream
+//! (`follow`).
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -30,6 +31,7 @@ use tokio::sync::watch;
 
 use crate::app::App;
 use crate::auth::{Caller, may_act_in};
+use crate::events::open::OpenStream;
 use crate::gate::Gate;
 use crate::problem::Problem;
 use crate::sign_in::SignIn;
@@ -62,10 +64,21 @@ impl FromRequestParts<App> for Reader {
 }
 
 impl Reader {
-    /// `stream`, for as long as this reader may read it.
-    pub(crate) fn reads<S: Stream>(self, app: &App, stream: S) -> impl Stream<Item = S::Item> + use<S> {
+    /// Makes room for a stream, before anything is done for it.
+    pub(crate) fn opens(self, app: &App) -> Result<OpenStream, Problem> {
+        app.streams.another(self.credential)
+    }
+
+    /// `stream`, for as long as this reader may read it. `open` is given up with it.
+    pub(crate) fn reads<S: Stream>(
+        self,
+        app: &App,
+        open: OpenStream,
+        stream: S,
+    ) -> impl Stream<Item = S::Item> + use<S> {
         let mut right = app.tails.readers.join(app, self);
         stream.take_until(async move {
+            let _open = open;
             // Nothing is ever sent: this is over when the sender is gone.
             let _ = right.changed().await;
         })

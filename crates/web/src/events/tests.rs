@@ -162,7 +162,84 @@ async fn a_reader_whose_next_events_are_compacted_is_told_where_to_begin_anew() 
 #[tokio::test]
 async fn a_last_event_id_that_is_no_sequence_is_refused() {
     let talk = Conversation::new().await;
-    talk.world.send(talk.request("yesterday")).await.expect_problem(422, "invalid");
+    let place = domain::feed::FeedPlace::beginning().to_string();
+    for id in ["yesterday", "", "1.5", "1, 2", "9223372036854775808", "-9223372036854775809", &place] {
+        talk.world.send(talk.request(id)).await.expect_problem(422, "invalid");
+    }
+}
+
+#[tokio::test]
+async fn a_sequence_below_the_first_is_before_everything() {
+    let talk = Conversation::new().await;
+    for id in ["-3", "0", "-9223372036854775808"] {
+        let resumed = request("GET", &talk.path, &talk.world.operator).header("last-event-id", id);
+        let first = open(&talk.world, resumed).await.next().await.unwrap().unwrap();
+        assert_eq!(sequence(&first), 1, "{id}");
+    }
+}
+
+/// As after a restore to a time before the last events that it saw: it would wait for what has other sequences now.
+#[tokio::test]
+async fn a_reader_that_has_seen_more_than_there_is_is_told_to_begin_anew() {
+    let mut talk = Conversation::new().await;
+    talk.say(3).await;
+    for ahead in ["5", "9223372036854775807"] {
+        let problem = talk.world.send(talk.request(ahead)).await.expect_problem(410, "snapshot_required");
+        assert_eq!((&problem["earliest_sequence"], &problem["latest_sequence"]), (&json!(1), &json!(4)));
+    }
+    let resumed = request("GET", &talk.path, &talk.world.operator).header("last-event-id", "4");
+    let mut stream = open(&talk.world, resumed).await;
+    talk.say(1).await;
+    assert_eq!(sequence(&stream.next().await.unwrap().unwrap()), 5, "who has seen all of it goes on");
+}
+
+#[tokio::test]
+async fn a_caller_with_as_many_streams_as_it_may_closes_one_before_it_opens_another() {
+    let mut talk = Conversation::new().await;
+    talk.world.limit_streams(2);
+    let world = &talk.world;
+    let other = world.member(world.org, Role::Viewer, &[Scope::Read]).await;
+    let stream = async |path: &str, token: &str| open(world, request("GET", path, token)).await;
+    let (of_session, of_feed) =
+        (stream(&talk.path, &world.operator).await, stream("/api/events", &world.operator).await);
+    for path in [&*talk.path, "/api/events"] {
+        let another = request("GET", path, &world.operator).header("accept", "text/event-stream");
+        let refused = world.send(another.body(Body::empty()).unwrap()).await;
+        let problem = refused.expect_problem(429, "too_many_streams");
+        let detail = problem["detail"].as_str().unwrap();
+        assert!(detail.contains("close one") && detail.contains("GET /api/events"), "{detail}");
+        assert_eq!(refused.headers["retry-after"], "15");
+        world.get(path).await.expect(200);
+    }
+    let others = [stream(&talk.path, &other).await, stream("/api/events", &other).await];
+    drop(of_feed);
+    let again = stream(&talk.path, &world.operator).await;
+    drop((of_session, others, again));
+    assert_eq!(world.app.streams.count(), 0);
+}
+
+#[tokio::test]
+async fn a_stream_makes_room_in_whatever_way_it_ends() {
+    let mut talk = Conversation::new().await;
+    talk.world.limit_streams(1);
+    let world = &talk.world;
+    let open_ones = || world.app.streams.count();
+    world.send(talk.request("yesterday")).await.expect_problem(422, "invalid");
+    world.send(talk.request("99")).await.expect_problem(410, "snapshot_required");
+    let head = request("HEAD", &talk.path, &world.operator).header("accept", "text/event-stream");
+    world.send(head.body(Body::empty()).unwrap()).await.expect(200);
+    assert_eq!(open_ones(), 0, "none of them became a stream");
+
+    let leaving = world.member(world.org, Role::Viewer, &[Scope::Read]).await;
+    let mut revoked = open(world, request("GET", &talk.path, &leaving)).await;
+    let mut drained = open(world, request("GET", "/api/events", &world.operator)).await;
+    assert_eq!(open_ones(), 2);
+    world.delete(&format!("/api/tokens/{}", world.token_id(&leaving).await)).await.expect(204);
+    read_to_the_end(&mut revoked).await;
+    assert_eq!(open_ones(), 1, "it ended with its right, though somebody holds it");
+    world.app.shutdown.cancel();
+    read_to_the_end(&mut drained).await;
+    assert_eq!(open_ones(), 0, "it ended when the process drains, though somebody holds it");
 }
 
 /// A stream whose head is there.
@@ -173,8 +250,12 @@ async fn open(world: &World, request: Builder) -> BodyDataStream {
     response.into_body().into_data_stream()
 }
 
-/// Reads a stream to its end.
 async fn ended(mut stream: BodyDataStream) {
+    read_to_the_end(&mut stream).await;
+}
+
+/// Reads a stream to its end.
+async fn read_to_the_end(stream: &mut BodyDataStream) {
     let reading = async {
         while let Some(piece) = stream.next().await {
             piece.unwrap();

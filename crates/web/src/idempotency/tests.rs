@@ -54,6 +54,26 @@ async fn a_key_stands_for_one_request_of_one_token() {
 }
 
 #[tokio::test]
+async fn an_answer_that_is_given_again_is_in_the_audit_trail() {
+    let world = World::new().await;
+    let replays = async || world.get("/api/audit?action=idempotency_key.replay").await.expect(200)["items"].clone();
+    let made = post(&world, &world.operator, "/api/tokens", "k", &new_token()).await.expect(201);
+    assert_eq!(replays().await, json!([]));
+    post(&world, &world.operator, "/api/tokens", "k", &new_token()).await.expect(201);
+    let told = replays().await;
+    assert_eq!((told.as_array().unwrap().len(), &told[0]["detail"]), (1, &json!({"request": "POST /api/tokens"})));
+    let who = format!("token:{}", world.token_id(&world.operator).await);
+    assert_eq!((&told[0]["actor"], &told[0]["target"]), (&json!(who), &json!(format!("account:{}", world.owner))));
+    // There is nothing in this one.
+    let path = format!("/api/tokens/{}", made["token_id"].as_str().unwrap());
+    for _ in 0..2 {
+        let revoke = request("DELETE", &path, &world.operator).header(KEY, "gone").body(Body::empty()).unwrap();
+        world.send(revoke).await.expect(204);
+    }
+    assert_eq!(replays().await, told);
+}
+
+#[tokio::test]
 async fn a_secret_that_is_shown_once_is_kept_sealed() {
     let world = World::new().await;
     let token = post(&world, &world.operator, "/api/tokens", "k", &new_token()).await.expect(201);

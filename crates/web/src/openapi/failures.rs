@@ -22,6 +22,9 @@ const ALWAYS: [(&str, &str); 10] = [
     ("500", "It failed on our side; the log has the cause under the answer's `x-request-id`."),
 ];
 
+/// Of those, what the bounds of every request answer, whoever asks and for what.
+const BOUNDS: [&str; 5] = ["408", "413", "414", "431", "500"];
+
 /// Of what changes something.
 const CHANGES: (&str, &str) =
     ("409", "The present state does not allow it, or a request with this `Idempotency-Key` is being carried out.");
@@ -47,6 +50,17 @@ pub(super) fn complete(path: &str, changes: bool, operation: &mut Operation) {
     if operation.request_body.as_ref().is_some_and(json) {
         failures.push(("415", "The body is not `application/json`."));
     }
+    add(failures, operation);
+}
+
+/// The same for what stands beside `/api`. A body that never comes is only waited for where there is one.
+pub(super) fn complete_beside(operation: &mut Operation) {
+    let has_body = operation.request_body.is_some();
+    let bounds = ALWAYS.into_iter().filter(|(status, _)| BOUNDS.contains(status) && (has_body || *status != "408"));
+    add(bounds.collect(), operation);
+}
+
+fn add(failures: Vec<(&'static str, &'static str)>, operation: &mut Operation) {
     let responses = &mut operation.responses.responses;
     for (status, description) in failures {
         responses.entry(status.to_owned()).or_insert_with(|| problem(description).into());

@@ -35,6 +35,7 @@ fn uuid() -> ObjectBuilder {
 fn id(name: &str) -> Parameter {
     let schema: RefOr<Schema> = match name {
         "part" => part().into(),
+        "finding_id" => finding().into(),
         "kind" => UsageKind::schema(),
         "role" => RoleName::schema(),
         "profile" => ProfileName::schema(),
@@ -50,6 +51,11 @@ fn id(name: &str) -> Parameter {
 
 fn part() -> ObjectBuilder {
     ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(1)).maximum(Some(parts(SIZE_MAX)))
+}
+
+/// No UUID: it is made of what was found, so that it is the same in every drill.
+fn finding() -> ObjectBuilder {
+    ObjectBuilder::new().schema_type(Type::String).pattern(Some("^[A-Za-z0-9-]{1,100}$")).examples(["F-0123456789"])
 }
 
 fn cowork_org() -> Parameter {

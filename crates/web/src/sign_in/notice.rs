@@ -61,6 +61,20 @@ pub(crate) enum Refusal {
 }
 
 impl Refusal {
+    /// Every code of whoever came back from the provider and is not signed in.
+    pub(crate) const CODES: [&str; 10] = [
+        "invalid",
+        "sign_in_not_begun_here",
+        "sign_in_declined",
+        "sign_in_not_vouched_for",
+        "sign_in_not_a_member",
+        "sign_in_not_invited",
+        "refused_by_policy",
+        "sign_in_linked_to_another",
+        "unavailable",
+        "internal",
+    ];
+
     /// Stable; clients may decide by it.
     pub(crate) fn code(&self) -> &'static str {
         match self {
@@ -147,5 +161,27 @@ impl Refusal {
         // Also where it becomes a page: what caused it is logged once, here.
         let problem = problem.into_response();
         if reads_pages { notice.page(status) } else { problem }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_refusal_of_whoever_came_back_has_its_number_from_the_beginning() {
+        let refusals = [
+            Refusal::Malformed,
+            Refusal::NotBegunHere,
+            Refusal::SaidNo,
+            Refusal::NotVouchedFor,
+            Refusal::NoSuchMember,
+            Refusal::NotInvited,
+            Refusal::RefusedByPolicy,
+            Refusal::LinkedToAnother,
+            Refusal::Unavailable(None),
+            Refusal::Failed("a cause".into()),
+        ];
+        assert_eq!(refusals.each_ref().map(Refusal::code), Refusal::CODES);
     }
 }

@@ -410,6 +410,21 @@ async fn people_see_and_end_their_own_sessions_and_owners_those_of_all() {
 }
 
 #[tokio::test]
+async fn an_address_that_guesses_cookies_is_refused_unseen_and_who_has_just_signed_in_is_not() {
+    let mut signing = Signing::new().await;
+    signing.world.limit_guesses(1);
+    let mut browser = signing.signed_in(ada()).await;
+    let world = &signing.world;
+    let guess = SessionSecret::generate(world.app.store.sources()).cookie(TimeDelta::hours(1), true);
+    let (name, value) = guess.to_str().unwrap().split(';').next().unwrap().split_once('=').unwrap();
+    let mut guessing = Browser { cookies: vec![(name.to_owned(), value.to_owned())] };
+    guessing.get(world, "/api/workspace").await.expect_problem(401, "unauthenticated");
+    guessing.get(world, "/api/workspace").await.expect_problem(429, "too_many_requests");
+    browser.get(world, "/api/workspace").await.expect(200);
+    Browser::default().get(world, "/api/workspace").await.expect_problem(401, "unauthenticated");
+}
+
+#[tokio::test]
 async fn who_signs_out_is_signed_out() {
     let signing = Signing::new().await;
     let world = &signing.world;

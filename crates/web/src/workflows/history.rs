@@ -124,6 +124,24 @@ pub(super) async fn runs(
     page(&app, caller.org, None, &paging).await
 }
 
+/// A run of any workflow of the org.
+#[utoipa::path(
+    get,
+    path = "/api/runs/{run_id}",
+    operation_id = "run_view",
+    tag = "workflows",
+    responses((status = 200, description = "As it is now.", body = RunView)),
+    security(("token" = ["workflows.read"])),
+)]
+pub(super) async fn run(
+    State(app): State<App>,
+    caller: Caller,
+    Path(run): Path<RunId>,
+) -> Result<Json<RunView>, Problem> {
+    let found = app.store.run_get(caller.org, run).await?;
+    found.map(|run| Json(run.into())).ok_or_else(|| Problem::not_found("run"))
+}
+
 async fn page(
     app: &App,
     org: OrgId,

@@ -168,6 +168,12 @@ pub(super) const FAULTS: &[Fault] = &[
         &[found(Row::GatewayRecovery, Code::TriggerSecretResurrected)],
     ),
     Fault::new(
+        "closed-channel-open-again",
+        "channels that were closed for good, before the backup and after it, are open after the replay",
+        &[After("generation", Act::Sql("UPDATE channels SET closed_at = NULL"))],
+        &[found(Row::WebOnlyBoot, Code::ChannelReopened), found(Row::GatewayRecovery, Code::ChannelReopened)],
+    ),
+    Fault::new(
         "billing-secret-missing",
         "the file of a billing provider's secret is gone; no role of a copy needs it",
         &[After("restore", Act::Secret { name: "billing_webhook", change: SecretChange::Remove })],

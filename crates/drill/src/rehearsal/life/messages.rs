@@ -9,6 +9,7 @@ use redact::CanaryClass;
 use secrecy::ExposeSecret as _;
 
 use super::{Life, PATIENCE, until};
+use crate::api::persist;
 use crate::checks::eventually;
 use crate::inbound::{self, Message, Words};
 use crate::rehearsal::canaries::{Canaries, Planted};
@@ -30,6 +31,8 @@ pub(super) struct Channels {
     pub(super) slow: [KnownChannel; 2],
     /// Never answer; the same.
     pub(super) silent: [KnownChannel; 2],
+    /// Are closed for good: one before the backup, one after it. Nobody ever writes there.
+    pub(super) closed: [KnownChannel; 2],
 }
 
 impl Channels {
@@ -62,11 +65,19 @@ impl Channels {
             plain: open("accept", &plain("accept")).await?,
             slow: [open("slow", "slow").await?, open("slow", &plain("slow")).await?],
             silent: [open("silent", "silent").await?, open("silent", &plain("silent")).await?],
+            closed: [open("accept", "closed").await?, open("accept", "to-close").await?],
         })
     }
 }
 
 impl Life {
+    /// Closes a channel for good. The system has acknowledged it when this returns.
+    pub(super) async fn close(&self, channel: &KnownChannel) -> anyhow::Result<()> {
+        let home = self.operator.in_org(channel.org);
+        let closed = persist(async || home.channel_close(channel.channel).await).await;
+        closed.context("a channel can't be closed")
+    }
+
     /// Deliveries that are under way from before the backup on: some are answered after it, some never.
     pub(super) async fn keep_under_way(&self, sink: &Sink) -> anyhow::Result<()> {
         let Channels { slow, silent, .. } = &self.channels;

@@ -88,7 +88,32 @@ async fn a_list_goes_on_where_it_ended_and_names_places_that_a_stream_takes() {
 async fn a_place_that_is_none_is_refused_in_a_list_and_in_a_stream() {
     let talk = Conversation::new().await;
     talk.world.get("/api/events?cursor=yesterday").await.expect_problem(422, "invalid");
+    let (positive, nobody) = ("9223372036854775808", "00000000000000000000000000000000");
+    for place in ["7", "", "-1", &format!("-1-{nobody}-1"), &format!("{positive}-{nobody}-1"), &format!("1-{nobody}")] {
+        refused(&talk, place).await;
+    }
+}
+
+/// Whoever waited for it would miss all that comes before.
+#[tokio::test]
+async fn a_stream_from_a_place_that_no_feed_of_the_system_gave_is_refused() {
+    let mut talk = Conversation::new().await;
+    talk.say(1).await;
+    let of_a_later_generation = FeedPlace { position: domain::feed::base(2), ..FeedPlace::beginning() };
+    let last_of_all = FeedPlace { position: i64::MAX, ..FeedPlace::before(0) };
+    for place in [of_a_later_generation, last_of_all] {
+        refused(&talk, &place.to_string()).await;
+    }
+    let place = talk.world.app.store.feed_present(1).await.unwrap().to_string();
     let stream = request("GET", "/api/events", &talk.world.operator).header("accept", "text/event-stream");
-    let stream = stream.header("last-event-id", "7").body(Body::empty()).unwrap();
-    talk.world.send(stream).await.expect_problem(422, "invalid");
+    let stream = stream.header("last-event-id", place).body(Body::empty()).unwrap();
+    let response = crate::router(talk.world.app.clone()).oneshot(stream).await.unwrap();
+    assert_eq!(response.status(), 200, "the present is a place like any other");
+}
+
+async fn refused(talk: &Conversation, place: &str) {
+    let stream = request("GET", "/api/events", &talk.world.operator).header("accept", "text/event-stream");
+    let stream = stream.header("last-event-id", place).body(Body::empty()).unwrap();
+    let problem = talk.world.send(stream).await.expect_problem(422, "invalid");
+    assert!(problem["detail"].as_str().unwrap().contains("place"), "{place}: {problem}");
 }

@@ -1,0 +1,59 @@
+//! How often what an address shows may be wrong.
+//!
+//! Who refuses, asks [`Failures::wait_s`] before it looks anything up, and tells [`Failures::failed`] afterwards what
+//! was wrong.
+//!
+//! Not promised: an exact number. What is looked at at the same time is counted when it has failed.
+//!
+//! Not here: what goes on being looked at although its address has used its failures up; each role knows that.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use clock::Timestamp;
+use domain::rate::{Buckets, Network};
+
+/// Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Failures(Option<Arc<Mutex<Buckets<Network>>>>);
+
+impl Failures {
+    /// `0`: no limit.
+    #[must_use]
+    pub fn per_minute(failures: u32) -> Self {
+        Self((failures > 0).then(|| Arc::new(Mutex::new(Buckets::per_minute(failures)))))
+    }
+
+    #[must_use]
+    pub fn are_limited(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// Seconds until something from there is looked at again. `None`: it is now.
+    #[must_use]
+    pub fn wait_s(&self, from: Network, now: Timestamp) -> Option<i64> {
+        self.buckets()?.wait_s(from, now)
+    }
+
+    pub fn failed(&self, from: Network, now: Timestamp) {
+        if let Some(mut buckets) = self.buckets() {
+            // One more than there may be changes nothing.
+            let _ = buckets.admit(from, now);
+        }
+    }
+
+    /// Says what is counted, of requests that show one of `whats`.
+    pub fn describe(whats: impl IntoIterator<Item = &'static str>) {
+        let description = "requests of addresses from which too much was wrong, by what they showed";
+        measures::counter_by("cowork_guesses_refused_total", description, "what", whats);
+    }
+
+    /// Counts a request that was refused unseen; `what` it showed: `credential` or `signature`.
+    pub fn count_refused(what: &'static str) {
+        metrics::counter!("cowork_guesses_refused_total", "what" => what).increment(1);
+    }
+
+    /// Nothing is left half done under this lock.
+    fn buckets(&self) -> Option<MutexGuard<'_, Buckets<Network>>> {
+        self.0.as_ref().map(|buckets| buckets.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
