@@ -245,7 +245,7 @@ async fn a_system_whose_roles_run_is_fit_and_its_audit_trail_holds() {
     let _served = Served(place.command(&["serve"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
     wait_until("the doctor finds nothing", || async { doctor(&place, None).0 == Some(0) }).await;
     let store = place.store().await;
-    wait_until("the trail is sealed", || async { store.audit_unsealed_orgs(1).await.unwrap().is_empty() }).await;
+    wait_until("the trail is sealed", || async { store.audit_unsealed_orgs(None, 1).await.unwrap().is_empty() }).await;
 
     let verify = || place.run(&["audit", "verify", "--json"]);
     let intact = verify();

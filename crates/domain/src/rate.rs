@@ -83,11 +83,15 @@ impl<K: Copy + Eq + Hash> Buckets<K> {
         Admission::Admitted { left: (WINDOW_US - (then - now)) / self.cost, full_in_s: seconds(then - now) }
     }
 
-    /// After how many seconds the bucket of `key` has a request again, without taking one. `None`: it has one.
-    pub fn wait_s(&mut self, key: K, now: Timestamp) -> Option<i64> {
-        let now = now.timestamp_micros();
-        let over = self.full_again_at(key, now).max(now) + self.cost - now - WINDOW_US;
-        (over > 0).then(|| seconds(over))
+    /// Puts back what was taken for `key`.
+    pub fn give_back(&mut self, key: &K) {
+        let has_room = self.has_room(key);
+        match self.full_at.get_mut(key) {
+            Some(full_at) => *full_at -= self.cost,
+            None if !has_room => self.shared_full_at = self.shared_full_at.saturating_sub(self.cost),
+            // It was full again and forgotten.
+            None => {}
+        }
     }
 
     /// When the bucket that `key` has, or would have, is full again. One that is full may have been so for long.
@@ -153,12 +157,14 @@ mod tests {
     }
 
     #[test]
-    fn a_look_takes_nothing_out() {
+    fn what_is_given_back_can_be_taken_again() {
         let (mut buckets, now) = (Buckets::per_minute(1), DateTime::UNIX_EPOCH);
-        assert_eq!((buckets.wait_s(1, now), buckets.wait_s(1, now)), (None, None));
-        buckets.admit(1, now);
-        assert_eq!((buckets.wait_s(1, now), buckets.wait_s(2, now)), (Some(60), None));
-        assert_eq!(buckets.wait_s(1, now + TimeDelta::seconds(60)), None);
+        buckets.give_back(&1);
+        assert_eq!(buckets.admit(1, now), Admission::Admitted { left: 0, full_in_s: 60 });
+        buckets.give_back(&2);
+        assert_eq!(buckets.admit(1, now), Admission::Refused { retry_after_s: 60 });
+        buckets.give_back(&1);
+        assert_eq!(buckets.admit(1, now), Admission::Admitted { left: 0, full_in_s: 60 });
     }
 
     #[test]

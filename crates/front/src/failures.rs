@@ -1,16 +1,14 @@
 //! How often what an address shows may be wrong.
 //!
-//! Who refuses, asks [`Failures::wait_s`] before it looks anything up, and tells [`Failures::failed`] afterwards what
-//! was wrong.
-//!
-//! Not promised: an exact number. What is looked at at the same time is counted when it has failed.
+//! Who looks something up takes one of them before ([`Failures::take`]), and gives it back if nothing was wrong. So what is
+//! looked up at the same time is counted, too, and so is who goes away meanwhile.
 //!
 //! Not here: what goes on being looked at although its address has used its failures up; each role knows that.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use clock::Timestamp;
-use domain::rate::{Buckets, Network};
+use domain::rate::{Admission, Buckets, Network};
 
 /// Cheap to clone.
 #[derive(Debug, Clone)]
@@ -28,16 +26,19 @@ impl Failures {
         self.0.is_some()
     }
 
-    /// Seconds until something from there is looked at again. `None`: it is now.
+    /// Takes one. Seconds until there is one again; `None`: it is taken.
     #[must_use]
-    pub fn wait_s(&self, from: Network, now: Timestamp) -> Option<i64> {
-        self.buckets()?.wait_s(from, now)
+    pub fn take(&self, from: Network, now: Timestamp) -> Option<i64> {
+        match self.buckets()?.admit(from, now) {
+            Admission::Admitted { .. } => None,
+            Admission::Refused { retry_after_s } => Some(retry_after_s),
+        }
     }
 
-    pub fn failed(&self, from: Network, now: Timestamp) {
+    /// Nothing was wrong.
+    pub fn give_back(&self, from: Network) {
         if let Some(mut buckets) = self.buckets() {
-            // One more than there may be changes nothing.
-            let _ = buckets.admit(from, now);
+            buckets.give_back(&from);
         }
     }
 

@@ -65,8 +65,9 @@ impl Calls {
         let parts = &self.parts;
         let body = whole(body)?;
         let trigger = trigger.ok_or_else(|| Problem::no_such("trigger"))?;
-        limits.look(from, || self.is_known(limits, trigger, headers, &body))?;
-        let (trigger, provider_event_id) = limits.judged(from, self.found(trigger, headers, &body).await)?;
+        let is_known = || self.is_known(limits, trigger, headers, &body);
+        let found = self.found(trigger, headers, &body);
+        let (trigger, provider_event_id) = limits.looked_up(from, is_known, found).await?;
         *told = limits.call(trigger.trigger, &trigger.secret);
         admitted(told.as_ref(), "this trigger was called more often than it may")?;
         let data = CallData::read(&body).map_err(|error| Problem::invalid(error.to_string()))?;

@@ -44,6 +44,8 @@ pub fn router(parts: Parts) -> Router {
     messages
         .merge(calls)
         .merge(Router::from(own))
+        .fallback(|| async { Problem::no_such("page") })
+        .method_not_allowed_fallback(|| async { Problem::method_not_allowed() })
         .layer(Extension(limits))
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
         .layer(RequestBodyTimeoutLayer::new(BODY_PAUSE))

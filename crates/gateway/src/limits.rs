@@ -6,7 +6,8 @@
 //! minutes ago. Whoever shares an address with somebody who guesses is not locked out by it.
 //!
 //! What is signed is counted against a limit of its channel or trigger, so that whoever does not have the secret uses
-//! up nothing. Nothing is kept of what is refused; its sender repeats it.
+//! up nothing; messages before the channel is looked up, closed or not. Nothing is kept of what is refused; its sender
+//! repeats it.
 //!
 //! Not promised: an exact limit over several gateways; each counts for itself. Not here: signatures (`door`).
 
@@ -48,21 +49,26 @@ impl Limits {
         }))
     }
 
-    /// Refuses what comes from where too much was wrong, unless `is_right`, which asks nobody.
-    pub(crate) fn look(&self, from: Network, is_right: impl FnOnce() -> bool) -> Result<(), Problem> {
-        let wait = self.0.failures.wait_s(from, self.0.sources.now());
-        let Some(seconds) = wait.filter(|_| !is_right()) else { return Ok(()) };
-        Failures::count_refused("signature");
-        Err(Problem::too_many("too much that came from your address was for nobody or not signed rightly", seconds))
-    }
-
-    /// Counts who is nobody, or is not who signed.
-    pub(crate) fn judged<T>(&self, from: Network, judged: Result<T, Problem>) -> Result<T, Problem> {
-        judged.inspect_err(|problem| {
-            if matches!(problem.code, "bad_signature" | "not_found") {
-                self.0.failures.failed(from, self.0.sources.now());
-            }
-        })
+    /// Looks something up, as one of those that an address may have wrong: when they are used up, only if it `is_right`,
+    /// which asks nobody.
+    pub(crate) async fn looked_up<T>(
+        &self,
+        from: Network,
+        is_right: impl FnOnce() -> bool,
+        look: impl Future<Output = Result<T, Problem>>,
+    ) -> Result<T, Problem> {
+        let wait = self.0.failures.take(from, self.0.sources.now());
+        if let Some(seconds) = wait.filter(|_| !is_right()) {
+            Failures::count_refused("signature");
+            let why = "too much that came from your address was for nobody or not signed rightly";
+            return Err(Problem::too_many(why, seconds));
+        }
+        let found = look.await;
+        let wrong = matches!(&found, Err(problem) if matches!(problem.code, "bad_signature" | "not_found"));
+        if wait.is_none() && !wrong {
+            self.0.failures.give_back(from);
+        }
+        found
     }
 
     /// Counts a signed message.

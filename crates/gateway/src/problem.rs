@@ -47,6 +47,11 @@ impl Problem {
         Self::new(StatusCode::NOT_FOUND, "not_found", "Not found", format!("there is no such {noun} here"))
     }
 
+    pub(crate) fn method_not_allowed() -> Self {
+        let detail = "messages and calls come in by POST";
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "Method not allowed", detail)
+    }
+
     pub(crate) fn not_signed(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::UNAUTHORIZED, "bad_signature", "The message is not signed", detail)
     }

@@ -10,6 +10,7 @@
 
 use std::time::Duration;
 
+use ids::OrgId;
 use metrics::counter;
 use store::{AUDIT_SEALED_AT_ONCE, Store, StoreError};
 use tokio_util::sync::CancellationToken;
@@ -39,14 +40,32 @@ pub async fn run_seals(store: Store, shutdown: CancellationToken) {
 /// One round over the orgs that have something to seal: the busiest can't keep the others waiting. Says whether one of
 /// them may have more.
 async fn pass(store: &Store, shutdown: &CancellationToken) -> Result<bool, StoreError> {
-    let mut more = false;
-    for org in store.audit_unsealed_orgs(BATCH).await? {
-        if shutdown.is_cancelled() {
-            break;
+    let (mut more, mut last) = (false, None);
+    loop {
+        let orgs = store.audit_unsealed_orgs(last, BATCH).await?;
+        last = orgs.last().copied();
+        if last.is_none() {
+            return Ok(more);
         }
-        let sealed = store.audit_seal(org).await?;
-        counter!("cowork_audit_sealed_total").increment(sealed as u64);
-        more |= sealed >= AUDIT_SEALED_AT_ONCE;
+        for org in orgs {
+            if shutdown.is_cancelled() {
+                return Ok(false);
+            }
+            more |= seal(store, org).await;
+        }
     }
-    Ok(more)
+}
+
+/// Whether the org may have more. One that can't be sealed keeps no other waiting.
+async fn seal(store: &Store, org: OrgId) -> bool {
+    match store.audit_seal(org).await {
+        Ok(sealed) => {
+            counter!("cowork_audit_sealed_total").increment(sealed as u64);
+            sealed >= AUDIT_SEALED_AT_ONCE
+        }
+        Err(error) => {
+            failed(&error, "an audit trail could not be sealed");
+            false
+        }
+    }
 }

@@ -16,7 +16,7 @@ async fn schedulers_at_once_seal_every_trail_into_one_chain() {
 
     let shutdown = CancellationToken::new();
     let running: Vec<_> = (0..2).map(|_| tokio::spawn(run_seals(store.clone(), shutdown.clone()))).collect();
-    let sealed = || async { store.audit_unsealed_orgs(1).await.unwrap().is_empty() };
+    let sealed = || async { store.audit_unsealed_orgs(None, 1).await.unwrap().is_empty() };
     wait_until("every record is sealed", sealed).await;
     shutdown.cancel();
     for scheduler in running {

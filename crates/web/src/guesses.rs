@@ -46,18 +46,22 @@ impl Guesses {
             return Ok(look.await?);
         }
         let now = sources.now();
-        if let Some(seconds) = self.failures.wait_s(from, now).filter(|_| !self.is_proven(hash, now)) {
+        let proven = self.is_proven(hash, now);
+        if let Some(seconds) = (!proven).then(|| self.failures.take(from, now)).flatten() {
             Failures::count_refused("credential");
             return Err(Problem::too_many_guesses(seconds));
         }
-        let found = look.await?;
-        if found.is_some() {
-            self.prove(*hash, now);
-        } else {
-            self.proven().forget(hash);
-            self.failures.failed(from, now);
+        let found = look.await;
+        match &found {
+            // The next look at it is one of those that an address has.
+            Ok(None) => self.proven().forget(hash),
+            Ok(Some(_)) | Err(_) if !proven => self.failures.give_back(from),
+            Ok(Some(_)) | Err(_) => {}
         }
-        Ok(found)
+        if let Ok(Some(_)) = found {
+            self.prove(*hash, now);
+        }
+        Ok(found?)
     }
 
     /// Knows what was made here a moment ago, or found in force.
@@ -69,11 +73,9 @@ impl Guesses {
 
     /// Counts a signature that was none. Seconds until the next is told so; `None`: this one still is.
     pub(crate) fn wrong_signature(&self, from: Network, now: Timestamp) -> Option<i64> {
-        let wait = self.failures.wait_s(from, now);
+        let wait = self.failures.take(from, now);
         if wait.is_some() {
             Failures::count_refused("signature");
-        } else {
-            self.failures.failed(from, now);
         }
         wait
     }
@@ -125,6 +127,16 @@ mod tests {
         world.get(PATH).await.expect(200);
         from(&world, "192.0.2.1:7", &unused).await.expect(200);
         world.get_as(&unused, PATH).await.expect(200);
+    }
+
+    #[tokio::test]
+    async fn guesses_at_the_same_time_are_counted_before_they_are_looked_up() {
+        let mut world = World::new().await;
+        world.limit_guesses(2);
+        let guess = ApiToken::generate(world.app.store.sources());
+        let answers = futures::future::join_all((0..10).map(|_| world.get_as(guess.expose(), PATH))).await;
+        assert_eq!(answers.iter().filter(|answer| answer.status == 401).count(), 2);
+        assert_eq!(answers.iter().filter(|answer| answer.status == 429).count(), 8);
     }
 
     #[tokio::test]

@@ -34,6 +34,20 @@ async fn opened(world: &World) -> (Door, String) {
 }
 
 #[tokio::test]
+async fn what_nothing_is_at_and_what_is_asked_otherwise_are_problems_too() {
+    let world = World::new().await;
+    let (door, origin) = opened(&world).await;
+    for (path, status, code) in
+        [("/nothing", 404, "not_found"), (&format!("/hooks/{}", Uuid::nil()), 405, "method_not_allowed")]
+    {
+        let response = door.http.get(format!("{origin}{path}")).send().await.unwrap();
+        assert_eq!(response.status().as_u16(), status, "{path}");
+        let problem: Value = response.json().await.unwrap();
+        assert_eq!(problem["code"], code);
+    }
+}
+
+#[tokio::test]
 async fn every_inlet_refuses_what_is_unsigned_too_large_or_for_nobody_as_it_says() {
     let world = World::new().await;
     let channel = world.channel("http://127.0.0.1:9/").await.to_string();

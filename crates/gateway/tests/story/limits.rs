@@ -105,6 +105,19 @@ async fn a_channel_that_says_too_much_is_told_when_to_go_on_and_nothing_of_it_is
 }
 
 #[tokio::test]
+async fn a_channel_that_was_closed_costs_no_more_than_one_that_is_open_and_its_sender_is_no_guesser() {
+    let limited = Limited::with(|parts| (parts.messages_per_minute, parts.wrong_signatures_per_minute) = (2, 1)).await;
+    let door = limited.door().await;
+    assert!(limited.world.store.channel_close(limited.world.org, limited.channel, "account:1").await.unwrap());
+    for id in ["m1", "m2"] {
+        assert!(post(&door, id, None).await.is(404, "not_found"));
+    }
+    assert!(post(&door, "m3", None).await.is(429, "too_many_requests"));
+    assert!(post(&door, "m3", Some(WRONG)).await.is(404, "not_found"), "nothing of the address was wrong so far");
+    assert!(post(&door, "m3", Some(WRONG)).await.is(429, "too_many_requests"));
+}
+
+#[tokio::test]
 async fn an_address_that_signs_wrongly_is_refused_unseen_and_what_is_signed_rightly_is_taken() {
     let limited = Limited::with(|parts| parts.wrong_signatures_per_minute = 2).await;
     let door = limited.door().await;

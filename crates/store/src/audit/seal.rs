@@ -35,11 +35,13 @@ struct Sealed {
 }
 
 impl Store {
-    /// Orgs that have records to seal, at most `limit`.
-    pub async fn audit_unsealed_orgs(&self, limit: i64) -> Result<Vec<OrgId>, StoreError> {
+    /// Orgs after `after` that have records to seal, in the order of their ids, at most `limit`.
+    pub async fn audit_unsealed_orgs(&self, after: Option<OrgId>, limit: i64) -> Result<Vec<OrgId>, StoreError> {
         sqlx::query_scalar!(
             r#"-- audit_unsealed_orgs
-            SELECT DISTINCT org_id AS "org: OrgId" FROM audit_records WHERE seal_number IS NULL LIMIT $1"#,
+            SELECT DISTINCT org_id AS "org: OrgId" FROM audit_records
+            WHERE seal_number IS NULL AND ($1::uuid IS NULL OR org_id > $1) ORDER BY org_id LIMIT $2"#,
+            after as Option<OrgId>,
             limit,
         )
         .fetch_all(self.everywhere())

@@ -100,7 +100,8 @@ async fn a_record_that_is_committed_late_is_sealed_late_and_several_sealers_make
     let (a, b, c) = tokio::join!(seal(), seal(), seal());
     assert_eq!(a.unwrap() + b.unwrap() + c.unwrap(), 21);
     late.commit().await.unwrap();
-    assert_eq!(world.store.audit_unsealed_orgs(10).await.unwrap(), [world.org]);
+    assert_eq!(world.store.audit_unsealed_orgs(None, 10).await.unwrap(), [world.org]);
+    assert!(world.store.audit_unsealed_orgs(Some(world.org), 10).await.unwrap().is_empty());
     assert_eq!(seal().await.unwrap(), 1);
     let seen = world.verify().await;
     assert_eq!((seen.verified, seen.complete, seen.fault), (22, true, None));

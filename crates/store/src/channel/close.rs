@@ -96,7 +96,8 @@ async fn remove_cursors(connection: &mut PgConnection, org: OrgId, channel: Chan
     Ok(removed.rows_affected())
 }
 
-/// Makes dead letters of what waits and nobody is sending at this moment, in threads that were unbound before, too.
+/// Makes dead letters of what waits, in threads that were unbound before, too. What somebody has claimed is settled by them, or
+/// found by a later claim, which calls it unknown: it may have arrived.
 async fn set_aside(
     connection: &mut PgConnection,
     org: OrgId,
@@ -107,13 +108,11 @@ async fn set_aside(
         r#"-- channel_set_aside
         UPDATE deliveries
         SET state = 'dead', sendings = sendings + 1, finished_at = $3, fencing_counter = fencing_counter + 1,
-            leased_until = NULL, last_error = 'its channel was closed'
+            last_error = 'its channel was closed'
         FROM bindings
         WHERE bindings.org_id = $1 AND bindings.channel_id = $2
             AND deliveries.org_id = bindings.org_id AND deliveries.binding_id = bindings.binding_id
-            AND deliveries.state = 'pending'
-            AND (deliveries.leased_until IS NULL OR deliveries.leased_until <= $3
-                OR deliveries.generation < (SELECT max(generation) FROM generations))
+            AND deliveries.state = 'pending' AND deliveries.leased_until IS NULL
         RETURNING deliveries.delivery_id AS "delivery: DeliveryId", deliveries.sendings"#,
         org as OrgId,
         channel as ChannelId,

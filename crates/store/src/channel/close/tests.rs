@@ -87,6 +87,19 @@ async fn what_a_lost_gateway_had_in_hand_for_a_closed_channel_is_unknown() {
 }
 
 #[tokio::test]
+async fn what_a_gateway_had_in_hand_that_was_lost_before_the_closing_is_unknown_too() {
+    let mut thread = Thread::new().await;
+    thread.render().await;
+    let claim = thread.claim().await;
+    thread.world.clock.advance(TimeDelta::minutes(1));
+    assert!(thread.close().await);
+    let claims = thread.world.store.delivery_claim(1, 10, LEASE).await.unwrap();
+    assert!(claims.deliveries.is_empty());
+    assert_eq!(claims.unknown, [claim.delivery_id]);
+    assert_eq!(thread.states().await, [DeliveryState::Unknown]);
+}
+
+#[tokio::test]
 async fn closing_twice_changes_nothing_and_a_closed_channel_is_shown_where_it_is_asked_for() {
     let thread = Thread::new().await;
     let (store, org, channel) = (&thread.world.store, thread.world.org, thread.cursor.channel_id);
@@ -169,8 +182,10 @@ async fn a_channel_that_is_closed_while_it_is_told_and_written_in_ends_whole() {
         let write = async {
             for number in 0_u32.. {
                 let name = if number.is_multiple_of(2) { "general".to_owned() } else { format!("new-{number}") };
-                if thread.write(&open, &name).await.is_err() {
-                    return;
+                match thread.write(&open, &name).await {
+                    Ok(_) => {}
+                    Err(InboundError::Binding(BindingError::NoSuchChannel)) => return,
+                    Err(other) => panic!("{other:?}"),
                 }
             }
         };
