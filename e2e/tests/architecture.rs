@@ -97,6 +97,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "domain",
             "drill",
             "effects",
+            "front",
             "gateway",
             "ids",
             "ledger",

@@ -9,7 +9,6 @@
 //!
 //! Not here: what a role does (the crate of its name).
 
-mod addresses;
 mod agents;
 mod connections;
 mod fence;

@@ -7,7 +7,7 @@
 //!
 //! Every request has with it who is at the other end ([`ConnectInfo`]).
 //!
-//! Not here: who counts as one address (`addresses`), what a request may hold and how long its body may take
+//! Not here: who counts as one address (`domain::rate`), what a request may hold and how long its body may take
 //! (`web::bounds`), how many one caller may make (`web::rate`). No TLS and no HTTP/2: a proxy in front has both.
 
 use std::convert::Infallible;
@@ -22,6 +22,8 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
 use clock::Sources;
+use domain::rate::Network;
+use front::Shares;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
@@ -34,7 +36,6 @@ use tokio::sync::{Semaphore, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::serve::addresses::Addresses;
 use crate::serve::streamed::{self, Streamed};
 
 /// Bytes that are read ahead of a connection. The head of a request has to fit in; `web` refuses much smaller ones with a problem.
@@ -77,12 +78,19 @@ pub(super) async fn serve(
     http.timer(TokioTimer::new()).header_read_timeout(limits.head_within).max_buf_size(BUFFER).half_close(true);
     let server = Arc::new(Server { http, routes, sources, shutdown: shutdown.clone() });
     let (places, connections) = (Arc::new(Semaphore::new(limits.connections)), TaskTracker::new());
-    let addresses = Addresses::with(limits.of_an_address);
+    measures::counter(
+        "cowork_connections_refused_total",
+        "connections that were closed at once, since their address had as many as it may",
+    );
+    let addresses = Shares::of(limits.of_an_address);
     let accept = async {
         loop {
             let place = places.clone().acquire_owned().await.expect("nobody closes it");
             let (stream, peer) = accepted(&listener).await;
-            let Some(counted) = addresses.another(peer.ip()) else { continue };
+            let Some(counted) = addresses.another(Network::of(Some(peer.ip()))) else {
+                metrics::counter!("cowork_connections_refused_total").increment(1);
+                continue;
+            };
             let server = server.clone();
             connections.spawn(async move {
                 if let Err(error) = server.answer(stream, peer).await {
