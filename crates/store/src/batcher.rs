@@ -11,7 +11,7 @@
 //!
 //! What was asked goes on although its caller no longer waits for it, as a statement does that the server has been sent.
 //!
-//! Not here: the statements (`event`, `turn`, `command::taking`, `session::view`).
+//! Not here: the statements (`event`, `turn`, `command::taking`, `session::view`, `session::list`).
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::fmt::Debug;
@@ -25,9 +25,6 @@ use tokio::sync::oneshot;
 
 use crate::{Store, StoreError};
 
-/// Statements of one kind that are under way at once for an org. With two, half as many share one, and a prompt takes a fifth more
-/// of the server's time (measured).
-const UNDER_WAY: usize = 1;
 /// How long a statement keeps its place.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// What one statement is asked.
@@ -41,6 +38,10 @@ pub(crate) trait Ask: Debug + Sized + Send + Sync + 'static {
 
     /// For errors.
     const STATEMENT: &'static str;
+
+    /// Statements of this kind that are under way at once for an org. With two, half as many share one, and a prompt takes a fifth
+    /// more of the server's time (measured).
+    const UNDER_WAY: usize = 1;
 
     /// What it carries there or back, about.
     fn bytes(&self) -> usize;
@@ -136,7 +137,7 @@ impl<A: Ask> Batcher<A> {
         let mut lines = self.lines();
         let line = lines.entry(org).or_insert_with(|| Line { under_way: 0, waiting: VecDeque::new() });
         line.waiting.push_back(asked);
-        (line.under_way < UNDER_WAY).then(|| {
+        (line.under_way < A::UNDER_WAY).then(|| {
             line.under_way += 1;
             Turn { batcher: self.clone(), org, over: false }
         })

@@ -7,12 +7,12 @@
 //! Not here: moving the cursor (`cursor`).
 
 use clock::{Sources, Timestamp};
-use ids::{BindingId, ChannelId, DeliveryId, OrgId, SessionId};
+use ids::{BindingId, ChannelId, OrgId, SessionId};
 use serde_json::json;
 use sqlx::PgConnection;
 
-use crate::outbox::{self, Effect, SettledAs};
-use crate::{Store, StoreError, audit, channel};
+use crate::delivery::{Whose, set_aside};
+use crate::{Store, StoreError, audit, channel, deadlock, outbox};
 
 /// A thread to be tied to a session.
 #[derive(Debug, Clone)]
@@ -111,19 +111,28 @@ impl Store {
     /// gateway has in hand. The next message in the thread begins a session. Unbinding twice changes nothing. `false`: the
     /// org has no such binding.
     pub async fn binding_remove(&self, org: OrgId, binding: BindingId, actor: &str) -> Result<bool, StoreError> {
-        let during = || StoreError::during("binding_remove");
-        let mut tx = self.begin_of(org).await.map_err(during())?;
+        let mut tries = deadlock::Tries::default();
+        loop {
+            match self.remove_once(org, binding, actor).await {
+                Err(error) if tries.another(&error) => {}
+                removed => return removed.map_err(StoreError::during("binding_remove")),
+            }
+        }
+    }
+
+    async fn remove_once(&self, org: OrgId, binding: BindingId, actor: &str) -> Result<bool, sqlx::Error> {
+        let mut tx = self.begin_of(org).await?;
         // In the order of whoever renders or settles: cursor, deliveries, binding.
-        let Some(session) = remove_cursor(&mut tx, org, binding).await.map_err(during())? else {
-            return exists(&mut tx, org, binding).await.map_err(during());
+        let Some(session) = remove_cursor(&mut tx, org, binding).await? else {
+            return exists(&mut tx, org, binding).await;
         };
-        let dropped = set_aside(&mut tx, org, binding, self.sources.now()).await.map_err(during())?;
-        outbox::insert(&mut tx, &self.sources, &dropped).await.map_err(during())?;
-        let channel = forget_thread(&mut tx, org, binding).await.map_err(during())?;
+        let dropped = set_aside(&mut tx, org, Whose::Binding(binding), self.sources.now()).await?;
+        outbox::insert(&mut tx, &self.sources, &dropped).await?;
+        let channel = forget_thread(&mut tx, org, binding).await?;
         let detail = json!({"channel_id": channel, "session_id": session, "set_aside": dropped.len()});
         let target = format!("binding:{binding}");
-        audit::record(&mut tx, &self.sources, org, actor, "binding.remove", &target, detail).await.map_err(during())?;
-        tx.commit().await.map_err(during())?;
+        audit::record(&mut tx, &self.sources, org, actor, "binding.remove", &target, detail).await?;
+        tx.commit().await?;
         Ok(true)
     }
 
@@ -185,33 +194,6 @@ async fn remove_cursor(
     )
     .fetch_optional(connection)
     .await
-}
-
-/// Makes dead letters of what waits and nobody is sending at this moment.
-async fn set_aside(
-    connection: &mut PgConnection,
-    org: OrgId,
-    binding: BindingId,
-    now: Timestamp,
-) -> Result<Vec<Effect>, sqlx::Error> {
-    let rows = sqlx::query!(
-        r#"-- binding_set_aside
-        UPDATE deliveries
-        SET state = 'dead', sendings = sendings + 1, finished_at = $3, fencing_counter = fencing_counter + 1,
-            leased_until = NULL, last_error = 'its thread was unbound'
-        WHERE org_id = $1 AND binding_id = $2 AND state = 'pending'
-            AND (leased_until IS NULL OR leased_until <= $3
-                OR generation < (SELECT max(generation) FROM generations))
-        RETURNING delivery_id AS "delivery: DeliveryId", sendings"#,
-        org as OrgId,
-        binding as BindingId,
-        now,
-    )
-    .fetch_all(connection)
-    .await?;
-    let outcome = SettledAs::Dead;
-    let settled = |delivery, sending| Effect::DeliverySettled { org, delivery, sending, outcome };
-    Ok(rows.into_iter().map(|row| settled(row.delivery, row.sendings)).collect())
 }
 
 async fn forget_thread(

@@ -1,10 +1,12 @@
 //! Deliveries: one message to one destination, until it is accepted or set aside.
 //!
 //! Not here: making deliveries (`cursor`), claiming and settling them (`claim`), what a person does about one
-//! (`intervene`), whether and when to try again (`domain::retry`), deleting those that were finished long ago (`sweep`).
+//! (`intervene`), what becomes of them when their thread leads nowhere any more (`set_aside`), whether and when to try again
+//! (`domain::retry`), deleting those that were finished long ago (`sweep`).
 
 mod claim;
 mod intervene;
+mod set_aside;
 mod sweep;
 mod unknown;
 
@@ -14,6 +16,7 @@ use ids::{BindingId, ChannelId, DeliveryId, OrgId};
 
 pub use self::claim::{ClaimedDelivery, Claims, Outcome, Settlement};
 pub use self::intervene::Intervention;
+pub(crate) use self::set_aside::{Whose, set_aside};
 pub use self::sweep::DeliverySweep;
 pub use self::unknown::UnknownDelivery;
 use crate::{Store, StoreError};

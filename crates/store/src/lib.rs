@@ -29,6 +29,7 @@ mod compaction;
 mod connections;
 mod cursor;
 mod data_key;
+mod deadlock;
 mod delivery;
 mod diagnostics;
 mod error;
@@ -81,7 +82,7 @@ use crate::connections::Connections;
 use crate::event::{After, NewEvents};
 use crate::identities::Identities;
 use crate::maintenance::LastLook;
-use crate::session::View;
+use crate::session::{List, View};
 use crate::token::uses::Uses;
 use crate::turn::End;
 use crate::wall::Wall;
@@ -177,6 +178,7 @@ pub struct Store {
     takings: Batcher<Taking>,
     news: Batcher<After>,
     views: Batcher<View>,
+    lists: Batcher<List>,
 }
 
 /// Statements are prepared once per connection and planned once: ours are many-armed, so planning them costs more than
@@ -219,6 +221,7 @@ impl Store {
             takings: Batcher::default(),
             news: Batcher::default(),
             views: Batcher::default(),
+            lists: Batcher::default(),
         }
     }
 

@@ -3,12 +3,13 @@
 //! A session's row is also the place that all its writers meet at: who changes its commands or events locks this row
 //! first. Lock order everywhere: `sessions`, then whatever hangs from it.
 //!
-//! Not here: making a projection anew (`projection`), the lease (`lease`), commands (`command`), events (`event`), what people say of a session (`details`), one that
-//! begins with what was said elsewhere (`import`), finding
-//! one (`search`), one with its projection (`view`).
+//! Not here: making a projection anew (`projection`), the lease (`lease`), commands (`command`), events (`event`), what people say of a
+//! session (`details`), one that begins with what was said elsewhere (`import`), a page of all (`list`), finding one (`search`), one
+//! with its projection (`view`).
 
 mod details;
 mod import;
+mod list;
 mod projection;
 mod search;
 mod view;
@@ -31,6 +32,7 @@ use crate::{Store, StoreError, audit, project_source};
 pub(crate) use self::details::bring_back;
 pub use self::details::{SessionChange, SessionDetails};
 pub use self::import::NewImport;
+pub(crate) use self::list::List;
 pub use self::projection::{ProjectionStatus, RebuildError, Rebuilt};
 pub use self::search::SessionSearch;
 pub(crate) use self::view::View;
@@ -156,6 +158,26 @@ struct SessionRow {
     updated_at: Timestamp,
 }
 
+/// A session of a row that has other columns, too.
+macro_rules! session_of {
+    ($row:ident) => {
+        crate::session::SessionRow {
+            session_id: $row.session_id,
+            title: $row.title,
+            agent: $row.agent,
+            state: $row.state,
+            last_sequence: $row.last_sequence,
+            checkpoint_id: $row.checkpoint_id,
+            tags: $row.tags,
+            archived_at: $row.archived_at,
+            created_at: $row.created_at,
+            updated_at: $row.updated_at,
+        }
+        .read()
+    };
+}
+use session_of;
+
 /// `None`: it is none that is known.
 fn read_state(state: &str) -> Option<SessionState> {
     let state: StrDeserializer<'_, serde::de::value::Error> = state.into_deserializer();
@@ -233,26 +255,6 @@ impl Store {
         .await
         .map_err(StoreError::during("session_by_id"))?;
         Ok(row.map(SessionRow::read))
-    }
-
-    /// An org's sessions past `after`, oldest first.
-    pub async fn sessions_list(
-        &self,
-        org: OrgId,
-        after: Option<SessionId>,
-        limit: i64,
-    ) -> Result<Vec<Session>, StoreError> {
-        let rows = sqlx::query_file_as!(
-            SessionRow,
-            "src/session/list.sql",
-            org as OrgId,
-            after.unwrap_or(uuid::Uuid::nil().into()) as SessionId,
-            limit.clamp(1, 200),
-        )
-        .fetch_all(self.of(org))
-        .await
-        .map_err(StoreError::during("sessions_list"))?;
-        Ok(rows.into_iter().map(SessionRow::read).collect())
     }
 
     /// The sequence of the session's newest event; `None`: the org has no such session.

@@ -127,3 +127,11 @@ impl Thread {
         claims.deliveries.into_iter().next().unwrap()
     }
 }
+
+/// Until a statement that begins like this waits for somebody's lock.
+pub(crate) async fn waits(store: &Store, begun: &str) {
+    let waiting = "SELECT EXISTS (SELECT FROM pg_stat_activity
+        WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE $1)";
+    let waits = || async { sqlx::query_scalar::<_, bool>(waiting).bind(begun).fetch_one(&store.pool).await.unwrap() };
+    testkit::wait_until(&format!("{begun} waits for a lock"), waits).await;
+}

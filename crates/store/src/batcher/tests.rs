@@ -88,7 +88,7 @@ impl Divisions {
     /// As many statements as may be under way are, and wait for permits.
     async fn busy(&self) -> Vec<JoinHandle<Result<i32, StoreError>>> {
         let mut busy = Vec::new();
-        for count in 1..=UNDER_WAY {
+        for count in 1..=Divide::UNDER_WAY {
             busy.push(self.divide(1, 0));
             testkit::wait_until("it is under way", || async { self.batches().len() == count }).await;
         }
@@ -192,7 +192,8 @@ async fn a_statement_that_hangs_holds_up_nobody_else() {
     let hanging = divisions.busy().await;
     let later = divisions.divide(4, 0);
     // The first one still waits for its permit.
-    testkit::wait_until("another statement is under way", || async { divisions.batches().len() > UNDER_WAY }).await;
+    testkit::wait_until("another statement is under way", || async { divisions.batches().len() > Divide::UNDER_WAY })
+        .await;
     divisions.permits.add_permits(100);
     assert_eq!(later.await.unwrap().unwrap(), 25);
     for answer in hanging {

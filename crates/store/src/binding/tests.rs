@@ -3,6 +3,7 @@ use domain::channel::{ChannelKind, DeliveryState};
 use serde_json::json;
 
 use super::*;
+use crate::outbox::{Effect, SettledAs};
 use crate::testing::World;
 use crate::{BehindCursor, Channel, InboundMessage, NewChannel, NewDelivery, Outcome, Settlement};
 
@@ -55,6 +56,12 @@ impl Thread {
         rendered
     }
 
+    /// Whether the far side takes a repeat once.
+    async fn deduplicates(&self, deduplicates: bool) {
+        let change = sqlx::query("UPDATE channels SET deduplicates = $1").bind(deduplicates);
+        change.execute(&self.world.store.pool).await.unwrap();
+    }
+
     async fn remove(&self) -> bool {
         self.world.store.binding_remove(self.world.org, self.cursor.binding_id, ACTOR).await.unwrap()
     }
@@ -100,6 +107,23 @@ async fn what_waits_for_an_unbound_thread_is_set_aside_and_told_to_the_ledger() 
     thread.world.store.delivery_settle(&[sent], false).await.unwrap();
     assert_eq!(thread.states().await, [DeliveryState::Sent, DeliveryState::Dead, DeliveryState::Dead]);
     assert!(thread.world.store.delivery_claim(1, 10, lease).await.unwrap().deliveries.is_empty());
+}
+
+#[tokio::test]
+async fn what_a_lost_gateway_had_in_hand_for_an_unbound_thread_is_judged_as_any_other() {
+    for deduplicates in [true, false] {
+        let mut thread = Thread::new().await;
+        thread.deduplicates(deduplicates).await;
+        assert!(thread.render().await);
+        let lease = TimeDelta::seconds(30);
+        let in_hand = thread.world.store.delivery_claim(1, 1, lease).await.unwrap().deliveries.remove(0).delivery_id;
+        thread.world.clock.advance(TimeDelta::minutes(1));
+        assert!(thread.remove().await);
+        let claims = thread.world.store.delivery_claim(1, 10, lease).await.unwrap();
+        let sent: Vec<_> = claims.deliveries.iter().map(|claim| claim.delivery_id).collect();
+        let (again, unknown) = if deduplicates { (vec![in_hand], vec![]) } else { (vec![], vec![in_hand]) };
+        assert_eq!((sent, claims.unknown), (again, unknown), "the far side takes a repeat once: {deduplicates}");
+    }
 }
 
 #[tokio::test]

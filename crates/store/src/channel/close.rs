@@ -11,27 +11,41 @@
 //! Not here: opening it again, which nothing does; what a restore closes (`replay`).
 
 use clock::Timestamp;
-use ids::{ChannelId, DeliveryId, OrgId};
+use ids::{ChannelId, OrgId};
 use serde_json::json;
 use sqlx::PgConnection;
 
 use super::lock;
-use crate::outbox::{self, Effect, SettledAs};
-use crate::{Store, StoreError, audit};
+use crate::delivery::{Whose, set_aside};
+use crate::outbox::{self, Effect};
+use crate::{Store, StoreError, audit, deadlock};
 
 impl Store {
     /// Closes the channel for good. Closing twice changes nothing. `false`: the org has no such channel.
     pub async fn channel_close(&self, org: OrgId, channel: ChannelId, actor: &str) -> Result<bool, StoreError> {
         let during = || StoreError::during("channel_close");
-        let mut tx = self.begin_of(org).await.map_err(during())?;
-        let Some(found) = lock(&mut tx, org, channel).await.map_err(during())? else { return Ok(false) };
-        if found.closed_at.is_none() {
-            self.close_in(&mut tx, org, channel, actor).await.map_err(during())?;
+        let mut tries = deadlock::Tries::default();
+        let found = loop {
+            match self.close_once(org, channel, actor).await {
+                Err(error) if tries.another(&error) => {}
+                closed => break closed.map_err(during())?,
+            }
+        };
+        if found {
+            // Apart from the rest: a message in a bound thread holds the binding and waits for the session, which may wait for
+            // whoever holds the thread's cursor. Whoever was interrupted here and asks again does it then.
+            self.forget_threads(org, channel).await.map_err(during())?;
         }
-        tx.commit().await.map_err(during())?;
-        // Apart from the rest: a message in a bound thread holds the binding and waits for the session, which may wait for whoever
-        // holds the thread's cursor. Whoever was interrupted here and asks again does it then.
-        self.forget_threads(org, channel).await.map_err(during())?;
+        Ok(found)
+    }
+
+    async fn close_once(&self, org: OrgId, channel: ChannelId, actor: &str) -> Result<bool, sqlx::Error> {
+        let mut tx = self.begin_of(org).await?;
+        let Some(found) = lock(&mut tx, org, channel).await? else { return Ok(false) };
+        if found.closed_at.is_none() {
+            self.close_in(&mut tx, org, channel, actor).await?;
+        }
+        tx.commit().await?;
         Ok(true)
     }
 
@@ -45,7 +59,7 @@ impl Store {
         let now = self.sources.now();
         // In the order of whoever renders or settles: cursors, deliveries.
         let unbound = remove_cursors(connection, org, channel).await?;
-        let mut effects = set_aside(connection, org, channel, now).await?;
+        let mut effects = set_aside(connection, org, Whose::Channel(channel), now).await?;
         close(connection, org, channel, now).await?;
         let detail = json!({"unbound": unbound, "set_aside": effects.len()});
         effects.push(Effect::ChannelClosed { org, channel });
@@ -94,35 +108,6 @@ async fn remove_cursors(connection: &mut PgConnection, org: OrgId, channel: Chan
     .execute(connection)
     .await?;
     Ok(removed.rows_affected())
-}
-
-/// Makes dead letters of what waits, in threads that were unbound before, too. What somebody has claimed is settled by them, or
-/// found by a later claim, which calls it unknown: it may have arrived.
-async fn set_aside(
-    connection: &mut PgConnection,
-    org: OrgId,
-    channel: ChannelId,
-    now: Timestamp,
-) -> Result<Vec<Effect>, sqlx::Error> {
-    let rows = sqlx::query!(
-        r#"-- channel_set_aside
-        UPDATE deliveries
-        SET state = 'dead', sendings = sendings + 1, finished_at = $3, fencing_counter = fencing_counter + 1,
-            last_error = 'its channel was closed'
-        FROM bindings
-        WHERE bindings.org_id = $1 AND bindings.channel_id = $2
-            AND deliveries.org_id = bindings.org_id AND deliveries.binding_id = bindings.binding_id
-            AND deliveries.state = 'pending' AND deliveries.leased_until IS NULL
-        RETURNING deliveries.delivery_id AS "delivery: DeliveryId", deliveries.sendings"#,
-        org as OrgId,
-        channel as ChannelId,
-        now,
-    )
-    .fetch_all(connection)
-    .await?;
-    let outcome = SettledAs::Dead;
-    let settled = |delivery, sending| Effect::DeliverySettled { org, delivery, sending, outcome };
-    Ok(rows.into_iter().map(|row| settled(row.delivery, row.sendings)).collect())
 }
 
 async fn close(

@@ -9,7 +9,7 @@ use domain::event::{Event, MessageRole, TurnOutcome};
 use sqlx::AssertSqlSafe;
 
 use super::*;
-use crate::testing::World;
+use crate::testing::{World, waits};
 use crate::{Append, BlobRow, Finish, NewArtifact, NewBinding, NewChannel, NewCheckpoint, NewCommand, Spoken};
 
 fn said(text: &str) -> Event {
@@ -251,10 +251,7 @@ async fn a_turn_that_ends_while_an_earlier_one_is_rendered_leaves_its_thread_beh
     sqlx::query("UPDATE delivery_cursors SET behind = false").execute(&mut *rendering).await.unwrap();
     let ending = finish(Append { after: 1, events: &[], projection: &held.projection }, command);
     let rendered = async {
-        let waiting = "SELECT EXISTS (SELECT FROM pg_stat_activity
-            WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE '-- turn_finish%')";
-        let waits = || async { sqlx::query_scalar::<_, bool>(waiting).fetch_one(pool).await.unwrap() };
-        testkit::wait_until("the end of the turn waits", waits).await;
+        waits(&world.store, "-- turn_finish%").await;
         rendering.commit().await.unwrap();
     };
     let (finished, ()) = tokio::join!(world.store.turn_finish(&lease, &ending, &[]), rendered);

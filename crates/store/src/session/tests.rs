@@ -4,7 +4,8 @@ use ids::OrgId;
 use sqlx::AssertSqlSafe;
 
 use super::*;
-use crate::testing::World;
+use crate::batcher::{Answered, Ask as _, Locked};
+use crate::testing::{World, waits};
 use crate::{ChangeError, EnqueueError};
 
 fn tagged(tags: &[&str]) -> SessionChange {
@@ -101,11 +102,7 @@ async fn a_prompt_that_waits_for_somebody_who_archives_is_refused() {
     sqlx::query("UPDATE sessions SET archived_at = now()").execute(&mut *archiving).await.unwrap();
     let (store, prompt) = (world.store.clone(), world.prompt(session, "k"));
     let prompting = tokio::spawn(async move { store.command_enqueue(&prompt).await });
-    let waiting = "SELECT EXISTS (SELECT FROM pg_stat_activity
-        WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE '-- command_take%')";
-    let pool = &world.store.pool;
-    let waits = || async { sqlx::query_scalar::<_, bool>(waiting).fetch_one(pool).await.unwrap() };
-    testkit::wait_until("the prompt waits for the session's row", waits).await;
+    waits(&world.store, "-- command_take%").await;
     archiving.commit().await.unwrap();
     let refused = prompting.await.unwrap();
     assert!(matches!(refused, Err(EnqueueError::Archived)), "{refused:?}");
@@ -213,20 +210,21 @@ async fn a_list_reads_no_more_than_its_page() {
     let sql = include_str!("list.sql").replace(": SessionId", "").replace(": CheckpointId", "");
     let mut connection = world.store.pool.acquire().await.unwrap();
     for statement in
-        [format!("PREPARE page (uuid, uuid, bigint) AS {sql}"), "SET plan_cache_mode = force_generic_plan".into()]
+        [format!("PREPARE pages (uuid, uuid[], bigint[]) AS {sql}"), "SET plan_cache_mode = force_generic_plan".into()]
     {
         sqlx::raw_sql(AssertSqlSafe(statement)).execute(&mut *connection).await.unwrap();
     }
     let explain = format!(
         "EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF)
-         EXECUTE page ('{}', lpad(to_hex(9999), 32, '0')::uuid, 50)",
+         EXECUTE pages ('{}', ARRAY[lpad(to_hex(9999), 32, '0'), lpad(to_hex(500), 32, '0')]::uuid[], '{{50, 50}}')",
         world.org
     );
     let rows = sqlx::raw_sql(AssertSqlSafe(explain)).fetch_all(&mut *connection).await.unwrap();
     let plan: Vec<String> = rows.iter().map(|row| sqlx::Row::get(row, 0)).collect();
-    let scans: Vec<&String> = plan.iter().filter(|line| line.contains("Scan")).collect();
+    let scans: Vec<&String> = plan.iter().filter(|line| line.contains("Index Scan")).collect();
     assert_eq!(scans.len(), 2, "{plan:#?}");
-    assert!(scans[0].contains("rows=50 loops=1") && scans[1].contains("rows=1 loops=50"), "{plan:#?}");
+    assert!(scans[0].contains("rows=50 loops=2") && scans[1].contains("rows=1 loops=100"), "{plan:#?}");
+    assert!(!plan.iter().any(|line| line.contains("Seq Scan") || line.contains("Sort")), "{plan:#?}");
 }
 
 fn imported(world: &World) -> NewImport {
@@ -256,4 +254,36 @@ async fn an_imported_session_is_what_its_events_add_up_to() {
     let lease = world.claim(1).await.remove(0);
     let held = world.store.lease_load(&lease).await.unwrap();
     assert_eq!((held.last_sequence, held.projection.message_count), (4, 2));
+}
+
+#[tokio::test]
+async fn pages_that_share_a_statement_are_each_what_was_asked_for() {
+    let world = World::new().await;
+    let mut sessions = Vec::new();
+    for _ in 0..6 {
+        sessions.push(world.session().await);
+    }
+    sessions.sort_unstable();
+    sqlx::query("DELETE FROM projections WHERE session_id = $1")
+        .bind(sessions[1].as_uuid())
+        .execute(&world.store.pool)
+        .await
+        .unwrap();
+    let seen = [&sessions[..1], &sessions[2..]].concat();
+    let wanted =
+        [(None, 2), (None, 200), (Some(sessions[2]), 2), (Some(sessions[5]), 2), (None, 0), (Some(sessions[0]), 1)];
+    let asked: Vec<List> = wanted.iter().map(|(after, limit)| List::page(*after, *limit)).collect();
+    let pages = List::carry_out(&world.store, world.org, &asked, Locked::LeaveOut).await.unwrap();
+    let pages: Vec<Vec<SessionId>> = pages
+        .into_iter()
+        .map(|page| match page {
+            Answered::Done(page) => page.into_iter().map(|session| session.session_id).collect(),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(pages, [&seen[..2], &seen[..], &seen[2..4], &[], &seen[..1], &seen[1..2]]);
+    let alone = world.store.sessions_list(world.org, Some(sessions[2]), 2).await.unwrap();
+    assert_eq!(alone.iter().map(|session| session.session_id).collect::<Vec<_>>(), pages[2]);
+    let other = world.store.org_create("Other", "role:test").await.unwrap().org_id;
+    assert!(world.store.sessions_list(other, None, 200).await.unwrap().is_empty());
 }

@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use sqlx::types::Json;
 use uuid::Uuid;
 
-use super::{Session, SessionRow, StoredProjection};
+use super::{Session, StoredProjection, session_of};
 use crate::batcher::{Answered, Ask, Locked};
 use crate::{Store, StoreError};
 
@@ -50,19 +50,7 @@ impl Ask for View {
         .await?;
         let found = rows.into_iter().map(|row| {
             let projection = StoredProjection { sequence: row.sequence, content: row.content.0 };
-            let row = SessionRow {
-                session_id: row.session_id,
-                title: row.title,
-                agent: row.agent,
-                state: row.state,
-                last_sequence: row.last_sequence,
-                checkpoint_id: row.checkpoint_id,
-                tags: row.tags,
-                archived_at: row.archived_at,
-                created_at: row.created_at,
-                updated_at: row.updated_at,
-            };
-            (row.session_id, (row.read(), projection))
+            (row.session_id, (session_of!(row), projection))
         });
         let found: HashMap<SessionId, _> = found.collect();
         Ok(asked.iter().map(|View(session)| Answered::Done(found.get(session).cloned())).collect())

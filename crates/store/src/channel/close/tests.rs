@@ -1,8 +1,10 @@
 use chrono::TimeDelta;
 use domain::channel::DeliveryState;
 use domain::version::Expected;
+use ids::DeliveryId;
 
 use super::*;
+use crate::outbox::SettledAs;
 use crate::testing::Thread;
 use crate::{
     BindingError, ChangeError, Channel, ChannelChange, InboundError, InboundMessage, Intervention, NewBinding,
