@@ -19,40 +19,31 @@ mod rows;
 mod stats;
 mod world;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use anyhow::{Context as _, ensure};
+use anyhow::Context as _;
+use clap::Parser;
+use clap::builder::PossibleValuesParser;
 
 use crate::report::{Report, Row};
 
-/// What was asked for on the command line.
-#[derive(Debug, Clone, Default)]
+/// Measures the released binary in split roles on a Postgres of its own, beside other programs on the same one.
+///
+/// All of it takes about half an hour; a run of some groups replaces their rows in the file.
+#[derive(Debug, Clone, Parser)]
 pub(crate) struct Asked {
-    /// Groups of rows to measure; empty: all.
+    /// Groups of rows to measure; without it all
+    #[arg(long, value_name = "NAME", value_delimiter = ',', value_parser = PossibleValuesParser::new(rows::names()))]
     only: Vec<String>,
-    /// Less of everything, to see that it works.
+    /// Less of everything, to see that it works
+    #[arg(long)]
     pub(crate) quick: bool,
-    /// Where the results go.
-    out: Option<PathBuf>,
+    /// Where the results go
+    #[arg(long, value_name = "FILE", default_value = "bench/results/control-plane.json")]
+    out: PathBuf,
 }
 
 impl Asked {
-    fn read(mut arguments: impl Iterator<Item = String>) -> anyhow::Result<Self> {
-        let mut asked = Self::default();
-        while let Some(argument) = arguments.next() {
-            match argument.as_str() {
-                "--quick" => asked.quick = true,
-                "--only" => {
-                    let names = arguments.next().context("--only takes names, separated by commas")?;
-                    asked.only.extend(names.split(',').map(str::to_owned));
-                }
-                "--out" => asked.out = Some(arguments.next().context("--out takes a file")?.into()),
-                _ => anyhow::bail!("usage: bench-control-plane [--only NAME,...] [--quick] [--out FILE]"),
-            }
-        }
-        Ok(asked)
-    }
-
     fn wants(&self, group: &str) -> bool {
         self.only.is_empty() || self.only.iter().any(|name| name == group)
     }
@@ -71,21 +62,16 @@ async fn main() -> anyhow::Result<()> {
     {
         return no_op_gateway::run(database, jobs.parse()?).await;
     }
-    let asked = Asked::read(arguments.into_iter())?;
-    for name in &asked.only {
-        let known: Vec<&str> = rows::GROUPS.iter().map(|group| group.name).collect();
-        ensure!(known.contains(&name.as_str()), "there is no {name}; there are {}", known.join(", "));
-    }
-    let results = asked.out.clone().unwrap_or_else(|| "bench/results/control-plane.json".into());
-    let mut report = Report::read(&results);
-    let measured = measure(&asked, &mut report, &results).await;
+    let asked = Asked::parse();
+    let mut report = Report::read(&asked.out);
+    let measured = measure(&asked, &mut report).await;
     world::clear();
     measured?;
     print!("{}", report.table());
     Ok(())
 }
 
-async fn measure(asked: &Asked, report: &mut Report, results: &Path) -> anyhow::Result<()> {
+async fn measure(asked: &Asked, report: &mut Report) -> anyhow::Result<()> {
     for group in rows::GROUPS.iter().filter(|group| asked.wants(group.name)) {
         eprintln!("measuring: {}", group.name);
         let begun = machine::Usage::now();
@@ -96,7 +82,7 @@ async fn measure(asked: &Asked, report: &mut Report, results: &Path) -> anyhow::
         }
         eprintln!("  others took {:.0} % of the machine", others * 100.0);
         report.replace(&rows);
-        report.write(results)?;
+        report.write(&asked.out)?;
     }
     Ok(())
 }

@@ -36,3 +36,7 @@ pub(crate) const GROUPS: &[Group] = &[
     Group { name: "growth", measure: |asked| growth::measure(asked).boxed() },
     Group { name: "crash", measure: |asked| crash::measure(asked).boxed() },
 ];
+
+pub(crate) fn names() -> impl Iterator<Item = &'static str> {
+    GROUPS.iter().map(|group| group.name)
+}

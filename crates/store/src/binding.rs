@@ -11,8 +11,11 @@ use ids::{BindingId, ChannelId, OrgId, SessionId};
 use serde_json::json;
 use sqlx::PgConnection;
 
-use crate::delivery::{Whose, set_aside};
+use crate::delivery::set_aside;
 use crate::{Store, StoreError, audit, channel, deadlock, outbox};
+
+/// Why a delivery was set aside, for people.
+const UNBOUND: &str = "its thread was unbound";
 
 /// A thread to be tied to a session.
 #[derive(Debug, Clone)]
@@ -126,7 +129,7 @@ impl Store {
         let Some(session) = remove_cursor(&mut tx, org, binding).await? else {
             return exists(&mut tx, org, binding).await;
         };
-        let dropped = set_aside(&mut tx, org, Whose::Binding(binding), self.sources.now()).await?;
+        let dropped = set_aside(&mut tx, org, &[binding], (UNBOUND, self.sources.now())).await?;
         outbox::insert(&mut tx, &self.sources, &dropped).await?;
         let channel = forget_thread(&mut tx, org, binding).await?;
         let detail = json!({"channel_id": channel, "session_id": session, "set_aside": dropped.len()});

@@ -16,7 +16,7 @@ use ids::{BindingId, ChannelId, DeliveryId, OrgId};
 
 pub use self::claim::{ClaimedDelivery, Claims, Outcome, Settlement};
 pub use self::intervene::Intervention;
-pub(crate) use self::set_aside::{Whose, set_aside};
+pub(crate) use self::set_aside::set_aside;
 pub use self::sweep::DeliverySweep;
 pub use self::unknown::UnknownDelivery;
 use crate::{Store, StoreError};

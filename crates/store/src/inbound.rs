@@ -24,12 +24,12 @@ use crate::command::{EnqueueError, Enqueued, NewCommand, telling};
 use crate::outbox::{self, Effect};
 use crate::session::NewSession;
 use crate::wake::Wake;
-use crate::{Store, StoreError, binding, command, remembered, session};
+use crate::{Store, StoreError, binding, command, deadlock, remembered, session};
 
 /// What a session runs that a channel message began.
 const AGENT: &str = "scripted";
-/// Two senders may begin the same thread, or send the same event, at once; then one of them looks again. More losses in a
-/// row than this take as many rivals.
+/// Two senders may begin the same thread, or send the same event, at once; then one of them looks again. So does who was ended in a
+/// deadlock. More losses in a row than this take as many rivals.
 const TRIES: usize = 5;
 
 /// A message whose sender was verified.
@@ -72,6 +72,19 @@ pub enum InboundError {
     Database(#[from] sqlx::Error),
 }
 
+impl InboundError {
+    /// What the database said, whoever asked.
+    fn database(&self) -> Option<&sqlx::Error> {
+        match self {
+            Self::Database(error)
+            | Self::Binding(BindingError::Database(error))
+            | Self::Enqueue(EnqueueError::Database(error))
+            | Self::Store(StoreError::Database { source: error, .. }) => Some(error),
+            Self::NotAllowed(_) | Self::Contended | Self::Binding(_) | Self::Enqueue(_) | Self::Store(_) => None,
+        }
+    }
+}
+
 impl Store {
     /// Makes the message a prompt of its thread's session, beginning one (in `generation`) if the thread is new.
     pub async fn inbound_receive(
@@ -98,8 +111,11 @@ impl Store {
                 tx.commit().await?;
                 return Err(refused.into());
             }
-            if let Some(received) = self.receive(tx, generation, channel, (message, met)).await? {
-                return Ok(received);
+            match self.receive(tx, generation, channel, (message, met)).await {
+                Ok(Some(received)) => return Ok(received),
+                Ok(None) => {}
+                Err(error) if error.database().is_some_and(deadlock::is) => {}
+                Err(error) => return Err(error),
             }
         }
         Err(InboundError::Contended)

@@ -2,7 +2,7 @@
 //!
 //! The first wall is that every statement about tenants' rows names the org. The second is for the statement that forgets to:
 //! work on tenants' rows steps down to [`ROLE`], which owns nothing, and says whose rows it is there for. A policy on each table
-//! with an org (`migrations/*_raise_walls.sql`) hides all others. A connection that says nothing sees no tenant's row.
+//! with an org (`migrations/*_ask_once_whose_rows.sql`) hides all others. A connection that says nothing sees no tenant's row.
 //!
 //! What is said travels with what goes to the server anyway: in the message that begins a transaction, or once on a
 //! connection that then stays with the org ([`crate::connections`]).

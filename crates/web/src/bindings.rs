@@ -130,7 +130,8 @@ async fn view(
 /// Leads a thread nowhere any more. Its session stays, and the next message in the thread begins another one.
 ///
 /// What its turns said and the thread was not told yet, it is not told: deliveries that wait become dead letters, which can be
-/// sent all the same (`retry`); one that is being sent at this moment is sent, with its attempts. Unbinding twice changes nothing.
+/// sent all the same (`retry`); one that is being sent at this moment is sent, with its attempts, and again or not at all as any other
+/// if its gateway is lost meanwhile. Unbinding twice changes nothing.
 #[utoipa::path(
     delete,
     path = "/api/bindings/{binding_id}",

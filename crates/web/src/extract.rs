@@ -36,6 +36,8 @@ thread_local! {
 /// In memory of just its size.
 fn write(value: &impl Serialize) -> Result<Bytes, serde_json::Error> {
     DRAFT.with_borrow_mut(|draft| {
+        // Also what an answer left that was given up in mid-sentence.
+        draft.clear();
         let written = serde_json::to_writer(&mut *draft, value).map(|()| Bytes::copy_from_slice(draft));
         draft.clear();
         draft.shrink_to(KEPT);
@@ -72,5 +74,47 @@ impl From<PathRejection> for Problem {
 impl From<QueryRejection> for Problem {
     fn from(rejection: QueryRejection) -> Self {
         Self::invalid(rejection.body_text())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::panic::catch_unwind;
+
+    use serde::Serializer;
+    use serde::ser::{Error as _, SerializeSeq as _};
+
+    use super::*;
+
+    enum Ends {
+        Failing,
+        Panicking,
+    }
+
+    impl Serialize for Ends {
+        fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            serializer.serialize_seq(None)?.serialize_element("somebody else's")?;
+            match self {
+                Self::Failing => Err(S::Error::custom("it can't be written")),
+                Self::Panicking => panic!("in mid-sentence"),
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_of_an_answer_that_was_given_up_is_in_the_next_one() {
+        assert!(write(&Ends::Failing).is_err());
+        assert_eq!(write(&1).unwrap(), "1");
+        assert!(catch_unwind(|| write(&Ends::Panicking)).is_err());
+        assert_eq!(write(&[2]).unwrap(), "[2]");
+        assert_eq!(Json(Ends::Failing).into_response().status(), StatusCode::INTERNAL_SERVER_ERROR);
+    }
+
+    #[test]
+    fn a_long_answer_is_whole_and_its_memory_is_given_back() {
+        let long = "x".repeat(3 * KEPT);
+        assert_eq!(write(&long).unwrap(), format!("\"{long}\""));
+        assert!(DRAFT.with_borrow(Vec::capacity) <= KEPT);
+        assert_eq!(write(&"").unwrap(), "\"\"");
     }
 }

@@ -55,7 +55,7 @@ async fn tenants(installation: &Installation) -> Result<String, Failure> {
     let walls = installation.store.walls().await?;
     if !walls.gaps.is_empty() {
         let advice = "Run `cowork admin migrate` as the owner of the tables: it gives lost grants back. A policy that was \
-                      lost or changed is put back as the migration raise_walls makes it, or by a restore.";
+                      lost or changed is put back as the migration ask_once_whose_rows makes it, or by a restore.";
         return Err(Failure::failed("Tenants are not kept apart at every table.", walls.gaps.join("; "), advice));
     }
     if !walls.stands {

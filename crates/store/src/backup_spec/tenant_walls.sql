@@ -29,7 +29,7 @@ WHERE t.tenants AND (p.polname <> 'tenant' OR p.polcmd <> '*' OR NOT p.polpermis
     OR btrim(regexp_replace(pg_get_expr(p.polqual, p.polrelid), '\s+', ' ', 'g')) NOT IN (
         'CASE ( SELECT CASE current_setting(''cowork.org''::text, true)'
         ' WHEN ''*''::text THEN ''00000000-0000-0000-0000-000000000000''::uuid WHEN ''''::text THEN NULL::uuid'
-        ' ELSE (current_setting(''cowork.org''::text, true))::uuid END AS current_setting)'
+        ' ELSE NULLIF((current_setting(''cowork.org''::text, true))::uuid, ''00000000-0000-0000-0000-000000000000''::uuid) END AS "nullif")'
         ' WHEN org_id THEN true WHEN ''00000000-0000-0000-0000-000000000000''::uuid THEN true ELSE false END',
         'CASE current_setting(''cowork.org''::text, true) WHEN ''*''::text THEN true WHEN (org_id)::text THEN true ELSE false END'))
 UNION ALL

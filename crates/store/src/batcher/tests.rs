@@ -8,9 +8,9 @@ use tokio::task::JoinHandle;
 use super::*;
 use crate::testing::World;
 
-/// Divides by its number, in a statement with the others of its batch.
+/// Divides by its number, in a statement with the others of its batch; so many of those may be under way.
 #[derive(Debug)]
-struct Divide {
+struct Divide<const UNDER_WAY: usize = 1> {
     by: i32,
     bytes: usize,
     about: Option<SessionId>,
@@ -20,10 +20,11 @@ struct Divide {
     batches: Arc<Mutex<Vec<usize>>>,
 }
 
-impl Ask for Divide {
+impl<const UNDER_WAY: usize> Ask for Divide<UNDER_WAY> {
     type Done = i32;
 
     const STATEMENT: &'static str = "divide";
+    const UNDER_WAY: usize = UNDER_WAY;
 
     fn bytes(&self) -> usize {
         self.bytes
@@ -49,14 +50,14 @@ impl Ask for Divide {
     }
 }
 
-struct Divisions {
+struct Divisions<const UNDER_WAY: usize = 1> {
     world: World,
-    batcher: Batcher<Divide>,
+    batcher: Batcher<Divide<UNDER_WAY>>,
     permits: Arc<Semaphore>,
     batches: Arc<Mutex<Vec<usize>>>,
 }
 
-impl Divisions {
+impl<const UNDER_WAY: usize> Divisions<UNDER_WAY> {
     async fn new() -> Self {
         let (permits, batches) = (Arc::new(Semaphore::new(0)), Arc::default());
         Self { world: World::new().await, batcher: Batcher::default(), permits, batches }
@@ -88,7 +89,7 @@ impl Divisions {
     /// As many statements as may be under way are, and wait for permits.
     async fn busy(&self) -> Vec<JoinHandle<Result<i32, StoreError>>> {
         let mut busy = Vec::new();
-        for count in 1..=Divide::UNDER_WAY {
+        for count in 1..=UNDER_WAY {
             busy.push(self.divide(1, 0));
             testkit::wait_until("it is under way", || async { self.batches().len() == count }).await;
         }
@@ -98,7 +99,7 @@ impl Divisions {
 
 #[tokio::test]
 async fn what_is_asked_for_meanwhile_goes_with_the_next_statement() {
-    let divisions = Divisions::new().await;
+    let divisions = <Divisions>::new().await;
     let busy = divisions.busy().await;
     let mut later = Vec::new();
     for by in 1..=10 {
@@ -118,7 +119,7 @@ async fn what_is_asked_for_meanwhile_goes_with_the_next_statement() {
 
 #[tokio::test]
 async fn a_batch_ends_where_it_is_heavy() {
-    let divisions = Divisions::new().await;
+    let divisions = <Divisions>::new().await;
     let _busy = divisions.busy().await;
     let heavy = [BYTES * 2, BYTES / 2, BYTES / 2, 1].map(|bytes| divisions.divide(1, bytes));
     testkit::wait_until("they wait", || async { divisions.waiting() == 4 }).await;
@@ -131,7 +132,7 @@ async fn a_batch_ends_where_it_is_heavy() {
 
 #[tokio::test]
 async fn two_about_one_session_do_not_share_a_statement_and_keep_their_order() {
-    let divisions = Divisions::new().await;
+    let divisions = <Divisions>::new().await;
     let busy = divisions.busy().await;
     let session = |n| Some(uuid::Uuid::from_u128(n).into());
     let mut later = Vec::new();
@@ -156,7 +157,7 @@ async fn two_about_one_session_do_not_share_a_statement_and_keep_their_order() {
 
 #[tokio::test]
 async fn one_that_the_server_refuses_takes_nothing_from_the_others() {
-    let divisions = Divisions::new().await;
+    let divisions = <Divisions>::new().await;
     let busy = divisions.busy().await;
     let (good, bad) = (divisions.divide(5, 0), divisions.divide(0, 0));
     testkit::wait_until("they wait", || async { divisions.waiting() == 2 }).await;
@@ -174,7 +175,7 @@ async fn one_that_the_server_refuses_takes_nothing_from_the_others() {
 
 #[tokio::test]
 async fn when_nobody_answers_all_of_a_batch_are_told() {
-    let divisions = Divisions::new().await;
+    let divisions = <Divisions>::new().await;
     let busy = divisions.busy().await;
     let later = [divisions.divide(1, 0), divisions.divide(2, 0)];
     testkit::wait_until("they wait", || async { divisions.waiting() == 2 }).await;
@@ -188,16 +189,39 @@ async fn when_nobody_answers_all_of_a_batch_are_told() {
 
 #[tokio::test]
 async fn a_statement_that_hangs_holds_up_nobody_else() {
-    let divisions = Divisions::impatient().await;
+    let divisions = <Divisions>::impatient().await;
     let hanging = divisions.busy().await;
     let later = divisions.divide(4, 0);
     // The first one still waits for its permit.
-    testkit::wait_until("another statement is under way", || async { divisions.batches().len() > Divide::UNDER_WAY })
-        .await;
+    testkit::wait_until("another statement is under way", || async { divisions.batches().len() > hanging.len() }).await;
     divisions.permits.add_permits(100);
     assert_eq!(later.await.unwrap().unwrap(), 25);
     for answer in hanging {
         assert_eq!(answer.await.unwrap().unwrap(), 100);
+    }
+    testkit::wait_until("the line is gone", || async { divisions.batcher.lines().is_empty() }).await;
+}
+
+#[tokio::test]
+async fn where_two_may_be_under_way_the_rest_goes_with_the_one_that_ends_and_the_other_goes_on() {
+    let divisions = Divisions::<2>::new().await;
+    let mut busy = divisions.busy().await;
+    let mut later = Vec::new();
+    for by in [4, 5] {
+        later.push(divisions.divide(by, 0));
+        testkit::wait_until("it waits", || async { divisions.waiting() == later.len() }).await;
+    }
+    divisions.permits.add_permits(1);
+    testkit::wait_until("the rest is under way", || async { divisions.batches() == [1, 1, 2] }).await;
+    divisions.permits.add_permits(1);
+    testkit::wait_until("another is through", || async { busy.iter().chain(&later).any(JoinHandle::is_finished) })
+        .await;
+    let alone = divisions.divide(10, 0);
+    divisions.permits.add_permits(100);
+    assert_eq!(alone.await.unwrap().unwrap(), 10);
+    busy.append(&mut later);
+    for (answer, expected) in busy.into_iter().zip([100, 100, 25, 20]) {
+        assert_eq!(answer.await.unwrap().unwrap(), expected);
     }
     testkit::wait_until("the line is gone", || async { divisions.batcher.lines().is_empty() }).await;
 }

@@ -11,14 +11,17 @@
 //! Not here: opening it again, which nothing does; what a restore closes (`replay`).
 
 use clock::Timestamp;
-use ids::{ChannelId, OrgId};
+use ids::{BindingId, ChannelId, OrgId};
 use serde_json::json;
 use sqlx::PgConnection;
 
 use super::lock;
-use crate::delivery::{Whose, set_aside};
+use crate::delivery::set_aside;
 use crate::outbox::{self, Effect};
 use crate::{Store, StoreError, audit, deadlock};
+
+/// Why a delivery was set aside, for people. A claim says it, too (`delivery/claim.sql`).
+const CLOSED: &str = "its channel was closed";
 
 impl Store {
     /// Closes the channel for good. Closing twice changes nothing. `false`: the org has no such channel.
@@ -34,7 +37,12 @@ impl Store {
         if found {
             // Apart from the rest: a message in a bound thread holds the binding and waits for the session, which may wait for
             // whoever holds the thread's cursor. Whoever was interrupted here and asks again does it then.
-            self.forget_threads(org, channel).await.map_err(during())?;
+            let mut tries = deadlock::Tries::default();
+            while let Err(error) = self.forget_threads(org, channel).await {
+                if !tries.another(&error) {
+                    return Err(during()(error));
+                }
+            }
         }
         Ok(found)
     }
@@ -59,7 +67,9 @@ impl Store {
         let now = self.sources.now();
         // In the order of whoever renders or settles: cursors, deliveries.
         let unbound = remove_cursors(connection, org, channel).await?;
-        let mut effects = set_aside(connection, org, Whose::Channel(channel), now).await?;
+        // Of threads that were unbound before, too: one may be tried again.
+        let bindings = bindings(connection, org, channel).await?;
+        let mut effects = set_aside(connection, org, &bindings, (CLOSED, now)).await?;
         close(connection, org, channel, now).await?;
         let detail = json!({"unbound": unbound, "set_aside": effects.len()});
         effects.push(Effect::ChannelClosed { org, channel });
@@ -93,6 +103,21 @@ pub(crate) async fn hold(connection: &mut PgConnection, org: OrgId, channel: Cha
     .fetch_optional(connection)
     .await?;
     Ok(held.is_some())
+}
+
+async fn bindings(
+    connection: &mut PgConnection,
+    org: OrgId,
+    channel: ChannelId,
+) -> Result<Vec<BindingId>, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"-- channel_bindings
+        SELECT binding_id AS "binding: BindingId" FROM bindings WHERE org_id = $1 AND channel_id = $2"#,
+        org as OrgId,
+        channel as ChannelId,
+    )
+    .fetch_all(connection)
+    .await
 }
 
 /// How many threads follow a session no more.

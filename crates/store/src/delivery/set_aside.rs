@@ -9,55 +9,29 @@
 //! Not here: what a person sets aside (`intervene`).
 
 use clock::Timestamp;
-use ids::{BindingId, ChannelId, DeliveryId, OrgId};
+use ids::{BindingId, DeliveryId, OrgId};
 use sqlx::PgConnection;
 
 use crate::outbox::{Effect, SettledAs};
 
-/// Whose deliveries.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Whose {
-    Binding(BindingId),
-    /// All of its threads', those that were unbound before, too.
-    Channel(ChannelId),
-}
-
-impl Whose {
-    /// As `last_error` says it.
-    fn why(self) -> &'static str {
-        match self {
-            Self::Binding(_) => "its thread was unbound",
-            Self::Channel(_) => "its channel was closed",
-        }
-    }
-}
-
-/// Gives back what the recovery ledger has to know.
+/// `why`: what the dead letters say of it. Gives back what the recovery ledger has to know.
 pub(crate) async fn set_aside(
     connection: &mut PgConnection,
     org: OrgId,
-    whose: Whose,
-    now: Timestamp,
+    bindings: &[BindingId],
+    (why, now): (&str, Timestamp),
 ) -> Result<Vec<Effect>, sqlx::Error> {
-    let (binding, channel) = match whose {
-        Whose::Binding(binding) => (Some(binding), None),
-        Whose::Channel(channel) => (None, Some(channel)),
-    };
     let rows = sqlx::query!(
         r#"-- delivery_set_aside
         UPDATE deliveries
-        SET state = 'dead', sendings = sendings + 1, finished_at = $4, fencing_counter = fencing_counter + 1,
-            last_error = $5
-        FROM bindings
-        WHERE bindings.org_id = $1 AND (bindings.binding_id = $2 OR bindings.channel_id = $3)
-            AND deliveries.org_id = bindings.org_id AND deliveries.binding_id = bindings.binding_id
-            AND deliveries.state = 'pending' AND deliveries.leased_until IS NULL
-        RETURNING deliveries.delivery_id AS "delivery: DeliveryId", deliveries.sendings"#,
+        SET state = 'dead', sendings = sendings + 1, finished_at = $3, fencing_counter = fencing_counter + 1,
+            last_error = $4
+        WHERE org_id = $1 AND binding_id = ANY ($2) AND state = 'pending' AND leased_until IS NULL
+        RETURNING delivery_id AS "delivery: DeliveryId", sendings"#,
         org as OrgId,
-        binding as Option<BindingId>,
-        channel as Option<ChannelId>,
+        bindings as &[BindingId],
         now,
-        whose.why(),
+        why,
     )
     .fetch_all(connection)
     .await?;

@@ -209,9 +209,13 @@ async fn a_list_reads_no_more_than_its_page() {
     furnish(&world, 20_000).await;
     let sql = include_str!("list.sql").replace(": SessionId", "").replace(": CheckpointId", "");
     let mut connection = world.store.pool.acquire().await.unwrap();
-    for statement in
-        [format!("PREPARE pages (uuid, uuid[], bigint[]) AS {sql}"), "SET plan_cache_mode = force_generic_plan".into()]
-    {
+    // As a web process asks, behind the wall between tenants.
+    let said = format!(
+        "SET ROLE {}; SET cowork.org = '{}'; SET plan_cache_mode = force_generic_plan",
+        crate::wall::ROLE,
+        world.org
+    );
+    for statement in [said, format!("PREPARE pages (uuid, uuid[], bigint[]) AS {sql}")] {
         sqlx::raw_sql(AssertSqlSafe(statement)).execute(&mut *connection).await.unwrap();
     }
     let explain = format!(
