@@ -58,14 +58,15 @@ struct Divisions<const UNDER_WAY: usize = 1> {
 }
 
 impl<const UNDER_WAY: usize> Divisions<UNDER_WAY> {
+    /// No statement gives its place away, however slow the machine is.
     async fn new() -> Self {
-        let (permits, batches) = (Arc::new(Semaphore::new(0)), Arc::default());
-        Self { world: World::new().await, batcher: Batcher::default(), permits, batches }
+        Self::with_patience(Duration::from_hours(1)).await
     }
 
-    async fn impatient() -> Self {
-        let batcher = Batcher { patience: Duration::from_millis(1), ..Batcher::default() };
-        Self { batcher, ..Self::new().await }
+    async fn with_patience(patience: Duration) -> Self {
+        let (permits, batches) = (Arc::new(Semaphore::new(0)), Arc::default());
+        let batcher = Batcher { patience, ..Batcher::default() };
+        Self { world: World::new().await, batcher, permits, batches }
     }
 
     fn divide(&self, by: i32, bytes: usize) -> JoinHandle<Result<i32, StoreError>> {
@@ -189,7 +190,7 @@ async fn when_nobody_answers_all_of_a_batch_are_told() {
 
 #[tokio::test]
 async fn a_statement_that_hangs_holds_up_nobody_else() {
-    let divisions = <Divisions>::impatient().await;
+    let divisions = <Divisions>::with_patience(Duration::from_millis(1)).await;
     let hanging = divisions.busy().await;
     let later = divisions.divide(4, 0);
     // The first one still waits for its permit.

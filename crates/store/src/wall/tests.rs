@@ -123,13 +123,16 @@ async fn what_is_missing_in_the_wall_is_named_and_migrating_gives_a_lost_grant_b
     let world = World::new().await;
     let harm = "DROP POLICY tenant ON sessions; ALTER TABLE blobs DISABLE ROW LEVEL SECURITY;
         REVOKE INSERT ON runs FROM cowork_runtime; DROP POLICY tenant ON events;
-        CREATE POLICY tenant ON events USING (true)";
+        CREATE POLICY tenant ON events USING (true);
+        ALTER POLICY tenant ON slots USING (CASE current_setting('cowork.org', true)
+            WHEN '*' THEN true WHEN org_id::text THEN true ELSE false END)";
     world.store.pool.execute(harm).await.unwrap();
     let gaps = [
         "blobs: row security is off",
         "events: its policy is another",
         "runs: the runtime role may not INSERT",
         "sessions: its policy is missing",
+        "slots: its policy is another",
     ];
     assert_eq!(world.store.walls().await.unwrap().gaps, gaps);
     world.store.migrate().await.unwrap();
